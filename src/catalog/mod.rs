@@ -1,0 +1,4 @@
+//! The schema of one database as pgveil last read it.
+pub mod types;
+
+pub use types::*;

@@ -1,0 +1,197 @@
+//! The schema snapshot: relations, columns, functions, operators and types of one database.
+//!
+//! A snapshot is immutable. A refresh makes a new one with another [`Catalog::version`].
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// An object identifier as PostgreSQL assigns it (`pg_class.oid` and the like).
+pub type Oid = u32;
+/// A column number (`pg_attribute.attnum`); user columns start at 1, system columns are negative.
+pub type AttNum = i16;
+
+/// `pg_class.relkind`, for the kinds that a statement can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RelationKind {
+    Table,
+    PartitionedTable,
+    View,
+    MaterializedView,
+    ForeignTable,
+    Sequence,
+    /// Indexes, TOAST tables and composite types: never readable through FROM by a restricted role.
+    Other,
+}
+
+/// One column of a relation, in `attnum` order; dropped columns are left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub num: AttNum,
+    pub name: String,
+    pub type_oid: Oid,
+    pub typmod: i32,
+    /// The type as SQL that reads the same under any `search_path`: `pg_catalog.varchar(20)`-like output of
+    /// `format_type` taken with an empty search path.
+    pub type_sql: String,
+    pub not_null: bool,
+    /// For a generated column: the columns of the same relation that its expression reads.
+    pub generated_from: Vec<AttNum>,
+}
+
+/// Where a view's output column takes its value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnSource {
+    /// Exactly the value of another relation's column (possibly renamed).
+    Same { relation: Oid, column: AttNum },
+    /// An expression; every column it reads, at any depth.
+    Computed { from: Vec<(Oid, AttNum)> },
+    /// The definition could not be attributed: treated as reading every protected column.
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relation {
+    pub oid: Oid,
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    pub columns: Vec<Column>,
+    /// Column numbers of the primary key, empty where there is none.
+    pub primary_key: Vec<AttNum>,
+    /// Parents by inheritance or partitioning (`pg_inherits`).
+    pub parents: Vec<Oid>,
+    /// For views and materialized views: one entry per column, in the order of `columns`.
+    pub sources: Vec<ColumnSource>,
+    /// Name of the extension that owns the relation.
+    pub extension: Option<String>,
+}
+
+impl Relation {
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+    pub fn column_number(&self, num: AttNum) -> Option<&Column> {
+        self.columns.iter().find(|column| column.num == num)
+    }
+    /// `schema.name`, unquoted: for messages and records, not for SQL.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+}
+
+/// `pg_proc.provolatile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volatility {
+    Immutable,
+    Stable,
+    Volatile,
+}
+
+/// One overload of a function, procedure, aggregate or window function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    pub schema: String,
+    pub volatility: Volatility,
+    /// Name of the extension that owns it.
+    pub extension: Option<String>,
+    pub security_definer: bool,
+}
+
+/// One operator outside `pg_catalog`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operator {
+    pub schema: String,
+    pub extension: Option<String>,
+}
+
+/// `pg_type.typtype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypeKind {
+    Base,
+    Composite,
+    Domain,
+    Enum,
+    Range,
+    Pseudo,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Type {
+    pub schema: String,
+    pub name: String,
+    pub kind: TypeKind,
+    /// `pg_type.typcategory`: `S` string, `N` numeric, `D` date/time, `B` boolean, `A` array, ...
+    pub category: char,
+    /// For a domain: its base type, domains over domains resolved.
+    pub base: Option<Oid>,
+    pub extension: Option<String>,
+}
+
+/// The schema of one database. Lookups are by exact (already folded) names.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Differs between two snapshots that differ; part of every plan cache key.
+    pub version: u64,
+    pub database: String,
+    /// `server_version_num`, for instance 150018.
+    pub server_version: u32,
+    pub relations: HashMap<Oid, Arc<Relation>>,
+    pub schemas: HashSet<String>,
+    /// All functions by name, `pg_catalog` included.
+    pub functions: HashMap<String, Vec<Function>>,
+    /// Operators outside `pg_catalog`, by name.
+    pub operators: HashMap<String, Vec<Operator>>,
+    pub types: HashMap<Oid, Type>,
+    names: HashMap<String, HashMap<String, Oid>>,
+    type_names: HashMap<String, Vec<Oid>>,
+    children: HashMap<Oid, Vec<Oid>>,
+}
+
+impl Catalog {
+    /// Adds a relation and indexes it by name and by parent.
+    pub fn insert(&mut self, relation: Relation) {
+        self.schemas.insert(relation.schema.clone());
+        self.names
+            .entry(relation.schema.clone())
+            .or_default()
+            .insert(relation.name.clone(), relation.oid);
+        for parent in &relation.parents {
+            self.children.entry(*parent).or_default().push(relation.oid);
+        }
+        self.relations.insert(relation.oid, Arc::new(relation));
+    }
+
+    pub fn insert_type(&mut self, oid: Oid, data_type: Type) {
+        self.type_names
+            .entry(data_type.name.clone())
+            .or_default()
+            .push(oid);
+        self.types.insert(oid, data_type);
+    }
+
+    /// The relation of that schema and name.
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Arc<Relation>> {
+        let oid = self.names.get(schema)?.get(name)?;
+        self.relations.get(oid)
+    }
+
+    /// The first relation of that name along the schemas of a search path.
+    pub fn resolve(&self, search_path: &[String], name: &str) -> Option<&Arc<Relation>> {
+        search_path
+            .iter()
+            .find_map(|schema| self.relation(schema, name))
+    }
+
+    /// Types of that name in any schema.
+    pub fn types_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Type> {
+        self.type_names
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter_map(|oid| self.types.get(oid))
+    }
+
+    /// Direct inheritance children or partitions.
+    pub fn children(&self, parent: Oid) -> &[Oid] {
+        self.children.get(&parent).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,2 @@
+//! Who sees what: YAML policies, checked and compiled against a catalog snapshot. Pure.
+pub mod compiled;

@@ -1,0 +1,178 @@
+//! The outcome of planning: what to run for a statement text, and what to put on record about it.
+use std::sync::Arc;
+
+use crate::catalog::{AttNum, Oid};
+
+/// What a session knows about itself when a statement is planned.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct SessionFacts {
+    /// The setting `search_path` as the server shows it (`"$user", public`).
+    pub search_path: String,
+    /// The database user, for `"$user"`.
+    pub user: String,
+}
+
+/// Why a statement is refused. The label is a metric label and a field of the audit record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The grammar rejects the text: the client gets the grammar's own error (42601).
+    Syntax,
+    /// A statement kind that a restricted role may not send.
+    Statement,
+    /// A construct over protected data that is not handled.
+    Construct,
+    Relation,
+    Function,
+    Operator,
+    Type,
+    Setting,
+    /// The judge did not accept the rewriter's text.
+    Judge,
+    /// Too long, too many tokens, too deeply nested.
+    Limit,
+    /// Bytes that are not valid in the session's encoding, or an encoding that is not handled.
+    Encoding,
+    /// FunctionCall, replication, and other messages that restricted sessions may not send.
+    Protocol,
+    /// The audit spool cannot be written.
+    Audit,
+}
+
+impl Reason {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Reason::Syntax => "syntax",
+            Reason::Statement => "statement",
+            Reason::Construct => "construct",
+            Reason::Relation => "relation",
+            Reason::Function => "function",
+            Reason::Operator => "operator",
+            Reason::Type => "type",
+            Reason::Setting => "setting",
+            Reason::Judge => "judge",
+            Reason::Limit => "limit",
+            Reason::Encoding => "encoding",
+            Reason::Protocol => "protocol",
+            Reason::Audit => "audit",
+        }
+    }
+}
+
+/// A refusal as the client sees it. No field holds a literal, parameter or stored value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    /// SQLSTATE: 42501, or 42601 for [`Reason::Syntax`].
+    pub sqlstate: &'static str,
+    /// Without the prefix `pgveil: `.
+    pub message: String,
+    /// The rule that refused.
+    pub detail: String,
+    /// The way out.
+    pub hint: String,
+    /// 1-based character position in the client's text, where known.
+    pub position: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Runs as the client sent it.
+    Pass,
+    /// Runs as [`Plan::text`].
+    Rewrite,
+    /// Does not run; a poison stands in its place.
+    Refuse(Refusal),
+}
+
+/// What a statement does to the session's own state, as far as pgveil must follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// `SET search_path`, RESET, ROLLBACK, DISCARD and everything else after which the search path must be read again.
+    SettingsChanged,
+    /// SQL-level PREPARE: the inner statement's own plan governs EXECUTE.
+    Prepare(String),
+    Execute(String),
+    Deallocate(Option<String>),
+    DeclareCursor(String),
+    /// FETCH or MOVE from a cursor.
+    Fetch(String),
+    CloseCursor(Option<String>),
+    /// DDL: the catalog must be read again.
+    SchemaChanged,
+}
+
+/// An output column that is a plain column of a relation in the client's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub relation: Oid,
+    pub column: AttNum,
+    pub name: String,
+}
+
+/// The plan of one statement of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementPlan {
+    /// `SELECT`, `INSERT`, `BEGIN`, ... as the command tag would say.
+    pub kind: &'static str,
+    pub verdict: Verdict,
+    /// The text with literals replaced by `$n` and white space folded.
+    pub normalised: String,
+    /// Of the normalised text, 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// `schema.name` of relations read and written.
+    pub reads: Vec<String>,
+    pub writes: Vec<String>,
+    /// `schema.table.column` of masked columns that the statement can reach.
+    pub masked: Vec<String>,
+    /// The statement reads a protected relation: its rows are counted.
+    pub protected: bool,
+    /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
+    /// be restored.
+    pub origins: Vec<Option<Origin>>,
+    pub effects: Vec<Effect>,
+    /// Byte range in the client's text.
+    pub span: (usize, usize),
+}
+
+/// The plan of one Query or Parse text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub statements: Vec<StatementPlan>,
+    /// What goes to the server in place of the client's text; `None`: the client's own bytes.
+    pub text: Option<Arc<str>>,
+    pub positions: PositionMap,
+}
+
+/// Maps a 1-based character position in the text that ran to the position in the client's text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PositionMap {
+    /// `(sent, client)`: first character position (0-based) of each run, ascending by `sent`; a run that pgveil
+    /// added maps to the client position where it was put.
+    pub runs: Vec<Run>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    pub sent: u32,
+    pub client: u32,
+    /// The run was copied from the client's text: positions advance in step.
+    pub copied: bool,
+}
+
+impl PositionMap {
+    /// The client's position of a 1-based character position in the text that ran.
+    pub fn to_client(&self, sent: u32) -> u32 {
+        let Some(zero_based) = sent.checked_sub(1) else {
+            return sent;
+        };
+        let index = self.runs.partition_point(|run| run.sent <= zero_based);
+        match index.checked_sub(1).and_then(|index| self.runs.get(index)) {
+            Some(run) if run.copied => run.client + (zero_based - run.sent) + 1,
+            Some(run) => run.client + 1,
+            None => sent,
+        }
+    }
+}
+
+/// The name in a poison, so that the error the server makes of it is recognised. Never a column anybody has.
+pub const POISON: &str = "pgveil_refused";
