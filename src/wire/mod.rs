@@ -1,0 +1,2 @@
+//! Frames, startup packets, TLS, cancel requests. Knows no SQL.
+pub mod frame;
