@@ -205,10 +205,13 @@ impl Record {
     }
 }
 
-/// `2026-11-22T07:21:36.000001Z`. Times outside the years 1970 to 9999 cannot be written and become the epoch.
+/// `2026-11-22T07:21:36.000001Z`. A clock before 1970 or after 9999 gives the epoch: a record with a wrong time is
+/// better than none.
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = String::with_capacity(27);
-    if write!(text, "{}", humantime::format_rfc3339_micros(*time)).is_err() {
+    // `format_rfc3339_micros` panics on a time before the epoch.
+    let time = (*time).max(SystemTime::UNIX_EPOCH);
+    if write!(text, "{}", humantime::format_rfc3339_micros(time)).is_err() {
         text.clear();
         text.push_str("1970-01-01T00:00:00.000000Z");
     }
@@ -267,12 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_the_epoch_does_not_stop_the_record() {
-        let record = Record::new(
-            Event::Start,
-            SystemTime::UNIX_EPOCH - Duration::from_secs(1),
-        );
-        assert!(json(&record).contains("1970-01-01T00:00:00.000000Z"));
+    fn a_clock_out_of_range_does_not_stop_the_record() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let (before, after) = (Duration::from_secs(1), Duration::from_secs(1 << 38));
+        for time in [epoch - before, epoch + after] {
+            let record = Record::new(Event::Start, time);
+            assert!(json(&record).contains("1970-01-01T00:00:00.000000Z"));
+        }
     }
 
     #[test]
