@@ -1,0 +1,7 @@
+//! PostgreSQL's wire protocol below SQL: streams, startup packets, TLS, cancel requests, errors.
+pub mod cancel;
+pub mod connect;
+pub mod error;
+pub mod startup;
+pub mod stream;
+pub mod tls;
