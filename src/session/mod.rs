@@ -1,12 +1,17 @@
-//! One connection's life: the two pumps and what they observe.
+//! One connection's life, from the accepted socket to its end: login, then the two pumps and what they observe.
 //!
 //! * [`burst`]: what one read brought, and which of it goes on.
 //! * [`messages`]: the few message bodies that are read or built.
 //! * [`statements`]: prepared statements, portals and cursors with their plans.
 //! * [`ledger`]: what was sent and not yet answered; attributes each answer to its statement.
+//! * [`denial`]: what a client is told when something is not let happen.
+//! * [`scrub`]: errors and notices without data.
 pub mod burst;
+pub mod denial;
 #[cfg(test)]
 mod fixtures;
 pub mod ledger;
+pub mod login;
 pub mod messages;
+pub mod scrub;
 pub mod statements;
