@@ -133,6 +133,11 @@ impl Burst {
         self.start = self.at;
     }
 
+    /// Nothing has been read that has not been decided on.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.buffer.len() && self.at_boundary()
+    }
+
     /// Everything that has been read and decided on is whole frames.
     pub fn at_boundary(&self) -> bool {
         matches!(self.rest, Rest::Forward(0) | Rest::Discard(0))

@@ -8,9 +8,10 @@ const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// The denial in place of the error that the poison raised.
 ///
-/// The grammar's own error keeps its wording: it is what PostgreSQL itself would say.
+/// A refusal without a rule says what PostgreSQL itself would say (a syntax error, a name that is not there), in
+/// its words.
 pub fn of_refusal(refusal: &Refusal) -> ErrorFields {
-    if refusal.reason == Reason::Syntax {
+    if refusal.reason == Reason::Syntax || refusal.detail.is_empty() {
         let mut fields = ErrorFields::error(refusal.sqlstate, refusal.message.clone());
         fields.position = refusal.position;
         return fields;
@@ -35,6 +36,14 @@ pub fn outranks(error: &ErrorFields, refusal: &Refusal) -> bool {
         "25P02" => refusal.reason != Reason::Syntax,
         sqlstate => sqlstate.starts_with("57"),
     }
+}
+
+/// Whether the server's error is the one it would have raised without pgveil: for a text that the grammar rejects
+/// the poison stands before the client's own text, so that the server's parser has the first word.
+pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
+    refusal.reason == Reason::Syntax
+        && error.sqlstate == "42601"
+        && error.routine.as_deref() != Some("exec_parse_message")
 }
 
 /// The end of a result that has more rows than its role may take out.

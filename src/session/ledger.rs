@@ -186,6 +186,16 @@ impl Ledger {
             && !self.queue.iter().any(Entry::is_awaited)
     }
 
+    /// The statement whose answers are coming in, once the first has come.
+    pub fn running(&self) -> Option<&Running> {
+        self.running.as_ref()
+    }
+
+    /// A ReadyForQuery is certain to come.
+    pub fn awaits_ready(&self) -> bool {
+        self.queue.iter().any(Entry::is_awaited)
+    }
+
     /// Extended-protocol messages have been sent without a Sync: the server's state cannot be asked for.
     pub const fn mid_batch(&self) -> bool {
         self.unsynced

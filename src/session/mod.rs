@@ -8,10 +8,15 @@
 //! * [`scrub`]: errors and notices without data.
 pub mod burst;
 pub mod denial;
+pub mod describe;
 #[cfg(test)]
 mod fixtures;
+pub mod host;
 pub mod ledger;
-pub mod login;
 pub mod messages;
+pub mod record;
 pub mod scrub;
+pub mod settings;
+pub mod shared;
 pub mod statements;
+pub mod to_client;
