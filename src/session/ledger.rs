@@ -39,7 +39,11 @@ pub enum Sent {
         denied: Option<Refusal>,
     },
     Describe(Target),
-    Execute(Name),
+    Execute {
+        portal: Name,
+        /// A message that must fail was sent in its place.
+        denied: Option<Refusal>,
+    },
     Close(Target),
     Sync,
     FunctionCall {
@@ -253,6 +257,25 @@ impl Ledger {
         }
     }
 
+    /// A prepared statement was decided on again, with the same outcome.
+    pub fn bring_up_to_date(&mut self, name: &Name, then: &Statement, now: &Statement) {
+        for entry in &mut self.queue {
+            if let Sent::Parse {
+                name: parsed,
+                source,
+            } = &mut entry.sent
+                && parsed == name
+                && Arc::ptr_eq(source, &then.source)
+            {
+                *source = now.source.clone();
+            }
+        }
+        let stands = self.statements.prepared(name);
+        if stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &then.source)) {
+            self.statements.prepare(name.clone(), now.clone());
+        }
+    }
+
     fn start(&mut self) -> Option<&mut Running> {
         if self.running.is_none() {
             self.running = Some(self.begin()?);
@@ -274,7 +297,7 @@ impl Ledger {
                     .unwrap_or_else(unknown),
                 None,
             ),
-            Sent::Describe(Target::Portal(name)) | Sent::Execute(name) => (
+            Sent::Describe(Target::Portal(name)) | Sent::Execute { portal: name, .. } => (
                 self.statements
                     .portal(name)
                     .map_or_else(unknown, |portal| portal.statement.clone()),
@@ -344,7 +367,7 @@ impl Entry {
     fn runs_statement(&self) -> bool {
         match self.sent {
             Sent::Query(_) | Sent::FunctionCall { .. } => !self.finished,
-            Sent::Parse { .. } | Sent::Bind { .. } | Sent::Execute(_) => true,
+            Sent::Parse { .. } | Sent::Bind { .. } | Sent::Execute { .. } => true,
             _ => false,
         }
     }

@@ -18,10 +18,6 @@ impl Name {
     pub fn is_unnamed(&self) -> bool {
         self.0.is_empty()
     }
-
-    pub fn is_ascii(&self) -> bool {
-        self.0.is_ascii()
-    }
 }
 
 impl From<&str> for Name {
@@ -127,6 +123,15 @@ pub fn put_bind(out: &mut BytesMut, statement: &str) {
     body.put_u8(0);
     body.put_slice(&[0; 6]); // No parameter formats, parameters, result formats.
     put_frame(out, front::BIND, &body);
+}
+
+/// An Execute of a portal, to its end.
+pub fn put_execute(out: &mut BytesMut, portal: &str) {
+    let mut body = BytesMut::with_capacity(portal.len() + 5);
+    body.put_slice(portal.as_bytes());
+    body.put_u8(0);
+    body.put_i32(0);
+    put_frame(out, front::EXECUTE, &body);
 }
 
 #[cfg(test)]

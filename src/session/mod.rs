@@ -20,3 +20,4 @@ pub mod settings;
 pub mod shared;
 pub mod statements;
 pub mod to_client;
+pub mod to_server;

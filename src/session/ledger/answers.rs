@@ -16,7 +16,7 @@ impl Ledger {
             let expects_rows = matches!(
                 self.queue.front(),
                 Some(Entry {
-                    sent: Sent::Query(_) | Sent::Execute(_),
+                    sent: Sent::Query(_) | Sent::Execute { .. },
                     finished: false,
                     ..
                 })
@@ -85,15 +85,15 @@ impl Ledger {
             }
             (Sent::Query(_), back::ROW_DESCRIPTION) => Ok(self.columns()),
             (
-                Sent::Query(_) | Sent::Execute(_),
+                Sent::Query(_) | Sent::Execute { .. },
                 back::COPY_OUT_RESPONSE | back::COPY_BOTH_RESPONSE | back::COPY_DONE,
             ) => Ok(Answer::Progress),
-            (Sent::Query(_) | Sent::Execute(_), back::COPY_IN_RESPONSE) => {
+            (Sent::Query(_) | Sent::Execute { .. }, back::COPY_IN_RESPONSE) => {
                 self.copy_in_begins();
                 Ok(Answer::Progress)
             }
-            (Sent::Query(_) | Sent::Execute(_), back::COMMAND_COMPLETE | back::EMPTY_QUERY_RESPONSE)
-            | (Sent::Execute(_), back::PORTAL_SUSPENDED)
+            (Sent::Query(_) | Sent::Execute { .. }, back::COMMAND_COMPLETE | back::EMPTY_QUERY_RESPONSE)
+            | (Sent::Execute { .. }, back::PORTAL_SUSPENDED)
             | (Sent::FunctionCall { .. }, back::FUNCTION_CALL_RESPONSE) => {
                 self.ended(tag).ok_or(unexpected)
             }
@@ -290,7 +290,9 @@ impl Ledger {
 
     fn refusal(&self, running: &Running) -> Option<crate::sql::plan::Refusal> {
         match &self.queue.front()?.sent {
-            Sent::Bind { denied, .. } | Sent::FunctionCall { denied } => denied.clone(),
+            Sent::Bind { denied, .. }
+            | Sent::Execute { denied, .. }
+            | Sent::FunctionCall { denied } => denied.clone(),
             Sent::Query(_) | Sent::Parse { .. } => running.statement.refusal().cloned(),
             _ => None,
         }

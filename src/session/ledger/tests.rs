@@ -39,7 +39,10 @@ fn send(ledger: &mut Ledger, line: &str) {
         },
         ("D", [kind, called]) => Sent::Describe(target(kind, called)),
         ("C", [kind, called]) => Sent::Close(target(kind, called)),
-        ("E", [portal]) => Sent::Execute(name(portal)),
+        ("E", [portal]) => Sent::Execute {
+            portal: name(portal),
+            denied: None,
+        },
         ("S", _) => Sent::Sync,
         ("F", _) => Sent::FunctionCall { denied: None },
         ("c", _) => Sent::CopyEnd,
