@@ -15,9 +15,12 @@ pub mod host;
 pub mod ledger;
 pub mod messages;
 pub mod record;
+pub mod relay;
 pub mod scrub;
 pub mod settings;
 pub mod shared;
 pub mod statements;
+#[cfg(test)]
+mod tests;
 pub mod to_client;
 pub mod to_server;
