@@ -45,8 +45,7 @@ pub struct VerifyArgs {
 }
 
 fn parse_hash(text: &str) -> Result<Hash, String> {
-    Hash::parse(text.as_bytes())
-        .ok_or_else(|| "a hash has 64 digits out of 0-9 and a-f".to_owned())
+    Hash::parse(text.as_bytes()).ok_or_else(|| "a hash has 64 digits out of 0-9 and a-f".to_owned())
 }
 
 /// # Errors

@@ -36,7 +36,8 @@ impl LogArgs {
             LogFormat::Text => builder.try_init(),
             LogFormat::Json => builder.json().flatten_event(true).try_init(),
         };
-        started.map_err(|error| CliError::Environment(format!("logging cannot be started: {error}")))
+        started
+            .map_err(|error| CliError::Environment(format!("logging cannot be started: {error}")))
     }
 
     fn filter(&self) -> Result<EnvFilter, CliError> {
@@ -74,6 +75,9 @@ mod tests {
     #[test]
     fn a_wrong_filter_says_what_is_right() {
         let error = args("pgveil=loud").filter().expect_err("refused");
-        assert!(error.to_string().contains("--log-level: `pgveil=loud`"), "{error}");
+        assert!(
+            error.to_string().contains("--log-level: `pgveil=loud`"),
+            "{error}"
+        );
     }
 }

@@ -138,7 +138,8 @@ impl<S: Service> Listeners<S> {
                     self.metrics.connection(Connection::AcceptError);
                     tracing::error!(%error, "a connection cannot be accepted; is the limit of open files high enough?");
                     // The connection stays in the backlog: accepting at once would only spin.
-                    let _ = timeout(pause, leaving.wait_for(|phase| *phase != Phase::Serving)).await;
+                    let _ =
+                        timeout(pause, leaving.wait_for(|phase| *phase != Phase::Serving)).await;
                     pause = (pause * 2).min(ACCEPT_PAUSE.1);
                 }
             }
@@ -224,7 +225,8 @@ mod tests {
             .map(|socket| socket.local_addr().expect("an address"))
             .collect();
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let ended = tokio::spawn(Listeners::new(Greeter, metrics, max_sessions).run(sockets, watching));
+        let ended =
+            tokio::spawn(Listeners::new(Greeter, metrics, max_sessions).run(sockets, watching));
         Running {
             addresses,
             phase,
@@ -276,6 +278,10 @@ mod tests {
         let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
         let address = taken.local_addr().expect("an address");
         let error = bind(address).expect_err("taken");
-        assert!(error.to_string().starts_with(&format!("cannot listen on {address}: ")));
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("cannot listen on {address}: "))
+        );
     }
 }
