@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CliError, EXIT_FAILED, OutputFormat};
+use super::{CliError, EXIT_FAILED, OutputFormat, print};
 use crate::audit::chain::Hash;
 use crate::audit::verify::{Expectation, Report, VerifyError, verify};
 use crate::config;
@@ -65,11 +65,11 @@ pub fn run(command: &AuditCommand) -> Result<ExitCode, CliError> {
     };
     match verify(&dir, &expectation) {
         Ok(report) => {
-            println!("{}", sound(&report, args.format));
+            print(&(sound(&report, args.format) + "\n"))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(broken @ VerifyError::Broken { .. }) => {
-            println!("{}", unsound(&broken, args.format));
+            print(&(unsound(&broken, args.format) + "\n"))?;
             Ok(ExitCode::from(EXIT_FAILED))
         }
         Err(error) => Err(CliError::environment(error)),

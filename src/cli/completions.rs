@@ -1,5 +1,4 @@
 //! `pgveil completions`: a script that teaches a shell the command line.
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
@@ -23,8 +22,6 @@ pub fn run(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
     // Into memory first: the generator panics where its writer fails.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "pgveil", &mut script);
-    io::stdout()
-        .write_all(&script)
-        .map_err(|error| CliError::Environment(format!("cannot write the script: {error}")))?;
+    super::print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod logging;
 pub mod serve;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -173,6 +174,17 @@ pub fn main() -> ExitCode {
         }
     };
     ran.unwrap_or_else(|error| error.report())
+}
+
+/// Writes a result to standard output. A reader that has gone (`| head`) is no failure: `println!` would panic.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Environment(
+            format!("cannot write to standard output: {error}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn in_runtime(
