@@ -5,7 +5,8 @@
 #
 # PGVEIL is the binary (default target/debug/pgveil). --baseline runs the suites against PostgreSQL itself, to see that
 # they ask for nothing that PostgreSQL does not give. PG_BIN names the folder with initdb and pg_ctl. Everything lives
-# in a temporary directory and on free ports of 127.0.0.1.
+# in a temporary directory and on free ports of 127.0.0.1. A suite whose driver is not installed is skipped, or fails
+# where REQUIRE_TOOLS is set.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -156,7 +157,10 @@ run_all() {
                 jdbc) command -v java >/dev/null && [ -f "${JDBC_JAR:-/usr/share/java/postgresql.jar}" ] || reason='no java or no driver; tests/run.sh installs them' ;;
             esac
         fi
-        if [ -n "$reason" ]; then
+        if [ -n "$reason" ] && [ -n "${REQUIRE_TOOLS:-}" ] && [ -z "$(skip_reason "drivers/$suite")" ]; then
+            echo "[$1] FAILED drivers/$suite: $reason"
+            total_failed=$((total_failed + 1)) failures+=("$1/$suite")
+        elif [ -n "$reason" ]; then
             echo "[$1] skipped drivers/$suite: $reason"
             total_skipped=$((total_skipped + 1))
         else
