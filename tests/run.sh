@@ -42,7 +42,7 @@ prepare_drivers() {
 }
 
 skip_reason() {
-    awk -F '|' -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^|]*\| */, ""); print } }' tests/skips.txt
+    awk -F: -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^:]*: */, ""); print } }' tests/skips.txt
 }
 
 run_cargo() {

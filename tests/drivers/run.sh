@@ -169,7 +169,7 @@ run_all() {
     done
 }
 
-skip_reason() { [ -f "$SKIPS" ] && awk -F '|' -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^|]*\| */, ""); print } }' "$SKIPS"; }
+skip_reason() { [ -f "$SKIPS" ] && awk -F: -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^:]*: */, ""); print } }' "$SKIPS"; }
 
 # What pgveil has written about it all: the chain holds, and no value is in it.
 check_record() {
