@@ -5,7 +5,7 @@ passed=0 failed=0 skipped=0
 check() {
     local name=$1 reason output
     shift
-    reason=$([ -f "${SKIPS:-}" ] && awk -F '|' -v name="$name" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^|]*\| */, ""); print } }' "$SKIPS")
+    reason=$([ -f "${SKIPS:-}" ] && awk -F: -v name="$name" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^:]*: */, ""); print } }' "$SKIPS")
     if [ -n "$reason" ]; then
         skipped=$((skipped + 1))
         echo "skipped $name: $reason"

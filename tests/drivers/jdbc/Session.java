@@ -364,9 +364,9 @@ public class Session {
             return;
         }
         for (String line : Files.readAllLines(Path.of(file))) {
-            int bar = line.indexOf('|');
-            if (bar > 0 && !line.startsWith("#")) {
-                SKIPS.put(line.substring(0, bar).trim(), line.substring(bar + 1).trim());
+            int colon = line.indexOf(':');
+            if (colon > 0 && !line.startsWith("#")) {
+                SKIPS.put(line.substring(0, colon).trim(), line.substring(colon + 1).trim());
             }
         }
     }

@@ -22,8 +22,8 @@ types.setTypeParser(types.builtins.DATE, (text) => text);
 const skips = new Map();
 if (existsSync(process.env.SKIPS ?? '')) {
   for (const line of readFileSync(process.env.SKIPS, 'utf8').split('\n')) {
-    const bar = line.indexOf('|');
-    if (bar > 0 && !line.startsWith('#')) skips.set(line.slice(0, bar).trim(), line.slice(bar + 1).trim());
+    const colon = line.indexOf(':');
+    if (colon > 0 && !line.startsWith('#')) skips.set(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
   }
 }
 

@@ -24,8 +24,8 @@ skips = {}
 if os.path.exists(os.environ.get("SKIPS", "")):
     with open(os.environ["SKIPS"], encoding="utf-8") as lines:
         for line in lines:
-            if "|" in line and not line.startswith("#"):
-                name, reason = line.split("|", 1)
+            if ":" in line and not line.startswith("#"):
+                name, reason = line.split(":", 1)
                 skips[name.strip()] = reason.strip()
 
 passed, failed, skipped = 0, 0, 0
