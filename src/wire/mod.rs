@@ -2,6 +2,7 @@
 pub mod cancel;
 pub mod connect;
 pub mod error;
+pub mod negotiate;
 pub mod startup;
 pub mod stream;
 pub mod tls;
