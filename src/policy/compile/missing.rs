@@ -106,14 +106,12 @@ fn nearest(catalog: &Catalog, pattern: &ColumnPattern) -> Option<String> {
         return Some(format!("did you mean `{schema}.{table}.{found}`?"));
     }
     if catalog.schemas.contains(schema) {
-        let tables = || {
-            sorted(
-                catalog
-                    .relations
-                    .values()
-                    .filter(|relation| relation.schema == *schema),
-            )
-        };
+        let tables = sorted(
+            catalog
+                .relations
+                .values()
+                .filter(|relation| relation.schema == *schema),
+        );
         let found = closest(table, tables)?;
         return Some(format!(
             "did you mean `{schema}.{found}.{}`?",
