@@ -160,8 +160,8 @@ impl Spool {
 
     /// Appends one record. When this returns, the record is kept as [`SpoolSettings::ack`] says.
     ///
-    /// Blocks: for a write(2), and with [`Ack::Synced`] for an fsync; in an asynchronous task use
-    /// `tokio::task::block_in_place` then.
+    /// Blocks: for a write(2) into the page cache, and with [`Ack::Synced`] for an fsync. A multi-threaded runtime
+    /// is told of the latter, so that its other tasks go on.
     ///
     /// # Errors
     /// The disk is full or fails. The record is not in the chain then, the chain stays sound, and the next append
@@ -178,7 +178,7 @@ impl Spool {
             .collect::<Result<Vec<_>, _>>()?;
         let result = self.write(&bodies).and_then(|appended| {
             if self.settings.ack == Ack::Synced {
-                self.sync_to(appended.seq)?;
+                off_the_runtime(|| self.sync_to(appended.seq))?;
             }
             Ok(appended)
         });
@@ -278,6 +278,15 @@ impl Spool {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+/// Runs what waits for a disk without holding up the tasks of the runtime's thread, where there is one.
+fn off_the_runtime<T>(wait: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
     }
 }
 

@@ -250,6 +250,25 @@ fn records_of_many_threads_form_one_chain() {
 }
 
 #[test]
+fn synced_appends_work_inside_and_outside_of_a_runtime() {
+    let dir = Dir::new();
+    let settings = SpoolSettings {
+        ack: Ack::Synced,
+        ..SpoolSettings::default()
+    };
+    let spool = Spool::open(&dir.0, settings).expect("opened");
+    for mut runtime in [
+        tokio::runtime::Builder::new_current_thread(),
+        tokio::runtime::Builder::new_multi_thread(),
+    ] {
+        let runtime = runtime.build().expect("a runtime");
+        runtime.block_on(async { spool.append(&record("SELECT 1")).expect("appended") });
+    }
+    assert_eq!(dir.verified().records, 3);
+    assert_eq!(spool.unsynced(), 0);
+}
+
+#[test]
 fn unsynced_records_are_counted_until_a_sync() {
     let dir = Dir::new();
     let spool = dir.open();

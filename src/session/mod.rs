@@ -3,6 +3,8 @@
 //! * [`burst`]: what one read brought, and which of it goes on.
 //! * [`messages`]: the few message bodies that are read or built.
 //! * [`statements`]: prepared statements, portals and cursors with their plans.
+//! * [`listener`]: accepting connections within a limit, and draining.
+//! * [`login`]: from an accepted socket to both sides logged in.
 //! * [`ledger`]: what was sent and not yet answered; attributes each answer to its statement.
 //! * [`denial`]: what a client is told when something is not let happen.
 //! * [`scrub`]: errors and notices without data.
@@ -13,6 +15,8 @@ pub mod describe;
 mod fixtures;
 pub mod host;
 pub mod ledger;
+pub mod listener;
+pub mod login;
 pub mod messages;
 pub mod record;
 pub mod relay;
