@@ -92,7 +92,9 @@ fn function_allowed(role: &RolePolicy, function: &Function, name: &str) -> bool 
         return function.volatility == Volatility::Immutable || reviewed().contains(name);
     }
     safe_extension(function.extension.as_deref())
-        || role.functions.contains(&format!("{}.{name}", function.schema))
+        || role
+            .functions
+            .contains(&format!("{}.{name}", function.schema))
 }
 
 /// Whether every operator that the name could mean is PostgreSQL's own or a safe extension's.
@@ -142,7 +144,10 @@ pub fn check_type(
             && candidate.schema != "pg_catalog"
             && !safe_extension(candidate.extension.as_deref())
         {
-            return Err(Objection::NotAllowed(format!("{}.{name}", candidate.schema)));
+            return Err(Objection::NotAllowed(format!(
+                "{}.{name}",
+                candidate.schema
+            )));
         }
     }
     Ok(())

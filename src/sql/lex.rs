@@ -153,6 +153,18 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, LexError> {
     Ok(found)
 }
 
+/// Whether nothing but blanks and newlines stands between the tokens: no comment, no other white space.
+pub fn bare(text: &str, tokens: &[Token]) -> bool {
+    let mut end = 0;
+    tokens.iter().all(|token| {
+        let between = text.get(end..token.span.start).unwrap_or("\0");
+        end = token.span.end;
+        between.bytes().all(|byte| matches!(byte, b' ' | b'\n'))
+    }) && text
+        .get(end..)
+        .is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b' ' | b'\n')))
+}
+
 fn starts_row(token: &Token, text: &str) -> bool {
     match token.kind {
         Kind::Punct => matches!(token.text(text), "," | ";"),
@@ -408,7 +420,10 @@ mod tests {
             ("a<-1", vec!["a", "<", "-", "1"]),
             ("a@-1", vec!["a", "@-", "1"]),
             ("a*/*c*/b", vec!["a", "*", "b"]),
-            ("'it''s' E'a\\'b' $é$ ' $é$", vec!["'it''s'", "E'a\\'b'", "$é$ ' $é$"]),
+            (
+                "'it''s' E'a\\'b' $é$ ' $é$",
+                vec!["'it''s'", "E'a\\'b'", "$é$ ' $é$"],
+            ),
             ("$1::text", vec!["$1", "::", "text"]),
             ("U&\"d!0061\" x'1f'", vec!["U&\"d!0061\"", "x'1f'"]),
             ("\"a\"\"b\".c", vec!["\"a\"\"b\"", ".", "c"]),

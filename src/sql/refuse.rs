@@ -55,7 +55,9 @@ pub fn operator(name: &str) -> Refusal {
         Reason::Operator,
         format!("operator {name} is not on the allowlist"),
         "operators outside pg_catalog count as functions",
-        format!("write OPERATOR(pg_catalog.…) for PostgreSQL's own operator, or add `{name}` to functions.allow of the role"),
+        format!(
+            "write OPERATOR(pg_catalog.…) for PostgreSQL's own operator, or add `{name}` to functions.allow of the role"
+        ),
     )
 }
 

@@ -99,8 +99,23 @@ pub fn safe_encoding(name: &str) -> bool {
         .collect();
     !matches!(
         folded.as_str(),
-        "sjis" | "shiftjis" | "mskanji" | "win932" | "windows932" | "shiftjis2004" | "big5" | "win950" | "windows950"
-            | "gbk" | "win936" | "windows936" | "uhc" | "win949" | "windows949" | "gb18030" | "johab"
+        "sjis"
+            | "shiftjis"
+            | "mskanji"
+            | "win932"
+            | "windows932"
+            | "shiftjis2004"
+            | "big5"
+            | "win950"
+            | "windows950"
+            | "gbk"
+            | "win936"
+            | "windows936"
+            | "uhc"
+            | "win949"
+            | "windows949"
+            | "gb18030"
+            | "johab"
     )
 }
 
@@ -142,7 +157,14 @@ mod tests {
 
     #[test]
     fn statistics_and_activity_are_not_readable() {
-        for name in ["pg_stats", "pg_statistic", "pg_stat_activity", "pg_largeobject", "pg_authid", "pg_new_in_99"] {
+        for name in [
+            "pg_stats",
+            "pg_statistic",
+            "pg_stat_activity",
+            "pg_largeobject",
+            "pg_authid",
+            "pg_new_in_99",
+        ] {
             assert!(!readable("pg_catalog", name), "{name}");
         }
         assert!(readable("pg_catalog", "pg_class") && readable("crm", "contacts"));
@@ -164,7 +186,11 @@ mod tests {
             ("search_path", Some("crm"), false),
             ("datestyle", Some("iso"), false),
         ] {
-            assert_eq!(setting_objection(name, value).is_some(), refused, "{name} {value:?}");
+            assert_eq!(
+                setting_objection(name, value).is_some(),
+                refused,
+                "{name} {value:?}"
+            );
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum Tree {
 #[derive(Debug)]
 pub struct Node {
     pub kind: &'static str,
-    /// Fields that differ from their default, in the order of the type.
+    /// Fields that differ from their default, each once.
     pub fields: Vec<(&'static str, Tree)>,
     /// Byte offset in the text; -1 where PostgreSQL keeps none.
     pub location: i32,
@@ -30,7 +30,12 @@ pub struct Node {
 
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.fields == other.fields
+        self.kind == other.kind
+            && self.fields.len() == other.fields.len()
+            && self
+                .fields
+                .iter()
+                .all(|(name, value)| other.get(name) == Some(value))
     }
 }
 
@@ -138,7 +143,7 @@ impl Node {
         self.list(field).iter().map(Tree::string).collect()
     }
 
-    /// Sets a field, in place or at the end. For trees that are compared, both sides must set alike.
+    /// Sets a field, in place or at the end; the order of fields takes no part in equality.
     pub fn set(&mut self, field: &'static str, value: Tree) {
         match self.get_mut(field) {
             Some(slot) => *slot = value,
@@ -227,7 +232,10 @@ impl ser::Serializer for Builder {
     }
     fn serialize_bytes(self, value: &[u8]) -> Result<Tree, Never> {
         Ok(Tree::List(
-            value.iter().map(|byte| Tree::Int(i64::from(*byte))).collect(),
+            value
+                .iter()
+                .map(|byte| Tree::Int(i64::from(*byte)))
+                .collect(),
         ))
     }
     fn serialize_none(self) -> Result<Tree, Never> {

@@ -11,8 +11,7 @@ mod statements;
 mod walk;
 mod writes;
 
-#[cfg(test)]
-mod tests;
+pub use statements::statement_kind;
 
 use std::collections::BTreeSet;
 

@@ -32,12 +32,20 @@ impl Walk<'_> {
         }
         let masked = self.rules.role.masks.contains_key(&relation.oid);
         if masked {
-            let alias = node.child("alias").map_or("", |alias| alias.text("aliasname"));
-            let alias = if alias.is_empty() { &relation.name } else { alias };
+            let alias = node
+                .child("alias")
+                .map_or("", |alias| alias.text("aliasname"));
+            let alias = if alias.is_empty() {
+                &relation.name
+            } else {
+                alias
+            };
             self.aliases.insert(alias.to_owned());
         }
         if self.side == Side::Run && masked && access == Access::Read {
-            return Err(refuse::judge("a protected relation stands outside its template"));
+            return Err(refuse::judge(
+                "a protected relation stands outside its template",
+            ));
         }
         self.uses.push(Use {
             relation: relation.oid,
@@ -124,17 +132,16 @@ impl Walk<'_> {
         if !self.rules.role.masks.contains_key(&relation.oid) {
             return self.put_back(query, sample);
         }
-        let template = self.rules.templates.get(
-            self.rules.catalog.version,
-            self.rules.role,
-            &relation,
-            only,
-        );
-        let equal = template.is_some_and(|template| {
-            template.tree.node().is_some_and(|tree| *tree == *query)
-        });
+        let template =
+            self.rules
+                .templates
+                .get(self.rules.catalog.version, self.rules.role, &relation, only);
+        let equal = template
+            .is_some_and(|template| template.tree.node().is_some_and(|tree| *tree == *query));
         if !equal {
-            return Err(refuse::judge("a subquery over a protected relation is not its template"));
+            return Err(refuse::judge(
+                "a subquery over a protected relation is not its template",
+            ));
         }
         self.uses.push(Use {
             relation: relation.oid,

@@ -34,12 +34,14 @@ impl Walk<'_> {
                 }
             }
             "PrepareStmt" => {
-                self.effects.push(Effect::Prepare(node.text("name").to_owned()));
+                self.effects
+                    .push(Effect::Prepare(node.text("name").to_owned()));
                 self.children_statement(node, "query")?;
                 self.field(node, "argtypes")?;
             }
             "ExecuteStmt" => {
-                self.effects.push(Effect::Execute(node.text("name").to_owned()));
+                self.effects
+                    .push(Effect::Execute(node.text("name").to_owned()));
                 self.field(node, "params")?;
             }
             "DeallocateStmt" => {
@@ -120,10 +122,9 @@ impl Walk<'_> {
             MULTI => return Ok(()),
             VALUE => {
                 for value in &values {
-                    if let Some(why) = system::setting_objection(
-                        &name,
-                        Some(value.as_deref().unwrap_or("\u{0}")),
-                    ) {
+                    if let Some(why) =
+                        system::setting_objection(&name, Some(value.as_deref().unwrap_or("\u{0}")))
+                    {
                         return Err(at(refuse::setting(&name, why), node.location));
                     }
                 }
@@ -201,7 +202,10 @@ impl Walk<'_> {
                         && self.rules.role.masks.contains_key(&found.relation)
                 })
             {
-                return Err(refuse::construct("COPY FROM ... WHERE", "filter the data before it is sent"));
+                return Err(refuse::construct(
+                    "COPY FROM ... WHERE",
+                    "filter the data before it is sent",
+                ));
             }
             node.set("relation", Tree::Node(relation));
             return Ok(());
@@ -237,7 +241,12 @@ impl Walk<'_> {
         debug_assert_eq!(self.side, Side::Client);
         let listed = node.remove("attlist");
         let columns: Vec<String> = match &listed {
-            Some(list) => list.list().iter().filter_map(Tree::string).map(str::to_owned).collect(),
+            Some(list) => list
+                .list()
+                .iter()
+                .filter_map(Tree::string)
+                .map(str::to_owned)
+                .collect(),
             None => relation
                 .columns
                 .iter()
@@ -247,7 +256,11 @@ impl Walk<'_> {
         };
         let text = format!(
             "SELECT {} FROM ONLY {}",
-            columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "),
+            columns
+                .iter()
+                .map(|name| quoted(name))
+                .collect::<Vec<_>>()
+                .join(", "),
             crate::sql::names::qualified(&relation.schema, &relation.name),
         );
         let mut query = template::single(&text)

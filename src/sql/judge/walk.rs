@@ -73,7 +73,10 @@ impl<'a> Walk<'a> {
             "LockingClause" => locking(node),
             kind if kinds::is_plain(kind) => self.children(node),
             kind => Err(at(
-                refuse::construct(&format!("the construct {kind}"), "write the statement without it"),
+                refuse::construct(
+                    &format!("the construct {kind}"),
+                    "write the statement without it",
+                ),
                 node.location,
             )),
         }
@@ -122,7 +125,10 @@ impl<'a> Walk<'a> {
                 .filter_map(Tree::node)
                 .map(|cte| cte.text("ctename").to_owned())
                 .collect();
-            self.scopes.last_mut().into_iter().for_each(|scope| scope.extend(names.clone()));
+            self.scopes
+                .last_mut()
+                .into_iter()
+                .for_each(|scope| scope.extend(names.clone()));
         }
         let Some(Tree::List(ctes)) = clause.get_mut("ctes") else {
             return Ok(());
@@ -237,7 +243,11 @@ impl<'a> Walk<'a> {
             [] => (Some("pg_catalog"), ""),
             [name] => (None, *name),
             [schema, name] => (Some(*schema), *name),
-            _ => return Err(refuse::judge("an operator with more than a schema and a name")),
+            _ => {
+                return Err(refuse::judge(
+                    "an operator with more than a schema and a name",
+                ));
+            }
         };
         let rules = self.rules;
         if let Err(Objection::NotAllowed(full)) =

@@ -96,7 +96,11 @@ fn check_conflict(conflict: &Node, masked: &BTreeSet<String>) -> Result<(), Refu
         .filter_map(Tree::node)
         .map(|element| element.text("name"))
         .collect();
-    if columns.is_empty() || columns.iter().any(|name| name.is_empty() || masked.contains(*name)) {
+    if columns.is_empty()
+        || columns
+            .iter()
+            .any(|name| name.is_empty() || masked.contains(*name))
+    {
         return Err(at(
             refuse::construct(
                 "ON CONFLICT without a target of unmasked columns",
@@ -141,11 +145,7 @@ fn tree_has_no_masked_reference(
 
 /// No column reference whose name could be a masked column of the target, no `*`, no whole row. Names, not scopes:
 /// whatever could be meant counts.
-fn no_masked_reference(
-    node: &Node,
-    masked: &BTreeSet<String>,
-    alias: &str,
-) -> Result<(), Refusal> {
+fn no_masked_reference(node: &Node, masked: &BTreeSet<String>, alias: &str) -> Result<(), Refusal> {
     if node.kind == "ColumnRef" {
         let fields = node.list("fields");
         let last = fields.last().and_then(Tree::string);
