@@ -1,0 +1,519 @@
+//! Data-driven: a definition, and per column where it comes from.
+//!
+//! `=t.c` is the same column, `t.c u.d` computed from these, `-` computed from none, `?` unknown.
+use super::*;
+use crate::catalog::{AttNum, Column, Function, RelationKind, Type, TypeKind, Volatility};
+
+const TABLES: &[(&str, &str, &[&str])] = &[
+    (
+        "crm",
+        "contacts",
+        &["id", "name", "phone", "region", "company_id"],
+    ),
+    ("crm", "leads", &["id", "name", "phone"]),
+    ("crm", "companies", &["id", "title", "parent"]),
+    ("pg_catalog", "pg_class", &["oid", "relname"]),
+];
+
+fn catalog() -> Catalog {
+    let mut catalog = Catalog::default();
+    for (oid, (schema, name, columns)) in (100..).zip(TABLES) {
+        let columns: Vec<&str> = columns.to_vec();
+        catalog.insert(relation(oid, schema, name, &columns));
+    }
+    let functions: &[(&str, &str, Volatility, Option<&str>)] = &[
+        ("pg_catalog", "upper", Volatility::Immutable, None),
+        ("pg_catalog", "lower", Volatility::Immutable, None),
+        ("pg_catalog", "count", Volatility::Immutable, None),
+        ("pg_catalog", "sum", Volatility::Immutable, None),
+        ("pg_catalog", "row_number", Volatility::Immutable, None),
+        ("pg_catalog", "row_to_json", Volatility::Stable, None),
+        ("pg_catalog", "generate_series", Volatility::Immutable, None),
+        ("pg_catalog", "unnest", Volatility::Immutable, None),
+        ("pg_catalog", "now", Volatility::Stable, None),
+        ("pg_catalog", "random", Volatility::Volatile, None),
+        ("pg_catalog", "query_to_xml", Volatility::Volatile, None),
+        ("pg_catalog", "table_to_xml", Volatility::Stable, None),
+        ("crm", "secret_of", Volatility::Immutable, None),
+        ("crm", "upper", Volatility::Immutable, None),
+        ("crm", "similarity", Volatility::Immutable, Some("pg_trgm")),
+        ("crm", "crosstab", Volatility::Stable, Some("tablefunc")),
+    ];
+    for (schema, name, volatility, extension) in functions {
+        catalog
+            .functions
+            .entry((*name).to_owned())
+            .or_default()
+            .push(Function {
+                schema: (*schema).to_owned(),
+                volatility: *volatility,
+                extension: extension.map(str::to_owned),
+                security_definer: false,
+            });
+    }
+    for (oid, name, kind) in [
+        (900, "region", TypeKind::Domain),
+        (901, "sneaky", TypeKind::Base),
+    ] {
+        let data_type = Type {
+            schema: "crm".to_owned(),
+            name: name.to_owned(),
+            kind,
+            category: 'U',
+            base: None,
+            extension: None,
+        };
+        catalog.insert_type(oid, data_type);
+    }
+    catalog
+}
+
+fn relation(oid: Oid, schema: &str, name: &str, columns: &[&str]) -> Relation {
+    let columns = (1..).zip(columns).map(|(num, name)| Column {
+        num,
+        name: (*name).to_owned(),
+        type_oid: 25,
+        typmod: -1,
+        type_sql: "pg_catalog.text".to_owned(),
+        not_null: false,
+        generated_from: Vec::new(),
+    });
+    Relation {
+        oid,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        kind: RelationKind::Table,
+        columns: columns.collect(),
+        primary_key: Vec::new(),
+        parents: Vec::new(),
+        sources: Vec::new(),
+        extension: None,
+    }
+}
+
+fn shown(catalog: &Catalog, source: &ColumnSource) -> String {
+    let name = |relation: &Oid, column: &AttNum| {
+        let relation = &catalog.relations[relation];
+        let column = relation
+            .column_number(*column)
+            .map_or("!", |column| column.name.as_str());
+        format!("{}.{column}", relation.name)
+    };
+    match source {
+        ColumnSource::Same { relation, column } => format!("={}", name(relation, column)),
+        ColumnSource::Computed { from } if from.is_empty() => "-".to_owned(),
+        ColumnSource::Computed { from } => from
+            .iter()
+            .map(|(relation, column)| name(relation, column))
+            .collect::<Vec<_>>()
+            .join(" "),
+        ColumnSource::Unknown => "?".to_owned(),
+    }
+}
+
+/// `columns` names the view's columns with what is expected of each.
+fn check(definition: &str, columns: &[(&str, &str)]) {
+    let mut catalog = catalog();
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    catalog.insert(relation(999, "crm", "v", &names));
+    let aggregates = ["count", "sum"].map(str::to_owned).into();
+    let attributed =
+        attribute_all(&catalog, &[(999, definition.to_owned())], &aggregates).expect("analysis");
+    let found: Vec<String> = attributed[0]
+        .1
+        .iter()
+        .map(|source| shown(&catalog, source))
+        .collect();
+    let expected: Vec<&str> = columns.iter().map(|(_, source)| *source).collect();
+    assert_eq!(found, expected, "in: {definition}");
+}
+
+#[test]
+fn plain_columns_are_the_same_through_aliases_joins_and_subqueries() {
+    check(
+        "SELECT contacts.id, contacts.phone AS tel FROM crm.contacts",
+        &[("id", "=contacts.id"), ("tel", "=contacts.phone")],
+    );
+    check(
+        "SELECT phone FROM crm.contacts c",
+        &[("phone", "=contacts.phone")],
+    );
+    check(
+        "SELECT c.b FROM crm.contacts c(a, b, d)",
+        &[("b", "=contacts.name")],
+    );
+    check(
+        "SELECT c.phone, k.title FROM (crm.contacts c LEFT JOIN crm.companies k ON ((k.id = c.company_id)))",
+        &[("phone", "=contacts.phone"), ("title", "=companies.title")],
+    );
+    check(
+        "SELECT x.tel FROM (SELECT c.phone AS tel FROM crm.contacts c) x",
+        &[("tel", "=contacts.phone")],
+    );
+    check(
+        "WITH x(t) AS (SELECT c.phone FROM crm.contacts c) SELECT y.t FROM x y",
+        &[("t", "=contacts.phone")],
+    );
+    check(
+        "SELECT c.id, l.phone FROM crm.contacts c, LATERAL (SELECT c.phone) l",
+        &[("id", "=contacts.id"), ("phone", "=contacts.phone")],
+    );
+    check(
+        "SELECT j.e FROM (crm.contacts c JOIN crm.companies k ON (true)) j(a, b, e)",
+        &[("e", "=contacts.phone")],
+    );
+    check(
+        "SELECT phone FROM ONLY crm.contacts TABLESAMPLE system (10)",
+        &[("phone", "=contacts.phone")],
+    );
+}
+
+#[test]
+fn stars_stand_for_the_columns_in_order() {
+    check(
+        "SELECT * FROM crm.leads",
+        &[
+            ("id", "=leads.id"),
+            ("name", "=leads.name"),
+            ("phone", "=leads.phone"),
+        ],
+    );
+    check(
+        "SELECT k.*, c.phone FROM crm.contacts c, crm.companies k",
+        &[
+            ("id", "=companies.id"),
+            ("title", "=companies.title"),
+            ("parent", "=companies.parent"),
+            ("phone", "=contacts.phone"),
+        ],
+    );
+}
+
+#[test]
+fn using_shows_the_side_the_join_keeps() {
+    let columns = |id| [("id", id), ("phone", "=leads.phone")];
+    check(
+        "SELECT id, l.phone FROM crm.companies k JOIN crm.leads l USING (id)",
+        &columns("=companies.id"),
+    );
+    check(
+        "SELECT id, l.phone FROM crm.companies k RIGHT JOIN crm.leads l USING (id)",
+        &columns("=leads.id"),
+    );
+    check(
+        "SELECT id, l.phone FROM crm.companies k FULL JOIN crm.leads l USING (id)",
+        &columns("leads.id companies.id"),
+    );
+    check(
+        "SELECT u.id, l.phone FROM crm.companies k JOIN crm.leads l USING (id) AS u",
+        &columns("=companies.id"),
+    );
+    check(
+        "SELECT k.id, l.phone FROM crm.companies k NATURAL JOIN crm.leads l",
+        &columns("=companies.id"),
+    );
+    check(
+        "SELECT * FROM crm.leads NATURAL JOIN crm.companies",
+        &[
+            ("id", "=leads.id"),
+            ("name", "=leads.name"),
+            ("phone", "=leads.phone"),
+            ("title", "=companies.title"),
+            ("parent", "=companies.parent"),
+        ],
+    );
+}
+
+#[test]
+fn expressions_are_computed_from_all_they_read() {
+    for expression in [
+        "upper(c.phone)",
+        "c.phone::text",
+        "c.phone COLLATE \"C\"",
+        "CASE WHEN c.phone IS NULL THEN 'a' ELSE 'b' END",
+        "COALESCE(c.phone, '')",
+        "GREATEST(c.phone, 'a')",
+        "c.phone ~~ '138%'",
+        "c.phone IN ('a', 'b')",
+        "NOT (c.phone IS DISTINCT FROM 'a')",
+        "ARRAY[c.phone]",
+        "(ARRAY[c.phone, 'a'])[1]",
+        "('{1}'::int[])[c.phone::int]",
+        "ROW(c.phone, 1)",
+        "(ROW(c.phone, now())).f1",
+        "XMLELEMENT(NAME x, c.phone)",
+        "JSON_OBJECT('a' : c.phone)",
+        "EXTRACT(year FROM c.phone::date)",
+        "c.phone::crm.region",
+        "crm.similarity(c.phone, 'a')",
+        "c.phone AT TIME ZONE 'UTC' IS NULL",
+    ] {
+        let mut catalog = catalog();
+        catalog
+            .functions
+            .entry("timezone".to_owned())
+            .or_default()
+            .push(Function {
+                schema: "pg_catalog".to_owned(),
+                volatility: Volatility::Immutable,
+                extension: None,
+                security_definer: false,
+            });
+        catalog.insert(relation(999, "crm", "v", &["x"]));
+        let definition = format!("SELECT {expression} AS x FROM crm.contacts c");
+        let found =
+            attribute_all(&catalog, &[(999, definition)], &Aggregates::new()).expect("analysis");
+        assert_eq!(
+            shown(&catalog, &found[0].1[0]),
+            "contacts.phone",
+            "{expression}"
+        );
+    }
+    check(
+        "SELECT c.name || c.phone AS x, 1 AS y, now() AS z FROM crm.contacts c",
+        &[
+            ("x", "contacts.name contacts.phone"),
+            ("y", "-"),
+            ("z", "-"),
+        ],
+    );
+}
+
+#[test]
+fn whole_rows_are_computed_from_every_column() {
+    let all = "leads.id leads.name leads.phone";
+    check(
+        "SELECT row_to_json(l.*) AS x FROM crm.leads l",
+        &[("x", all)],
+    );
+    check("SELECT l AS x FROM crm.leads l", &[("x", all)]);
+    check(
+        "SELECT (l.*)::crm.region AS x FROM crm.leads l",
+        &[("x", all)],
+    );
+    check("SELECT ((l.*)).phone AS x FROM crm.leads l", &[("x", all)]);
+    check(
+        "SELECT x.*::text AS x FROM (SELECT l.phone FROM crm.leads l) x",
+        &[("x", "leads.phone")],
+    );
+}
+
+#[test]
+fn scalar_subqueries_are_computed_from_all_they_read_in_any_clause() {
+    check(
+        "SELECT (SELECT k.title FROM crm.companies k WHERE k.id = c.company_id) AS x FROM crm.contacts c",
+        &[("x", "contacts.company_id companies.id companies.title")],
+    );
+    check(
+        "SELECT EXISTS (SELECT 1 FROM crm.leads l WHERE l.phone = '1') AS x FROM crm.contacts c",
+        &[("x", "leads.phone")],
+    );
+    check(
+        "SELECT c.id IN (SELECT l.id FROM crm.leads l ORDER BY l.phone LIMIT 1) AS x FROM crm.contacts c",
+        &[("x", "contacts.id leads.id leads.phone")],
+    );
+    check(
+        "SELECT (SELECT 1 FROM (SELECT l.id FROM crm.leads l WHERE l.phone = '1') y) AS x FROM crm.contacts c",
+        &[("x", "leads.id leads.phone")],
+    );
+}
+
+#[test]
+fn aggregates_depend_on_what_decides_their_rows() {
+    check(
+        "SELECT c.region, count(*) AS n, sum(c.id) AS s FROM crm.contacts c WHERE c.phone IS NOT NULL GROUP BY c.region",
+        &[
+            ("region", "=contacts.region"),
+            ("n", "contacts.phone contacts.region"),
+            ("s", "contacts.id contacts.phone contacts.region"),
+        ],
+    );
+    check(
+        "SELECT count(*) AS n FROM (SELECT c.id FROM crm.contacts c WHERE c.phone = '1') x",
+        &[("n", "contacts.phone")],
+    );
+    check(
+        "SELECT count(*) FILTER (WHERE c.phone = '1') AS n FROM crm.contacts c JOIN crm.companies k ON k.id = c.company_id",
+        &[("n", "contacts.phone contacts.company_id companies.id")],
+    );
+    check(
+        "SELECT upper(c.phone) AS p, count(*) AS n FROM crm.contacts c GROUP BY 1",
+        &[("p", "contacts.phone"), ("n", "contacts.phone")],
+    );
+    // The value of an ordinary expression does not.
+    check(
+        "SELECT upper(c.name) AS n FROM crm.contacts c WHERE c.phone = '1'",
+        &[("n", "contacts.name")],
+    );
+}
+
+#[test]
+fn window_functions_depend_on_their_windows() {
+    check(
+        "SELECT c.id, row_number() OVER (PARTITION BY c.region ORDER BY c.phone) AS n FROM crm.contacts c",
+        &[
+            ("id", "=contacts.id"),
+            ("n", "contacts.phone contacts.region"),
+        ],
+    );
+    check(
+        "SELECT row_number() OVER w AS n FROM crm.contacts c WINDOW w AS (ORDER BY c.phone)",
+        &[("n", "contacts.phone")],
+    );
+}
+
+#[test]
+fn set_operations_join_both_sides() {
+    check(
+        "SELECT c.id, c.phone FROM crm.contacts c UNION ALL SELECT c2.id, c2.name FROM crm.contacts c2",
+        &[
+            ("id", "=contacts.id"),
+            ("phone", "contacts.name contacts.phone"),
+        ],
+    );
+    check(
+        "SELECT c.phone FROM crm.contacts c UNION SELECT l.phone FROM crm.leads l ORDER BY 1",
+        &[("phone", "contacts.phone leads.phone")],
+    );
+    check("SELECT v.a FROM (VALUES (1), (2)) v(a)", &[("a", "-")]);
+    check("VALUES (1, 'x')", &[("column1", "-"), ("column2", "-")]);
+}
+
+#[test]
+fn recursive_queries_settle() {
+    check(
+        "WITH RECURSIVE t(id, parent) AS (SELECT k.id, k.parent FROM crm.companies k UNION ALL \
+         SELECT k.id, k.parent FROM crm.companies k JOIN t ON t.id = k.parent) SELECT t.id, t.parent FROM t",
+        &[("id", "=companies.id"), ("parent", "=companies.parent")],
+    );
+    // The name wanders one column further each round.
+    check(
+        "WITH RECURSIVE t(a, b, c) AS (SELECT k.id, k.id, k.title FROM crm.companies k UNION ALL \
+         SELECT t.b, t.c, t.c FROM t) SELECT t.a, t.b, t.c FROM t",
+        &[
+            ("a", "companies.id companies.title"),
+            ("b", "companies.id companies.title"),
+            ("c", "=companies.title"),
+        ],
+    );
+    // Another query with the same name further out is not meant.
+    check(
+        "WITH b AS (SELECT 1 AS x) SELECT s.x FROM (WITH RECURSIVE a AS (SELECT b.x FROM b), b AS (SELECT c.phone AS x \
+         FROM crm.contacts c) SELECT a.x FROM a) s",
+        &[("x", "?")],
+    );
+}
+
+#[test]
+fn functions_in_from_are_computed_from_their_arguments() {
+    check(
+        "SELECT u.u FROM crm.contacts c, LATERAL unnest(ARRAY[c.phone]) u(u)",
+        &[("u", "contacts.phone")],
+    );
+    check(
+        "SELECT g.g, g.n FROM generate_series(1, 3) WITH ORDINALITY g(g, n)",
+        &[("g", "-"), ("n", "-")],
+    );
+    check("SELECT g FROM generate_series(1, 3) g", &[("g", "-")]);
+    check(
+        "SELECT s.x FROM crm.crosstab('SELECT') s(x int)",
+        &[("x", "?")],
+    );
+}
+
+#[test]
+fn system_catalogs_and_system_columns_are_known() {
+    check(
+        "SELECT c.relname FROM pg_class c",
+        &[("relname", "=pg_class.relname")],
+    );
+    check(
+        "SELECT c.tableoid, c.phone FROM crm.contacts c",
+        &[("tableoid", "-"), ("phone", "=contacts.phone")],
+    );
+}
+
+#[test]
+fn what_can_read_anything_is_unknown() {
+    for expression in [
+        "crm.secret_of(c.id)",
+        // Not pg_catalog's function of that name.
+        "crm.upper(c.name)",
+        "query_to_xml('SELECT 1', true, true, '')",
+        "table_to_xml('crm.contacts', true, true, '')",
+        "no_such_function(c.id)",
+        "c.id OPERATOR(crm.<>>) 1",
+        "c.id::crm.sneaky",
+        "c.id::crm.no_such_type",
+        "c.no_such_column",
+        "no_such_table.id",
+        "(SELECT crm.secret_of(1))",
+        "JSON_QUERY(c.name, '$')",
+    ] {
+        check(
+            &format!("SELECT c.id, {expression} AS x FROM crm.contacts c"),
+            &[("id", "=contacts.id"), ("x", "?")],
+        );
+    }
+    check(
+        "SELECT random() AS x FROM crm.contacts c WHERE crm.secret_of(1) = 1",
+        &[("x", "-")],
+    );
+    // An ambiguous name.
+    check(
+        "SELECT id AS x FROM crm.contacts c, crm.leads l",
+        &[("x", "?")],
+    );
+    check("SELECT t.x FROM crm.gone t", &[("x", "?")]);
+}
+
+#[test]
+fn definitions_that_do_not_line_up_are_unknown_as_a_whole() {
+    check(
+        "SELECT c.id FROM crm.contacts c",
+        &[("id", "?"), ("phone", "?")],
+    );
+    check(
+        "SELECT c.id, c.name FROM crm.contacts c",
+        &[("id", "?"), ("phone", "?")],
+    );
+    check("SELECT * FROM crm.gone", &[("id", "?")]);
+    check("SELECT c.id FROM crm.contacts c; SELECT 1", &[("id", "?")]);
+    check("this is not SQL", &[("id", "?")]);
+    check(
+        "UPDATE crm.contacts SET id = 1 RETURNING id",
+        &[("id", "?")],
+    );
+}
+
+#[test]
+fn nesting_of_any_depth_is_followed_or_unknown_but_never_the_end() {
+    let chain = |length| {
+        format!(
+            "SELECT {} AS x FROM crm.contacts c",
+            vec!["c.id"; length].join("+")
+        )
+    };
+    check(&chain(20), &[("x", "contacts.id")]);
+    let long = chain(40_000);
+    assert!(long.len() < MAX_DEFINITION);
+    check(&long, &[("x", "?")]);
+    // As deep as the parser itself goes, and deeper.
+    for depth in [1_000, 3_000, 30_000] {
+        let mut catalog = catalog();
+        catalog.insert(relation(999, "crm", "v", &["x"]));
+        let nested = format!(
+            "SELECT {}c.id{} AS x FROM crm.contacts c",
+            "upper(".repeat(depth),
+            ")".repeat(depth)
+        );
+        let found =
+            attribute_all(&catalog, &[(999, nested)], &Aggregates::new()).expect("analysis");
+        assert!(["contacts.id", "?"].contains(&shown(&catalog, &found[0].1[0]).as_str()));
+    }
+    let padded = format!(
+        "SELECT c.id AS x FROM crm.contacts c WHERE c.name = '{}'",
+        "a".repeat(MAX_DEFINITION)
+    );
+    check(&padded, &[("x", "?")]);
+}

@@ -1,0 +1,268 @@
+//! Reads a snapshot of one database's schema over pgveil's own connection.
+use std::collections::{HashMap, HashSet};
+
+use tokio_postgres::types::FromSql;
+use tokio_postgres::{Client, Row};
+
+use super::lineage::{self, Aggregates};
+use super::type_sql::type_sql;
+use super::version::content_version;
+use super::{
+    AttNum, Catalog, CatalogError, Column, Function, Oid, Operator, Relation, RelationKind, Type,
+    TypeKind, Volatility, queries,
+};
+
+/// Extension names of catalog objects, by the object's kind.
+#[derive(Default)]
+struct Members {
+    relations: HashMap<Oid, String>,
+    functions: HashMap<Oid, String>,
+    operators: HashMap<Oid, String>,
+    types: HashMap<Oid, String>,
+}
+
+/// A view's definition, still to be attributed.
+struct View {
+    oid: Oid,
+    definition: String,
+}
+
+/// Reads everything in one read-only transaction with an empty `search_path`.
+///
+/// The connection must be pgveil's own: it is not left in the transaction, whatever happens. View definitions come
+/// from the server's cache and may be newer than the rest by one DDL statement; the fingerprint then differs at the
+/// next look and the snapshot is read again.
+pub async fn load(client: &Client) -> Result<Catalog, CatalogError> {
+    client
+        .batch_execute(queries::BEGIN)
+        .await
+        .map_err(|error| CatalogError::query("anything", &error))?;
+    let read = read_all(client).await;
+    let ended = client.batch_execute("ROLLBACK").await;
+    let (mut catalog, views, aggregates) = read?;
+    ended.map_err(|error| CatalogError::query("the end of the transaction", &error))?;
+
+    // Deep definitions need a deep stack, and long ones time: not on a thread of the runtime.
+    tokio::task::spawn_blocking(move || {
+        attribute(&mut catalog, views, &aggregates)?;
+        catalog.version = content_version(&catalog);
+        Ok(catalog)
+    })
+    .await
+    .map_err(|error| CatalogError::Lineage(error.to_string()))?
+}
+
+async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), CatalogError> {
+    let mut catalog = Catalog::default();
+    for row in rows(client, "the server version", queries::SERVER).await? {
+        catalog.database = field(&row, 0)?;
+        catalog.server_version = u32::try_from(field::<i32>(&row, 1)?).unwrap_or(0);
+    }
+    for row in rows(client, "schemas", queries::SCHEMAS).await? {
+        catalog.schemas.insert(field(&row, 0)?);
+    }
+    let members = read_members(client).await?;
+    let views = read_relations(client, &mut catalog, &members).await?;
+    let aggregates = read_functions(client, &mut catalog, &members).await?;
+    for row in rows(client, "operators", queries::OPERATORS).await? {
+        let operator = Operator {
+            schema: field(&row, 2)?,
+            extension: members.operators.get(&field(&row, 0)?).cloned(),
+        };
+        let name: String = field(&row, 1)?;
+        catalog.operators.entry(name).or_default().push(operator);
+    }
+    read_types(client, &mut catalog, &members).await?;
+    Ok((catalog, views, aggregates))
+}
+
+async fn read_members(client: &Client) -> Result<Members, CatalogError> {
+    let mut members = Members::default();
+    for row in rows(client, "extensions", queries::EXTENSION_MEMBERS).await? {
+        // The object identifiers of these catalogs are fixed since bootstrapping (catalog/pg_*.h).
+        let of_kind = match field::<Oid>(&row, 0)? {
+            1259 => &mut members.relations,
+            1255 => &mut members.functions,
+            2617 => &mut members.operators,
+            _ => &mut members.types,
+        };
+        of_kind.insert(field(&row, 1)?, field(&row, 2)?);
+    }
+    Ok(members)
+}
+
+async fn read_relations(
+    client: &Client,
+    catalog: &mut Catalog,
+    members: &Members,
+) -> Result<Vec<View>, CatalogError> {
+    let mut columns = read_columns(client).await?;
+    let mut views = Vec::new();
+    for row in rows(client, "relations", queries::RELATIONS).await? {
+        let oid: Oid = field(&row, 0)?;
+        if let Some(definition) = field::<Option<String>>(&row, 6)? {
+            views.push(View { oid, definition });
+        }
+        catalog.insert(Relation {
+            oid,
+            schema: field(&row, 1)?,
+            name: field(&row, 2)?,
+            kind: relation_kind(&field::<String>(&row, 3)?),
+            columns: columns.remove(&oid).unwrap_or_default(),
+            primary_key: field(&row, 4)?,
+            parents: field(&row, 5)?,
+            sources: Vec::new(),
+            extension: members.relations.get(&oid).cloned(),
+        });
+    }
+    Ok(views)
+}
+
+async fn read_columns(client: &Client) -> Result<HashMap<Oid, Vec<Column>>, CatalogError> {
+    let mut read_by: HashMap<(Oid, AttNum), Vec<AttNum>> = HashMap::new();
+    for row in rows(client, "generated columns", queries::GENERATED).await? {
+        let column = (field(&row, 0)?, field(&row, 1)?);
+        read_by.entry(column).or_default().push(field(&row, 2)?);
+    }
+    let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
+    for row in rows(client, "columns", queries::COLUMNS).await? {
+        let relation: Oid = field(&row, 0)?;
+        let num: AttNum = field(&row, 1)?;
+        let formatted: String = field(&row, 5)?;
+        let element: String = field(&row, 7)?;
+        columns.entry(relation).or_default().push(Column {
+            num,
+            name: field(&row, 2)?,
+            type_oid: field(&row, 3)?,
+            typmod: field(&row, 4)?,
+            type_sql: type_sql(&formatted, field(&row, 6)?, &element),
+            not_null: field(&row, 8)?,
+            generated_from: read_by.remove(&(relation, num)).unwrap_or_default(),
+        });
+    }
+    Ok(columns)
+}
+
+/// Gives the names that aggregates go by, which the snapshot itself does not tell apart.
+async fn read_functions(
+    client: &Client,
+    catalog: &mut Catalog,
+    members: &Members,
+) -> Result<Aggregates, CatalogError> {
+    let mut aggregates = HashSet::new();
+    for row in rows(client, "functions", queries::FUNCTIONS).await? {
+        let name: String = field(&row, 1)?;
+        let volatility = match field::<String>(&row, 3)?.as_str() {
+            "i" => Volatility::Immutable,
+            "s" => Volatility::Stable,
+            _ => Volatility::Volatile,
+        };
+        if field(&row, 5)? {
+            aggregates.insert(name.clone());
+        }
+        catalog.functions.entry(name).or_default().push(Function {
+            schema: field(&row, 2)?,
+            volatility,
+            extension: members.functions.get(&field(&row, 0)?).cloned(),
+            security_definer: field(&row, 4)?,
+        });
+    }
+    Ok(aggregates)
+}
+
+async fn read_types(
+    client: &Client,
+    catalog: &mut Catalog,
+    members: &Members,
+) -> Result<(), CatalogError> {
+    let mut bases: HashMap<Oid, Oid> = HashMap::new();
+    let mut types: Vec<(Oid, Type)> = Vec::new();
+    for row in rows(client, "types", queries::TYPES).await? {
+        let oid: Oid = field(&row, 0)?;
+        let base: Oid = field(&row, 5)?;
+        if base != 0 {
+            bases.insert(oid, base);
+        }
+        let data_type = Type {
+            schema: field(&row, 1)?,
+            name: field(&row, 2)?,
+            kind: type_kind(&field::<String>(&row, 3)?),
+            category: field::<String>(&row, 4)?.chars().next().unwrap_or('X'),
+            base: None,
+            extension: members.types.get(&oid).cloned(),
+        };
+        types.push((oid, data_type));
+    }
+    for (oid, mut data_type) in types {
+        data_type.base = ultimate_base(&bases, oid);
+        catalog.insert_type(oid, data_type);
+    }
+    Ok(())
+}
+
+/// The base type under domains over domains.
+fn ultimate_base(bases: &HashMap<Oid, Oid>, domain: Oid) -> Option<Oid> {
+    let mut base = *bases.get(&domain)?;
+    // A domain is made after its base, so the chain ends; the count holds also for a damaged catalog.
+    for _ in 0..bases.len() {
+        match bases.get(&base) {
+            Some(deeper) => base = *deeper,
+            None => break,
+        }
+    }
+    Some(base)
+}
+
+fn attribute(
+    catalog: &mut Catalog,
+    views: Vec<View>,
+    aggregates: &Aggregates,
+) -> Result<(), CatalogError> {
+    let definitions: Vec<(Oid, String)> = views
+        .into_iter()
+        .map(|view| (view.oid, view.definition))
+        .collect();
+    for (oid, sources) in lineage::attribute_all(catalog, &definitions, aggregates)? {
+        if let Some(relation) = catalog.relations.get(&oid) {
+            let mut relation = Relation::clone(relation);
+            relation.sources = sources;
+            catalog.relations.insert(oid, relation.into());
+        }
+    }
+    Ok(())
+}
+
+fn relation_kind(relkind: &str) -> RelationKind {
+    match relkind {
+        "r" => RelationKind::Table,
+        "p" => RelationKind::PartitionedTable,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::ForeignTable,
+        "S" => RelationKind::Sequence,
+        _ => RelationKind::Other,
+    }
+}
+
+fn type_kind(typtype: &str) -> TypeKind {
+    match typtype {
+        "c" => TypeKind::Composite,
+        "d" => TypeKind::Domain,
+        "e" => TypeKind::Enum,
+        "r" | "m" => TypeKind::Range,
+        "p" => TypeKind::Pseudo,
+        _ => TypeKind::Base,
+    }
+}
+
+async fn rows(client: &Client, what: &'static str, query: &str) -> Result<Vec<Row>, CatalogError> {
+    client
+        .query(query, &[])
+        .await
+        .map_err(|error| CatalogError::query(what, &error))
+}
+
+fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, CatalogError> {
+    row.try_get(index)
+        .map_err(|error| CatalogError::Malformed(format!("column {index}: {error}")))
+}

@@ -1,0 +1,73 @@
+//! The queries that read a snapshot. All run in one transaction with an empty `search_path`: unqualified names in
+//! them can only mean `pg_catalog`. They fit PostgreSQL 13 to 18.
+//!
+//! Temporary schemas are left out everywhere: what is in them belongs to one session, and every temporary table
+//! would otherwise be a new version of the catalog.
+
+/// Repeatable read: all queries see one state. The limits keep a catalog that somebody has locked (`pg_get_viewdef`
+/// takes an access share lock) from holding the reader for ever.
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+     SET LOCAL search_path = ''; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '30s'; \
+     SET LOCAL quote_all_identifiers = off";
+
+pub const SERVER: &str =
+    "SELECT current_database()::text, current_setting('server_version_num')::int4";
+
+pub const SCHEMAS: &str =
+    "SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_'";
+
+/// Members of extensions: catalog, object, extension.
+pub const EXTENSION_MEMBERS: &str = "SELECT d.classid, d.objid, e.extname::text \
+     FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' \
+       AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)";
+
+/// Every entry of `pg_class`, for its name: also those that cannot be read take a name. A deferrable primary key
+/// does not count as one: GROUP BY may not rely on it (`check_functional_grouping` in parse_agg.c).
+/// The definition is asked for users' views only; see [`crate::catalog::Relation::sources`].
+pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+       coalesce((SELECT k.conkey FROM pg_constraint k \
+                 WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable), '{}'), \
+       ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), \
+       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+            THEN pg_get_viewdef(c.oid) END \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY c.oid";
+
+/// Columns of what can be read through FROM. The type of an array's elements decides how its name is qualified.
+/// `typsubscript` came with version 14; before, `typlen = -1` tells an array from `int2vector` and the like.
+pub const COLUMNS: &str = "SELECT a.attrelid, a.attnum, a.attname::text, a.atttypid, a.atttypmod, \
+       format_type(a.atttypid, a.atttypmod), e.typnamespace = 'pg_catalog'::regnamespace, e.typname::text, \
+       a.attnotnull, a.attgenerated <> '' \
+     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_type t ON t.oid = a.atttypid \
+     JOIN pg_type e ON e.oid = CASE WHEN t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' \
+                                    THEN t.typelem ELSE t.oid END \
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_(toast_)?temp_' \
+       AND a.attnum > 0 AND NOT a.attisdropped \
+     ORDER BY a.attrelid, a.attnum";
+
+/// What generation expressions read. Version 13 and 14 record it as a dependency of the column, later ones as one of
+/// its default (`StoreAttrDefault` in pg_attrdef.c).
+pub const GENERATED: &str = "SELECT d.adrelid, d.adnum, p.refobjsubid::int2 \
+     FROM pg_attrdef d \
+     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> '' \
+     JOIN pg_depend p ON p.refclassid = 'pg_class'::regclass AND p.refobjid = d.adrelid AND p.refobjsubid > 0 \
+       AND p.refobjsubid <> d.adnum \
+       AND ((p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid) \
+         OR (p.classid = 'pg_class'::regclass AND p.objid = d.adrelid AND p.objsubid = d.adnum)) \
+     ORDER BY 1, 2, 3";
+
+pub const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, n.nspname::text, p.provolatile::text, p.prosecdef, \
+       p.prokind = 'a' \
+     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+     WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY p.proname, n.nspname, p.oid";
+
+pub const OPERATORS: &str = "SELECT o.oid, o.oprname::text, n.nspname::text \
+     FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace \
+     WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
+
+pub const TYPES: &str = "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, \
+       t.typbasetype \
+     FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
+     WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY t.oid";

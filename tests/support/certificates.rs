@@ -1,0 +1,66 @@
+//! Certificates for tests: a private authority and a server certificate for `localhost` and 127.0.0.1.
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use super::Folder;
+
+/// PEM files in a temporary folder that lives as long as this value.
+pub struct Certificates {
+    folder: Folder,
+    pub ca_pem: String,
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+impl Certificates {
+    /// A server certificate for `localhost` and `127.0.0.1`, signed by a fresh authority.
+    pub fn new() -> Certificates {
+        Certificates::for_names(&["localhost", "127.0.0.1"])
+    }
+
+    /// A server certificate for other names, for instance to make `verify-full` fail.
+    pub fn for_names(names: &[&str]) -> Certificates {
+        let ca_key = KeyPair::generate().expect("no key");
+        let mut ca = CertificateParams::new(Vec::<String>::new()).expect("no parameters");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name
+            .push(DnType::CommonName, "pgveil test authority");
+        let ca_cert = ca
+            .self_signed(&ca_key)
+            .expect("the authority cannot sign itself");
+        let issuer = Issuer::new(ca, ca_key);
+
+        let key = KeyPair::generate().expect("no key");
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut server = CertificateParams::new(names).expect("names that no certificate can hold");
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "pgveil test server");
+        let cert = server
+            .signed_by(&key, &issuer)
+            .expect("the authority cannot sign");
+
+        let (ca_pem, cert_pem, key_pem) = (ca_cert.pem(), cert.pem(), key.serialize_pem());
+        let folder = Folder::new("certificates");
+        folder.write("ca.crt", &ca_pem);
+        folder.write("server.crt", &cert_pem);
+        folder.write("server.key", &key_pem);
+        Certificates {
+            folder,
+            ca_pem,
+            cert_pem,
+            key_pem,
+        }
+    }
+
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
+    }
+    pub fn cert_file(&self) -> PathBuf {
+        self.folder.path().join("server.crt")
+    }
+    pub fn key_file(&self) -> PathBuf {
+        self.folder.path().join("server.key")
+    }
+}

@@ -1,0 +1,58 @@
+//! What integration tests stand on: a private PostgreSQL, a running pgveil, a raw wire client, certificates.
+//!
+//! A test file says `mod support;`. Everything started here ends with the test process, also when the test is
+//! killed: a [`guard::Guard`] outlives it just long enough to clean up.
+#![allow(dead_code, unused_imports)]
+
+pub mod certificates;
+pub mod folder;
+pub mod guard;
+pub mod message;
+pub mod pgveil;
+pub mod postgres;
+pub mod query;
+pub mod scram;
+
+pub use certificates::Certificates;
+pub use folder::Folder;
+pub use pgveil::{Config, Pgveil};
+pub use postgres::{Authentication, Options, Postgres};
+pub use query::{Rows, query};
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+/// The longest that anything in a test may take: what has not happened by then counts as a hang.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A loopback port nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("no free loopback port");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
+}
+
+/// Says in plain sight that a test did not run, and why.
+///
+/// Every test that may be skipped stands in `tests/skips.txt` as `name: condition`; a name that does not is a
+/// failure, so that no test falls silent by accident.
+pub fn skip(name: &str, reason: &str) {
+    let listed = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/skips.txt"))
+        .expect("tests/skips.txt cannot be read");
+    let known = listed
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(':'))
+        .any(|(listed, _)| listed.trim() == name);
+    assert!(
+        known,
+        "`{name}` wants to be skipped ({reason}) but is not in tests/skips.txt: add `{name}: <when and why>`"
+    );
+    // The handle itself, not `eprintln!`: the test harness swallows that for tests that pass.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {reason}");
+}
