@@ -17,17 +17,59 @@ const SECRETS: [(&str, [[&str; 6]; 3]); 2] = [
     (
         "twin_a",
         [
-            ["张伟CANARY", "13800138000", "zhangwei@canary.example", "11010519491231002X", "48763.21", "CANARYNOTE vip"],
-            ["李娜CANARY", "13900139000", "lina@canary.example", "310101198001010012", "35122.40", "CANARYNOTE two"],
-            ["Otto CANARY", "4915112345678", "otto@canary.example", "DE999888777", "61234.56", "CANARYNOTE three"],
+            [
+                "张伟CANARY",
+                "13800138000",
+                "zhangwei@canary.example",
+                "11010519491231002X",
+                "48763.21",
+                "CANARYNOTE vip",
+            ],
+            [
+                "李娜CANARY",
+                "13900139000",
+                "lina@canary.example",
+                "310101198001010012",
+                "35122.40",
+                "CANARYNOTE two",
+            ],
+            [
+                "Otto CANARY",
+                "4915112345678",
+                "otto@canary.example",
+                "DE999888777",
+                "61234.56",
+                "CANARYNOTE three",
+            ],
         ],
     ),
     (
         "twin_b",
         [
-            ["张芳MIRROR", "13877778000", "zoe@canary.example", "44030019700101777X", "45001.00", "another"],
-            ["李强MIRROR", "13955559000", "leo@canary.example", "999999200212319999", "39999.99", "note"],
-            ["Olaf MIRROR", "4911199995678", "ole@canary.example", "FR000000001", "64999.01", ""],
+            [
+                "张芳MIRROR",
+                "13877778000",
+                "zoe@canary.example",
+                "44030019700101777X",
+                "45001.00",
+                "another",
+            ],
+            [
+                "李强MIRROR",
+                "13955559000",
+                "leo@canary.example",
+                "999999200212319999",
+                "39999.99",
+                "note",
+            ],
+            [
+                "Olaf MIRROR",
+                "4911199995678",
+                "ole@canary.example",
+                "FR000000001",
+                "64999.01",
+                "",
+            ],
         ],
     ),
 ];
@@ -112,7 +154,11 @@ impl Bench {
                 let values: Vec<String> = secret.iter().map(|value| format!("'{value}'")).collect();
                 server.sql(
                     database,
-                    &format!("INSERT INTO secret VALUES ({}, {}, {owner}, '{region}')", index + 1, values.join(", ")),
+                    &format!(
+                        "INSERT INTO secret VALUES ({}, {}, {owner}, '{region}')",
+                        index + 1,
+                        values.join(", ")
+                    ),
                 );
             }
             server.sql(database, FIXTURE);
@@ -184,11 +230,20 @@ fn error(frames: &[Frame]) -> Option<String> {
 }
 
 /// The difference between the twins for one statement, if there is one.
-fn difference(bench: &Bench, user: &str, sql: &str, run: fn(&mut Client, &str) -> Vec<Frame>) -> (Vec<Frame>, Option<String>) {
+fn difference(
+    bench: &Bench,
+    user: &str,
+    sql: &str,
+    run: fn(&mut Client, &str) -> Vec<Frame>,
+) -> (Vec<Frame>, Option<String>) {
     let ordered = sql.to_ascii_uppercase().contains("ORDER BY");
     let [a, b] = SECRETS.map(|(database, _)| run(&mut bench.login(user, database), sql));
     let (left, right) = (received(&a, ordered), received(&b, ordered));
-    let text = |bytes: Option<&Vec<u8>>| bytes.map_or("nothing".into(), |bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text = |bytes: Option<&Vec<u8>>| {
+        bytes.map_or("nothing".into(), |bytes| {
+            String::from_utf8_lossy(bytes).into_owned()
+        })
+    };
     let differs = (0..left.len().max(right.len()))
         .find(|at| left.get(*at) != right.get(*at))
         .map(|at| format!("{:?} against {:?}", text(left.get(at)), text(right.get(at))));
@@ -220,28 +275,59 @@ fn restricted_sessions_see_the_same_of_both_twins() {
         for (protocol, run) in runs {
             let (frames, differs) = difference(&bench, "crm_app", &case.sql, run);
             if let Some(differs) = differs {
-                failures.push(format!("{} {protocol}: {}\n    {differs}", case.id, case.sql));
+                failures.push(format!(
+                    "{} {protocol}: {}\n    {differs}",
+                    case.id, case.sql
+                ));
             }
             for secret in secrets_in(&frames, &case.sql) {
-                failures.push(format!("{} {protocol}: {} shows {secret}", case.id, case.sql));
+                failures.push(format!(
+                    "{} {protocol}: {} shows {secret}",
+                    case.id, case.sql
+                ));
             }
             let outcome = error(&frames).unwrap_or_else(|| "ran".into());
             if case.id.starts_with('+') && outcome != "ran" {
-                failures.push(format!("{} {protocol}: {} did not run: {outcome}", case.id, case.sql));
+                failures.push(format!(
+                    "{} {protocol}: {} did not run: {outcome}",
+                    case.id, case.sql
+                ));
             }
             if std::env::var_os("PGVEIL_TEST_LIST").is_some() {
-                println!("{} {} {protocol} {outcome} {}", case.id, case.kind, case.sql.replace('\n', " "));
+                println!(
+                    "{} {} {protocol} {outcome} {}",
+                    case.id,
+                    case.kind,
+                    case.sql.replace('\n', " ")
+                );
             }
             *outcomes.entry(outcome).or_default() += 1;
         }
     }
     println!("outcomes: {outcomes:?}");
-    assert!(outcomes.get("ran").copied().unwrap_or(0) > 150, "too few ran: {outcomes:?}");
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        outcomes.get("ran").copied().unwrap_or(0) > 150,
+        "too few ran: {outcomes:?}"
+    );
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     // Every statement of these sessions is on record, and none of the secrets is.
     let records = bench.pgveil.audit_lines().join("\n");
-    for secret in SECRETS.iter().flat_map(|(_, secrets)| secrets.iter().flatten()) {
-        assert!(secret.is_empty() || *secret == "note" || *secret == "another" || !records.contains(secret), "the record holds {secret}");
+    for secret in SECRETS
+        .iter()
+        .flat_map(|(_, secrets)| secrets.iter().flatten())
+    {
+        assert!(
+            secret.is_empty()
+                || *secret == "note"
+                || *secret == "another"
+                || !records.contains(secret),
+            "the record holds {secret}"
+        );
     }
     drop(bench.server);
 }
@@ -253,7 +339,10 @@ fn with_masking_off_the_twins_differ() {
     let mut leaks = 0;
     // Reads alone: the unrestricted role would change the databases.
     for case in cases(ATTACKS).into_iter().filter(|case| {
-        case.id.starts_with(['A', 'B', 'C', 'D', 'E']) && case.kind != "S" && case.sql.starts_with("SELECT") && !case.sql.contains("pg_sleep")
+        case.id.starts_with(['A', 'B', 'C', 'D', 'E'])
+            && case.kind != "S"
+            && case.sql.starts_with("SELECT")
+            && !case.sql.contains("pg_sleep")
     }) {
         let (frames, differs) = difference(&bench, "crm_clear", &case.sql, simple);
         if error(&frames).is_none() {
