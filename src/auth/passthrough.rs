@@ -183,3 +183,56 @@ fn unprotected() -> Failure {
         "Set `upstream: { tls: require }` in pgveil.yaml, or let the server ask for scram-sha-256.";
     Failure::new(Blame::Pgveil, fields.with_hint(hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(protected: bool) -> Exchange {
+        Exchange {
+            method: "trust".to_owned(),
+            minor: 2,
+            protected,
+            answer: Answer::NotAsked,
+        }
+    }
+
+    fn request(code: u32, rest: &[u8]) -> Frame {
+        Frame::new(AUTHENTICATION, &[&code.to_be_bytes(), rest].concat())
+    }
+
+    #[test]
+    fn a_password_is_asked_for_only_where_the_way_to_the_server_is_protected() {
+        for frame in [request(3, b""), request(5, b"salt")] {
+            assert!(exchange(true).asked(frame.clone()).is_ok());
+            let failure = exchange(false).asked(frame).err().unwrap();
+            assert_eq!(failure.blame, Blame::Pgveil);
+        }
+    }
+
+    #[test]
+    fn a_server_that_insists_on_channel_binding_is_an_error_that_says_so() {
+        let frame = request(10, b"SCRAM-SHA-256-PLUS\0\0");
+        let failure = exchange(true).asked(frame).err().unwrap();
+        assert!(failure.fields.hint.unwrap().contains("method: scram"));
+    }
+
+    #[test]
+    fn the_lower_minor_version_counts() {
+        for (version, minor) in [(0x0003_0000u32, 0), (0x0003_0001, 1), (0x0003_0009, 2)] {
+            let body = [version.to_be_bytes(), [0; 4]].concat();
+            let mut exchange = exchange(true);
+            assert!(exchange.asked(Frame::new(b'v', &body)).is_ok());
+            assert_eq!(exchange.minor, minor);
+        }
+        assert!(exchange(true).asked(Frame::new(b'v', b"\0\x03")).is_err());
+    }
+
+    #[test]
+    fn what_has_no_place_before_authentication_ends_the_login() {
+        for tag in [b'S', b'K', b'Z', b'D', b'T', b'A', 0] {
+            let failure = exchange(true).asked(Frame::new(tag, b"")).err().unwrap();
+            assert_eq!(failure.blame, Blame::Server);
+        }
+    }
+}
