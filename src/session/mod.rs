@@ -19,9 +19,12 @@ pub mod listener;
 pub mod login;
 pub mod messages;
 pub mod record;
+pub mod relay;
 pub mod scrub;
 pub mod settings;
 pub mod shared;
 pub mod statements;
+#[cfg(test)]
+mod tests;
 pub mod to_client;
 pub mod to_server;
