@@ -435,7 +435,7 @@ fn equal_content_has_an_equal_version() {
 /// Waits for a snapshot that fits, by asking as sessions do.
 async fn until(store: &CatalogStore, database: &str, what: &str, fits: impl Fn(&Catalog) -> bool) {
     let started = Instant::now();
-    while !fits(&*store.get(database).await.expect("a snapshot")) {
+    while !fits(&store.get(database).await.expect("a snapshot")) {
         assert!(
             started.elapsed() < support::PATIENCE,
             "never noticed: {what}"
