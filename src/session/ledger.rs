@@ -150,6 +150,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    pub fn new(rules: Rules) -> Self {
+        Ledger {
+            rules,
+            ..Ledger::default()
+        }
+    }
+
     /// Puts down a message that is about to be sent. `now` is when it arrived.
     pub fn push(&mut self, sent: Sent, now: Instant) {
         match sent {

@@ -81,10 +81,10 @@ impl<'a, H: Host> ToClient<'a, H> {
         let mut deadline: Option<Instant> = None;
         loop {
             let flow = self.walk();
+            self.shared.progress.notify_one();
             if let Err(error) = self.burst.flush(client).await {
                 return ToClientEnd::ClientLost(error);
             }
-            self.shared.progress.notify_one();
             match flow {
                 Flow::End(words) => return self.stop(client, &words).await,
                 Flow::Cancelling => {
@@ -299,6 +299,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         let Some(ready) = own.then else {
             return Flow::Next;
         };
+        // It stands in the place of pgveil's own.
         if state.own_failures > 0 {
             return end(ErrorFields::fatal(
                 "08006",

@@ -3,6 +3,8 @@ mod circumstances;
 mod extended;
 mod texts;
 
+pub use circumstances::ASK_SEARCH_PATH;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;

@@ -256,7 +256,10 @@ mod tests {
         check(b"SERROR\0C42703\0Mx\0\0\0", ErrorFieldsError::TrailingBytes);
         check(b"\0", ErrorFieldsError::Incomplete);
         check(b"SERROR\0Mx\0\0", ErrorFieldsError::Incomplete);
-        check(b"SERROR\0C42703\0Mx\0P-1\0\0", ErrorFieldsError::BadPosition);
+        check(
+            b"SERROR\0C42703\0Mx\0P-1\0\0",
+            ErrorFieldsError::BadPosition,
+        );
     }
 
     #[test]

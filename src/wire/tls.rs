@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 pub use client::{ClientTls, client_config};
 pub use end_point::tls_server_end_point;
-pub use server::{DirectTls, ServerTls};
+pub use server::{Accepted, DirectTls, ServerTls};
 
 /// The ALPN protocol name of PostgreSQL (registered with IANA).
 pub const ALPN: &[u8] = b"postgresql";

@@ -16,7 +16,7 @@ impl Ledger {
             let expects_rows = matches!(
                 self.queue.front(),
                 Some(Entry {
-                    sent: Sent::Query(_) | Sent::Execute { .. },
+                    sent: Sent::Query(_) | Sent::Execute { denied: None, .. },
                     finished: false,
                     ..
                 })
@@ -225,6 +225,13 @@ impl Ledger {
     }
 
     fn ended(&mut self, tag: u8) -> Option<Answer> {
+        let front = self.queue.front()?;
+        if matches!(
+            front.sent,
+            Sent::Execute { denied: Some(_), .. } | Sent::FunctionCall { denied: Some(_) }
+        ) {
+            return None;
+        }
         self.start()?;
         let front = self.queue.front()?;
         if self.rules.restricted

@@ -108,13 +108,10 @@ fn check_ledger(mut ledger: Ledger, script: &str) -> Ledger {
 }
 
 fn check(script: &str) -> Ledger {
-    let ledger = Ledger {
-        rules: Rules {
-            restricted: true,
-            export_rows: Some(LIMIT),
-        },
-        ..Ledger::default()
-    };
+    let ledger = Ledger::new(Rules {
+        restricted: true,
+        export_rows: Some(LIMIT),
+    });
     check_ledger(ledger, script)
 }
 

@@ -187,8 +187,7 @@ fn verify_period(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls:
     let (_, certificate) =
         X509Certificate::from_der(leaf).map_err(|_| bad(CertificateError::BadEncoding))?;
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let now =
-        ASN1Time::from_timestamp(seconds).map_err(|_| bad(CertificateError::BadEncoding))?;
+    let now = ASN1Time::from_timestamp(seconds).map_err(|_| bad(CertificateError::BadEncoding))?;
     let validity = certificate.validity();
     if now < validity.not_before {
         return Err(bad(CertificateError::NotValidYet));

@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_certificate_without_a_hash_function_has_no_binding() {
-        assert_eq!(tls_server_end_point(&certificate(&rcgen::PKCS_ED25519)), None);
+        assert_eq!(
+            tls_server_end_point(&certificate(&rcgen::PKCS_ED25519)),
+            None
+        );
         assert_eq!(tls_server_end_point(b"garbage"), None);
         assert_eq!(tls_server_end_point(b""), None);
     }

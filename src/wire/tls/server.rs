@@ -43,6 +43,7 @@ struct Loaded {
 }
 
 /// A client's connection inside TLS.
+#[derive(Debug)]
 pub struct Accepted {
     pub stream: Stream,
     pub facts: TlsFacts,
@@ -97,12 +98,11 @@ impl Loaded {
             path: cert.to_owned(),
         })?;
         let end_point = tls_server_end_point(leaf);
-        let private =
-            PrivateKeyDer::from_pem_file(key).map_err(|source| TlsSetupError::Pem {
-                what: "the private key",
-                path: key.to_owned(),
-                source,
-            })?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsSetupError::Pem {
+            what: "the private key",
+            path: key.to_owned(),
+            source,
+        })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
