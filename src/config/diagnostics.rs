@@ -126,8 +126,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// All findings of one load or check, in the order they were made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
@@ -145,6 +144,13 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// By file and place; what is found at one place keeps its order, and is there once.
+    pub fn sort(&mut self) {
+        self.list
+            .sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        self.list.dedup();
+    }
+
     pub fn has_errors(&self) -> bool {
         self.list
             .iter()
@@ -155,9 +161,12 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// A JSON array of the findings, on one line.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "[]".to_owned())
+    /// One JSON object per line.
+    pub fn to_json_lines(&self) -> String {
+        self.list
+            .iter()
+            .filter_map(|diagnostic| serde_json::to_string(diagnostic).ok())
+            .fold(String::new(), |text, line| text + &line + "\n")
     }
 }
 
@@ -183,22 +192,25 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// The candidate that `wrong` was most likely meant to be.
+/// The candidate that `wrong` was most likely meant to be: one or a few slips of the keyboard away, or much alike.
 pub fn closest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
-    const SIMILAR: f64 = 0.8;
+    /// Shorter words are all one slip away from each other.
+    const SHORTEST: usize = 3;
+    /// Jaro-Winkler similarity from which two words look alike.
+    const SIMILAR: f64 = 0.85;
     let wrong = wrong.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&wrong, &candidate.to_lowercase()),
-                candidate,
-            )
+        .filter_map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let length = lower.chars().count().max(wrong.chars().count());
+            let slips = strsim::osa_distance(&wrong, &lower);
+            let likeness = strsim::jaro_winkler(&wrong, &lower);
+            let close = slips <= length.div_ceil(3) && length >= SHORTEST;
+            (close || likeness >= SIMILAR).then_some((slips, likeness, candidate))
         })
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+        .min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)))
+        .map(|(_, _, candidate)| candidate)
 }
 
 /// Misspelt keys (`pasword: hunter2`) are just what diagnostics are about, so the test is generous.
@@ -264,6 +276,18 @@ mod tests {
         assert_eq!(
             diagnostic.to_string(),
             "pgveil.yaml:2:1: error: unknown key `rols`\n  |\n2 | rols: 2\n  | ^^^^\n  = help: did you mean `roles`?"
+        );
+    }
+
+    #[test]
+    fn as_json_a_finding_is_one_line() {
+        let findings: Diagnostics =
+            Diagnostic::error(&origin("a: 1\nrols: 2\n", 2, 1, 4), "unknown key `rols`").into();
+        let json = findings.to_json_lines();
+        assert_eq!(
+            json,
+            "{\"severity\":\"error\",\"file\":\"pgveil.yaml\",\"line\":2,\"column\":1,\
+             \"message\":\"unknown key `rols`\",\"suggestion\":null}\n"
         );
     }
 
