@@ -426,3 +426,10 @@ fn table(number: Oid, name: &str, kind: RelationKind, columns: &str, parents: &[
         extension: None,
     }
 }
+
+#[test]
+fn the_policy_that_ships_is_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policy = policy::load(&folder).unwrap_or_else(|findings| panic!("{findings}"));
+    assert!(policy.warnings.is_empty(), "{}", policy.warnings);
+}
