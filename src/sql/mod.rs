@@ -1,2 +1,24 @@
 //! What a statement does and what runs instead of it. Pure: knows neither sockets nor YAML.
+//!
+//! A text goes through [`lex`] (tokens, caps), [`parse`] (PostgreSQL's grammar, as a generic [`tree`]), [`judge`] (what
+//! does it touch, may the role do that), `propose` and `splice` (the text that runs instead), and [`judge`] again, over
+//! that text. [`planner`] puts these together, [`cache`] keeps what comes of it.
+pub mod cache;
+pub mod functions;
+pub mod judge;
+pub mod lex;
+pub mod names;
+pub mod normalise;
+mod observe;
+mod origins;
+pub mod parse;
 pub mod plan;
+pub mod planner;
+mod propose;
+mod refuse;
+mod splice;
+pub mod system;
+pub mod template;
+pub mod tree;
+
+pub use cache::Planner;

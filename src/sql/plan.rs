@@ -17,6 +17,8 @@ pub struct SessionFacts {
 pub enum Reason {
     /// The grammar rejects the text: the client gets the grammar's own error (42601).
     Syntax,
+    /// A relation or function that does not exist: the client gets PostgreSQL's own message (42P01, 42883, ...).
+    Undefined,
     /// A statement kind that a restricted role may not send.
     Statement,
     /// A construct over protected data that is not handled.
@@ -42,6 +44,7 @@ impl Reason {
     pub const fn label(self) -> &'static str {
         match self {
             Reason::Syntax => "syntax",
+            Reason::Undefined => "undefined",
             Reason::Statement => "statement",
             Reason::Construct => "construct",
             Reason::Relation => "relation",
@@ -62,9 +65,9 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: Reason,
-    /// SQLSTATE: 42501, or 42601 for [`Reason::Syntax`].
+    /// SQLSTATE: 42501, or the server's own for [`Reason::Syntax`] and [`Reason::Undefined`].
     pub sqlstate: &'static str,
-    /// Without the prefix `pgveil: `.
+    /// Without the prefix `pgveil: `, which is put before messages with SQLSTATE 42501.
     pub message: String,
     /// The rule that refused.
     pub detail: String,

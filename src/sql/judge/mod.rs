@@ -1,0 +1,94 @@
+//! The judge: decides from PostgreSQL's own parse tree what a statement touches, and whether a text may run.
+//!
+//! One walk serves two readings. The client's text is read to find what it uses ([`Side::Client`]); the text that will
+//! run is read again from scratch ([`Side::Run`]), and there a protected relation is accepted inside a template alone.
+//! Both readings bring the tree into one canonical form (templates folded back, names resolved), and the two forms must
+//! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
+//! in this module trusts the rewriter.
+mod kinds;
+mod relations;
+mod statements;
+mod walk;
+mod writes;
+
+pub use statements::statement_kind;
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Catalog, Oid};
+use crate::policy::compiled::RolePolicy;
+
+use super::plan::{Effect, Refusal};
+use super::template::Templates;
+use super::tree::Tree;
+
+/// Which text the tree came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client's: protected relations are noted.
+    Client,
+    /// The one that will run: protected relations outside templates, and relations without a schema, are refused.
+    Run,
+}
+
+/// Against what a statement is judged.
+pub struct Rules<'a> {
+    pub catalog: &'a Catalog,
+    pub role: &'a RolePolicy,
+    /// Schemas in which unqualified names are looked up, in order.
+    pub path: &'a [String],
+    pub templates: &'a Templates,
+}
+
+/// How a statement uses a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// In FROM, USING or COPY TO.
+    Read,
+    /// The target of INSERT, UPDATE, DELETE, MERGE or COPY FROM.
+    Write,
+    Lock,
+}
+
+/// A place where a relation is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    pub relation: Oid,
+    pub access: Access,
+    /// Byte offset of the name in the text that was parsed.
+    pub at: usize,
+    pub alias: bool,
+}
+
+/// What a reading found.
+#[derive(Debug)]
+pub struct Examined {
+    pub kind: &'static str,
+    /// The canonical tree.
+    pub tree: Tree,
+    pub uses: Vec<Use>,
+    pub effects: Vec<Effect>,
+    /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
+    pub columns: BTreeSet<String>,
+    /// A `*` or a whole-row reference: every column is reached.
+    pub whole_rows: bool,
+}
+
+/// Reads one statement.
+///
+/// # Errors
+/// The first thing in it that the role may not do; the refusal's position is a byte offset in the parsed text, 0-based
+/// (the caller maps it).
+pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Refusal> {
+    let mut walk = walk::Walk::new(rules, side);
+    let mut tree = tree;
+    let kind = walk.statement(&mut tree)?;
+    Ok(Examined {
+        kind,
+        tree,
+        uses: walk.uses,
+        effects: walk.effects,
+        whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
+        columns: walk.columns,
+    })
+}

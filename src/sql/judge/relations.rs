@@ -1,0 +1,281 @@
+//! Relations in FROM: names resolved, templates recognised and folded back.
+use crate::catalog::{Relation, RelationKind};
+use crate::sql::plan::Refusal;
+use crate::sql::refuse;
+use crate::sql::system;
+use crate::sql::tree::{Node, Tree};
+
+use super::walk::{Walk, at};
+use super::{Access, Side, Use};
+
+impl Walk<'_> {
+    /// A relation that is read. A common table expression in scope is none.
+    pub(super) fn read(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        if node.text("schemaname").is_empty()
+            && node.text("catalogname").is_empty()
+            && self.in_scope(node.text("relname"))
+        {
+            // No field of a reference to a common table expression can lead elsewhere.
+            return Ok(());
+        }
+        self.relation(node, Access::Read)
+    }
+
+    /// Resolves the name, checks that the role may use the relation so, and notes the use.
+    pub(super) fn relation(&mut self, node: &mut Node, access: Access) -> Result<(), Refusal> {
+        let relation = self.resolve(node)?;
+        if !system::readable(&relation.schema, &relation.name)
+            || relation.kind == RelationKind::Other
+            || (relation.extension.is_some() && relation.schema != "pg_catalog")
+        {
+            return Err(at(refuse::relation(&relation.full_name()), node.location));
+        }
+        let masked = self.rules.role.masks.contains_key(&relation.oid);
+        if masked {
+            let alias = node
+                .child("alias")
+                .map_or("", |alias| alias.text("aliasname"));
+            let alias = if alias.is_empty() {
+                &relation.name
+            } else {
+                alias
+            };
+            self.aliases.insert(alias.to_owned());
+        }
+        if self.side == Side::Run && masked && access == Access::Read {
+            return Err(refuse::judge(
+                "a protected relation stands outside its template",
+            ));
+        }
+        self.uses.push(Use {
+            relation: relation.oid,
+            access,
+            at: usize::try_from(node.location).unwrap_or(0),
+            alias: node.child("alias").is_some(),
+        });
+        let inherits = node.flag("inh");
+        let alias = node.remove("alias");
+        *node = canonical(&relation, inherits, alias, node.location);
+        Ok(())
+    }
+
+    fn resolve(&self, node: &Node) -> Result<std::sync::Arc<Relation>, Refusal> {
+        let catalog = self.rules.catalog;
+        let (database, schema, name) = (
+            node.text("catalogname"),
+            node.text("schemaname"),
+            node.text("relname"),
+        );
+        if !database.is_empty() && database != catalog.database {
+            return Err(at(
+                refuse::undefined(
+                    "0A000",
+                    format!(
+                        "cross-database references are not implemented: \"{database}.{schema}.{name}\""
+                    ),
+                ),
+                node.location,
+            ));
+        }
+        let found = if schema.is_empty() {
+            if self.side == Side::Run {
+                return Err(refuse::judge("a relation stands without its schema"));
+            }
+            catalog.resolve(self.rules.path, name)
+        } else {
+            catalog.relation(schema, name)
+        };
+        found.cloned().ok_or_else(|| {
+            let shown = if schema.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{schema}.{name}")
+            };
+            at(
+                refuse::undefined("42P01", format!("relation \"{shown}\" does not exist")),
+                node.location,
+            )
+        })
+    }
+
+    /// A subquery in FROM: a template is folded back into the relation it stands for, anything else is walked.
+    pub(super) fn subselect(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        if self.side == Side::Run
+            && !node.flag("lateral")
+            && let Some(folded) = self.fold(node)?
+        {
+            *node = folded;
+            return Ok(());
+        }
+        self.children(node)
+    }
+
+    /// The relation that a template stands for, if the subquery selects from a protected relation and equals its
+    /// template node for node. A protected relation under anything else is refused where the walk meets it.
+    fn fold(&mut self, node: &mut Node) -> Result<Option<Node>, Refusal> {
+        let location = node.location;
+        let Some(query) = node.get_mut("subquery").and_then(Tree::node_mut) else {
+            return Ok(None);
+        };
+        // The sampling clause is the statement's own: it is taken off before the comparison and walked.
+        let Some(sample) = take_sample(query) else {
+            return Ok(None);
+        };
+        let Some(named) = single_relation(query) else {
+            return self.put_back(query, sample);
+        };
+        let (schema, name) = (named.text("schemaname"), named.text("relname"));
+        let only = !named.flag("inh");
+        let Some(relation) = self.rules.catalog.relation(schema, name).cloned() else {
+            return self.put_back(query, sample);
+        };
+        if !self.rules.role.masks.contains_key(&relation.oid) {
+            return self.put_back(query, sample);
+        }
+        let template =
+            self.rules
+                .templates
+                .get(self.rules.catalog.version, self.rules.role, &relation, only);
+        let equal = template
+            .is_some_and(|template| template.tree.node().is_some_and(|tree| *tree == *query));
+        if !equal {
+            return Err(refuse::judge(
+                "a subquery over a protected relation is not its template",
+            ));
+        }
+        self.uses.push(Use {
+            relation: relation.oid,
+            access: Access::Read,
+            at: usize::try_from(location).unwrap_or(0),
+            alias: true,
+        });
+        let alias = node.remove("alias");
+        let folded = canonical(&relation, !only, alias, location);
+        Ok(Some(match sample {
+            None => folded,
+            Some(mut sample) => {
+                sample.set("relation", Tree::Node(folded));
+                self.sampling_arguments(&mut sample)?;
+                sample
+            }
+        }))
+    }
+
+    fn put_back(&self, query: &mut Node, sample: Option<Node>) -> Result<Option<Node>, Refusal> {
+        if let Some(mut sample) = sample
+            && let Some(Tree::List(items)) = query.get_mut("from_clause")
+            && let Some(relation) = items.pop()
+        {
+            sample.set("relation", relation);
+            items.push(Tree::Node(sample));
+        }
+        Ok(None)
+    }
+
+    /// TABLESAMPLE over a relation. Over a protected one its arguments must be constants or parameters: they move into
+    /// the template.
+    pub(super) fn sample(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let before = self.uses.len();
+        let mut relation = node.remove("relation");
+        if let Some(relation) = &mut relation {
+            self.tree(relation)?;
+        }
+        let masked = self
+            .uses
+            .get(before..)
+            .into_iter()
+            .flatten()
+            .any(|found| self.rules.role.masks.contains_key(&found.relation));
+        if masked && !constant_arguments(node) {
+            return Err(at(
+                refuse::construct(
+                    "TABLESAMPLE with a computed argument",
+                    "give the sampling argument as a constant or parameter",
+                ),
+                node.location,
+            ));
+        }
+        self.sampling_arguments(node)?;
+        if let Some(relation) = relation {
+            node.set("relation", relation);
+        }
+        Ok(())
+    }
+
+    fn sampling_arguments(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let method = node.names("method").unwrap_or_default();
+        if !matches!(
+            method.as_slice(),
+            ["bernoulli" | "system"] | ["pg_catalog", "bernoulli" | "system"]
+        ) {
+            return Err(at(
+                refuse::function(&format!("TABLESAMPLE {}", method.join("."))),
+                node.location,
+            ));
+        }
+        for field in ["args", "repeatable"] {
+            if let Some(value) = node.get_mut(field) {
+                self.tree(value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The relation as both readings write it: schema given, alias given.
+fn canonical(relation: &Relation, inherits: bool, alias: Option<Tree>, location: i32) -> Node {
+    let alias = alias.unwrap_or_else(|| {
+        Tree::Node(Node::new(
+            "Alias",
+            vec![("aliasname", Tree::Text(relation.name.clone()))],
+        ))
+    });
+    let mut node = Node::new(
+        "RangeVar",
+        vec![
+            ("schemaname", Tree::Text(relation.schema.clone())),
+            ("relname", Tree::Text(relation.name.clone())),
+            ("inh", Tree::Bool(inherits)),
+            ("alias", alias),
+        ],
+    );
+    node.location = location;
+    node
+}
+
+/// Replaces a sampled relation in FROM by the relation, and gives the sampling clause without it. `Some(None)`: there is
+/// no sampling clause; `None`: FROM is not a single item.
+fn take_sample(query: &mut Node) -> Option<Option<Node>> {
+    let Some(Tree::List(items)) = query.get_mut("from_clause") else {
+        return None;
+    };
+    let [item] = items.as_mut_slice() else {
+        return None;
+    };
+    let sampled = item
+        .node()
+        .is_some_and(|node| node.kind == "RangeTableSample");
+    if !sampled {
+        return Some(None);
+    }
+    let relation = item.node_mut()?.remove("relation")?;
+    match std::mem::replace(item, relation) {
+        Tree::Node(sample) => Some(Some(sample)),
+        _ => None,
+    }
+}
+
+fn single_relation(query: &Node) -> Option<&Node> {
+    match query.list("from_clause") {
+        [item] => item.node().filter(|node| node.kind == "RangeVar"),
+        _ => None,
+    }
+}
+
+fn constant_arguments(sample: &Node) -> bool {
+    let constant = |tree: &Tree| {
+        tree.node()
+            .is_some_and(|node| matches!(node.kind, "AConst" | "ParamRef"))
+    };
+    sample.list("args").iter().all(constant) && sample.get("repeatable").is_none_or(constant)
+}

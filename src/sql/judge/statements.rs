@@ -1,0 +1,363 @@
+//! Statements as a whole: which kinds a restricted role may send, and what they do to the session.
+use crate::sql::names::quoted;
+use crate::sql::plan::{Effect, Refusal};
+use crate::sql::refuse;
+use crate::sql::system;
+use crate::sql::template;
+use crate::sql::tree::{Node, Tree};
+
+use super::walk::{Walk, at, string_constant};
+use super::{Access, Side};
+use crate::catalog::RelationKind;
+
+impl Walk<'_> {
+    /// Walks a statement and names its kind.
+    pub(super) fn statement(&mut self, tree: &mut Tree) -> Result<&'static str, Refusal> {
+        let Some(node) = tree.node_mut() else {
+            return Err(refuse::judge("an empty statement"));
+        };
+        let kind = kind(node);
+        match node.kind {
+            "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
+                self.node(node)?;
+            }
+            "TransactionStmt" => self.transaction(node, kind)?,
+            "VariableSetStmt" => self.set(node)?,
+            "VariableShowStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt" => {}
+            "ConstraintsSetStmt" => self.constraints(node)?,
+            "DiscardStmt" => {
+                self.effects.push(Effect::SettingsChanged);
+                // DISCARD ALL and DISCARD TEMP; the first also drops statements and cursors.
+                if node.int("target") == DISCARD_ALL {
+                    self.effects.push(Effect::Deallocate(None));
+                    self.effects.push(Effect::CloseCursor(None));
+                }
+            }
+            "PrepareStmt" => {
+                self.effects
+                    .push(Effect::Prepare(node.text("name").to_owned()));
+                self.children_statement(node, "query")?;
+                self.field(node, "argtypes")?;
+            }
+            "ExecuteStmt" => {
+                self.effects
+                    .push(Effect::Execute(node.text("name").to_owned()));
+                self.field(node, "params")?;
+            }
+            "DeallocateStmt" => {
+                let name = node.text("name");
+                let name = (!name.is_empty()).then(|| name.to_owned());
+                self.effects.push(Effect::Deallocate(name));
+            }
+            "DeclareCursorStmt" => {
+                self.effects
+                    .push(Effect::DeclareCursor(node.text("portalname").to_owned()));
+                self.children_statement(node, "query")?;
+            }
+            "FetchStmt" => self
+                .effects
+                .push(Effect::Fetch(node.text("portalname").to_owned())),
+            "ClosePortalStmt" => {
+                let name = node.text("portalname");
+                let name = (!name.is_empty()).then(|| name.to_owned());
+                self.effects.push(Effect::CloseCursor(name));
+            }
+            "CopyStmt" => self.copy(node)?,
+            "LockStmt" => self.lock(node)?,
+            "ExplainStmt" => self.explain(node)?,
+            _ => return Err(refuse::statement(kind)),
+        }
+        self.check_system_columns()?;
+        Ok(kind)
+    }
+
+    fn field(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
+        match node.get_mut(field) {
+            Some(value) => self.tree(value),
+            None => Ok(()),
+        }
+    }
+
+    /// A statement within a statement: PREPARE, DECLARE and EXPLAIN carry one.
+    fn children_statement(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
+        let inner = node.get_mut(field).and_then(Tree::node_mut);
+        match inner {
+            Some(inner)
+                if matches!(
+                    inner.kind,
+                    "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"
+                ) =>
+            {
+                self.node(inner)
+            }
+            Some(inner) => Err(refuse::statement(kind(inner))),
+            None => Err(refuse::judge("a statement without its inner statement")),
+        }
+    }
+
+    fn transaction(&mut self, node: &Node, kind: &'static str) -> Result<(), Refusal> {
+        match node.int("kind") {
+            // PREPARE TRANSACTION and what ends one: the session's work would outlive it.
+            8..=10 => Err(refuse::statement(kind)),
+            4 | 7 => {
+                self.effects.push(Effect::SettingsChanged);
+                Ok(())
+            }
+            1..=6 => Ok(()),
+            _ => Err(refuse::statement(kind)),
+        }
+    }
+
+    fn set(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const VALUE: i64 = 1;
+        const MULTI: i64 = 4;
+        let name = node.text("name").to_owned();
+        let values: Vec<Option<String>> = node
+            .list("args")
+            .iter()
+            .map(|value| value.node().and_then(setting_value))
+            .collect();
+        match node.int("kind") {
+            // SET TRANSACTION and SET SESSION CHARACTERISTICS: their arguments are modes.
+            MULTI => return Ok(()),
+            VALUE => {
+                for value in &values {
+                    if let Some(why) =
+                        system::setting_objection(&name, Some(value.as_deref().unwrap_or("\u{0}")))
+                    {
+                        return Err(at(refuse::setting(&name, why), node.location));
+                    }
+                }
+            }
+            _ => {
+                if let Some(why) = system::setting_objection(&name, None) {
+                    return Err(at(refuse::setting(&name, why), node.location));
+                }
+            }
+        }
+        self.effects.push(Effect::SettingsChanged);
+        Ok(())
+    }
+
+    fn constraints(&mut self, node: &Node) -> Result<(), Refusal> {
+        let plain = node
+            .list("constraints")
+            .iter()
+            .all(|item| item.node().is_some_and(|node| node.kind == "RangeVar"));
+        if plain {
+            Ok(())
+        } else {
+            Err(refuse::statement("SET CONSTRAINTS"))
+        }
+    }
+
+    fn lock(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let Some(Tree::List(relations)) = node.get_mut("relations") else {
+            return Ok(());
+        };
+        for relation in relations {
+            let Some(relation) = relation.node_mut().filter(|node| node.kind == "RangeVar") else {
+                return Err(refuse::judge("LOCK names something that is no relation"));
+            };
+            self.relation(relation, Access::Lock)?;
+        }
+        Ok(())
+    }
+
+    fn explain(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.children_statement(node, "query")?;
+        self.field(node, "options")?;
+        let protected = self
+            .uses
+            .iter()
+            .any(|found| self.rules.role.protected.contains(&found.relation));
+        if protected && !self.rules.role.statements.contains("explain") {
+            return Err(refuse::construct(
+                "EXPLAIN",
+                "estimates and row counts come from stored values; add `explain` to statements.allow of the role",
+            ));
+        }
+        Ok(())
+    }
+
+    /// COPY to or from the client. `COPY relation TO` becomes COPY of a query in the canonical form.
+    fn copy(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        if node.flag("is_program") || !node.text("filename").is_empty() {
+            return Err(refuse::statement("COPY to or from a file or program"));
+        }
+        self.field(node, "options")?;
+        if node.get("query").is_some() {
+            return self.children_statement(node, "query");
+        }
+        let mut relation = match node.remove("relation") {
+            Some(Tree::Node(relation)) => relation,
+            _ => return Err(refuse::judge("COPY without a relation")),
+        };
+        if node.flag("is_from") {
+            self.relation(&mut relation, Access::Write)?;
+            self.field(node, "where_clause")?;
+            if node.get("where_clause").is_some()
+                && self.uses.iter().any(|found| {
+                    found.access == Access::Write
+                        && self.rules.role.masks.contains_key(&found.relation)
+                })
+            {
+                return Err(refuse::construct(
+                    "COPY FROM ... WHERE",
+                    "filter the data before it is sent",
+                ));
+            }
+            node.set("relation", Tree::Node(relation));
+            return Ok(());
+        }
+        self.copy_out(node, relation)
+    }
+
+    fn copy_out(&mut self, node: &mut Node, mut named: Node) -> Result<(), Refusal> {
+        let location = named.location;
+        // On the side that runs, a protected relation is copied as a query; what is left here is unprotected.
+        self.relation(&mut named, Access::Read)?;
+        let found = self
+            .uses
+            .last()
+            .and_then(|found| self.rules.catalog.relations.get(&found.relation))
+            .cloned();
+        let Some(relation) = found else {
+            return Err(refuse::judge("COPY without a relation"));
+        };
+        if !self.rules.role.masks.contains_key(&relation.oid) {
+            node.set("relation", Tree::Node(named));
+            return Ok(());
+        }
+        if !matches!(relation.kind, RelationKind::Table) {
+            return Err(at(
+                refuse::construct(
+                    "COPY of a relation that is no plain table",
+                    "use COPY (SELECT ...) TO STDOUT",
+                ),
+                location,
+            ));
+        }
+        debug_assert_eq!(self.side, Side::Client);
+        let listed = node.remove("attlist");
+        let columns: Vec<String> = match &listed {
+            Some(list) => list
+                .list()
+                .iter()
+                .filter_map(Tree::string)
+                .map(str::to_owned)
+                .collect(),
+            None => relation
+                .columns
+                .iter()
+                .filter(|column| column.generated_from.is_empty())
+                .map(|column| column.name.clone())
+                .collect(),
+        };
+        let text = format!(
+            "SELECT {} FROM ONLY {}",
+            columns
+                .iter()
+                .map(|name| quoted(name))
+                .collect::<Vec<_>>()
+                .join(", "),
+            crate::sql::names::qualified(&relation.schema, &relation.name),
+        );
+        let mut query = template::single(&text)
+            .ok_or_else(|| refuse::judge("the query of COPY could not be built"))?;
+        // The use was noted above, with the place in the client's text.
+        let before = self.uses.len();
+        self.tree(&mut query)?;
+        self.uses.truncate(before);
+        node.set("query", query);
+        Ok(())
+    }
+}
+
+const DISCARD_ALL: i64 = 1;
+
+/// The value of a setting as text: a literal, a number or a bare word.
+fn setting_value(node: &Node) -> Option<String> {
+    if let Some(text) = string_constant(node) {
+        return Some(text.to_owned());
+    }
+    let value = node.child("val")?;
+    match value.kind {
+        "Integer" => Some(value.int("ival").to_string()),
+        "Float" => Some(value.text("fval").to_owned()),
+        "Boolean" => Some(value.flag("boolval").to_string()),
+        _ => None,
+    }
+}
+
+/// The statement's kind in the words of its command tag.
+pub(super) fn kind(node: &Node) -> &'static str {
+    match node.kind {
+        "SelectStmt" if node.get("into_clause").is_some() => "SELECT INTO",
+        "SelectStmt" => "SELECT",
+        "InsertStmt" => "INSERT",
+        "UpdateStmt" => "UPDATE",
+        "DeleteStmt" => "DELETE",
+        "MergeStmt" => "MERGE",
+        "TransactionStmt" => match node.int("kind") {
+            1 | 2 => "BEGIN",
+            3 => "COMMIT",
+            4 | 7 => "ROLLBACK",
+            5 => "SAVEPOINT",
+            6 => "RELEASE",
+            8 => "PREPARE TRANSACTION",
+            9 => "COMMIT PREPARED",
+            10 => "ROLLBACK PREPARED",
+            _ => "TRANSACTION",
+        },
+        "VariableSetStmt" if matches!(node.int("kind"), 5 | 6) => "RESET",
+        "VariableSetStmt" => "SET",
+        "VariableShowStmt" => "SHOW",
+        "ConstraintsSetStmt" => "SET CONSTRAINTS",
+        "DiscardStmt" => "DISCARD",
+        "PrepareStmt" => "PREPARE",
+        "ExecuteStmt" => "EXECUTE",
+        "DeallocateStmt" => "DEALLOCATE",
+        "DeclareCursorStmt" => "DECLARE CURSOR",
+        "FetchStmt" if node.flag("ismove") => "MOVE",
+        "FetchStmt" => "FETCH",
+        "ClosePortalStmt" => "CLOSE",
+        "CopyStmt" => "COPY",
+        "LockStmt" => "LOCK TABLE",
+        "ExplainStmt" => "EXPLAIN",
+        "ListenStmt" => "LISTEN",
+        "UnlistenStmt" => "UNLISTEN",
+        "NotifyStmt" => "NOTIFY",
+        "DoStmt" => "DO",
+        "CallStmt" => "CALL",
+        "CreateStmt" => "CREATE TABLE",
+        "CreateTableAsStmt" => "CREATE TABLE AS",
+        "ViewStmt" => "CREATE VIEW",
+        "IndexStmt" => "CREATE INDEX",
+        "CreateFunctionStmt" => "CREATE FUNCTION",
+        "CreateTrigStmt" => "CREATE TRIGGER",
+        "RuleStmt" => "CREATE RULE",
+        "AlterTableStmt" => "ALTER TABLE",
+        "RenameStmt" => "ALTER ... RENAME",
+        "DropStmt" => "DROP",
+        "TruncateStmt" => "TRUNCATE",
+        "GrantStmt" | "GrantRoleStmt" => "GRANT",
+        "CreateRoleStmt" => "CREATE ROLE",
+        "AlterRoleStmt" | "AlterRoleSetStmt" => "ALTER ROLE",
+        "VacuumStmt" => "VACUUM",
+        "RefreshMatViewStmt" => "REFRESH MATERIALIZED VIEW",
+        "LoadStmt" => "LOAD",
+        "CreateExtensionStmt" => "CREATE EXTENSION",
+        "CreateSchemaStmt" => "CREATE SCHEMA",
+        "CommentStmt" => "COMMENT",
+        "CheckPointStmt" => "CHECKPOINT",
+        "ReindexStmt" => "REINDEX",
+        "ClusterStmt" => "CLUSTER",
+        _ => "this statement",
+    }
+}
+
+/// Kind of a statement of an unrestricted session.
+pub fn statement_kind(tree: &Tree) -> &'static str {
+    tree.node().map_or("this statement", kind)
+}

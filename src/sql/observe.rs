@@ -1,0 +1,167 @@
+//! Statements of unrestricted roles: their text is read for the record, best effort, and passes as it is.
+use crate::catalog::Catalog;
+
+use super::judge;
+use super::lex;
+use super::normalise;
+use super::parse::{self, Statement};
+use super::plan::{Effect, Plan, PositionMap, StatementPlan, Verdict};
+use super::tree::{Node, Tree};
+
+/// The plan of a text that passes whatever it holds.
+pub fn plan(text: &str, catalog: &Catalog, path: &[String]) -> Plan {
+    let tokens = lex::tokens(text).ok();
+    let parsed = tokens.as_ref().and_then(|_| parse::parse(text).ok());
+    let statements = match (tokens, parsed) {
+        (Some(tokens), Some(parsed)) => parsed
+            .into_iter()
+            .map(|statement| {
+                let own: Vec<_> = tokens
+                    .iter()
+                    .filter(|token| {
+                        token.span.start >= statement.span.0 && token.span.start < statement.span.1
+                    })
+                    .cloned()
+                    .collect();
+                observed(normalise::normalised(text, &own), statement, catalog, path)
+            })
+            .collect(),
+        (Some(tokens), None) => vec![unread(normalise::normalised(text, &tokens), text.len())],
+        _ => vec![unread("<not readable>".to_owned(), text.len())],
+    };
+    Plan {
+        statements,
+        text: None,
+        positions: PositionMap::default(),
+    }
+}
+
+fn unread(normalised: String, len: usize) -> StatementPlan {
+    blank("this statement", normalised, (0, len))
+}
+
+fn blank(kind: &'static str, normalised: String, span: (usize, usize)) -> StatementPlan {
+    let (normalised, fingerprint) = normalise::recorded(normalised);
+    StatementPlan {
+        kind,
+        verdict: Verdict::Pass,
+        normalised,
+        fingerprint,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        masked: Vec::new(),
+        protected: false,
+        origins: Vec::new(),
+        effects: Vec::new(),
+        span,
+    }
+}
+
+fn observed(
+    normalised: String,
+    statement: Statement,
+    catalog: &Catalog,
+    path: &[String],
+) -> StatementPlan {
+    let kind = judge::statement_kind(&statement.tree);
+    let mut plan = blank(kind, normalised, statement.span);
+    let mut ctes = Vec::new();
+    if let Some(node) = statement.tree.node() {
+        plan.effects = effects(node);
+        names_of_ctes(node, &mut ctes);
+        relations(node, &ctes, catalog, path, &mut plan);
+    }
+    plan
+}
+
+/// What pgveil must follow in any session: who prepares and fetches what, and DDL.
+fn effects(node: &Node) -> Vec<Effect> {
+    let name = |field: &str| node.text(field).to_owned();
+    let optional = |field: &str| Some(name(field)).filter(|name| !name.is_empty());
+    match node.kind {
+        "PrepareStmt" => vec![Effect::Prepare(name("name"))],
+        "ExecuteStmt" => vec![Effect::Execute(name("name"))],
+        "DeallocateStmt" => vec![Effect::Deallocate(optional("name"))],
+        "DeclareCursorStmt" => vec![Effect::DeclareCursor(name("portalname"))],
+        "FetchStmt" => vec![Effect::Fetch(name("portalname"))],
+        "ClosePortalStmt" => vec![Effect::CloseCursor(optional("portalname"))],
+        "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"
+        | "TransactionStmt" | "VariableSetStmt" | "VariableShowStmt" | "CopyStmt"
+        | "ExplainStmt" | "LockStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt"
+        | "VacuumStmt" | "TruncateStmt" | "CheckPointStmt" | "ConstraintsSetStmt"
+        | "DiscardStmt" => Vec::new(),
+        _ => vec![Effect::SchemaChanged],
+    }
+}
+
+fn names_of_ctes(node: &Node, names: &mut Vec<String>) {
+    if node.kind == "CommonTableExpr" {
+        names.push(node.text("ctename").to_owned());
+    }
+    each_node(node, &mut |child| names_of_ctes(child, names));
+}
+
+fn relations(
+    node: &Node,
+    ctes: &[String],
+    catalog: &Catalog,
+    path: &[String],
+    plan: &mut StatementPlan,
+) {
+    let writes = matches!(
+        node.kind,
+        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"
+    ) || (node.kind == "CopyStmt" && node.flag("is_from"));
+    let target = node.child("relation").filter(|_| writes);
+    if let Some(name) = target.and_then(|target| relation_name(target, &[], catalog, path)) {
+        add(&mut plan.writes, name);
+    }
+    if node.kind == "RangeVar"
+        && let Some(name) = relation_name(node, ctes, catalog, path)
+    {
+        add(&mut plan.reads, name);
+    }
+    each_node(node, &mut |child| {
+        if target.is_none_or(|target| !std::ptr::eq(target, child)) {
+            relations(child, ctes, catalog, path, plan);
+        }
+    });
+}
+
+fn relation_name(
+    node: &Node,
+    ctes: &[String],
+    catalog: &Catalog,
+    path: &[String],
+) -> Option<String> {
+    let (schema, name) = (node.text("schemaname"), node.text("relname"));
+    if !schema.is_empty() {
+        return Some(format!("{schema}.{name}"));
+    }
+    if ctes.iter().any(|cte| cte == name) {
+        return None;
+    }
+    Some(match catalog.resolve(path, name) {
+        Some(relation) => relation.full_name(),
+        None => name.to_owned(),
+    })
+}
+
+fn add(list: &mut Vec<String>, name: String) {
+    if !list.contains(&name) {
+        list.push(name);
+    }
+}
+
+fn each_node<'a>(node: &'a Node, visit: &mut dyn FnMut(&'a Node)) {
+    fn tree<'a>(value: &'a Tree, visit: &mut dyn FnMut(&'a Node)) {
+        match value {
+            Tree::Node(node) => visit(node),
+            Tree::List(items) => items.iter().for_each(|item| tree(item, visit)),
+            _ => {}
+        }
+    }
+    for (_, value) in &node.fields {
+        tree(value, visit);
+    }
+}

@@ -1,0 +1,342 @@
+//! From a text to its plan: parse, propose, judge.
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::policy::compiled::RolePolicy;
+
+use super::judge::{self, Access, Examined, Rules, Side, Use};
+use super::lex::{self, Token};
+use super::names;
+use super::normalise;
+use super::origins;
+use super::parse::{self, Statement};
+use super::plan::{
+    POISON, Plan, PositionMap, Reason, Refusal, Run, SessionFacts, StatementPlan, Verdict,
+};
+use super::propose;
+use super::refuse;
+use super::splice::{self, Scene, Spliced};
+use super::template::Templates;
+
+/// Plans a text. Pure: the same arguments give the same plan, whatever `templates` holds already.
+///
+/// Runs on a stack that fits the caps of [`super::lex`] (see [`super::cache::Planner`]).
+pub fn plan(
+    text: &str,
+    catalog: &Catalog,
+    role: &RolePolicy,
+    facts: &SessionFacts,
+    templates: &Templates,
+) -> Plan {
+    let path = names::search_path(facts, catalog);
+    if role.unmasked {
+        return super::observe::plan(text, catalog, &path);
+    }
+    let desk = Desk {
+        rules: Rules {
+            catalog,
+            role,
+            path: &path,
+            templates,
+        },
+        text,
+    };
+    desk.plan()
+}
+
+struct Desk<'a> {
+    rules: Rules<'a>,
+    text: &'a str,
+}
+
+/// What runs for one statement.
+enum Ready {
+    Text(Spliced),
+    Refused,
+}
+
+impl Desk<'_> {
+    fn plan(&self) -> Plan {
+        let tokens = match lex::tokens(self.text) {
+            Ok(tokens) => tokens,
+            Err(error) if error.is_limit() => {
+                return self.refused_whole(refuse::limit(&error.to_string()), None);
+            }
+            Err(error) => return self.refused_whole(refuse::syntax(&error.to_string()), None),
+        };
+        let statements = match parse::parse(self.text) {
+            Ok(statements) => statements,
+            Err(error) => return self.refused_whole(refuse::syntax(&error.0), Some(&tokens)),
+        };
+        let mut plans = Vec::with_capacity(statements.len());
+        let mut ready = Vec::with_capacity(statements.len());
+        for statement in statements {
+            let own = within(&tokens, statement.span);
+            let (plan, text) = self.statement(statement, own);
+            plans.push(plan);
+            ready.push(text);
+        }
+        self.assemble(plans, &ready, &tokens)
+    }
+
+    /// Plans one statement; its tokens are those of the whole text that lie in its span.
+    fn statement(&self, statement: Statement, tokens: &[Token]) -> (StatementPlan, Ready) {
+        let span = statement.span;
+        let kind = judge::statement_kind(&statement.tree);
+        let origins = origins::masked_outputs(&self.rules, &statement.tree);
+        let (normalised, fingerprint) =
+            normalise::recorded(normalise::normalised(self.text, tokens));
+        let mut plan = StatementPlan {
+            kind,
+            verdict: Verdict::Pass,
+            normalised,
+            fingerprint,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            masked: Vec::new(),
+            protected: false,
+            origins: Vec::new(),
+            effects: Vec::new(),
+            span,
+        };
+        let client = match judge::examine(&self.rules, Side::Client, statement.tree) {
+            Ok(client) => client,
+            Err(refusal) => return self.refused(plan, refusal),
+        };
+        self.note(&mut plan, &client);
+        match self.verified(span, tokens, &client) {
+            Ok(text) => {
+                if text.edited {
+                    plan.verdict = Verdict::Rewrite;
+                }
+                plan.origins = origins;
+                plan.effects = client.effects;
+                (plan, Ready::Text(text))
+            }
+            Err(refusal) => self.refused(plan, refusal),
+        }
+    }
+
+    /// The text to run: proposed by sqlparser's reading, or else by the judge's own, and accepted by the judge.
+    fn verified(
+        &self,
+        (start, end): (usize, usize),
+        tokens: &[Token],
+        client: &Examined,
+    ) -> Result<Spliced, Refusal> {
+        let own = self.text.get(start..end).unwrap_or("");
+        let proposed = (logical_chain(self.text, tokens) <= MAX_LOGICAL_CHAIN)
+            .then(|| propose::uses(own, self.rules.catalog, self.rules.path))
+            .flatten()
+            .map(|mut uses| {
+                uses.iter_mut().for_each(|found| found.at += start);
+                uses
+            });
+        let mut last = refuse::judge("the relations of the statement could not be located");
+        for uses in proposed.iter().chain(std::iter::once(&client.uses)) {
+            match self.attempt(tokens, uses, client) {
+                Ok(text) => return Ok(text),
+                Err(refusal) => last = refusal,
+            }
+        }
+        Err(last)
+    }
+
+    fn attempt(
+        &self,
+        tokens: &[Token],
+        uses: &[Use],
+        client: &Examined,
+    ) -> Result<Spliced, Refusal> {
+        let scene = Scene {
+            catalog: self.rules.catalog,
+            role: self.rules.role,
+            templates: self.rules.templates,
+        };
+        let spliced = splice::splice(&scene, self.text, tokens, uses)
+            .ok_or_else(|| refuse::judge("the relations of the statement could not be located"))?;
+        accept(&self.rules, &spliced.text, client)?;
+        Ok(spliced)
+    }
+
+    fn note(&self, plan: &mut StatementPlan, client: &Examined) {
+        for found in &client.uses {
+            let Some(relation) = self.rules.catalog.relations.get(&found.relation) else {
+                continue;
+            };
+            let list = match found.access {
+                Access::Read | Access::Lock => &mut plan.reads,
+                Access::Write => &mut plan.writes,
+            };
+            let name = relation.full_name();
+            if !list.contains(&name) {
+                list.push(name);
+            }
+            plan.protected |=
+                found.access != Access::Lock && self.rules.role.protected.contains(&relation.oid);
+            let Some(masks) = self.rules.role.masks.get(&relation.oid) else {
+                continue;
+            };
+            for column in relation
+                .columns
+                .iter()
+                .filter(|column| masks.contains_key(&column.num))
+            {
+                let reached = client.whole_rows || client.columns.contains(&column.name);
+                let name = format!("{}.{}", relation.full_name(), column.name);
+                if found.access == Access::Read && reached && !plan.masked.contains(&name) {
+                    plan.masked.push(name);
+                }
+            }
+        }
+    }
+
+    fn refused(&self, mut plan: StatementPlan, mut refusal: Refusal) -> (StatementPlan, Ready) {
+        refusal.position = refusal
+            .position
+            .and_then(|byte| self.text.get(..usize::try_from(byte).ok()?))
+            .and_then(|before| u32::try_from(before.chars().count() + 1).ok());
+        plan.verdict = Verdict::Refuse(refusal);
+        (plan, Ready::Refused)
+    }
+
+    /// The statements' texts in order, a poison where one is refused.
+    fn assemble(&self, statements: Vec<StatementPlan>, ready: &[Ready], tokens: &[Token]) -> Plan {
+        let untouched = ready
+            .iter()
+            .all(|ready| matches!(ready, Ready::Text(text) if !text.edited));
+        // A vertical tab is white space from PostgreSQL 16 on and an error before: what was judged must be what runs.
+        if untouched && !self.text.contains('\u{b}') {
+            return Plan {
+                statements,
+                text: None,
+                positions: PositionMap::default(),
+            };
+        }
+        let mut text = String::new();
+        let mut positions = PositionMap::default();
+        for (ready, statement) in ready.iter().zip(&statements) {
+            if !text.is_empty() {
+                text.push_str("; ");
+            }
+            let base = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+            match ready {
+                Ready::Text(spliced) => {
+                    positions
+                        .runs
+                        .extend(spliced.positions.runs.iter().map(|run| Run {
+                            sent: run.sent + base,
+                            ..*run
+                        }));
+                    text.push_str(&spliced.text);
+                }
+                Ready::Refused => {
+                    let at = within(tokens, statement.span)
+                        .first()
+                        .and_then(|token| self.text.get(..token.span.start))
+                        .map_or(0, |before| before.chars().count());
+                    positions.runs.push(Run {
+                        sent: base,
+                        client: u32::try_from(at).unwrap_or(u32::MAX),
+                        copied: false,
+                    });
+                    text.push_str(&poison());
+                }
+            }
+        }
+        let plan = Plan {
+            statements,
+            text: Some(text.as_str().into()),
+            positions,
+        };
+        // Each part was judged alone; together they must still be as many statements.
+        match parse::parse(&text) {
+            Ok(parsed) if parsed.len() == plan.statements.len() => plan,
+            _ => self.refused_whole(
+                refuse::judge("the statements do not stay apart"),
+                Some(tokens),
+            ),
+        }
+    }
+
+    /// Refuses a text as a whole. For a text that the grammar rejects the poison stands before the client's own text: the
+    /// server reads all of it before it runs anything, so its own syntax error comes back, and if its grammar accepts
+    /// what PostgreSQL 18's does not, the poison stops it.
+    fn refused_whole(&self, refusal: Refusal, tokens: Option<&[Token]>) -> Plan {
+        let (normalised, fingerprint) = normalise::recorded(tokens.map_or_else(
+            || "<not readable>".to_owned(),
+            |tokens| normalise::normalised(self.text, tokens),
+        ));
+        let poison = poison();
+        let (text, positions) = if refusal.reason == Reason::Syntax && !self.text.contains('\0') {
+            let lead = format!("{poison}; ");
+            let runs = vec![Run {
+                sent: u32::try_from(lead.chars().count()).unwrap_or(0),
+                client: 0,
+                copied: true,
+            }];
+            (format!("{lead}{}", self.text), PositionMap { runs })
+        } else {
+            (poison, PositionMap::default())
+        };
+        Plan {
+            statements: vec![StatementPlan {
+                kind: "this statement",
+                verdict: Verdict::Refuse(refusal),
+                normalised,
+                fingerprint,
+                reads: Vec::new(),
+                writes: Vec::new(),
+                masked: Vec::new(),
+                protected: false,
+                origins: Vec::new(),
+                effects: Vec::new(),
+                span: (0, self.text.len()),
+            }],
+            text: Some(Arc::from(text)),
+            positions,
+        }
+    }
+}
+
+/// Conditions chained by AND and OR that sqlparser's tree may be deep; the judge's tree is flat.
+const MAX_LOGICAL_CHAIN: usize = 1_000;
+
+fn logical_chain(text: &str, tokens: &[Token]) -> usize {
+    tokens
+        .iter()
+        .filter(|token| token.is_word(text, "and") || token.is_word(text, "or"))
+        .count()
+}
+
+/// The judge's word on a text that is to run in place of a client's statement.
+///
+/// # Errors
+/// The check that failed.
+pub fn accept(rules: &Rules<'_>, text: &str, client: &Examined) -> Result<(), Refusal> {
+    if !lex::tokens(text).is_ok_and(|tokens| lex::bare(text, &tokens)) {
+        return Err(refuse::judge("the rewritten text holds a comment"));
+    }
+    let mut statements =
+        parse::parse(text).map_err(|_| refuse::judge("the rewritten text does not parse"))?;
+    let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
+        return Err(refuse::judge("the rewritten text is not one statement"));
+    };
+    let run = judge::examine(rules, Side::Run, statement.tree)?;
+    if run.tree != client.tree {
+        return Err(refuse::judge(
+            "the rewritten text is not the client's statement",
+        ));
+    }
+    Ok(())
+}
+
+fn poison() -> String {
+    format!("SELECT {POISON}")
+}
+
+fn within(tokens: &[Token], (start, end): (usize, usize)) -> &[Token] {
+    let from = tokens.partition_point(|token| token.span.start < start);
+    let to = tokens.partition_point(|token| token.span.start < end);
+    tokens.get(from..to).unwrap_or(&[])
+}

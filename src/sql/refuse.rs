@@ -1,0 +1,123 @@
+//! Refusals: one constructor per reason, so that every message says what was refused, by which rule, and the way out.
+use super::plan::{Reason, Refusal};
+
+const ASK: &str = "ask the owner of the pgveil policy if your role needs this";
+
+fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusal {
+    Refusal {
+        reason,
+        sqlstate: "42501",
+        message,
+        detail: detail.to_owned(),
+        hint,
+        position: None,
+    }
+}
+
+pub fn statement(kind: &str) -> Refusal {
+    denial(
+        Reason::Statement,
+        format!("{kind} is not allowed for this role"),
+        "restricted roles run reads, plain writes, transactions, cursors and session settings",
+        format!("run {kind} as an unrestricted role, or {ASK}"),
+    )
+}
+
+pub fn construct(what: &str, hint: &str) -> Refusal {
+    denial(
+        Reason::Construct,
+        format!("{what} is not supported over protected data"),
+        "what cannot be masked with certainty is not run",
+        hint.to_owned(),
+    )
+}
+
+pub fn relation(name: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("relation {name} is not readable for this role"),
+        "system relations that hold stored values, activity or secrets are closed to restricted roles",
+        ASK.to_owned(),
+    )
+}
+
+pub fn function(name: &str) -> Refusal {
+    denial(
+        Reason::Function,
+        format!("function {name} is not on the allowlist"),
+        "functions outside the reviewed list can read what the masks hide",
+        format!("add `{name}` to functions.allow of the role, or rewrite the statement without it"),
+    )
+}
+
+pub fn operator(name: &str) -> Refusal {
+    denial(
+        Reason::Operator,
+        format!("operator {name} is not on the allowlist"),
+        "operators outside pg_catalog count as functions",
+        format!(
+            "write OPERATOR(pg_catalog.…) for PostgreSQL's own operator, or add `{name}` to functions.allow of the role"
+        ),
+    )
+}
+
+pub fn data_type(name: &str) -> Refusal {
+    denial(
+        Reason::Type,
+        format!("type {name} is not on the allowlist"),
+        "casts to base types outside pg_catalog count as functions",
+        ASK.to_owned(),
+    )
+}
+
+pub fn setting(name: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Setting,
+        format!("setting {name} may not be given this value by this role"),
+        why,
+        "leave the setting as it is".to_owned(),
+    )
+}
+
+pub fn judge(check: &str) -> Refusal {
+    denial(
+        Reason::Judge,
+        "the masked form of the statement could not be verified".to_owned(),
+        check,
+        "write the statement in a simpler form, for instance with table aliases; if it looks plain already, report it"
+            .to_owned(),
+    )
+}
+
+pub fn limit(what: &str) -> Refusal {
+    denial(
+        Reason::Limit,
+        format!("the statement is over a limit: {what}"),
+        "statements are analysed within fixed bounds",
+        "split the statement".to_owned(),
+    )
+}
+
+/// A text that PostgreSQL's grammar rejects: the server is asked for its own error.
+pub fn syntax(message: &str) -> Refusal {
+    Refusal {
+        reason: Reason::Syntax,
+        sqlstate: "42601",
+        message: message.to_owned(),
+        detail: "PostgreSQL 18's grammar does not accept the statement".to_owned(),
+        hint: String::new(),
+        position: None,
+    }
+}
+
+/// A relation, function or schema that is not there: PostgreSQL's own message.
+pub fn undefined(sqlstate: &'static str, message: String) -> Refusal {
+    Refusal {
+        reason: Reason::Undefined,
+        sqlstate,
+        message,
+        detail: String::new(),
+        hint: String::new(),
+        position: None,
+    }
+}

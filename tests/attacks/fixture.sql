@@ -1,0 +1,36 @@
+-- The relations that tests/attacks/attacks.txt aims at. Secrets come from the table `secret` that the test fills per
+-- twin: two databases with other secrets of equal masks.
+CREATE SCHEMA crm AUTHORIZATION crm_app;
+CREATE SCHEMA attacker AUTHORIZATION crm_app;
+GRANT SELECT ON secret TO crm_app;
+SET ROLE crm_app;
+CREATE TABLE crm.customers(id int PRIMARY KEY, name text NOT NULL, phone text UNIQUE, email text, id_card text, salary numeric(12,2), notes text, owner_id int, region text);
+INSERT INTO crm.customers SELECT id, name, phone, email, id_card, salary, notes, owner_id, region FROM public.secret ORDER BY id;
+CREATE TABLE crm.orders(id int PRIMARY KEY, customer_id int REFERENCES crm.customers(id), amount numeric, memo text);
+INSERT INTO crm.orders VALUES (10,1,99.5,'m'),(11,2,10,'m'),(12,3,5,'m');
+CREATE VIEW crm.v_customers AS SELECT * FROM crm.customers;
+CREATE VIEW crm.v_ren AS SELECT id AS k, phone AS mobile, lower(email) AS em FROM crm.customers;
+CREATE VIEW crm.v_v AS SELECT k, '+86-'||mobile AS m FROM crm.v_ren;
+CREATE MATERIALIZED VIEW crm.mv_customers AS SELECT id, phone FROM crm.customers;
+CREATE FUNCTION crm.all_customers() RETURNS SETOF crm.customers LANGUAGE sql STABLE AS 'SELECT * FROM crm.customers';
+CREATE FUNCTION crm.phone_of(int) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT phone FROM crm.customers WHERE id=$1';
+CREATE FUNCTION crm.rec_customers() RETURNS SETOF record LANGUAGE sql STABLE AS 'SELECT id, phone FROM crm.customers';
+CREATE TABLE crm.p(id int, phone text, region text) PARTITION BY LIST(region);
+CREATE TABLE crm.p_cn PARTITION OF crm.p FOR VALUES IN ('CN');
+INSERT INTO crm.p SELECT id,phone,region FROM crm.customers WHERE region='CN';
+CREATE TABLE crm.base(id int, phone text);
+CREATE TABLE crm.child() INHERITS (crm.base);
+INSERT INTO crm.child SELECT id,phone FROM crm.customers;
+CREATE TABLE crm.big(id int, phone text);
+INSERT INTO crm.big SELECT g, (SELECT phone FROM public.secret WHERE id = 1) FROM generate_series(1,2000) g;
+INSERT INTO crm.big SELECT 5000+g, '139'||(SELECT substr(phone,4,4) FROM public.secret WHERE id = 2)||lpad(g::text,4,'0') FROM generate_series(1,500) g;
+CREATE FUNCTION attacker.f(text) RETURNS text LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION attacker.eq(text,text) RETURNS bool LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR attacker.= (leftarg=text,rightarg=text,procedure=attacker.eq);
+CREATE FUNCTION attacker."left"(text,int) RETURNS text LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION attacker.leak(text) RETURNS bool LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE NOTICE '%',$1; RETURN true; END $$;
+CREATE VIEW attacker.opaque AS SELECT id, crm.phone_of(id) AS p FROM crm.orders;
+ANALYZE crm.customers;
+ANALYZE crm.big;
+RESET ROLE;
+REVOKE SELECT ON secret FROM crm_app;

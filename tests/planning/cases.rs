@@ -1,0 +1,182 @@
+//! Case files: a statement, and the text that runs or the reason it is refused.
+//!
+//! `cases.txt` holds blocks separated by blank lines. A block's first line is the statement; the second is `= text that
+//! runs` with templates written as `{relation}` or `{ONLY relation}`, `pass`, or `refuse reason: part of the message`.
+use pgveil::sql::plan::{Plan, Verdict};
+
+use crate::fixture::Fixture;
+
+const CASES: &str = include_str!("cases.txt");
+
+fn template(fixture: &Fixture, name: &str) -> String {
+    let (only, name) = match name.strip_prefix("ONLY ") {
+        Some(name) => (true, name),
+        None => (false, name),
+    };
+    let (schema, name) = name.split_once('.').expect("schema.name");
+    let relation = fixture
+        .catalog
+        .relation(schema, name)
+        .expect("a relation of the fixture");
+    let template = fixture
+        .templates
+        .get(fixture.catalog.version, &fixture.role, relation, only)
+        .expect("a template");
+    format!("{})", template.open)
+}
+
+fn expand(fixture: &Fixture, text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (name, after) = behind.split_once('}').expect("a closing brace");
+        out.push_str(before);
+        out.push_str(&template(fixture, name));
+        rest = after;
+    }
+    out + rest
+}
+
+fn outcome(plan: &Plan) -> String {
+    match plan
+        .statements
+        .iter()
+        .find_map(|statement| match &statement.verdict {
+            Verdict::Refuse(refusal) => Some(refusal),
+            _ => None,
+        }) {
+        Some(refusal) => format!(
+            "refuse {}: {} ({})",
+            refusal.reason.label(),
+            refusal.message,
+            refusal.detail
+        ),
+        None => match &plan.text {
+            Some(text) => format!("= {text}"),
+            None => "pass".into(),
+        },
+    }
+}
+
+#[test]
+fn statements_run_as_the_case_file_says() {
+    let fixture = Fixture::new();
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for block in CASES.split("\n\n") {
+        let lines: Vec<&str> = block
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        let [statement, expected] = lines.as_slice() else {
+            assert!(lines.is_empty(), "a block has two lines: {block}");
+            continue;
+        };
+        count += 1;
+        let statement = statement
+            .replace("\\n", "\n")
+            .replace("\\v", "\u{b}")
+            .replace("\\r", "\r");
+        let plan = fixture.plan(&statement);
+        let found = outcome(&plan);
+        let holds = if let Some(reason) = expected.strip_prefix("refuse ") {
+            let (label, part) = reason.split_once(": ").unwrap_or((reason, ""));
+            found.starts_with(&format!("refuse {label}: ")) && found.contains(part)
+        } else {
+            found == expand(&fixture, expected).replace("\\n", "\n")
+        };
+        if !holds {
+            failures.push(format!(
+                "{statement}\n  expected {expected}\n  found    {found}"
+            ));
+        }
+    }
+    assert!(count > 60, "only {count} cases");
+    assert!(
+        failures.is_empty(),
+        "{} of {count}:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn restored_origins_name_the_masked_columns() {
+    let fixture = Fixture::new();
+    let origins = |text: &str| -> Vec<Option<i16>> {
+        fixture.plan(text).statements[0]
+            .origins
+            .iter()
+            .map(|origin| origin.as_ref().map(|origin| origin.column))
+            .collect()
+    };
+    assert_eq!(origins("SELECT phone FROM contacts"), [Some(3)]);
+    assert_eq!(
+        origins("SELECT o.*, c.phone AS p FROM orders o JOIN contacts c ON c.id = o.id"),
+        [None, None, None, Some(3)]
+    );
+    assert_eq!(
+        origins("SELECT * FROM contacts"),
+        [None, None, Some(3), None, None]
+    );
+    assert_eq!(
+        origins("WITH q(a, b) AS (SELECT id, phone FROM contacts) SELECT b, a FROM q"),
+        [Some(3), None]
+    );
+    assert_eq!(origins("SELECT lower(phone) FROM contacts"), []);
+    assert_eq!(origins("SELECT phone FROM contacts UNION SELECT 'x'"), []);
+    assert_eq!(
+        origins("SELECT * FROM contacts a JOIN contacts b USING (phone)").first(),
+        Some(&Some(3))
+    );
+}
+
+#[test]
+fn positions_lead_back_to_the_clients_text() {
+    let fixture = Fixture::new();
+    let text = "SELECT  /* 汉 */ nope FROM contacts WHERE wrong = 1";
+    let plan = fixture.plan(text);
+    let sent = plan.text.expect("a rewritten text");
+    for word in ["nope", "wrong"] {
+        let at = |text: &str| text[..text.find(word).unwrap()].chars().count() as u32 + 1;
+        assert_eq!(plan.positions.to_client(at(&sent)), at(text), "{word}");
+    }
+}
+
+#[test]
+fn the_longest_texts_that_the_caps_allow_are_planned_on_a_planning_stack() {
+    std::thread::Builder::new()
+        .stack_size(pgveil::sql::cache::STACK_BYTES)
+        .spawn(|| {
+            let fixture = Fixture::new();
+            for text in [
+                format!("SELECT phone{} FROM contacts", " || 'x'".repeat(1_900)),
+                format!(
+                    "SELECT {}1{} FROM contacts",
+                    "(".repeat(190),
+                    ")".repeat(190)
+                ),
+                format!(
+                    "SELECT 1 FROM contacts WHERE id = '1'{}",
+                    " OR id = '2'".repeat(20_000)
+                ),
+                format!(
+                    "SELECT 1 FROM contacts WHERE id IN ('1'{})",
+                    ",'2'".repeat(50_000)
+                ),
+                format!("SELECT 1{} FROM contacts", " UNION SELECT 1".repeat(900)),
+            ] {
+                let plan = fixture.plan(&text);
+                assert!(
+                    plan.text
+                        .is_some_and(|text| !text.contains("pgveil_refused")),
+                    "{}: {:?}",
+                    &text[..60],
+                    plan.statements[0].verdict
+                );
+            }
+        })
+        .expect("a thread")
+        .join()
+        .expect("no overflow");
+}

@@ -1,0 +1,219 @@
+//! A catalog and a role like those of a small CRM.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgveil::catalog::{
+    Catalog, Column, ColumnSource, Function, Relation, RelationKind, Type, TypeKind, Volatility,
+};
+use pgveil::policy::compiled::{ColumnMask, RolePolicy};
+use pgveil::sql::plan::{Plan, SessionFacts};
+use pgveil::sql::template::Templates;
+
+/// `name volatility` of pg_catalog's functions in PostgreSQL 15.
+const FUNCTIONS: &str = include_str!("functions.txt");
+
+pub const CONTACTS: u32 = 16_400;
+pub const ORDERS: u32 = 16_410;
+pub const PARENT: u32 = 16_420;
+
+pub struct Fixture {
+    pub catalog: Catalog,
+    pub role: RolePolicy,
+    pub templates: Templates,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        Fixture {
+            catalog: catalog(),
+            role: role(),
+            templates: Templates::default(),
+        }
+    }
+
+    pub fn plan(&self, text: &str) -> Plan {
+        self.plan_in("crm, public", text)
+    }
+
+    pub fn plan_in(&self, search_path: &str, text: &str) -> Plan {
+        let facts = SessionFacts {
+            search_path: search_path.into(),
+            user: "agent".into(),
+        };
+        pgveil::sql::planner::plan(text, &self.catalog, &self.role, &facts, &self.templates)
+    }
+}
+
+fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
+    Relation {
+        oid,
+        schema: schema.into(),
+        name: name.into(),
+        kind: RelationKind::Table,
+        columns: columns
+            .iter()
+            .zip(1..)
+            .map(|(name, num)| Column {
+                num,
+                name: (*name).into(),
+                type_oid: 25,
+                typmod: -1,
+                type_sql: "pg_catalog.text".into(),
+                not_null: false,
+                generated_from: if *name == "search" {
+                    vec![2]
+                } else {
+                    Vec::new()
+                },
+            })
+            .collect(),
+        primary_key: vec![1],
+        parents: Vec::new(),
+        sources: Vec::new(),
+        extension: None,
+    }
+}
+
+#[allow(clippy::field_reassign_with_default)] // the indexes are private
+fn catalog() -> Catalog {
+    let mut catalog = Catalog::default();
+    catalog.version = 1;
+    catalog.database = "crmdb".into();
+    catalog.server_version = 150_000;
+    catalog
+        .schemas
+        .extend(["pg_catalog", "public", "attacker", "information_schema"].map(String::from));
+    catalog.insert(relation(
+        CONTACTS,
+        "crm",
+        "contacts",
+        &["id", "name", "phone", "region", "search"],
+    ));
+    catalog.insert(relation(
+        ORDERS,
+        "crm",
+        "orders",
+        &["id", "contact_id", "total"],
+    ));
+    catalog.insert(relation(
+        PARENT,
+        "public",
+        "Odd \"Table\"",
+        &["id", "phone"],
+    ));
+    let mut view = relation(16_430, "crm", "v_contacts", &["k", "mobile"]);
+    view.kind = RelationKind::View;
+    view.sources = vec![
+        ColumnSource::Same {
+            relation: CONTACTS,
+            column: 1,
+        },
+        ColumnSource::Same {
+            relation: CONTACTS,
+            column: 3,
+        },
+    ];
+    catalog.insert(view);
+    catalog.insert(relation(
+        1_259,
+        "pg_catalog",
+        "pg_class",
+        &["oid", "relname", "relnamespace"],
+    ));
+    catalog.insert(relation(
+        12_000,
+        "pg_catalog",
+        "pg_stats",
+        &["tablename", "histogram_bounds"],
+    ));
+    for line in FUNCTIONS.lines() {
+        let (name, volatility) = line.split_once(' ').expect("name volatility");
+        catalog
+            .functions
+            .entry(name.into())
+            .or_default()
+            .push(Function {
+                schema: "pg_catalog".into(),
+                volatility: match volatility {
+                    "i" => Volatility::Immutable,
+                    "s" => Volatility::Stable,
+                    _ => Volatility::Volatile,
+                },
+                extension: None,
+                security_definer: false,
+            });
+    }
+    for (name, schema) in [
+        ("phone_of", "crm"),
+        ("left", "attacker"),
+        ("rank_text", "crm"),
+    ] {
+        catalog
+            .functions
+            .entry(name.into())
+            .or_default()
+            .push(Function {
+                schema: schema.into(),
+                volatility: Volatility::Stable,
+                extension: None,
+                security_definer: false,
+            });
+    }
+    catalog
+        .operators
+        .entry("=".into())
+        .or_default()
+        .push(pgveil::catalog::Operator {
+            schema: "attacker".into(),
+            extension: None,
+        });
+    for (oid, name, category) in [
+        (25, "text", 'S'),
+        (23, "int4", 'N'),
+        (1_043, "varchar", 'S'),
+    ] {
+        catalog.insert_type(
+            oid,
+            Type {
+                schema: "pg_catalog".into(),
+                name: name.into(),
+                kind: TypeKind::Base,
+                category,
+                base: None,
+                extension: None,
+            },
+        );
+    }
+    catalog
+}
+
+fn role() -> RolePolicy {
+    let mask = || {
+        HashMap::from([(
+            3,
+            ColumnMask {
+                class: "phone".into(),
+                sql: "(pg_catalog.\"left\"(\"phone\", 3))::pg_catalog.text".into(),
+            },
+        )])
+    };
+    let second = || {
+        HashMap::from([(
+            2,
+            ColumnMask {
+                class: "phone".into(),
+                sql: "NULL::pg_catalog.text".into(),
+            },
+        )])
+    };
+    RolePolicy {
+        name: Arc::from("agent"),
+        version: 1,
+        unmasked: false,
+        masks: HashMap::from([(CONTACTS, mask()), (PARENT, second()), (16_430, second())]),
+        protected: [CONTACTS, PARENT, 16_430].into(),
+        export_rows: Some(100),
+        functions: ["crm.rank_text".to_owned()].into(),
+        statements: Default::default(),
+    }
+}

@@ -1,0 +1,4 @@
+//! Planning without a server: case files, and the judge against faulty rewriters.
+mod cases;
+mod fixture;
+mod judge;

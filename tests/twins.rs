@@ -1,0 +1,355 @@
+//! Twins: two databases of one schema hold other secrets with equal masks. The same session through pgveil must receive
+//! the same bytes from both, whatever statement it sends. With masking off the same comparison must fail.
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::message::{self, Client, Frame};
+use support::{Config, Options, Pgveil, Postgres};
+
+const ATTACKS: &str = include_str!("attacks/attacks.txt");
+/// Members of the same classes, and plain reads, that the published list does not hold.
+const MORE: &str = include_str!("attacks/more.txt");
+const FIXTURE: &str = include_str!("attacks/fixture.sql");
+
+/// Per twin: name, phone, email, id_card, salary, notes of three customers. Masks are equal column by column.
+const SECRETS: [(&str, [[&str; 6]; 3]); 2] = [
+    (
+        "twin_a",
+        [
+            [
+                "张伟CANARY",
+                "13800138000",
+                "zhangwei@canary.example",
+                "11010519491231002X",
+                "48763.21",
+                "CANARYNOTE vip",
+            ],
+            [
+                "李娜CANARY",
+                "13900139000",
+                "lina@canary.example",
+                "310101198001010012",
+                "35122.40",
+                "CANARYNOTE two",
+            ],
+            [
+                "Otto CANARY",
+                "4915112345678",
+                "otto@canary.example",
+                "DE999888777",
+                "61234.56",
+                "CANARYNOTE three",
+            ],
+        ],
+    ),
+    (
+        "twin_b",
+        [
+            [
+                "张芳MIRROR",
+                "13877778000",
+                "zoe@canary.example",
+                "44030019700101777X",
+                "45001.00",
+                "another",
+            ],
+            [
+                "李强MIRROR",
+                "13955559000",
+                "leo@canary.example",
+                "999999200212319999",
+                "39999.99",
+                "note",
+            ],
+            [
+                "Olaf MIRROR",
+                "4911199995678",
+                "ole@canary.example",
+                "FR000000001",
+                "64999.01",
+                "",
+            ],
+        ],
+    ),
+];
+
+const POLICY: &str = r#"
+version: 1
+data:
+  person: { level: 2, columns: [crm.customers.name] }
+  phone: { level: 3, columns: [crm.customers.phone, crm.p.phone, crm.base.phone, crm.big.phone] }
+  email: { level: 3, columns: [crm.customers.email] }
+  id_card: { level: 4, columns: [crm.customers.id_card] }
+  salary: { level: 4, columns: [crm.customers.salary] }
+  notes: { level: 3, columns: [crm.customers.notes] }
+roles:
+  agent:
+    who: [{ db_user: crm_app }]
+    mask:
+      person: { show: { first: 1, last: 0 } }
+      phone: { show: { first: 3, last: 4 } }
+      email: { email: { first: 1 } }
+      id_card: redact
+      salary: { bucket: 5000 }
+      notes: "null"
+  clear: { who: [{ db_user: crm_clear }], unmasked: true }
+unmatched: deny
+"#;
+
+struct Case {
+    id: String,
+    kind: String,
+    sql: String,
+}
+
+fn cases(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut open = false;
+    for line in text.lines() {
+        if let Some(head) = line.strip_prefix("#@ ") {
+            let fields: Vec<&str> = head.split('|').collect();
+            open = fields[2] != "proto";
+            if open {
+                cases.push(Case {
+                    id: fields[0].into(),
+                    kind: fields[1].into(),
+                    sql: String::new(),
+                });
+            }
+        } else if line.starts_with("## ") || line.starts_with("# ") || line.trim().is_empty() {
+            open = false;
+        } else if let Some(case) = cases.last_mut().filter(|_| open) {
+            if !case.sql.is_empty() {
+                case.sql.push('\n');
+            }
+            case.sql.push_str(line);
+        }
+    }
+    cases
+}
+
+struct Bench {
+    server: Postgres,
+    pgveil: Pgveil,
+}
+
+impl Bench {
+    fn start() -> Bench {
+        let server = Postgres::start(Options::default());
+        server.sql(
+            "postgres",
+            "CREATE ROLE crm_app LOGIN; CREATE ROLE crm_sales LOGIN; GRANT crm_sales TO crm_app; \
+             CREATE ROLE crm_clear LOGIN SUPERUSER",
+        );
+        for (database, secrets) in SECRETS {
+            server.create_database(database);
+            server.sql(
+                database,
+                "CREATE TABLE secret(id int, name text, phone text, email text, id_card text, salary numeric, \
+                 notes text, owner_id int, region text)",
+            );
+            for (index, secret) in secrets.iter().enumerate() {
+                let (owner, region) = if index < 2 { (7, "CN") } else { (8, "EU") };
+                let values: Vec<String> = secret.iter().map(|value| format!("'{value}'")).collect();
+                server.sql(
+                    database,
+                    &format!(
+                        "INSERT INTO secret VALUES ({}, {}, {owner}, '{region}')",
+                        index + 1,
+                        values.join(", ")
+                    ),
+                );
+            }
+            server.sql(database, FIXTURE);
+        }
+        let mut config = Config::new(&server);
+        config.policy(POLICY);
+        config.set(
+            "upstream",
+            &format!(
+                "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [twin_a, twin_b] }}",
+                server.port()
+            ),
+        );
+        let pgveil = Pgveil::start(&config);
+        Bench { server, pgveil }
+    }
+
+    fn login(&self, user: &str, database: &str) -> Client {
+        Client::login(self.pgveil.port(), user, "", database)
+    }
+}
+
+/// What a client received, less what differs between any two sessions, and with rows in no order where none was asked.
+fn received(frames: &[Frame], ordered: bool) -> Vec<Vec<u8>> {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    let mut rows: Vec<Vec<u8>> = Vec::new();
+    for frame in frames {
+        // A notification carries the pid of the sender.
+        let bytes = match frame.tag {
+            b'A' => frame.body.get(4..).unwrap_or(&[]).to_vec(),
+            _ => frame.bytes(),
+        };
+        if matches!(frame.tag, b'D' | b'd') && !ordered {
+            rows.push(bytes);
+        } else {
+            rows.sort();
+            kept.append(&mut rows);
+            kept.push(bytes);
+        }
+    }
+    rows.sort();
+    kept.append(&mut rows);
+    kept
+}
+
+fn simple(client: &mut Client, sql: &str) -> Vec<Frame> {
+    client.query(sql)
+}
+
+/// The extended protocol, results in binary.
+fn extended(client: &mut Client, sql: &str) -> Vec<Frame> {
+    client.send_all(&[
+        message::parse("", sql, &[]),
+        message::describe(b'S', ""),
+        message::bind("", "", &[], &[], &[1]),
+        message::describe(b'P', ""),
+        message::execute("", 0),
+        message::sync(),
+    ]);
+    client.read_until_ready()
+}
+
+/// SQLSTATE of the first error.
+fn error(frames: &[Frame]) -> Option<String> {
+    frames
+        .iter()
+        .find(|frame| frame.tag == b'E')
+        .and_then(|frame| frame.field(b'C'))
+}
+
+/// The difference between the twins for one statement, if there is one.
+fn difference(
+    bench: &Bench,
+    user: &str,
+    sql: &str,
+    run: fn(&mut Client, &str) -> Vec<Frame>,
+) -> (Vec<Frame>, Option<String>) {
+    let ordered = sql.to_ascii_uppercase().contains("ORDER BY");
+    let [a, b] = SECRETS.map(|(database, _)| run(&mut bench.login(user, database), sql));
+    let (left, right) = (received(&a, ordered), received(&b, ordered));
+    let text = |bytes: Option<&Vec<u8>>| {
+        bytes.map_or("nothing".into(), |bytes| {
+            String::from_utf8_lossy(bytes).into_owned()
+        })
+    };
+    let differs = (0..left.len().max(right.len()))
+        .find(|at| left.get(*at) != right.get(*at))
+        .map(|at| format!("{:?} against {:?}", text(left.get(at)), text(right.get(at))));
+    (a, differs)
+}
+
+fn secrets_in(frames: &[Frame], sql: &str) -> Vec<String> {
+    let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+    let shown = String::from_utf8_lossy(&bytes);
+    SECRETS[0]
+        .1
+        .iter()
+        .flatten()
+        .filter(|secret| !secret.is_empty() && !sql.contains(**secret) && shown.contains(**secret))
+        .map(|secret| (*secret).to_owned())
+        .collect()
+}
+
+#[test]
+fn restricted_sessions_see_the_same_of_both_twins() {
+    let bench = Bench::start();
+    let mut failures = Vec::new();
+    let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+    for case in cases(ATTACKS).into_iter().chain(cases(MORE)) {
+        let mut runs: Vec<(&str, fn(&mut Client, &str) -> Vec<Frame>)> = vec![("simple", simple)];
+        if !case.sql.trim_end_matches(';').contains(';') {
+            runs.push(("extended", extended));
+        }
+        for (protocol, run) in runs {
+            let (frames, differs) = difference(&bench, "crm_app", &case.sql, run);
+            if let Some(differs) = differs {
+                failures.push(format!(
+                    "{} {protocol}: {}\n    {differs}",
+                    case.id, case.sql
+                ));
+            }
+            for secret in secrets_in(&frames, &case.sql) {
+                failures.push(format!(
+                    "{} {protocol}: {} shows {secret}",
+                    case.id, case.sql
+                ));
+            }
+            let outcome = error(&frames).unwrap_or_else(|| "ran".into());
+            if case.id.starts_with('+') && outcome != "ran" {
+                failures.push(format!(
+                    "{} {protocol}: {} did not run: {outcome}",
+                    case.id, case.sql
+                ));
+            }
+            if std::env::var_os("PGVEIL_TEST_LIST").is_some() {
+                println!(
+                    "{} {} {protocol} {outcome} {}",
+                    case.id,
+                    case.kind,
+                    case.sql.replace('\n', " ")
+                );
+            }
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+    println!("outcomes: {outcomes:?}");
+    assert!(
+        outcomes.get("ran").copied().unwrap_or(0) > 150,
+        "too few ran: {outcomes:?}"
+    );
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    // Every statement of these sessions is on record, and none of the secrets is.
+    let records = bench.pgveil.audit_lines().join("\n");
+    for secret in SECRETS
+        .iter()
+        .flat_map(|(_, secrets)| secrets.iter().flatten())
+    {
+        assert!(
+            secret.is_empty()
+                || *secret == "note"
+                || *secret == "another"
+                || !records.contains(secret),
+            "the record holds {secret}"
+        );
+    }
+    drop(bench.server);
+}
+
+#[test]
+fn with_masking_off_the_twins_differ() {
+    let bench = Bench::start();
+    let mut seen = 0;
+    let mut leaks = 0;
+    // Reads alone: the unrestricted role would change the databases.
+    for case in cases(ATTACKS).into_iter().filter(|case| {
+        case.id.starts_with(['A', 'B', 'C', 'D', 'E'])
+            && case.kind != "S"
+            && case.sql.starts_with("SELECT")
+            && !case.sql.contains("pg_sleep")
+    }) {
+        let (frames, differs) = difference(&bench, "crm_clear", &case.sql, simple);
+        if error(&frames).is_none() {
+            seen += 1;
+            leaks += usize::from(differs.is_some());
+        }
+    }
+    println!("{leaks} of {seen} statements tell the twins apart with masking off");
+    assert!(leaks >= 50, "the comparison is blind: {leaks} of {seen}");
+}
