@@ -30,6 +30,7 @@ use crate::policy::{self, PolicySet};
 use crate::session::listener::{self, Listeners, Phase};
 use crate::session::login::{LoginGate, RoleMatch};
 use crate::session::proxy::Proxy;
+use crate::sql::Planner;
 
 /// Between two syncs of a spool whose records count as kept once they are written: what a loss of power can take.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -99,11 +100,17 @@ impl Running {
         let version: Arc<str> = policy.version().into();
         metrics.policy(&version);
 
+        let planner = Planner::new(
+            settings.limits.plan_cache_bytes,
+            settings.limits.planner_threads,
+        )
+        .map_err(CliError::environment)?;
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let proxy = Arc::new(Proxy::new(
             Arc::clone(&settings),
-            policy,
+            Arc::new(policy),
             Arc::clone(&catalogs),
+            planner,
             Arc::clone(&journal.spool),
             Arc::clone(&metrics),
         ));
