@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use pgveil::audit::verify::{Expectation, verify};
 use support::message::Client;
 use support::pgveil::command;
-use support::{Config, Folder, Options, Pgveil, Postgres};
+use support::{Certificates, Config, Folder, Options, Pgveil, Postgres};
 
 const POLICY: &str = "version: 1\nroles:\n  dpo: { who: [{ db_user: postgres }], unmasked: true }\nunmatched: deny\n";
 
@@ -191,6 +191,31 @@ fn a_wrong_configuration_exits_with_2_and_names_the_place() {
         said.contains("pgveil.yaml:") && said.contains("lissen"),
         "{said}"
     );
+}
+
+#[test]
+fn passthrough_with_tls_on_both_legs_exits_with_2_and_says_why() {
+    let certificates = Certificates::new();
+    let server = Postgres::start(Options {
+        tls: Some(&certificates),
+        ..Options::default()
+    });
+    let mut config = config(&server);
+    let (cert, key) = (certificates.cert_file(), certificates.key_file());
+    config.set(
+        "tls",
+        &format!("{{ cert: {}, key: {} }}", cert.display(), key.display()),
+    );
+    for mode in ["require", "prefer"] {
+        let port = server.port();
+        config.set(
+            "upstream",
+            &format!("{{ host: 127.0.0.1, port: {port}, tls: {mode}, catalog_user: {{ name: postgres }} }}"),
+        );
+        let (code, said) = serve(&config);
+        assert_eq!(code, 2, "{mode}: {said}");
+        assert!(said.contains("channel binding"), "{mode}: {said}");
+    }
 }
 
 #[test]

@@ -96,10 +96,10 @@ impl Running {
         };
         let upstream = Arc::new(gate::upstream(&settings)?);
         let catalogs = Arc::new(catalogs::store(&settings)?);
-        catalogs::check(&policy, &catalogs).await?;
         let version: Arc<str> = policy.version().into();
         metrics.policy(&version);
 
+        let policy = Arc::new(policy);
         let planner = Planner::new(
             settings.limits.plan_cache_bytes,
             settings.limits.planner_threads,
@@ -108,7 +108,7 @@ impl Running {
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let proxy = Arc::new(Proxy::new(
             Arc::clone(&settings),
-            Arc::new(policy),
+            Arc::clone(&policy),
             Arc::clone(&catalogs),
             planner,
             Arc::clone(&journal.spool),
@@ -116,6 +116,8 @@ impl Running {
         ));
         let role = role_of(&proxy);
         let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
+        // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
+        catalogs::check(&policy, &catalogs).await?;
 
         let sockets = settings
             .listen
