@@ -1,6 +1,7 @@
 //! pgveil: a transparent PostgreSQL proxy that masks by role, gates exports and records every statement.
 //!
 //! # Layout
+//! * [`cli`]: the command line, one file per command.
 //! * [`config`]: how the proxy runs (`pgveil.yaml`). Raw YAML types and the checked settings made of them.
 //! * [`policy`]: who sees what (`policies/*.yaml`). YAML in, compiled role policies out. Pure.
 //! * [`catalog`]: a snapshot of the database's schema: types, the loader, the lineage of views.
@@ -20,6 +21,7 @@ pub mod admin;
 pub mod audit;
 pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod export;
 pub mod policy;

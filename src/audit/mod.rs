@@ -1,1 +1,18 @@
+//! What happened, in a form that can be used as evidence: records, the hash chain over them, the spool on disk
+//! and its verification.
+//!
+//! * [`record`]: the one shape of a record.
+//! * [`chain`]: how a record becomes a line that names the line before it.
+//! * [`segment`]: one file of the spool, written so that a failed write leaves no trace.
+//! * [`recover`]: finding the chain's end after a crash.
+//! * [`spool`]: the chain as it is written.
+//! * [`verify`]: the chain as it is checked.
+pub mod chain;
+pub mod record;
+pub mod recover;
+pub mod segment;
+pub mod spool;
+pub mod verify;
 
+pub use record::{Event, Record, TlsRecord, VerdictRecord};
+pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

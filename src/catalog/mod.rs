@@ -1,15 +1,23 @@
 //! The schema of one database as pgveil last read it.
 //!
-//! [`load()`] reads a snapshot; [`lineage`] finds where the columns
+//! [`load()`] reads a snapshot; [`CatalogStore`] keeps one per database current; [`lineage`] finds where the columns
 //! of views take their values from.
+pub mod connect;
 pub mod error;
+mod fingerprint;
 pub mod lineage;
 pub mod load;
 mod queries;
+pub mod store;
+pub mod tls;
 mod type_sql;
 pub mod types;
+pub mod verifier;
 mod version;
 
+pub use connect::{ConnectSettings, Pace, SslMode};
 pub use error::CatalogError;
 pub use load::load;
+pub use store::CatalogStore;
 pub use types::*;
+pub use verifier::Verifier;

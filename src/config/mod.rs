@@ -1,1 +1,25 @@
+//! How the proxy runs: `pgveil.yaml`.
+//!
+//! Two sets of types are kept apart: [`raw`] is the file as it is written, every leaf with its position;
+//! [`Settings`] is what holds after checking and is all that the rest of the program sees.
+//! [`Diagnostics`] serves the policy files too.
+pub mod diagnostics;
+pub mod limits;
+pub mod load;
+pub mod raw;
+pub mod resolve;
+pub mod secret;
+pub mod settings;
+pub mod source;
+pub mod units;
+pub mod yaml;
 
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use limits::Limits;
+pub use load::{load, load_with};
+pub use secret::Secret;
+pub use settings::{
+    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
+    Upstream,
+};
+pub use source::{Origin, Position, Source};

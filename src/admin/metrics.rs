@@ -1,0 +1,410 @@
+//! The metrics, in one place: names, help and how they are counted. Nothing else knows the metrics library.
+//!
+//! Labels take values from closed sets (roles of the policy, statement kinds, reasons), never names or data that a
+//! client chooses.
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::audit::Event;
+
+/// Every metric: name, kind, help. The README's table is this one.
+pub const TABLE: &[(&str, &str, &str)] = &[
+    ("pgveil_sessions", "gauge", "Sessions that are logged in."),
+    (
+        "pgveil_connections_total",
+        "counter",
+        "Connections accepted, by what became of them: `accepted`, `too_many`, `accept_error`.",
+    ),
+    (
+        "pgveil_logins_total",
+        "counter",
+        "Logins by `result`: `ok`, `failed`, `cancel` (a cancel request), `closed` (gone before an answer).",
+    ),
+    (
+        "pgveil_statements_total",
+        "counter",
+        "Finished statements by `role`, `kind` and `verdict` (`pass`, `rewrite`, `refuse`).",
+    ),
+    (
+        "pgveil_statement_duration_seconds",
+        "histogram",
+        "Time from a statement's first byte to the end of its result, by `role`.",
+    ),
+    (
+        "pgveil_planning_seconds",
+        "histogram",
+        "Time to decide what runs for a statement, cache hits included.",
+    ),
+    (
+        "pgveil_plan_cache_hits_total",
+        "counter",
+        "Plans found in the cache.",
+    ),
+    (
+        "pgveil_plan_cache_misses_total",
+        "counter",
+        "Plans that had to be made.",
+    ),
+    (
+        "pgveil_plan_cache_bytes",
+        "gauge",
+        "Bytes held by the plan cache.",
+    ),
+    (
+        "pgveil_rows_total",
+        "counter",
+        "Rows sent to clients by `role` and `protected` (`true`: the statement reads a protected relation).",
+    ),
+    (
+        "pgveil_refusals_total",
+        "counter",
+        "Statements refused by `role` and `reason`.",
+    ),
+    (
+        "pgveil_export_stops_total",
+        "counter",
+        "Results ended at the row after their export limit, by `role`.",
+    ),
+    (
+        "pgveil_violations_total",
+        "counter",
+        "Results stopped because a masked column came back as a plain column. Anything but 0 is an alarm.",
+    ),
+    (
+        "pgveil_audit_records_total",
+        "counter",
+        "Audit records written, by `event`.",
+    ),
+    (
+        "pgveil_audit_failures_total",
+        "counter",
+        "Audit records that could not be written.",
+    ),
+    (
+        "pgveil_audit_append_seconds",
+        "histogram",
+        "Time to append an audit record to the spool, fsync included where asked for.",
+    ),
+    (
+        "pgveil_audit_unsynced_records",
+        "gauge",
+        "Audit records handed to the operating system but not yet known to be on the disk.",
+    ),
+    (
+        "pgveil_policy_info",
+        "gauge",
+        "1 for the policy `version` in force.",
+    ),
+    ("pgveil_ready", "gauge", "1 while /readyz answers 200."),
+];
+
+/// Seconds; from a cached plan to a slow disk.
+const SHORT: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005,
+    0.01, 0.025, 0.1, 1.0,
+];
+/// Seconds; from a lookup by key to a report.
+const LONG: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0, 300.0,
+];
+
+/// What became of a connection before login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    Accepted,
+    TooMany,
+    AcceptError,
+}
+
+/// How a login ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginResult {
+    Ok,
+    Failed,
+    Cancel,
+    Closed,
+}
+
+/// All counters of the process. Made once and shared.
+pub struct Metrics {
+    registry: Registry,
+    sessions: IntGauge,
+    connections: IntCounterVec,
+    logins: IntCounterVec,
+    statements: IntCounterVec,
+    statement_duration: HistogramVec,
+    planning: Histogram,
+    cache_hits: IntCounter,
+    cache_misses: IntCounter,
+    cache_bytes: IntGauge,
+    rows: IntCounterVec,
+    refusals: IntCounterVec,
+    export_stops: IntCounterVec,
+    violations: IntCounter,
+    audit_records: IntCounterVec,
+    audit_failures: IntCounter,
+    audit_append: Histogram,
+    audit_unsynced: IntGauge,
+    policy_info: IntGaugeVec,
+    ready: IntGauge,
+}
+
+/// Counts one session in `pgveil_sessions` until it is dropped.
+pub struct SessionGuard(IntGauge);
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// # Errors
+    /// A name is registered twice or is no metric name: a fault in this file, held by a test.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let made = Maker(&registry);
+        let metrics = Metrics {
+            sessions: made.gauge("pgveil_sessions")?,
+            connections: made.counters("pgveil_connections_total", &["result"])?,
+            logins: made.counters("pgveil_logins_total", &["result"])?,
+            statements: made.counters("pgveil_statements_total", &["role", "kind", "verdict"])?,
+            statement_duration: made.histograms(
+                "pgveil_statement_duration_seconds",
+                &["role"],
+                LONG,
+            )?,
+            planning: made.histogram("pgveil_planning_seconds", SHORT)?,
+            cache_hits: made.counter("pgveil_plan_cache_hits_total")?,
+            cache_misses: made.counter("pgveil_plan_cache_misses_total")?,
+            cache_bytes: made.gauge("pgveil_plan_cache_bytes")?,
+            rows: made.counters("pgveil_rows_total", &["role", "protected"])?,
+            refusals: made.counters("pgveil_refusals_total", &["role", "reason"])?,
+            export_stops: made.counters("pgveil_export_stops_total", &["role"])?,
+            violations: made.counter("pgveil_violations_total")?,
+            audit_records: made.counters("pgveil_audit_records_total", &["event"])?,
+            audit_failures: made.counter("pgveil_audit_failures_total")?,
+            audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,
+            audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
+            policy_info: made.gauges("pgveil_policy_info", &["version"])?,
+            ready: made.gauge("pgveil_ready")?,
+            registry,
+        };
+        Ok(metrics)
+    }
+
+    /// A session has logged in; it counts until the guard is dropped.
+    pub fn session(&self) -> SessionGuard {
+        self.sessions.inc();
+        SessionGuard(self.sessions.clone())
+    }
+
+    pub fn sessions(&self) -> u64 {
+        u64::try_from(self.sessions.get()).unwrap_or(0)
+    }
+
+    pub fn connection(&self, what: Connection) {
+        let result = match what {
+            Connection::Accepted => "accepted",
+            Connection::TooMany => "too_many",
+            Connection::AcceptError => "accept_error",
+        };
+        self.connections.with_label_values(&[result]).inc();
+    }
+
+    pub fn login(&self, result: LoginResult) {
+        let result = match result {
+            LoginResult::Ok => "ok",
+            LoginResult::Failed => "failed",
+            LoginResult::Cancel => "cancel",
+            LoginResult::Closed => "closed",
+        };
+        self.logins.with_label_values(&[result]).inc();
+    }
+
+    /// A statement has ended. `verdict` is `pass`, `rewrite` or `refuse`.
+    pub fn statement(&self, role: &str, kind: &str, verdict: &str, duration: Duration) {
+        self.statements
+            .with_label_values(&[role, kind, verdict])
+            .inc();
+        self.statement_duration
+            .with_label_values(&[role])
+            .observe(duration.as_secs_f64());
+    }
+
+    pub fn planned(&self, took: Duration, cached: bool) {
+        self.planning.observe(took.as_secs_f64());
+        if cached {
+            self.cache_hits.inc();
+        } else {
+            self.cache_misses.inc();
+        }
+    }
+
+    pub fn plan_cache_bytes(&self, bytes: u64) {
+        self.cache_bytes.set(clamp(bytes));
+    }
+
+    pub fn rows(&self, role: &str, protected: bool, count: u64) {
+        let protected = if protected { "true" } else { "false" };
+        self.rows
+            .with_label_values(&[role, protected])
+            .inc_by(count);
+    }
+
+    /// `reason` is the label of a refusal's reason.
+    pub fn refusal(&self, role: &str, reason: &str) {
+        self.refusals.with_label_values(&[role, reason]).inc();
+    }
+
+    pub fn export_stop(&self, role: &str) {
+        self.export_stops.with_label_values(&[role]).inc();
+    }
+
+    pub fn violation(&self) {
+        self.violations.inc();
+    }
+
+    pub fn audit_record(&self, event: Event, took: Duration) {
+        self.audit_records.with_label_values(&[event.label()]).inc();
+        self.audit_append.observe(took.as_secs_f64());
+    }
+
+    pub fn audit_failure(&self) {
+        self.audit_failures.inc();
+    }
+
+    pub fn audit_unsynced(&self, records: u64) {
+        self.audit_unsynced.set(clamp(records));
+    }
+
+    /// The policy in force; the one before goes.
+    pub fn policy(&self, version: &str) {
+        self.policy_info.reset();
+        self.policy_info.with_label_values(&[version]).set(1);
+    }
+
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// All metrics in Prometheus' text format (version 0.0.4).
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        Ok(out)
+    }
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Makes and registers metrics with the help of [`TABLE`].
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn opts(name: &str) -> Result<Opts, prometheus::Error> {
+        let (name, _, help) = TABLE
+            .iter()
+            .find(|(listed, _, _)| *listed == name)
+            .ok_or_else(|| prometheus::Error::Msg(format!("{name} is not in the table")))?;
+        Ok(Opts::new(*name, *help))
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, made: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counter(&self, name: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::with_opts(Self::opts(name)?)?)
+    }
+
+    fn counters(&self, name: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Self::opts(name)?, labels)?)
+    }
+
+    fn gauge(&self, name: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::with_opts(Self::opts(name)?)?)
+    }
+
+    fn gauges(&self, name: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(Self::opts(name)?, labels)?)
+    }
+
+    fn histogram(&self, name: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts::from(Self::opts(name)?).buckets(buckets.to_vec());
+        self.register(Histogram::with_opts(opts)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(Self::opts(name)?).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(opts, labels)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn used() -> Metrics {
+        let metrics = Metrics::new().expect("every metric registers");
+        let _session = metrics.session();
+        metrics.connection(Connection::Accepted);
+        metrics.login(LoginResult::Ok);
+        metrics.statement("agent", "SELECT", "rewrite", Duration::from_millis(3));
+        metrics.planned(Duration::from_micros(70), false);
+        metrics.planned(Duration::from_micros(1), true);
+        metrics.rows("agent", true, 12);
+        metrics.refusal("agent", "function");
+        metrics.export_stop("agent");
+        metrics.audit_record(Event::Statement, Duration::from_micros(20));
+        metrics.policy("0123456789abcdef");
+        metrics
+    }
+
+    #[test]
+    fn the_table_is_what_is_exposed() {
+        let text = String::from_utf8(used().render().expect("rendered")).expect("utf-8");
+        let exposed: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .collect();
+        let listed: Vec<_> = TABLE
+            .iter()
+            .map(|(name, kind, _)| format!("{name} {kind}"))
+            .collect();
+        assert_eq!(exposed, listed.iter().map(String::as_str).collect());
+    }
+
+    #[test]
+    fn a_session_counts_until_it_ends() {
+        let metrics = Metrics::new().expect("metrics");
+        let session = metrics.session();
+        assert_eq!(metrics.sessions(), 1);
+        drop(session);
+        assert_eq!(metrics.sessions(), 0);
+    }
+
+    #[test]
+    fn only_the_policy_in_force_is_shown() {
+        let metrics = used();
+        metrics.policy("new");
+        let text = String::from_utf8(metrics.render().expect("rendered")).expect("utf-8");
+        assert!(text.contains("pgveil_policy_info{version=\"new\"} 1"));
+        assert!(!text.contains("0123456789abcdef"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The hash chain: how a record becomes a line that cannot be changed, dropped or moved unnoticed.
+//!
+//! A line of the spool is
+//! ```text
+//! {"hash":"<64 hex>","prev":"<64 hex>","seq":<n>,<the record's own fields>}\n
+//! ```
+//! without any other white space outside strings, hexadecimal digits in lower case. `hash` is the SHA-256 of the
+//! line's bytes after `{"hash":"...",`, newline excluded: so of `prev`, `seq` and the record, exactly as they are
+//! written. Nothing has to be parsed or brought into a canonical form to check it:
+//! ```text
+//! sed -n 5p audit-000001.jsonl | tr -d '\n' | tail -c +76 | sha256sum
+//! ```
+//! `prev` is the `hash` of the line before, in the segment before where the line is the first of its segment.
+//! `seq` counts the lines of a chain from 1. The `prev` of line 1 is the SHA-256 of [`GENESIS_PREFIX`] and the
+//! random chain id that this line carries as `chain`, so that no two chains share a beginning.
+//!
+//! The chain alone cannot show that its end was cut off at a line, or that all of it was computed anew by somebody
+//! who may write the files: for that, keep a `hash` elsewhere and give it to `pgveil audit verify --through`.
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// Hashed before the chain id to give the `prev` of the first line.
+pub const GENESIS_PREFIX: &str = "pgveil audit chain 1\n";
+
+const HASH_OPEN: &[u8] = b"{\"hash\":\"";
+const PREV_OPEN: &[u8] = b"\",\"prev\":\"";
+const SEQ_OPEN: &[u8] = b"\",\"seq\":";
+const HEX: usize = 64;
+/// Length of `{"hash":"<64 hex>",`: the hashed part begins here.
+const HASHED_FROM: usize = HASH_OPEN.len() + HEX + 2;
+
+/// A SHA-256 of the chain. Displays as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// The `prev` of the first line of the chain with that id.
+    pub fn genesis(chain_id: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(GENESIS_PREFIX);
+        digest.update(chain_id);
+        Hash(digest.finalize().into())
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        Hash(Sha256::digest(bytes).into())
+    }
+
+    /// Exactly 64 lower-case hexadecimal digits.
+    pub fn parse(hex: &[u8]) -> Option<Self> {
+        let (pairs, []) = hex.as_chunks::<2>() else {
+            return None;
+        };
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() {
+            return None;
+        }
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = nibble(*high)? << 4 | nibble(*low)?;
+        }
+        Some(Hash(bytes))
+    }
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Hash({self})")
+    }
+}
+
+/// Appends the line of a record to `out`, newline included, and returns its hash.
+///
+/// `record` is a JSON object with at least one member and no newline.
+pub fn seal(out: &mut Vec<u8>, prev: Hash, seq: u64, record: &[u8]) -> Hash {
+    let members = record.strip_prefix(b"{").unwrap_or(record);
+    let mut hashed = format!("\"prev\":\"{prev}\",\"seq\":{seq},").into_bytes();
+    hashed.extend_from_slice(members);
+    let hash = Hash::of(&hashed);
+    out.extend_from_slice(format!("{{\"hash\":\"{hash}\",").as_bytes());
+    out.extend_from_slice(&hashed);
+    out.push(b'\n');
+    hash
+}
+
+/// What the chain says in one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    pub hash: Hash,
+    pub prev: Hash,
+    pub seq: u64,
+}
+
+/// Why a line is not one that [`seal`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    #[error("the record is cut off")]
+    Truncated,
+    #[error("this is not a line of an audit chain")]
+    Layout,
+    #[error("the record was changed: its bytes do not have the hash it carries")]
+    Changed,
+}
+
+/// Takes the line of a record apart (newline excluded) and checks its bytes against its own hash.
+pub fn unseal(line: &[u8]) -> Result<Link, LineError> {
+    let link = layout(line).ok_or_else(|| {
+        if HASH_OPEN.starts_with(line) || (line.starts_with(HASH_OPEN) && !line.ends_with(b"}")) {
+            LineError::Truncated
+        } else {
+            LineError::Layout
+        }
+    })?;
+    let hashed = line.get(HASHED_FROM..).ok_or(LineError::Truncated)?;
+    if Hash::of(hashed) == link.hash {
+        Ok(link)
+    } else if line.ends_with(b"}") {
+        Err(LineError::Changed)
+    } else {
+        Err(LineError::Truncated)
+    }
+}
+
+fn layout(line: &[u8]) -> Option<Link> {
+    let (hash, rest) = line.strip_prefix(HASH_OPEN)?.split_at_checked(HEX)?;
+    let (prev, rest) = rest.strip_prefix(PREV_OPEN)?.split_at_checked(HEX)?;
+    let rest = rest.strip_prefix(SEQ_OPEN)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (seq, rest) = rest.split_at_checked(digits)?;
+    if !rest.starts_with(b",") {
+        return None;
+    }
+    Some(Link {
+        hash: Hash::parse(hash)?,
+        prev: Hash::parse(prev)?,
+        seq: std::str::from_utf8(seq).ok()?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Vec<u8> {
+        let mut out = Vec::new();
+        seal(&mut out, Hash::genesis("c"), 1, br#"{"event":"start"}"#);
+        out.pop();
+        out
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_bytes_from_the_76th_on() {
+        let line = line();
+        let link = unseal(&line).expect("a sealed line opens");
+        assert_eq!(HASHED_FROM, 75);
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            format!(
+                r#"{{"hash":"{}","prev":"{}","seq":1,"event":"start"}}"#,
+                Hash::of(&line[75..]),
+                Hash::genesis("c")
+            )
+        );
+        assert_eq!((link.seq, link.prev), (1, Hash::genesis("c")));
+    }
+
+    #[test]
+    fn a_sealed_line_is_json() {
+        let value: serde_json::Value = serde_json::from_slice(&line()).expect("json");
+        assert_eq!(value["event"], "start");
+    }
+
+    #[test]
+    fn every_changed_byte_is_found() {
+        let line = line();
+        for place in 0..line.len() {
+            for change in [1, 0x20, 0x80] {
+                let mut changed = line.clone();
+                changed[place] ^= change;
+                assert!(unseal(&changed).is_err(), "byte {place} xor {change}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_shortened_line_is_called_cut_off() {
+        let line = line();
+        for end in 0..line.len() {
+            assert_eq!(unseal(&line[..end]), Err(LineError::Truncated), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_hash_in_upper_case_is_not_the_same_line() {
+        let text = String::from_utf8(line()).expect("utf-8");
+        let hash = &text[9..73];
+        let upper = text.replacen(hash, &hash.to_uppercase(), 1);
+        assert_eq!(unseal(upper.as_bytes()), Err(LineError::Layout));
+    }
+}

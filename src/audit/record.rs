@@ -1,0 +1,311 @@
+//! One audit record: what is written about a statement, a login, a refusal.
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+/// Raised when a field changes its meaning or goes away; new fields do not raise it.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a record is about. Also the label of `pgveil_audit_records_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The first record of a chain; carries [`Record::chain`].
+    Chain,
+    /// The spool was opened after a crash that left an unfinished record.
+    Recovered,
+    Start,
+    Stop,
+    Login,
+    LoginFailed,
+    Logout,
+    Statement,
+    Refusal,
+    /// A policy was loaded or replaced.
+    Policy,
+    /// A result was ended at the row after its export limit.
+    ExportStop,
+    /// A masked column came back as a plain column: the second line of defence stopped the result.
+    Violation,
+}
+
+impl Event {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Event::Chain => "chain",
+            Event::Recovered => "recovered",
+            Event::Start => "start",
+            Event::Stop => "stop",
+            Event::Login => "login",
+            Event::LoginFailed => "login_failed",
+            Event::Logout => "logout",
+            Event::Statement => "statement",
+            Event::Refusal => "refusal",
+            Event::Policy => "policy",
+            Event::ExportStop => "export_stop",
+            Event::Violation => "violation",
+        }
+    }
+}
+
+/// What was decided about a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictRecord {
+    Pass,
+    Rewrite,
+    Refuse,
+}
+
+impl VerdictRecord {
+    pub const fn label(self) -> &'static str {
+        match self {
+            VerdictRecord::Pass => "pass",
+            VerdictRecord::Rewrite => "rewrite",
+            VerdictRecord::Refuse => "refuse",
+        }
+    }
+}
+
+/// The TLS of a client's connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsRecord {
+    /// As PostgreSQL's `pg_stat_ssl` names it: `TLSv1.3`.
+    pub version: String,
+    pub cipher: String,
+}
+
+/// One record. Fields that do not apply are left out of the line.
+///
+/// No literal, parameter or result value is ever put into it: `text` is the normalised text, `message` is pgveil's
+/// own words.
+///
+/// What stays the same for a session is cheap to clone, so a session keeps one record as its template:
+/// ```
+/// use pgveil::audit::{Event, Record};
+/// use std::time::SystemTime;
+///
+/// let session = Record { session: Some(7), role: Some("agent".into()), ..Record::new(Event::Login, SystemTime::UNIX_EPOCH) };
+/// let statement = Record { event: Event::Statement, sequence: Some(1), kind: Some("SELECT".into()), ..session.clone() };
+/// assert!(serde_json::to_string(&statement).unwrap().starts_with(
+///     r#"{"schema_version":1,"time":"1970-01-01T00:00:00.000000Z","event":"statement","session":7,"sequence":1"#));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    pub schema_version: u32,
+    /// When the event ended. RFC 3339, UTC, microseconds.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    pub event: Event,
+    /// Names the chain, in its first record only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// Unique while the process lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<u64>,
+    /// Of the record within its session, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_addr: Option<SocketAddr>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Arc<TlsRecord>>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub db_user: Option<Arc<str>>,
+    /// The person behind a shared database user, where the application names one.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub app_user: Option<Arc<str>>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub role: Option<Arc<str>>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub application_name: Option<Arc<str>>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub database: Option<Arc<str>>,
+    /// Of the statement: `SELECT`, `INSERT`, `BEGIN`, ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Cow<'static, str>>,
+    /// The statement with its literals replaced by `$n`.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub text: Option<Arc<str>>,
+    /// Of the normalised text, 16 hexadecimal digits.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Arc<str>>,
+    /// `schema.name` of the relations read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
+    /// `schema.name` of the relations written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
+    /// `schema.table.column` of the masked columns that the statement can reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<VerdictRecord>,
+    /// Label of why a statement was refused or a result stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'static, str>>,
+    /// The rule behind the reason, as the client's DETAIL gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<Arc<str>>,
+    /// Rows sent to the client, or copied from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Bytes of those rows on the wire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Seconds.
+    #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<Cow<'static, str>>,
+    /// What else there is to say, in pgveil's words; never data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Record {
+    /// A record that says only what happened and when.
+    pub fn new(event: Event, time: SystemTime) -> Self {
+        Record {
+            schema_version: SCHEMA_VERSION,
+            time,
+            event,
+            chain: None,
+            session: None,
+            sequence: None,
+            client_addr: None,
+            tls: None,
+            db_user: None,
+            app_user: None,
+            role: None,
+            application_name: None,
+            database: None,
+            kind: None,
+            text: None,
+            fingerprint: None,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            masked: Vec::new(),
+            verdict: None,
+            reason: None,
+            rule: None,
+            policy_version: None,
+            rows: None,
+            bytes: None,
+            duration: None,
+            sqlstate: None,
+            message: None,
+        }
+    }
+}
+
+/// `2026-11-22T07:21:36.000001Z`. A clock before 1970 or after 9999 gives the epoch: a record with a wrong time is
+/// better than none.
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = String::with_capacity(27);
+    // `format_rfc3339_micros` panics on a time before the epoch.
+    let time = (*time).max(SystemTime::UNIX_EPOCH);
+    if write!(text, "{}", humantime::format_rfc3339_micros(time)).is_err() {
+        text.clear();
+        text.push_str("1970-01-01T00:00:00.000000Z");
+    }
+    serializer.serialize_str(&text)
+}
+
+/// An `Arc` by its content, without serde's `rc` feature.
+fn shared<T, S>(value: &Option<Arc<T>>, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Serialize + ?Sized,
+    S: Serializer,
+{
+    match value {
+        Some(value) => value.serialize(serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn seconds<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.serialize_f64(value.as_secs_f64()),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(record: &Record) -> String {
+        serde_json::to_string(record).expect("a record serialises")
+    }
+
+    #[test]
+    fn fields_that_do_not_apply_are_left_out() {
+        let record = Record::new(Event::Start, SystemTime::UNIX_EPOCH);
+        assert_eq!(
+            json(&record),
+            r#"{"schema_version":1,"time":"1970-01-01T00:00:00.000000Z","event":"start"}"#
+        );
+    }
+
+    #[test]
+    fn time_has_microseconds_and_duration_is_in_seconds() {
+        let record = Record {
+            duration: Some(Duration::from_micros(1500)),
+            ..Record::new(
+                Event::Statement,
+                SystemTime::UNIX_EPOCH + Duration::new(1_795_332_096, 1_234),
+            )
+        };
+        assert_eq!(
+            json(&record),
+            r#"{"schema_version":1,"time":"2026-11-22T07:21:36.000001Z","event":"statement","duration":0.0015}"#
+        );
+    }
+
+    #[test]
+    fn a_clock_out_of_range_does_not_stop_the_record() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let (before, after) = (Duration::from_secs(1), Duration::from_secs(1 << 38));
+        for time in [epoch - before, epoch + after] {
+            let record = Record::new(Event::Start, time);
+            assert!(json(&record).contains("1970-01-01T00:00:00.000000Z"));
+        }
+    }
+
+    #[test]
+    fn a_line_holds_no_raw_newline_whatever_the_text_holds() {
+        let record = Record {
+            text: Some("SELECT $1\nFROM \"a\u{0}b\"".into()),
+            ..Record::new(Event::Statement, SystemTime::UNIX_EPOCH)
+        };
+        assert!(!json(&record).contains('\n'));
+    }
+
+    #[test]
+    fn the_label_of_an_event_is_its_name_in_the_record() {
+        for event in [
+            Event::Chain,
+            Event::Recovered,
+            Event::Start,
+            Event::Stop,
+            Event::Login,
+            Event::LoginFailed,
+            Event::Logout,
+            Event::Statement,
+            Event::Refusal,
+            Event::Policy,
+            Event::ExportStop,
+            Event::Violation,
+        ] {
+            let name = serde_json::to_value(event).expect("an event serialises");
+            assert_eq!(name, event.label());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One file of the spool. Whatever a write's outcome, the file ends with a whole record afterwards, or is marked
+//! so that the next write mends it first.
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const PREFIX: &str = "audit-";
+const SUFFIX: &str = ".jsonl";
+/// Only the user that runs pgveil reads and writes records.
+const MODE: u32 = 0o600;
+
+/// `audit-000001.jsonl` for 1.
+pub fn file_name(number: u64) -> String {
+    format!("{PREFIX}{number:06}{SUFFIX}")
+}
+
+/// The number of a segment from its file name; `None` for every other file.
+pub fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    let number = digits.parse().ok()?;
+    (file_name(number) == name).then_some(number)
+}
+
+/// The segments of a directory in their order. Other files are passed over.
+pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if let Some(number) = entry.file_name().to_str().and_then(number) {
+            segments.push((number, entry.path()));
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+/// A segment open for appending.
+#[derive(Debug)]
+pub struct Segment {
+    pub number: u64,
+    pub path: PathBuf,
+    file: Arc<File>,
+    /// Bytes of whole records.
+    len: u64,
+    /// A failed write left bytes after `len` that could not be cut off yet.
+    torn: bool,
+    /// Bytes that still fit before the imaginary disk is full.
+    #[cfg(test)]
+    pub room: Option<u64>,
+}
+
+impl Segment {
+    /// Opens or creates the segment of that number. `len` is the number of bytes of whole records in it.
+    pub fn open(dir: &Path, number: u64, len: u64) -> io::Result<Self> {
+        let path = dir.join(file_name(number));
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(MODE)
+            .open(&path)?;
+        if file.metadata()?.len() != len {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the file holds other bytes than expected",
+            ));
+        }
+        // A new name is durable once its directory is.
+        File::open(dir)?.sync_all()?;
+        Ok(Segment {
+            number,
+            path,
+            file: Arc::new(file),
+            len,
+            torn: false,
+            #[cfg(test)]
+            room: None,
+        })
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// For syncing without holding the segment.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Appends whole records with one write(2). On an error nothing of them stays in the file.
+    pub fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.cut()?;
+        }
+        if let Err(error) = self.write(records) {
+            self.torn = true;
+            // Where cutting fails too, the next append tries again before it writes.
+            let _ = self.cut();
+            return Err(error);
+        }
+        self.len += records.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.len)?;
+        self.torn = false;
+        Ok(())
+    }
+
+    #[cfg(not(test))]
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.file).write_all(bytes)
+    }
+
+    /// As a full disk does it: what fits is written, then the error comes.
+    #[cfg(test)]
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let room = self.room.map_or(usize::MAX, |room| room as usize);
+        let fitting = &bytes[..room.min(bytes.len())];
+        (&*self.file).write_all(fitting)?;
+        if fitting.len() < bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// The file is still the one under its name, and as long as what was written to it.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let ours = self.file.metadata()?;
+        let named = std::fs::metadata(&self.path)?;
+        Ok(ours.ino() == named.ino()
+            && ours.dev() == named.dev()
+            && (self.torn || ours.len() == self.len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_agree() {
+        assert_eq!(file_name(1), "audit-000001.jsonl");
+        assert_eq!(number("audit-000001.jsonl"), Some(1));
+        assert_eq!(number("audit-1234567.jsonl"), Some(1_234_567));
+        for other in [
+            "audit-1.jsonl",
+            "audit-0000001.jsonl",
+            "audit-000001.jsonl.torn-9",
+            "audit-+00001.jsonl",
+            "x",
+        ] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+}

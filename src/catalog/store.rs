@@ -1,0 +1,320 @@
+//! Current snapshots of all databases in use.
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use dashmap::DashMap;
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+use tracing::{debug, info, warn};
+
+use super::connect::ConnectSettings;
+use super::fingerprint::fingerprint;
+use super::verifier::{Verifier, verifier};
+use super::{Catalog, CatalogError, load};
+
+/// Where to look up what belongs to the whole server.
+const MAINTENANCE_DATABASE: &str = "postgres";
+
+/// The longest pause between two attempts to reach a database that fails.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+const DATABASES: &str = "SELECT datname::text FROM pg_database \
+     WHERE datallowconn AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT') ORDER BY 1";
+
+/// Snapshots by database, each read over one connection of the catalog user and kept current for as long as somebody
+/// asks for it.
+///
+/// A lost server does not end sessions at once: the last snapshot serves on for [`super::Pace::staleness`], then
+/// [`CatalogStore::get`] fails. Must be used within a tokio runtime; dropping the store ends its connections.
+pub struct CatalogStore {
+    settings: Arc<ConnectSettings>,
+    databases: DashMap<String, Arc<Database>>,
+    /// For what belongs to the whole server.
+    server: Mutex<Option<Arc<Client>>>,
+}
+
+/// One database's snapshot and connection.
+struct Database {
+    name: String,
+    settings: Arc<ConnectSettings>,
+    snapshot: ArcSwapOption<Snapshot>,
+    /// Held while the database is looked at: one look at a time.
+    connection: Mutex<Connection>,
+    last_use: ArcSwapOption<Instant>,
+    /// A task keeps the snapshot current.
+    watched: AtomicBool,
+}
+
+#[derive(Default)]
+struct Connection {
+    client: Option<Client>,
+    /// The last look that failed: when it began, and why.
+    failed: Option<(Instant, CatalogError)>,
+}
+
+struct Snapshot {
+    catalog: Arc<Catalog>,
+    fingerprint: String,
+    /// When the last look began that found the database like this.
+    confirmed: Instant,
+}
+
+impl CatalogStore {
+    pub fn new(settings: ConnectSettings) -> Self {
+        CatalogStore {
+            settings: Arc::new(settings),
+            databases: DashMap::new(),
+            server: Mutex::new(None),
+        }
+    }
+
+    /// The current snapshot; reads it at first use. Cheap otherwise: meant to be called for every statement.
+    ///
+    /// Cancel safe: a look at the database once begun goes on without its caller.
+    pub async fn get(&self, database: &str) -> Result<Arc<Catalog>, CatalogError> {
+        if let Some(known) = self.databases.get(database) {
+            if let Some(catalog) = known.fresh() {
+                return Ok(catalog);
+            }
+        }
+        self.refresh(database).await
+    }
+
+    /// A snapshot that shows everything committed before the call, for instance after DDL or where a relation is
+    /// unknown. Reads the catalog only if its fingerprint changed. Callers at the same time share the work.
+    ///
+    /// A failure does not take away what [`CatalogStore::get`] still serves.
+    pub async fn refresh(&self, database: &str) -> Result<Arc<Catalog>, CatalogError> {
+        let asked = Instant::now();
+        let known = self.databases.get(database).map(|known| Arc::clone(&known));
+        let known = match known {
+            Some(known) => known,
+            None => self.admit(database).await?,
+        };
+        // On a task of its own: a caller that goes away must not leave the connection in the middle of something.
+        tokio::spawn(async move {
+            known.used();
+            let looked = known.confirm(asked).await;
+            if looked.is_ok() && !known.watched.swap(true, Ordering::AcqRel) {
+                tokio::spawn(watch(Arc::downgrade(&known), known.settings.pace.interval));
+            }
+            looked
+        })
+        .await
+        .unwrap_or_else(|error| Err(CatalogError::Malformed(error.to_string())))
+    }
+
+    /// The databases pgveil serves: those of the settings, else all that accept the catalog user.
+    pub async fn databases(&self) -> Result<Vec<String>, CatalogError> {
+        if let Some(names) = &self.settings.databases {
+            return Ok(names.clone());
+        }
+        let client = self.server().await?;
+        let rows = client.query(DATABASES, &[]).await;
+        let rows = rows.map_err(|error| CatalogError::query("the list of databases", &error))?;
+        rows.iter()
+            .map(|row| {
+                row.try_get(0)
+                    .map_err(|error| CatalogError::query("the list of databases", &error))
+            })
+            .collect()
+    }
+
+    /// The stored password of a user, for `auth: scram`. The catalog user needs SELECT on `pg_authid`.
+    pub async fn verifier(&self, user: &str) -> Result<Option<Verifier>, CatalogError> {
+        let client = self.server().await?;
+        verifier(&client, user).await
+    }
+
+    /// Takes a database into care by the server's own spelling of its name: a name may come from a client, and no
+    /// byte from a client reaches the connections made here.
+    async fn admit(&self, database: &str) -> Result<Arc<Database>, CatalogError> {
+        let names = self.databases().await?;
+        let Some(name) = names.into_iter().find(|name| name == database) else {
+            return Err(CatalogError::Connect {
+                database: database.to_owned(),
+                reason: "there is no such database, or the catalog user may not connect to it"
+                    .into(),
+            });
+        };
+        let known = self.databases.entry(name.clone()).or_insert_with(|| {
+            Arc::new(Database {
+                name,
+                settings: Arc::clone(&self.settings),
+                snapshot: ArcSwapOption::empty(),
+                connection: Mutex::default(),
+                last_use: ArcSwapOption::empty(),
+                watched: AtomicBool::new(false),
+            })
+        });
+        Ok(Arc::clone(&known))
+    }
+
+    async fn server(&self) -> Result<Arc<Client>, CatalogError> {
+        let mut server = self.server.lock().await;
+        if let Some(client) = server.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(Arc::clone(client));
+        }
+        let configured = self
+            .settings
+            .databases
+            .as_ref()
+            .and_then(|names| names.first());
+        let database = configured.map_or(MAINTENANCE_DATABASE, String::as_str);
+        let client = Arc::new(self.settings.connect(database).await?);
+        *server = Some(Arc::clone(&client));
+        Ok(client)
+    }
+}
+
+impl Database {
+    /// The snapshot, unless there is none or it was not confirmed for too long.
+    fn fresh(&self) -> Option<Arc<Catalog>> {
+        self.used();
+        let snapshot = self.snapshot.load();
+        let snapshot = snapshot.as_ref()?;
+        (snapshot.confirmed.elapsed() <= self.settings.pace.staleness)
+            .then(|| Arc::clone(&snapshot.catalog))
+    }
+
+    fn used(&self) {
+        self.last_use.store(Some(Arc::new(Instant::now())));
+    }
+
+    /// Makes sure that the snapshot shows the database as it was at `asked` or later.
+    async fn confirm(&self, asked: Instant) -> Result<Arc<Catalog>, CatalogError> {
+        let mut connection = self.connection.lock().await;
+        // Somebody who waited in front of this caller looked already, with or without luck.
+        if let Some(snapshot) = self.snapshot.load().as_ref() {
+            if snapshot.confirmed > asked {
+                return Ok(Arc::clone(&snapshot.catalog));
+            }
+        }
+        if let Some((began, error)) = &connection.failed {
+            if *began > asked {
+                return Err(error.clone());
+            }
+        }
+        let began = Instant::now();
+        let limit = self.settings.pace.read_timeout;
+        let looked = tokio::time::timeout(limit, self.look(&mut connection)).await;
+        let looked = looked.unwrap_or_else(|_| {
+            Err(CatalogError::Timeout {
+                database: self.name.clone(),
+                limit,
+            })
+        });
+        looked.map_err(|error| {
+            let error = self.stale(error);
+            *connection = Connection {
+                client: None,
+                failed: Some((began, error.clone())),
+            };
+            error
+        })
+    }
+
+    /// One look: the fingerprint, and the whole catalog if it changed.
+    async fn look(&self, connection: &mut Connection) -> Result<Arc<Catalog>, CatalogError> {
+        let began = Instant::now();
+        let client = match connection
+            .client
+            .take()
+            .filter(|client| !client.is_closed())
+        {
+            Some(client) => connection.client.insert(client),
+            None => connection
+                .client
+                .insert(self.settings.connect(&self.name).await?),
+        };
+        // Taken before the snapshot: a change between the two is seen at the next look.
+        let fingerprint = fingerprint(client).await?;
+        let previous = self.snapshot.load_full();
+        let catalog = match &previous {
+            Some(previous) if previous.fingerprint == fingerprint => Arc::clone(&previous.catalog),
+            _ => {
+                let read = Arc::new(load(client).await?);
+                info!(
+                    database = self.name,
+                    version = format_args!("{:016x}", read.version),
+                    relations = read.relations.len(),
+                    milliseconds = began.elapsed().as_millis(),
+                    "read the catalog"
+                );
+                match &previous {
+                    // Nothing that matters changed: what was compiled against it stays good.
+                    Some(previous) if previous.catalog.version == read.version => {
+                        Arc::clone(&previous.catalog)
+                    }
+                    _ => read,
+                }
+            }
+        };
+        self.snapshot.store(Some(Arc::new(Snapshot {
+            catalog: Arc::clone(&catalog),
+            fingerprint,
+            confirmed: began,
+        })));
+        Ok(catalog)
+    }
+
+    /// What a failure means for those who ask: with a snapshot that is too old, that it is too old.
+    fn stale(&self, error: CatalogError) -> CatalogError {
+        let limit = self.settings.pace.staleness;
+        match self
+            .snapshot
+            .load()
+            .as_ref()
+            .map(|snapshot| snapshot.confirmed.elapsed())
+        {
+            Some(age) if age > limit => CatalogError::Stale {
+                database: self.name.clone(),
+                age,
+                limit,
+                reason: error.to_string().into(),
+            },
+            _ => error,
+        }
+    }
+
+    /// Lets go of the connection and the snapshot if nobody asked for them for long. `true` where it did.
+    async fn retire(&self) -> bool {
+        let mut connection = self.connection.lock().await;
+        let idle = self
+            .last_use
+            .load()
+            .as_ref()
+            .is_none_or(|used| used.elapsed() > self.settings.pace.idle);
+        if idle {
+            *connection = Connection::default();
+            self.snapshot.store(None);
+            self.watched.store(false, Ordering::Release);
+            debug!(database = self.name, "the catalog is not in use any more");
+        }
+        idle
+    }
+}
+
+/// Looks after one database until nobody uses it any more, or the store is gone.
+async fn watch(database: Weak<Database>, interval: Duration) {
+    let mut pause = interval;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(database) = database.upgrade() else {
+            return;
+        };
+        if database.retire().await {
+            return;
+        }
+        let looked = database.confirm(Instant::now()).await;
+        pause = match looked {
+            Ok(_) => interval,
+            Err(error) => {
+                warn!(database = database.name, %error, "cannot confirm the catalog");
+                (pause * 2).min(MAX_BACKOFF).max(interval)
+            }
+        };
+    }
+}

@@ -1,0 +1,237 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 done, 1 the answer is no or the environment failed, 2 wrong configuration or usage.
+pub mod audit;
+pub mod check;
+pub mod completions;
+pub mod demo;
+pub mod explain;
+pub mod logging;
+pub mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Diagnostics;
+
+/// The answer is no (a finding, a refused statement, a broken chain), or the environment failed.
+pub const EXIT_FAILED: u8 = 1;
+/// The configuration, the policy or the command line is wrong.
+pub const EXIT_USAGE: u8 = 2;
+
+/// A transparent PostgreSQL proxy that masks by role, gates exports and records every statement
+#[derive(Debug, Parser)]
+#[command(
+    name = "pgveil",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  \
+        pgveil demo                                     see it at work on a CRM of its own\n  \
+        pgveil check --config pgveil.yaml               is the policy right for this database?\n  \
+        pgveil serve --config pgveil.yaml               run\n  \
+        pgveil explain --config pgveil.yaml --database crm --role agent 'SELECT phone FROM crm.contacts'\n  \
+        pgveil audit verify --config pgveil.yaml        has anybody touched the record?\n\n\
+        Exit codes: 0 done, 1 the answer is no or the environment failed, 2 wrong configuration or usage."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: logging::LogArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Serve(serve::ServeArgs),
+    Check(CheckArgs),
+    Explain(ExplainArgs),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Check configuration and policies, against the live catalog unless told otherwise
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+    pgveil check --config pgveil.yaml\n  \
+    pgveil check --config pgveil.yaml --offline          without a server\n  \
+    pgveil check --config pgveil.yaml --format json      one object per finding, for editors and CI")]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
+    pub config: PathBuf,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
+    /// Do not connect to the server: names of tables and columns are not checked
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Show what would run for a statement of a role, what is masked in it, and why
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+    pgveil explain --config pgveil.yaml --database crm --role agent 'SELECT phone FROM crm.contacts'\n  \
+    pgveil explain --config pgveil.yaml --database crm --role agent --file statements.jsonl --format json\n\n\
+    The file holds one JSON string per line. Exit code 1 if any statement is refused.")]
+pub struct ExplainArgs {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
+    pub config: PathBuf,
+    /// The database whose catalog the statement is read against
+    #[arg(long, short)]
+    pub database: String,
+    /// The role of the policy
+    #[arg(long, short)]
+    pub role: String,
+    /// Statements to explain, one JSON string per line; `-` reads standard input
+    #[arg(long, short, value_name = "FILE", conflicts_with = "sql")]
+    pub file: Option<PathBuf>,
+    /// How the plan is printed; json gives one object per line
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
+    /// The statement
+    #[arg(required_unless_present = "file")]
+    pub sql: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Why a command ended without doing what it was asked for. The text goes to standard error, after `error: `
+/// where it is a sentence of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Exit code 2. Printed as it is: findings carry their own `error:`.
+    #[error("{0}")]
+    Findings(Diagnostics),
+    /// Exit code 2.
+    #[error("{0}")]
+    Configuration(String),
+    /// Exit code 1.
+    #[error("{0}")]
+    Environment(String),
+}
+
+impl CliError {
+    pub fn configuration(error: impl std::fmt::Display) -> Self {
+        CliError::Configuration(error.to_string())
+    }
+
+    pub fn environment(error: impl std::fmt::Display) -> Self {
+        CliError::Environment(error.to_string())
+    }
+
+    fn report(&self) -> ExitCode {
+        match self {
+            CliError::Findings(findings) => {
+                eprint!("{findings}");
+                ExitCode::from(EXIT_USAGE)
+            }
+            CliError::Configuration(message) => {
+                eprintln!("error: {message}");
+                ExitCode::from(EXIT_USAGE)
+            }
+            CliError::Environment(message) => {
+                eprintln!("error: {message}");
+                ExitCode::from(EXIT_FAILED)
+            }
+        }
+    }
+}
+
+impl From<Diagnostics> for CliError {
+    fn from(findings: Diagnostics) -> Self {
+        CliError::Findings(findings)
+    }
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = cli.log.start() {
+        return error.report();
+    }
+    let ran = match cli.command {
+        // Neither needs a runtime, and a pipe that closes early should end them like any other filter.
+        Command::Completions(args) => completions::run(&args),
+        Command::Audit(command) => audit::run(&command),
+        Command::Serve(args) => in_runtime(serve::run(args)),
+        Command::Check(args) => in_runtime(check::run(args)),
+        Command::Explain(args) => in_runtime(explain::run(args)),
+        Command::Demo(args) => {
+            in_runtime(async { demo::run(args).await.map_err(CliError::environment) })
+        }
+    };
+    ran.unwrap_or_else(|error| error.report())
+}
+
+/// Writes a result to standard output. A reader that has gone (`| head`) is no failure: `println!` would panic.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Environment(
+            format!("cannot write to standard output: {error}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn in_runtime(
+    command: impl Future<Output = Result<ExitCode, CliError>>,
+) -> Result<ExitCode, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Environment(format!("threads cannot be started: {error}")))?
+        .block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        fn check(command: &clap::Command) {
+            if command.get_name() == "help" {
+                return;
+            }
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn explain_takes_a_statement_or_a_file_but_not_both() {
+        let parse = |words: &[&str]| {
+            let base = ["pgveil", "explain", "--database", "crm", "--role", "agent"];
+            Cli::try_parse_from(base.iter().chain(words))
+        };
+        assert!(parse(&["SELECT 1"]).is_ok());
+        assert!(parse(&["--file", "s.jsonl"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--file", "s.jsonl", "SELECT 1"]).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! What the signals of the operating system mean to a running proxy.
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::session::listener::Phase;
+
+/// SIGTERM and SIGINT end the process, SIGHUP reads files again.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+enum Received {
+    End(&'static str),
+    Reload,
+}
+
+impl Signals {
+    /// From here on none of them ends the process by itself.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Cancel safe.
+    async fn next(&mut self) -> Received {
+        tokio::select! {
+            _ = self.terminate.recv() => Received::End("SIGTERM"),
+            _ = self.interrupt.recv() => Received::End("SIGINT"),
+            _ = self.hang_up.recv() => Received::Reload,
+        }
+    }
+
+    /// Waits for the signal to end, with `reload` on every SIGHUP until then. Returns the signal's name.
+    /// Cancel safe.
+    pub async fn until_end(&mut self, reload: impl Fn()) -> &'static str {
+        loop {
+            match self.next().await {
+                Received::End(name) => return name,
+                Received::Reload => reload(),
+            }
+        }
+    }
+
+    /// Moves `phase` from [`Phase::Draining`] to [`Phase::Ending`] after `drain`, or at a second signal to end.
+    /// Never returns before that.
+    pub async fn until_drained(&mut self, phase: &watch::Sender<Phase>, drain: Duration) {
+        let deadline = Instant::now() + drain;
+        let why = loop {
+            tokio::select! {
+                () = sleep_until(deadline) => break "limits.drain_timeout is over",
+                received = self.next() => if let Received::End(name) = received { break name },
+            }
+        };
+        tracing::warn!(why, "ending sessions that are still there");
+        phase.send_replace(Phase::Ending);
+    }
+}

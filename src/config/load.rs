@@ -1,0 +1,371 @@
+//! From `pgveil.yaml` to checked [`Settings`].
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use serde_yaml::Spanned;
+
+use super::diagnostics::{Diagnostic, Diagnostics};
+use super::limits::Limits;
+use super::raw::{Leaf, RawAdmin, RawAudit, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
+use super::resolve::{Environment, Resolver};
+use super::secret::Secret;
+use super::settings::{
+    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
+    Upstream,
+};
+use super::source::Source;
+use super::units;
+use super::yaml::{self, Value};
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
+const DEFAULT_PORT: u16 = 5432;
+const DEFAULT_STATE: &str = "var/state.db";
+const DEFAULT_AUDIT: &str = "var/audit";
+/// `planner_threads` and `max_sessions` beyond this are a slip of the keyboard.
+const MAX_COUNT: usize = 1_000_000;
+
+/// Reads and checks a settings file.
+///
+/// # Errors
+/// All findings, each with its place in the file.
+pub fn load(path: &Path) -> Result<Settings, Diagnostics> {
+    load_with(path, &|name| std::env::var(name).ok())
+}
+
+/// [`load`] with another environment.
+pub fn load_with(path: &Path, environment: Environment<'_>) -> Result<Settings, Diagnostics> {
+    let source = Source::read(path)?;
+    let raw: RawSettings = yaml::read(&source)?;
+    let mut resolver = Resolver {
+        source: &source,
+        environment,
+        diagnostics: Diagnostics::default(),
+    };
+    let settings = settings(&mut resolver, &raw);
+    match settings {
+        Some(settings) if !resolver.diagnostics.has_errors() => Ok(settings),
+        _ => Err(resolver.diagnostics),
+    }
+}
+
+/// `None` only together with an error; sections are all read before that, so that one run reports everything.
+fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> {
+    let allow_plaintext = resolver.optional(&raw.allow_plaintext, Resolver::boolean);
+    let tls = raw.tls.as_ref().map(|raw| tls(resolver, raw));
+    let guard = Guard {
+        plaintext: allow_plaintext.unwrap_or(false),
+        tls: raw.tls.is_some(),
+    };
+    let listen = listeners(resolver, &raw.listen, &guard);
+    let upstream = resolver
+        .required(&raw.upstream, None, "upstream")
+        .and_then(|raw| upstream(resolver, raw));
+    let auth = auth(resolver, raw.auth.as_ref());
+    let policies = resolver
+        .required(&raw.policies, None, "policies")
+        .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
+    let state = path_or(resolver, &raw.state, DEFAULT_STATE);
+    let audit = audit(resolver, raw.audit.as_ref());
+    let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
+    let limits = raw
+        .limits
+        .as_ref()
+        .map_or(Limits::default(), |raw| limits(resolver, &raw.value));
+    Some(Settings {
+        path: resolver.source.path.clone(),
+        listen: listen?,
+        allow_plaintext: guard.plaintext,
+        tls: transpose(tls)?,
+        upstream: upstream?,
+        auth: auth?,
+        policies: policies?,
+        state,
+        audit,
+        admin: transpose(admin)?,
+        limits,
+    })
+}
+
+/// A section that is there but wrong makes the whole wrong; one that is absent does not.
+fn transpose<T>(section: Option<Option<T>>) -> Option<Option<T>> {
+    match section {
+        Some(None) => None,
+        Some(some) => Some(some),
+        None => Some(None),
+    }
+}
+
+/// Whether a listener may carry data in the clear.
+struct Guard {
+    plaintext: bool,
+    tls: bool,
+}
+
+fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<Vec<SocketAddr>> {
+    let Some(leaf) = leaf else {
+        return Some(vec![DEFAULT_LISTEN]);
+    };
+    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
+        Value::List(list) => list.iter().collect(),
+        _ => vec![leaf],
+    };
+    if leaves.is_empty() {
+        resolver.error(leaf, "expected at least one address");
+    }
+    let mut addresses = Vec::new();
+    for leaf in leaves {
+        let Some(address) = listener(resolver, leaf, guard.plaintext || guard.tls) else {
+            continue;
+        };
+        if address.port() != 0 && addresses.contains(&address) {
+            resolver.error(leaf, format!("the address `{address}` stands here twice"));
+        }
+        addresses.push(address);
+    }
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+fn listener(
+    resolver: &mut Resolver<'_>,
+    leaf: &Spanned<Value>,
+    anywhere: bool,
+) -> Option<SocketAddr> {
+    let address = resolver.parse(
+        leaf,
+        "an address and a port such as `127.0.0.1:6432` or `[::1]:6432`",
+        address,
+    )?;
+    if !address.ip().is_loopback() && !anywhere {
+        let message =
+            format!("`{address}` is not a loopback address and clients would reach it without TLS");
+        let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
+        resolver.diagnostics.push(
+            diagnostic.suggest("set `tls: { cert, key }`, or `allow_plaintext: true` to accept it"),
+        );
+        return None;
+    }
+    Some(address)
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port.parse().ok()?,
+        )),
+        None => text.parse().ok(),
+    }
+}
+
+fn tls(resolver: &mut Resolver<'_>, raw: &Spanned<RawTls>) -> Option<TlsSettings> {
+    let origin = resolver.origin(raw);
+    let cert = resolver
+        .required(&raw.value.cert, Some(&origin), "cert")
+        .and_then(|leaf| resolver.existing(leaf, "the certificate file"));
+    let key = resolver
+        .required(&raw.value.key, Some(&origin), "key")
+        .and_then(|leaf| resolver.existing(leaf, "the key file"));
+    Some(TlsSettings {
+        cert: cert?,
+        key: key?,
+    })
+}
+
+fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<Upstream> {
+    let origin = resolver.origin(raw);
+    let raw = &raw.value;
+    let host = resolver
+        .required(&raw.host, Some(&origin), "host")
+        .and_then(|leaf| name(resolver, leaf, "a host name"));
+    let port = resolver.optional(&raw.port, |resolver, leaf| {
+        resolver.parse(leaf, "a port from 1 to 65535", |text| {
+            text.parse().ok().filter(|port| *port != 0)
+        })
+    });
+    let tls = resolver.optional(&raw.tls, |resolver, leaf| {
+        resolver.word(leaf, &SslMode::ALL)
+    });
+    let ca = resolver.optional(&raw.ca, |resolver, leaf| {
+        resolver.existing(leaf, "the certificate authority file")
+    });
+    let catalog_user = resolver
+        .required(&raw.catalog_user, Some(&origin), "catalog_user")
+        .and_then(|raw| {
+            let origin = resolver.origin(raw);
+            let password = resolver
+                .optional(&raw.value.password, |resolver, leaf| resolver.text(leaf))
+                .map(Secret::new);
+            let leaf = resolver.required(&raw.value.name, Some(&origin), "name")?;
+            Some(CatalogUser {
+                name: name(resolver, leaf, "a user name")?,
+                password,
+            })
+        });
+    let databases = raw
+        .databases
+        .as_ref()
+        .and_then(|leaf| databases(resolver, leaf));
+    Some(Upstream {
+        host: host?,
+        port: port.unwrap_or(DEFAULT_PORT),
+        tls: tls.unwrap_or(SslMode::Prefer),
+        ca,
+        catalog_user: catalog_user?,
+        databases,
+    })
+}
+
+fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<String>> {
+    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
+        Value::List(list) => list.iter().collect(),
+        _ => vec![leaf],
+    };
+    if leaves.is_empty() {
+        resolver.error(
+            leaf,
+            "expected at least one database, or no key at all for every database",
+        );
+        return None;
+    }
+    leaves
+        .into_iter()
+        .map(|leaf| name(resolver, leaf, "a database name"))
+        .collect()
+}
+
+fn name(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, expected: &str) -> Option<String> {
+    resolver.parse(leaf, expected, |text| {
+        (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
+    })
+}
+
+fn auth(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAuth>>) -> Option<Auth> {
+    let Some(raw) = raw else {
+        return Some(Auth {
+            method: AuthMethod::Passthrough,
+            users: None,
+        });
+    };
+    let method = match &raw.value.method {
+        Some(leaf) => resolver.word(leaf, &AuthMethod::ALL),
+        None => Some(AuthMethod::Passthrough),
+    };
+    let users = resolver.optional(&raw.value.users, |resolver, leaf| {
+        resolver.existing(leaf, "the users file")
+    });
+    if let (Some(AuthMethod::Passthrough), Some(leaf)) = (method, &raw.value.users) {
+        let diagnostic = Diagnostic::error(
+            &resolver.origin(leaf),
+            "`users` has no meaning with `method: passthrough`",
+        );
+        resolver
+            .diagnostics
+            .push(diagnostic.suggest("set `method: scram`, or take `users` out"));
+    }
+    Some(Auth {
+        method: method?,
+        users,
+    })
+}
+
+fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditSettings {
+    let (dir, on_full, ack) = match raw {
+        Some(raw) => (&raw.value.dir, &raw.value.on_full, &raw.value.ack),
+        None => (&None, &None, &None),
+    };
+    AuditSettings {
+        dir: path_or(resolver, dir, DEFAULT_AUDIT),
+        on_full: resolver
+            .optional(on_full, |resolver, leaf| resolver.word(leaf, &OnFull::ALL))
+            .unwrap_or(OnFull::Refuse),
+        ack: resolver
+            .optional(ack, |resolver, leaf| resolver.word(leaf, &Ack::ALL))
+            .unwrap_or(Ack::Written),
+    }
+}
+
+fn path_or(resolver: &mut Resolver<'_>, leaf: &Leaf, default: &str) -> std::path::PathBuf {
+    let given = resolver.optional(leaf, |resolver, leaf| resolver.path(leaf));
+    given.unwrap_or_else(|| {
+        resolver
+            .source
+            .path
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(default)
+    })
+}
+
+/// The admin listener speaks plain HTTP whatever `tls` says, so only `allow_plaintext` lets it leave loopback.
+fn admin(
+    resolver: &mut Resolver<'_>,
+    raw: &Spanned<RawAdmin>,
+    guard: &Guard,
+) -> Option<SocketAddr> {
+    let origin = resolver.origin(raw);
+    let leaf = resolver.required(&raw.value.listen, Some(&origin), "listen")?;
+    listener(resolver, leaf, guard.plaintext)
+}
+
+fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {
+    let mut limits = Limits::default();
+    set(
+        resolver,
+        &raw.max_sessions,
+        &mut limits.max_sessions,
+        COUNT_EXPECTED,
+        count,
+    );
+    set(
+        resolver,
+        &raw.planner_threads,
+        &mut limits.planner_threads,
+        COUNT_EXPECTED,
+        count,
+    );
+    for (leaf, slot) in [
+        (&raw.login_timeout, &mut limits.login_timeout),
+        (&raw.drain_timeout, &mut limits.drain_timeout),
+        (&raw.connect_timeout, &mut limits.connect_timeout),
+        (&raw.catalog_refresh, &mut limits.catalog_refresh),
+        (&raw.tcp_keepalive, &mut limits.tcp_keepalive),
+    ] {
+        set(
+            resolver,
+            leaf,
+            slot,
+            units::DURATION_EXPECTED,
+            units::duration,
+        );
+    }
+    for (leaf, slot) in [
+        (&raw.max_statement_bytes, &mut limits.max_statement_bytes),
+        (&raw.max_startup_bytes, &mut limits.max_startup_bytes),
+        (&raw.plan_cache_bytes, &mut limits.plan_cache_bytes),
+    ] {
+        set(resolver, leaf, slot, units::SIZE_EXPECTED, units::size);
+    }
+    limits
+}
+
+const COUNT_EXPECTED: &str = "a whole number from 1 to 1000000";
+
+fn count(text: &str) -> Option<usize> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=MAX_COUNT).contains(count))
+}
+
+fn set<T>(
+    resolver: &mut Resolver<'_>,
+    leaf: &Leaf,
+    slot: &mut T,
+    expected: &str,
+    parse: fn(&str) -> Option<T>,
+) {
+    if let Some(value) =
+        resolver.optional(leaf, |resolver, leaf| resolver.parse(leaf, expected, parse))
+    {
+        *slot = value;
+    }
+}

@@ -1,0 +1,96 @@
+//! `pgveil.yaml` as it is written. Every leaf may be a value, `{ env: NAME }` or `{ file: PATH }`.
+use serde::Deserialize;
+use serde_yaml::Spanned;
+
+use super::yaml::Value;
+
+pub type Leaf = Option<Spanned<Value>>;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSettings {
+    /// Where clients connect: `address:port`, one or a list.
+    pub listen: Leaf,
+    /// Listeners beyond loopback may go without TLS.
+    pub allow_plaintext: Leaf,
+    pub tls: Option<Spanned<RawTls>>,
+    pub upstream: Option<Spanned<RawUpstream>>,
+    pub auth: Option<Spanned<RawAuth>>,
+    /// A folder of policy files or one file.
+    pub policies: Leaf,
+    /// File of the embedded database.
+    pub state: Leaf,
+    pub audit: Option<Spanned<RawAudit>>,
+    pub admin: Option<Spanned<RawAdmin>>,
+    pub limits: Option<Spanned<RawLimits>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// PEM file of the certificate chain.
+    pub cert: Leaf,
+    /// PEM file of the private key.
+    pub key: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawUpstream {
+    pub host: Leaf,
+    pub port: Leaf,
+    /// libpq's `sslmode`.
+    pub tls: Leaf,
+    /// PEM file of certificate authorities.
+    pub ca: Leaf,
+    pub catalog_user: Option<Spanned<RawCatalogUser>>,
+    /// Databases that sessions may open.
+    pub databases: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawCatalogUser {
+    pub name: Leaf,
+    pub password: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAuth {
+    /// `passthrough` or `scram`.
+    pub method: Leaf,
+    /// File of verifiers.
+    pub users: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAudit {
+    pub dir: Leaf,
+    /// `refuse` or `drop`.
+    pub on_full: Leaf,
+    /// `written` or `synced`.
+    pub ack: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAdmin {
+    pub listen: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimits {
+    pub max_sessions: Leaf,
+    pub login_timeout: Leaf,
+    pub drain_timeout: Leaf,
+    pub max_statement_bytes: Leaf,
+    pub max_startup_bytes: Leaf,
+    pub plan_cache_bytes: Leaf,
+    pub planner_threads: Leaf,
+    pub connect_timeout: Leaf,
+    pub catalog_refresh: Leaf,
+    pub tcp_keepalive: Leaf,
+}

@@ -1,0 +1,131 @@
+//! The checked settings of a running proxy. Paths are absolute or relative to the working directory, never to the file.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::limits::Limits;
+use super::secret::Secret;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file these settings came from.
+    pub path: PathBuf,
+    /// At least one; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Listeners beyond loopback may go without TLS.
+    pub allow_plaintext: bool,
+    pub tls: Option<TlsSettings>,
+    pub upstream: Upstream,
+    pub auth: Auth,
+    /// A folder or a file; it exists.
+    pub policies: PathBuf,
+    pub state: PathBuf,
+    pub audit: AuditSettings,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served; nowhere if absent.
+    pub admin: Option<SocketAddr>,
+    pub limits: Limits,
+}
+
+/// The proxy's own certificate, shown to clients. Both files exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    pub host: String,
+    pub port: u16,
+    pub tls: SslMode,
+    /// PEM file of certificate authorities; the system's own if absent.
+    pub ca: Option<PathBuf>,
+    pub catalog_user: CatalogUser,
+    /// Databases that sessions may open and whose catalog the policy is checked against; all if absent.
+    pub databases: Option<Vec<String>>,
+}
+
+/// The user of pgveil's own connections, which read the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogUser {
+    pub name: String,
+    pub password: Option<Secret>,
+}
+
+/// libpq's `sslmode` (PostgreSQL documentation, 34.19.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SslMode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl SslMode {
+    pub const ALL: [(&'static str, SslMode); 6] = [
+        ("disable", SslMode::Disable),
+        ("allow", SslMode::Allow),
+        ("prefer", SslMode::Prefer),
+        ("require", SslMode::Require),
+        ("verify-ca", SslMode::VerifyCa),
+        ("verify-full", SslMode::VerifyFull),
+    ];
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    pub method: AuthMethod,
+    /// Verifiers of users, in place of the server's `pg_authid`; only with [`AuthMethod::Scram`].
+    pub users: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuthMethod {
+    /// The server's own exchange is relayed.
+    Passthrough,
+    /// pgveil checks the client's SCRAM-SHA-256 and logs in upstream as the same user.
+    Scram,
+}
+
+impl AuthMethod {
+    pub const ALL: [(&'static str, AuthMethod); 2] = [
+        ("passthrough", AuthMethod::Passthrough),
+        ("scram", AuthMethod::Scram),
+    ];
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The spool's folder.
+    pub dir: PathBuf,
+    pub on_full: OnFull,
+    pub ack: Ack,
+}
+
+/// What happens to a statement whose record cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnFull {
+    /// Statements of restricted roles are refused.
+    Refuse,
+    /// The record is dropped, with an alarm.
+    Drop,
+}
+
+impl OnFull {
+    pub const ALL: [(&'static str, OnFull); 2] =
+        [("refuse", OnFull::Refuse), ("drop", OnFull::Drop)];
+}
+
+/// When a record counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ack {
+    /// Handed to the operating system: survives a crash of pgveil.
+    Written,
+    /// On the disk (`fdatasync`): survives a crash of the machine.
+    Synced,
+}
+
+impl Ack {
+    pub const ALL: [(&'static str, Ack); 2] = [("written", Ack::Written), ("synced", Ack::Synced)];
+}

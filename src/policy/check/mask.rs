@@ -1,0 +1,255 @@
+//! Checks one mask: which it is, and its options. Whether it goes with a column's type is seen against the catalog.
+use std::sync::Arc;
+
+use serde_yaml::Spanned;
+
+use super::Checker;
+use crate::config::Diagnostic;
+use crate::config::source::{Origin, Source};
+use crate::config::yaml::Scalar;
+use crate::policy::mask::{Constant, MAX_SHOWN, Mask, Step, TimeUnit};
+use crate::policy::raw::{Leaf, RawMask, RawMaskKeys, RawShow};
+
+/// What stands for a hidden character unless the policy says otherwise.
+const DEFAULT_CHAR: char = '*';
+
+impl Checker {
+    pub(super) fn mask(
+        &mut self,
+        source: &Arc<Source>,
+        origin: &Origin,
+        raw: &RawMask,
+    ) -> Option<Mask> {
+        match raw {
+            RawMask::Leaf(Scalar::Text(word)) => self.word(origin, word),
+            RawMask::Leaf(Scalar::Null) => {
+                let diagnostic = Diagnostic::error(origin, "expected a mask, found nothing");
+                self.diagnostics.push(
+                    diagnostic.suggest("the mask that gives NULL is written `\"null\"`, in quotes"),
+                );
+                None
+            }
+            RawMask::Leaf(other) => {
+                self.error(
+                    origin,
+                    format!("expected a mask, found {}", other.describe()),
+                );
+                None
+            }
+            RawMask::Keys(keys) => self.keys(source, origin, keys),
+        }
+    }
+
+    fn word(&mut self, origin: &Origin, word: &str) -> Option<Mask> {
+        match word {
+            "null" => Some(Mask::Null),
+            "redact" => Some(Mask::Redact),
+            "constant" | "show" | "email" | "round" | "bucket" | "truncate" => {
+                let diagnostic =
+                    Diagnostic::error(origin, format!("the mask `{word}` needs its options"));
+                self.diagnostics
+                    .push(diagnostic.suggest(format!("write `{}`", example(word))));
+                None
+            }
+            "json" | "hash" | "pseudonym" | "fpe" => {
+                self.error(
+                    origin,
+                    format!("the mask `{word}` is part of the language but not supported yet"),
+                );
+                None
+            }
+            _ => {
+                let diagnostic = Diagnostic::error(origin, format!("no mask is called `{word}`"));
+                self.diagnostics
+                    .push(diagnostic.did_you_mean(word, Mask::NAMES));
+                None
+            }
+        }
+    }
+
+    fn keys(&mut self, source: &Arc<Source>, origin: &Origin, keys: &RawMaskKeys) -> Option<Mask> {
+        for (key, value) in [
+            ("json", &keys.json),
+            ("hash", &keys.hash),
+            ("pseudonym", &keys.pseudonym),
+            ("fpe", &keys.fpe),
+            ("lookup", &keys.lookup),
+        ] {
+            self.not_yet(source, key, value);
+        }
+        let later = [&keys.json, &keys.hash, &keys.pseudonym, &keys.fpe]
+            .iter()
+            .any(|key| key.is_some());
+        let given = [
+            keys.show.is_some(),
+            keys.email.is_some(),
+            keys.constant.is_some(),
+            keys.round.is_some(),
+            keys.bucket.is_some(),
+            keys.truncate.is_some(),
+        ];
+        match given.into_iter().filter(|given| *given).count() {
+            1 => self.one_key(source, keys),
+            0 if later => None,
+            0 => {
+                self.error(origin, "expected a mask, found nothing");
+                None
+            }
+            _ => {
+                self.error(origin, "a class has one mask per role, here stand several");
+                None
+            }
+        }
+    }
+
+    fn one_key(&mut self, source: &Arc<Source>, keys: &RawMaskKeys) -> Option<Mask> {
+        if let Some(show) = &keys.show {
+            return self.show(source, &show.value);
+        }
+        if let Some(email) = &keys.email {
+            return Some(Mask::Email {
+                first: self.shown(source, &email.value.first)?,
+            });
+        }
+        if let Some(leaf) = &keys.constant {
+            return self.constant(source, leaf).map(Mask::Constant);
+        }
+        if let Some(leaf) = &keys.round {
+            return self.step(source, leaf).map(Mask::Round);
+        }
+        if let Some(leaf) = &keys.bucket {
+            return self.step(source, leaf).map(Mask::Bucket);
+        }
+        keys.truncate
+            .as_ref()
+            .and_then(|leaf| self.unit(source, leaf))
+            .map(Mask::Truncate)
+    }
+
+    fn show(&mut self, source: &Arc<Source>, raw: &RawShow) -> Option<Mask> {
+        let first = self.shown(source, &raw.first);
+        let last = self.shown(source, &raw.last);
+        let char = match &raw.char {
+            Some(leaf) => self.char(source, leaf),
+            None => Some(DEFAULT_CHAR),
+        };
+        Some(Mask::Show {
+            first: first?,
+            last: last?,
+            char: char?,
+        })
+    }
+
+    fn shown(&mut self, source: &Arc<Source>, leaf: &Leaf) -> Option<u16> {
+        let Some(leaf) = leaf else {
+            return Some(0);
+        };
+        let count = leaf
+            .value
+            .integer()
+            .and_then(|count| u16::try_from(count).ok())
+            .filter(|count| *count <= MAX_SHOWN);
+        if count.is_none() {
+            let message = format!(
+                "expected a whole number from 0 to {MAX_SHOWN}, found {}",
+                leaf.value.describe()
+            );
+            self.error(&Origin::new(source, leaf), message);
+        }
+        count
+    }
+
+    /// One visible character. A backslash would depend on `standard_conforming_strings`.
+    fn char(&mut self, source: &Arc<Source>, leaf: &Spanned<Scalar>) -> Option<char> {
+        let text = match &leaf.value {
+            Scalar::Text(text) => text.clone(),
+            Scalar::Integer(number) => number.to_string(),
+            _ => String::new(),
+        };
+        let mut chars = text.chars();
+        let single = match (chars.next(), chars.next()) {
+            (Some(char), None) if char != '\\' && !char.is_control() => Some(char),
+            _ => None,
+        };
+        if single.is_none() {
+            let message = format!(
+                "expected one character other than a backslash, found {}",
+                leaf.value.describe()
+            );
+            self.error(&Origin::new(source, leaf), message);
+        }
+        single
+    }
+
+    fn constant(&mut self, source: &Arc<Source>, leaf: &Spanned<Scalar>) -> Option<Constant> {
+        match &leaf.value {
+            Scalar::Text(text) if !text.contains('\0') => Some(Constant::Text(text.clone())),
+            Scalar::Integer(number) => Some(Constant::Integer(*number)),
+            Scalar::Float(number) => Some(Constant::Decimal(*number)),
+            Scalar::Bool(value) => Some(Constant::Bool(*value)),
+            Scalar::Null => {
+                let diagnostic = Diagnostic::error(
+                    &Origin::new(source, leaf),
+                    "expected a value, found nothing",
+                );
+                self.diagnostics
+                    .push(diagnostic.suggest("the mask that gives NULL is `\"null\"`"));
+                None
+            }
+            other => {
+                self.error(
+                    &Origin::new(source, leaf),
+                    format!("expected a value, found {}", other.describe()),
+                );
+                None
+            }
+        }
+    }
+
+    fn step(&mut self, source: &Arc<Source>, leaf: &Spanned<Scalar>) -> Option<Step> {
+        let text = match &leaf.value {
+            Scalar::Text(text) => Some(text.clone()),
+            Scalar::Integer(number) => Some(number.to_string()),
+            Scalar::Float(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let step = text.as_deref().and_then(Step::parse);
+        if step.is_none() {
+            let message = format!(
+                "expected a number above 0 with at most 15 digits before and 6 after the point, found {}",
+                leaf.value.describe()
+            );
+            self.error(&Origin::new(source, leaf), message);
+        }
+        step
+    }
+
+    fn unit(&mut self, source: &Arc<Source>, leaf: &Spanned<Scalar>) -> Option<TimeUnit> {
+        let word = leaf.value.text().unwrap_or_default();
+        let unit = TimeUnit::ALL
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, unit)| *unit);
+        if unit.is_none() {
+            let message = format!(
+                "expected `year`, `month` or `day`, found {}",
+                leaf.value.describe()
+            );
+            let diagnostic = Diagnostic::error(&Origin::new(source, leaf), message);
+            self.diagnostics
+                .push(diagnostic.did_you_mean(word, TimeUnit::ALL.map(|(name, _)| name)));
+        }
+        unit
+    }
+}
+
+fn example(mask: &str) -> &'static str {
+    match mask {
+        "constant" => "{ constant: hidden }",
+        "show" => "{ show: { first: 3, last: 4 } }",
+        "email" => "{ email: { first: 1 } }",
+        "round" => "{ round: 1000 }",
+        "bucket" => "{ bucket: 1000 }",
+        _ => "{ truncate: month }",
+    }
+}

@@ -1,0 +1,131 @@
+//! What a policy names and a database does not have.
+use std::collections::BTreeMap;
+
+use crate::catalog::{Catalog, Relation};
+use crate::config::Diagnostic;
+use crate::config::diagnostics::closest;
+use crate::policy::PolicySet;
+use crate::policy::flow::ClassIndex;
+use crate::policy::pattern::{ColumnPattern, NamePattern};
+use crate::policy::rules::{ClassColumn, Missing};
+
+/// What is missing: a column of a class, or a function of a role.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Absent {
+    Column(ClassIndex, usize),
+    Function(String),
+}
+
+impl PolicySet {
+    pub(super) fn missing(&self, catalog: &Catalog) -> BTreeMap<Absent, Diagnostic> {
+        let mut missing = BTreeMap::new();
+        for (class, rule) in self.classes.iter().enumerate() {
+            for (index, column) in rule.columns.iter().enumerate() {
+                if !present(catalog, &column.pattern) {
+                    missing.insert(
+                        Absent::Column(class, index),
+                        report(catalog, column, rule.missing),
+                    );
+                }
+            }
+        }
+        for role in &self.roles {
+            for function in role
+                .functions
+                .iter()
+                .filter(|function| !has_function(catalog, function))
+            {
+                let message = format!(
+                    "the function `{function}`, which `{}` may call, does not exist",
+                    role.name
+                );
+                missing
+                    .entry(Absent::Function(function.clone()))
+                    .or_insert_with(|| Diagnostic::warning(&role.origin, message));
+            }
+        }
+        missing
+    }
+}
+
+fn has_function(catalog: &Catalog, full_name: &str) -> bool {
+    full_name.split_once('.').is_some_and(|(schema, name)| {
+        catalog
+            .functions
+            .get(name)
+            .is_some_and(|overloads| overloads.iter().any(|function| function.schema == schema))
+    })
+}
+
+fn present(catalog: &Catalog, pattern: &ColumnPattern) -> bool {
+    catalog
+        .relations
+        .values()
+        .filter(|relation| pattern.matches_relation(relation))
+        .any(|relation| {
+            relation
+                .columns
+                .iter()
+                .any(|column| pattern.column.matches(&column.name))
+        })
+}
+
+fn report(catalog: &Catalog, column: &ClassColumn, missing: Missing) -> Diagnostic {
+    let pattern = &column.pattern;
+    let message = match pattern.is_exact() {
+        true => format!("the column `{pattern}` does not exist"),
+        false => format!("no column matches `{pattern}`"),
+    };
+    let diagnostic = match missing {
+        Missing::Error => Diagnostic::error(&column.origin, message),
+        Missing::Warn => Diagnostic::warning(&column.origin, message),
+    };
+    match nearest(catalog, pattern) {
+        Some(suggestion) => diagnostic.suggest(suggestion),
+        None if missing == Missing::Error => {
+            diagnostic.suggest("if the column comes and goes, give the class `missing: warn`")
+        }
+        None => diagnostic,
+    }
+}
+
+/// The name that was most likely meant: a column of the right table, else a table of the right schema, else a schema.
+fn nearest(catalog: &Catalog, pattern: &ColumnPattern) -> Option<String> {
+    let (NamePattern::Exact(schema), NamePattern::Exact(table)) = (&pattern.schema, &pattern.table)
+    else {
+        return None;
+    };
+    if let Some(relation) = catalog.relation(schema, table) {
+        let NamePattern::Exact(column) = &pattern.column else {
+            return None;
+        };
+        let found = closest(
+            column,
+            relation.columns.iter().map(|column| column.name.as_str()),
+        )?;
+        return Some(format!("did you mean `{schema}.{table}.{found}`?"));
+    }
+    if catalog.schemas.contains(schema) {
+        let tables = sorted(
+            catalog
+                .relations
+                .values()
+                .filter(|relation| relation.schema == *schema),
+        );
+        let found = closest(table, tables)?;
+        return Some(format!(
+            "did you mean `{schema}.{found}.{}`?",
+            pattern.column
+        ));
+    }
+    let mut schemas: Vec<&str> = catalog.schemas.iter().map(String::as_str).collect();
+    schemas.sort_unstable();
+    closest(schema, schemas)
+        .map(|found| format!("did you mean `{found}.{table}.{}`?", pattern.column))
+}
+
+fn sorted<'a>(relations: impl Iterator<Item = &'a std::sync::Arc<Relation>>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = relations.map(|relation| relation.name.as_str()).collect();
+    names.sort_unstable();
+    names
+}

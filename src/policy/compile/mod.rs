@@ -1,0 +1,128 @@
+//! From a [`PolicySet`] and a catalog to what the planner uses.
+mod missing;
+mod role;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::PolicySet;
+use super::compiled::RolePolicy;
+use super::flow::{Cell, ClassIndex, Flow};
+use crate::catalog::{Catalog, Column, Oid, Relation};
+use crate::config::{Diagnostic, Diagnostics};
+
+/// A policy for one database.
+#[derive(Debug, Clone, Default)]
+pub struct CompiledPolicy {
+    pub roles: HashMap<Arc<str>, Arc<RolePolicy>>,
+}
+
+impl PolicySet {
+    /// Holds the policy against one database.
+    ///
+    /// The compiled policy is safe to use whatever is found: a column whose mask does not fit, or that stands in two
+    /// classes, is redacted. Errors stop a start all the same; with several databases use
+    /// [`PolicySet::check_catalogs`], which lets a column be missing where another database has it.
+    pub fn compile(&self, catalog: &Catalog) -> (CompiledPolicy, Diagnostics) {
+        let (compiled, mut diagnostics) = self.compile_present(catalog);
+        for diagnostic in self.missing(catalog).into_values() {
+            diagnostics.push(diagnostic);
+        }
+        (compiled, diagnostics)
+    }
+
+    /// All findings of the policy against the databases it serves: a name is missing if no database has it.
+    pub fn check_catalogs<'a>(
+        &self,
+        catalogs: impl IntoIterator<Item = &'a Catalog>,
+    ) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
+        let mut missing: Option<BTreeMap<_, Diagnostic>> = None;
+        for catalog in catalogs {
+            let (_, found) = self.compile_present(catalog);
+            diagnostics.extend(found);
+            let absent = self.missing(catalog);
+            missing = Some(match missing {
+                Some(mut missing) => {
+                    missing.retain(|key, _| absent.contains_key(key));
+                    missing
+                }
+                None => absent,
+            });
+        }
+        for diagnostic in missing.into_iter().flat_map(BTreeMap::into_values) {
+            diagnostics.push(diagnostic);
+        }
+        diagnostics
+    }
+
+    fn compile_present(&self, catalog: &Catalog) -> (CompiledPolicy, Diagnostics) {
+        let flow = Flow::trace(self, catalog);
+        let mut diagnostics = self.contradictions(catalog, &flow);
+        let protected: HashSet<Oid> = flow.taints.keys().map(|(relation, _)| *relation).collect();
+        let mut compiled = CompiledPolicy::default();
+        for role in &self.roles {
+            let policy = role::compile(self, role, catalog, &flow, &protected, &mut diagnostics);
+            compiled
+                .roles
+                .insert(Arc::clone(&role.name), Arc::new(policy));
+        }
+        (compiled, diagnostics)
+    }
+
+    /// Columns of several classes, at the place that names them last; one finding for each such place.
+    fn contradictions(&self, catalog: &Catalog, flow: &Flow) -> Diagnostics {
+        let mut found: BTreeMap<(ClassIndex, usize), BTreeMap<String, &BTreeSet<ClassIndex>>> =
+            BTreeMap::new();
+        for (cell, taint) in flow.taints.iter().filter(|(_, taint)| taint.own.len() > 1) {
+            let place = flow.named.get(cell).and_then(|named| named.iter().max());
+            if let (Some(place), Some((relation, column))) = (place, locate(catalog, *cell)) {
+                found
+                    .entry(*place)
+                    .or_default()
+                    .insert(column_name(relation, column), &taint.own);
+            }
+        }
+        let mut diagnostics = Diagnostics::default();
+        for ((class, column), cells) in found {
+            let named = self
+                .classes
+                .get(class)
+                .and_then(|rule| rule.columns.get(column));
+            if let (Some(named), Some((shown, classes))) = (named, cells.first_key_value()) {
+                let labels: Vec<String> = self
+                    .labels(classes)
+                    .map(|label| format!("`{label}`"))
+                    .collect();
+                let message = format!(
+                    "the column `{shown}` belongs to the classes {}",
+                    labels.join(" and ")
+                );
+                let suggestion =
+                    "leave it in one; partitions, parents and children share the class of a column";
+                diagnostics.push(Diagnostic::error(&named.origin, message).suggest(suggestion));
+            }
+        }
+        diagnostics
+    }
+
+    fn labels<'a>(
+        &'a self,
+        classes: &'a BTreeSet<ClassIndex>,
+    ) -> impl Iterator<Item = &'a Arc<str>> {
+        classes
+            .iter()
+            .filter_map(|index| self.classes.get(*index))
+            .map(|class| &class.name)
+    }
+}
+
+fn locate(catalog: &Catalog, (relation, column): Cell) -> Option<(&Relation, &Column)> {
+    let relation = catalog.relations.get(&relation)?;
+    Some((relation, relation.column_number(column)?))
+}
+
+/// `schema.table.column`, for messages.
+fn column_name(relation: &Relation, column: &Column) -> String {
+    format!("{}.{}", relation.full_name(), column.name)
+}

@@ -1,0 +1,169 @@
+//! Policy files as they are written.
+//!
+//! Keys of the language that are not enforced yet are known here by name, so that the reader of an error learns that
+//! the key is right and the version is not; a policy never promises what is not enforced.
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_yaml::Spanned;
+
+use crate::config::yaml::{Entries, OneOrMany, Scalar};
+
+pub type Leaf = Option<Spanned<Scalar>>;
+/// A key of the language that is not enforced yet: present or not is all that matters.
+pub type NotYet = Option<Spanned<IgnoredAny>>;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPolicy {
+    /// Version of the language: 1.
+    pub version: Leaf,
+    /// Classes of sensitive data and the columns that hold them.
+    pub data: Option<Entries<Spanned<RawClass>>>,
+    /// The first role from the top that matches a session is its role.
+    pub roles: Option<Entries<Spanned<RawRole>>>,
+    /// A session that no role matches: `deny`, or the name of a role.
+    pub unmatched: Leaf,
+    pub subject: NotYet,
+    pub retention: NotYet,
+    pub audit: NotYet,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawClass {
+    /// A grade for reports.
+    pub level: Leaf,
+    /// `schema.table.column`; each part may hold `*`.
+    pub columns: Option<Spanned<OneOrMany>>,
+    /// What a column that matches nothing is: `error` (default) or `warn`.
+    pub missing: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRole {
+    /// Any of these makes a session one of this role.
+    pub who: Option<Spanned<Vec<Spanned<RawWho>>>>,
+    /// Masks by class.
+    pub mask: Option<Entries<Spanned<RawMask>>>,
+    pub export: Option<Spanned<RawExport>>,
+    pub functions: Option<Spanned<RawAllow>>,
+    pub statements: Option<Spanned<RawAllow>>,
+    /// Sees everything; statements are still recorded.
+    pub unmasked: Leaf,
+    pub rows: NotYet,
+    pub audit: NotYet,
+    pub purpose: NotYet,
+    pub when: NotYet,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawWho {
+    /// One database user or a list.
+    pub db_user: Option<Spanned<OneOrMany>>,
+    pub app_user: NotYet,
+    pub app_user_in: NotYet,
+    pub application_name: NotYet,
+    pub database: NotYet,
+    pub network: NotYet,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExport {
+    /// Most rows of protected data in one result.
+    pub rows: Leaf,
+    pub per_hour: NotYet,
+    pub per_day: NotYet,
+    pub approvers: NotYet,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAllow {
+    pub allow: Option<Spanned<OneOrMany>>,
+}
+
+/// A mask: a word, or one key with its options.
+#[derive(Debug, Clone)]
+pub enum RawMask {
+    Leaf(Scalar),
+    Keys(Box<RawMaskKeys>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMaskKeys {
+    pub show: Option<Spanned<RawShow>>,
+    pub email: Option<Spanned<RawEmail>>,
+    pub constant: Leaf,
+    pub round: Leaf,
+    pub bucket: Leaf,
+    pub truncate: Leaf,
+    pub json: NotYet,
+    pub hash: NotYet,
+    pub pseudonym: NotYet,
+    pub fpe: NotYet,
+    pub lookup: NotYet,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawShow {
+    /// Characters kept at the start; 0 if absent.
+    pub first: Leaf,
+    /// Characters kept at the end; 0 if absent.
+    pub last: Leaf,
+    /// The character that stands for each hidden one; `*` if absent.
+    pub char: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawEmail {
+    /// Characters kept of the local part; 0 if absent.
+    pub first: Leaf,
+}
+
+impl<'de> Deserialize<'de> for RawMask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Mask;
+        impl<'de> Visitor<'de> for Mask {
+            type Value = RawMask;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mask")
+            }
+            fn visit_unit<E>(self) -> Result<RawMask, E> {
+                Ok(RawMask::Leaf(Scalar::Null))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<RawMask, E> {
+                Ok(RawMask::Leaf(Scalar::Bool(value)))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<RawMask, E> {
+                Ok(RawMask::Leaf(Scalar::Integer(value.into())))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<RawMask, E> {
+                Ok(RawMask::Leaf(Scalar::Integer(value.into())))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<RawMask, E> {
+                Ok(RawMask::Leaf(Scalar::Float(value)))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<RawMask, E> {
+                Ok(RawMask::Leaf(Scalar::Text(value.to_owned())))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawMask, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(RawMask::Leaf(Scalar::List))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawMask, A::Error> {
+                let keys = RawMaskKeys::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawMask::Keys(Box::new(keys)))
+            }
+        }
+        deserializer.deserialize_any(Mask)
+    }
+}

@@ -1,0 +1,175 @@
+//! What a client is told when pgveil does not let something happen.
+use crate::session::statements::Source;
+use crate::sql::plan::{POISON, Plan, PositionMap, Reason, Refusal, StatementPlan, Verdict};
+use crate::wire::error::ErrorFields;
+
+/// SQLSTATE of everything a policy does not allow.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// The denial in place of the error that the poison raised.
+///
+/// A refusal without a rule says what PostgreSQL itself would say (a syntax error, a name that is not there), in
+/// its words.
+pub fn of_refusal(refusal: &Refusal) -> ErrorFields {
+    if refusal.reason == Reason::Syntax || refusal.detail.is_empty() {
+        let mut fields = ErrorFields::error(refusal.sqlstate, refusal.message.clone());
+        fields.position = refusal.position;
+        return fields;
+    }
+    let message = format!("pgveil: {}", refusal.message);
+    let mut fields = ErrorFields::error(refusal.sqlstate, message);
+    fields.detail = filled(&refusal.detail);
+    fields.hint = filled(&refusal.hint);
+    fields.position = refusal.position;
+    fields
+}
+
+fn filled(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Whether the server's error in a refused statement's place stays: it speaks of the transaction or the session and
+/// not of the poison.
+pub fn outranks(error: &ErrorFields, refusal: &Refusal) -> bool {
+    match error.sqlstate.as_str() {
+        // An aborted transaction refuses everything but syntax errors, which are found before.
+        "25P02" => refusal.reason != Reason::Syntax,
+        sqlstate => sqlstate.starts_with("57"),
+    }
+}
+
+/// Whether the server's error is the one it would have raised without pgveil: for a text that the grammar rejects
+/// the poison stands before the client's own text, so that the server's parser has the first word.
+pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
+    refusal.reason == Reason::Syntax
+        && error.sqlstate == "42601"
+        && error.routine.as_deref() != Some("exec_parse_message")
+}
+
+/// The end of a result that has more rows than its role may take out.
+pub fn of_export(limit: u64, role: &str) -> ErrorFields {
+    ErrorFields::error(
+        INSUFFICIENT_PRIVILEGE,
+        format!("pgveil: export of more than {limit} rows of protected data needs approval"),
+    )
+    .with_detail(format!("Rule: role {role}, export.rows: {limit}."))
+    .with_hint(format!(
+        "Narrow the query to at most {limit} rows (WHERE, LIMIT), or ask for an approved export."
+    ))
+}
+
+/// The end of a session whose audit record could not be written.
+pub fn of_audit() -> ErrorFields {
+    ErrorFields::fatal(
+        "53100",
+        "pgveil: the audit record of this statement could not be written",
+    )
+    .with_detail("No result is given out that is not on record; the session ends.")
+    .with_hint("Ask the operator to free the disk of the audit spool, then connect again.")
+}
+
+/// The end of a session whose server's answers do not fit what was sent.
+pub fn of_violation() -> ErrorFields {
+    ErrorFields::fatal(
+        "XX000",
+        "pgveil: the result was stopped because it did not agree with the policy's plan",
+    )
+    .with_hint("This is on record as a violation; ask the operator to look into it.")
+}
+
+/// A refusal that the session itself decides on, before or instead of planning.
+pub fn refusal(reason: Reason, message: &str, detail: &str, hint: &str) -> Refusal {
+    Refusal {
+        reason,
+        sqlstate: match reason {
+            Reason::Encoding => "22021",
+            Reason::Limit => "54000",
+            _ => INSUFFICIENT_PRIVILEGE,
+        },
+        message: message.to_owned(),
+        detail: detail.to_owned(),
+        hint: hint.to_owned(),
+        position: None,
+    }
+}
+
+/// A text that fails in parse analysis: no relation is in scope, so no column can be found.
+pub fn poison() -> String {
+    format!("SELECT {POISON}")
+}
+
+/// The plan of a text that is refused as a whole. What is known of its statement stays on record.
+pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
+    let statement = StatementPlan {
+        kind: known.map_or("UNPARSED", |known| known.kind),
+        verdict: Verdict::Refuse(refusal),
+        normalised: known.map(|k| k.normalised.clone()).unwrap_or_default(),
+        fingerprint: known.map(|k| k.fingerprint.clone()).unwrap_or_default(),
+        reads: known.map(|k| k.reads.clone()).unwrap_or_default(),
+        writes: known.map(|k| k.writes.clone()).unwrap_or_default(),
+        masked: known.map(|k| k.masked.clone()).unwrap_or_default(),
+        protected: true,
+        origins: Vec::new(),
+        effects: Vec::new(),
+        span: (0, 0),
+    };
+    Plan {
+        statements: vec![statement],
+        text: Some(poison().into()),
+        positions: PositionMap::default(),
+    }
+}
+
+/// How positions in the text that ran map to the client's, for errors of a planned text.
+pub fn positions(source: &Source) -> Option<&PositionMap> {
+    let plan = source.plan.as_deref()?;
+    plan.text.as_ref().map(|_| &plan.positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::fixtures;
+
+    #[test]
+    fn a_denial_names_the_rule_and_the_way_out() {
+        let fields = of_refusal(&fixtures::refusal("not this"));
+        assert_eq!(fields.sqlstate, "42501");
+        assert_eq!(fields.message, "pgveil: not this");
+        assert_eq!(fields.detail.as_deref(), Some("rule"));
+        assert_eq!(fields.hint.as_deref(), Some("way out"));
+    }
+
+    #[test]
+    fn a_syntax_error_reads_like_the_servers_own() {
+        let refusal = Refusal {
+            reason: Reason::Syntax,
+            sqlstate: "42601",
+            message: "syntax error at or near \"SELCT\"".to_owned(),
+            position: Some(1),
+            ..fixtures::refusal("")
+        };
+        let fields = of_refusal(&refusal);
+        assert_eq!(fields.message, "syntax error at or near \"SELCT\"");
+        assert_eq!((fields.position, fields.detail, fields.hint), (Some(1), None, None));
+    }
+
+    #[test]
+    fn an_aborted_transaction_and_a_cancel_are_told_as_such() {
+        let refused = fixtures::refusal("not this");
+        let syntax = Refusal {
+            reason: Reason::Syntax,
+            ..refused.clone()
+        };
+        for (sqlstate, refusal, stays) in [
+            ("25P02", &refused, true),
+            ("25P02", &syntax, false),
+            ("57014", &refused, true),
+            ("42703", &refused, false),
+            ("26000", &refused, false),
+        ] {
+            let error = ErrorFields::error(sqlstate, "x");
+            assert_eq!(outranks(&error, refusal), stays, "{sqlstate}");
+        }
+    }
+}

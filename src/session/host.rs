@@ -1,0 +1,66 @@
+//! What a session asks of the process around it. The pumps know this seam and nothing behind it.
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::Record;
+use crate::policy::compiled::RolePolicy;
+use crate::session::statements::Epoch;
+use crate::sql::plan::{Plan, SessionFacts};
+
+/// The role of a session under the catalog and the policy in force.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub role: Arc<RolePolicy>,
+    pub epoch: Epoch,
+}
+
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub plan: Arc<Plan>,
+    pub standing: Standing,
+}
+
+/// Nothing can be decided: the database's catalog could not be read, or its policy not be compiled.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// The record could not be written, and what it is about must not happen without.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the audit record could not be written: {0}")]
+pub struct Unrecorded(pub String);
+
+pub trait Host: Send + Sync + 'static {
+    /// Decides about a text of this session's role.
+    fn plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+    ) -> impl Future<Output = Result<Planned, Unavailable>> + Send;
+
+    /// The role as it stands now; cheap.
+    fn standing(&self) -> impl Future<Output = Result<Standing, Unavailable>> + Send;
+
+    /// Reads the catalog again: a statement of this session has changed the schema.
+    fn schema_changed(&self) -> impl Future<Output = ()> + Send;
+
+    /// Puts a record into the spool. `protected`: of a statement, whether it read a protected relation.
+    ///
+    /// # Errors
+    /// The spool failed, and for this role nothing may go on without a record.
+    fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded>;
+
+    /// Cancels what the session's backend is running. Done once the server has closed the cancel connection: a
+    /// cancel can then no longer hit a later statement.
+    fn cancel(&self) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// Limits of one session.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a Query or Parse message that is planned.
+    pub statement_bytes: u64,
+    /// How long a running transaction may take to finish once pgveil is to end.
+    pub drain: Duration,
+}

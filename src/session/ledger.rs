@@ -1,0 +1,390 @@
+//! What was sent to the server and has not been answered in full, so that each answer finds its statement.
+//!
+//! A first-in first-out list that follows the rules of `PostgresMain` (tcop/postgres.c): after an error in an
+//! extended-protocol batch everything up to the Sync is skipped, a Query included; after an error in a Query the
+//! rest of its statements is not run; while COPY FROM STDIN runs, Sync and Flush are ignored
+//! (`CopyGetData`, commands/copyfromparse.c), and after it CopyDone and CopyFail are.
+//!
+//! Whether a Sync that was sent during a COPY that failed had been ignored cannot be known: it is kept as one that
+//! may be answered (`may_be_ignored`), and nothing ever waits for it.
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::export::Meter;
+use crate::session::messages::{Name, Target};
+use crate::session::statements::{Source, Statement, Statements, contains_words};
+use crate::sql::plan::{Effect, Refusal};
+
+/// A message that the server will answer, or skip.
+#[derive(Debug)]
+pub enum Sent {
+    Query(Arc<Source>),
+    /// pgveil's own Query: none of its answers goes to the client.
+    Own,
+    Parse {
+        name: Name,
+        source: Arc<Source>,
+    },
+    Bind {
+        portal: Name,
+        statement: Name,
+        /// What the name stood for when the message was let through; `None`: nothing known.
+        meant: Option<Statement>,
+        /// A message that must fail was sent in its place.
+        denied: Option<Refusal>,
+    },
+    Describe(Target),
+    Execute {
+        portal: Name,
+        /// A message that must fail was sent in its place.
+        denied: Option<Refusal>,
+    },
+    Close(Target),
+    Sync,
+    FunctionCall {
+        /// A Query that must fail was sent in its place.
+        denied: Option<Refusal>,
+    },
+    /// CopyDone or CopyFail.
+    CopyEnd,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sent: Sent,
+    at: Instant,
+    /// Of a Query: how many of its statements have ended. Of a Describe: ParameterDescription has come.
+    answered: usize,
+    /// Only ReadyForQuery is still to come.
+    finished: bool,
+    /// A Sync that fell into a COPY FROM STDIN.
+    may_be_ignored: bool,
+}
+
+/// A statement whose answers are coming in.
+#[derive(Debug)]
+pub struct Running {
+    pub statement: Statement,
+    /// What EXECUTE or FETCH runs.
+    pub inner: Option<Statement>,
+    /// The portal or cursor whose rows these are.
+    portal: Option<Name>,
+    pub meter: Meter,
+    pub since: Instant,
+    /// The export limit was exceeded: its rows stay here.
+    pub stopped: bool,
+    /// What it is called on record where there is no plan.
+    pub fallback_kind: &'static str,
+}
+
+impl Running {
+    /// The statement whose relations are read: of EXECUTE and FETCH the inner one.
+    pub fn governing(&self) -> &Statement {
+        self.inner.as_ref().unwrap_or(&self.statement)
+    }
+}
+
+/// An ErrorResponse's statement.
+#[derive(Debug)]
+pub struct Failure {
+    pub running: Running,
+    /// The refusal that the error stands for.
+    pub refusal: Option<Refusal>,
+}
+
+/// What an answer of the server means.
+#[derive(Debug)]
+pub enum Answer {
+    /// Part of an answer that ends nothing.
+    Progress,
+    /// The columns of a result.
+    Columns(Option<Statement>),
+    /// CommandComplete, EmptyQueryResponse, PortalSuspended or FunctionCallResponse: a statement has ended well.
+    Ended(Box<Running>),
+    Failed(Box<Failure>),
+    /// ReadyForQuery to the client.
+    Ready,
+    /// Belongs to pgveil's own Query.
+    Own,
+    /// ReadyForQuery of pgveil's own Query.
+    OwnReady,
+}
+
+/// An answer that nothing that was sent accounts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unexpected message {} from the server", char::from(*.tag))]
+pub struct Unexpected {
+    pub tag: u8,
+}
+
+/// How many rows a role may take out, and how strict the ledger is about what it does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rules {
+    pub restricted: bool,
+    pub export_rows: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub rules: Rules,
+    queue: VecDeque<Entry>,
+    running: Option<Running>,
+    pub statements: Statements,
+    /// The server skips what comes up to the next Sync.
+    skipping: bool,
+    /// Extended-protocol messages were sent and no Sync after them.
+    unsynced: bool,
+    /// COPY FROM STDIN is running.
+    copying: bool,
+    /// ... and the client has not sent its end.
+    absorbing: bool,
+    /// ReadyForQuery messages that may come for Syncs that were taken for ignored ones.
+    surplus: usize,
+    /// Status byte of the last ReadyForQuery.
+    transaction: Option<u8>,
+}
+
+impl Ledger {
+    pub fn new(rules: Rules) -> Self {
+        Ledger {
+            rules,
+            ..Ledger::default()
+        }
+    }
+
+    /// Puts down a message that is about to be sent. `now` is when it arrived.
+    pub fn push(&mut self, sent: Sent, now: Instant) {
+        match sent {
+            Sent::Sync => {
+                self.skipping = false;
+                self.unsynced = false;
+            }
+            Sent::Query(_) | Sent::Own | Sent::FunctionCall { .. } => {}
+            Sent::CopyEnd => {
+                if self.absorbing {
+                    self.absorbing = false;
+                    return;
+                }
+                if self.queue.is_empty() {
+                    return;
+                }
+            }
+            _ => self.unsynced = true,
+        }
+        if self.skipping {
+            return;
+        }
+        let may_be_ignored = self.absorbing && matches!(sent, Sent::Sync);
+        self.queue.push_back(Entry {
+            sent,
+            at: now,
+            answered: 0,
+            finished: false,
+            may_be_ignored,
+        });
+    }
+
+    /// Nothing is under way: the server waits for a new batch.
+    pub fn is_quiescent(&self) -> bool {
+        !self.unsynced
+            && !self.skipping
+            && !self.copying
+            && !self.queue.iter().any(Entry::is_awaited)
+    }
+
+    /// The statement whose answers are coming in, once the first has come.
+    pub fn running(&self) -> Option<&Running> {
+        self.running.as_ref()
+    }
+
+    /// A ReadyForQuery is certain to come.
+    pub fn awaits_ready(&self) -> bool {
+        self.queue.iter().any(Entry::is_awaited)
+    }
+
+    /// Extended-protocol messages have been sent without a Sync: the server's state cannot be asked for.
+    pub const fn mid_batch(&self) -> bool {
+        self.unsynced
+    }
+
+    pub const fn is_copying_in(&self) -> bool {
+        self.copying
+    }
+
+    /// Status of the transaction as the last ReadyForQuery said: `I`, `T` or `E`.
+    pub const fn transaction(&self) -> Option<u8> {
+        self.transaction
+    }
+
+    /// The statement that runs, or would be blamed if the server went away now.
+    pub fn take_running(&mut self) -> Option<Running> {
+        if self.running.is_none() && self.queue.front().is_some_and(Entry::runs_statement) {
+            self.start();
+        }
+        self.running.take()
+    }
+
+    /// A prepared statement as it will be when the server gets to the next message, if nothing fails before.
+    pub fn prepared_as_sent(&self, name: &Name) -> Option<Statement> {
+        for entry in self.queue.iter().rev() {
+            let (source, index) = match &entry.sent {
+                Sent::Close(Target::Statement(closed)) if closed == name => return None,
+                Sent::Parse {
+                    name: parsed,
+                    source,
+                } if parsed == name => (source.clone(), 0),
+                Sent::Query(source) => match prepared_in(source, name) {
+                    Some(index) => (source.clone(), index),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            return Some(Statement::new(source, index));
+        }
+        self.statements.prepared(name).cloned()
+    }
+
+    /// The statement of a portal, likewise.
+    pub fn portal_as_sent(&self, name: &Name) -> Option<Statement> {
+        let sent = self.queue.iter().rev().find_map(|entry| match &entry.sent {
+            Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
+            _ => None,
+        });
+        match sent {
+            Some(meant) => meant,
+            None => self
+                .statements
+                .portal(name)
+                .map(|portal| portal.statement.clone()),
+        }
+    }
+
+    /// A prepared statement was decided on again, with the same outcome.
+    pub fn bring_up_to_date(&mut self, name: &Name, then: &Statement, now: &Statement) {
+        for entry in &mut self.queue {
+            if let Sent::Parse {
+                name: parsed,
+                source,
+            } = &mut entry.sent
+                && parsed == name
+                && Arc::ptr_eq(source, &then.source)
+            {
+                *source = now.source.clone();
+            }
+        }
+        let stands = self.statements.prepared(name);
+        if stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &then.source)) {
+            self.statements.prepare(name.clone(), now.clone());
+        }
+    }
+
+    fn start(&mut self) -> Option<&mut Running> {
+        if self.running.is_none() {
+            self.running = Some(self.begin()?);
+        }
+        self.running.as_mut()
+    }
+
+    fn begin(&self) -> Option<Running> {
+        let front = self.queue.front()?;
+        let unknown = || Statement::new(Source::unplanned(), 0);
+        let (statement, mut portal) = match &front.sent {
+            Sent::Query(source) => (Statement::new(source.clone(), front.answered), None),
+            Sent::Parse { source, .. } => (Statement::new(source.clone(), 0), None),
+            Sent::Bind { meant, .. } => (meant.clone().unwrap_or_else(unknown), None),
+            Sent::Describe(Target::Statement(name)) => (
+                self.statements
+                    .prepared(name)
+                    .cloned()
+                    .unwrap_or_else(unknown),
+                None,
+            ),
+            Sent::Describe(Target::Portal(name)) | Sent::Execute { portal: name, .. } => (
+                self.statements
+                    .portal(name)
+                    .map_or_else(unknown, |portal| portal.statement.clone()),
+                Some(name.clone()),
+            ),
+            Sent::Close(_) | Sent::Sync | Sent::FunctionCall { .. } => (unknown(), None),
+            Sent::Own | Sent::CopyEnd => return None,
+        };
+        let inner = self.statements.inner(&statement);
+        if let Some(cursor) = inner.as_ref().and_then(|inner| inner.cursor.clone()) {
+            portal = Some(cursor);
+        }
+        let inner = inner.map(|inner| inner.statement);
+        let mut running = Running {
+            statement,
+            inner,
+            meter: Meter::unlimited(),
+            since: front.at,
+            stopped: false,
+            fallback_kind: match front.sent {
+                Sent::Sync => "COMMIT",
+                Sent::FunctionCall { .. } => "FUNCTION CALL",
+                _ => "UNPARSED",
+            },
+            portal,
+        };
+        running.meter = self.meter(&running);
+        Some(running)
+    }
+
+    fn meter(&self, running: &Running) -> Meter {
+        let governing = running.governing();
+        let Some(limit) = self.rules.export_rows.filter(|_| governing.protected()) else {
+            return Meter::unlimited();
+        };
+        let before = running
+            .portal
+            .as_ref()
+            .and_then(|name| self.statements.portal(name))
+            .map_or(0, |portal| portal.rows);
+        let mut meter = Meter::limited(limit, before);
+        let copies_header = governing.plan().is_some_and(|plan| {
+            plan.kind == "COPY" && contains_words(&plan.normalised, "header")
+        });
+        if copies_header {
+            meter.expect_header();
+        }
+        meter
+    }
+}
+
+impl Entry {
+    /// ReadyForQuery will certainly come for it.
+    fn is_awaited(&self) -> bool {
+        match self.sent {
+            Sent::Query(_) | Sent::Own | Sent::FunctionCall { .. } => true,
+            Sent::Sync => !self.may_be_ignored,
+            _ => false,
+        }
+    }
+
+    /// The server stops skipping at it, for certain.
+    fn ends_batch(&self) -> bool {
+        matches!(self.sent, Sent::Sync) && !self.may_be_ignored
+    }
+
+    fn runs_statement(&self) -> bool {
+        match self.sent {
+            Sent::Query(_) | Sent::FunctionCall { .. } => !self.finished,
+            Sent::Parse { .. } | Sent::Bind { .. } | Sent::Execute { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// The index of the statement of a text that PREPAREs a name, the last one if there are several.
+fn prepared_in(source: &Source, name: &Name) -> Option<usize> {
+    source.statements().iter().rposition(|statement| {
+        statement.effects.iter().any(|effect| {
+            matches!(effect, Effect::Prepare(prepared) if Name::from(prepared.as_str()) == *name)
+        })
+    })
+}

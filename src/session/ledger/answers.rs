@@ -1,0 +1,386 @@
+//! The server's side of the ledger: each answer is attributed and takes off what it answers.
+use super::{Answer, Entry, Failure, Ledger, Running, Sent, Unexpected};
+use crate::export::Count;
+use crate::session::messages::Target;
+use crate::session::statements::Statement;
+use crate::wire::frame::back;
+
+impl Ledger {
+    /// Counts a DataRow or CopyData of `bytes` on the wire.
+    ///
+    /// # Errors
+    /// No statement runs.
+    pub fn row(&mut self, tag: u8, bytes: u64) -> Result<Count, Unexpected> {
+        if self.running.is_none() {
+            self.settle(tag);
+            let expects_rows = matches!(
+                self.queue.front(),
+                Some(Entry {
+                    sent: Sent::Query(_) | Sent::Execute { denied: None, .. },
+                    finished: false,
+                    ..
+                })
+            );
+            if !expects_rows {
+                return Err(Unexpected { tag });
+            }
+        }
+        let running = self.start().ok_or(Unexpected { tag })?;
+        if running.stopped {
+            return Ok(Count::Exceeded);
+        }
+        let count = running.meter.row(bytes);
+        running.stopped = count == Count::Exceeded;
+        Ok(count)
+    }
+
+    /// pgveil's own Query is being answered.
+    pub fn own_is_next(&mut self, tag: u8) -> bool {
+        self.settle(tag);
+        matches!(
+            self.queue.front(),
+            Some(Entry {
+                sent: Sent::Own,
+                ..
+            })
+        )
+    }
+
+    /// Attributes every other answer. `status` is the body of a ReadyForQuery, 0 for other messages.
+    ///
+    /// # Errors
+    /// Nothing that was sent accounts for the message; the ledger is unchanged.
+    pub fn answer(&mut self, tag: u8, status: u8) -> Result<Answer, Unexpected> {
+        self.settle(tag);
+        if tag == back::READY_FOR_QUERY {
+            return self.ready(status);
+        }
+        let unexpected = Unexpected { tag };
+        if tag == back::ERROR_RESPONSE {
+            return self.failed().ok_or(unexpected);
+        }
+        let front = self.queue.front_mut().ok_or(unexpected)?;
+        if front.finished {
+            return Err(unexpected);
+        }
+        match (&front.sent, tag) {
+            (Sent::Own, back::ROW_DESCRIPTION | back::DATA_ROW) => Ok(Answer::Own),
+            (Sent::Own, back::COMMAND_COMPLETE) => {
+                front.finished = true;
+                Ok(Answer::Own)
+            }
+            (Sent::Parse { .. }, back::PARSE_COMPLETE) => Ok(self.parsed()),
+            (Sent::Bind { .. }, back::BIND_COMPLETE) => self.bound().ok_or(unexpected),
+            (Sent::Close(_), back::CLOSE_COMPLETE) => Ok(self.closed()),
+            (Sent::Describe(Target::Statement(_)), back::PARAMETER_DESCRIPTION)
+                if front.answered == 0 =>
+            {
+                front.answered = 1;
+                Ok(Answer::Progress)
+            }
+            (Sent::Describe(target), back::ROW_DESCRIPTION | back::NO_DATA)
+                if front.answered == 1 || matches!(target, Target::Portal(_)) =>
+            {
+                Ok(self.described())
+            }
+            (Sent::Query(_), back::ROW_DESCRIPTION) => Ok(self.columns()),
+            (
+                Sent::Query(_) | Sent::Execute { .. },
+                back::COPY_OUT_RESPONSE | back::COPY_BOTH_RESPONSE | back::COPY_DONE,
+            ) => Ok(Answer::Progress),
+            (Sent::Query(_) | Sent::Execute { .. }, back::COPY_IN_RESPONSE) => {
+                self.copy_in_begins();
+                Ok(Answer::Progress)
+            }
+            (Sent::Query(_) | Sent::Execute { .. }, back::COMMAND_COMPLETE | back::EMPTY_QUERY_RESPONSE)
+            | (Sent::Execute { .. }, back::PORTAL_SUSPENDED)
+            | (Sent::FunctionCall { .. }, back::FUNCTION_CALL_RESPONSE) => {
+                self.ended(tag).ok_or(unexpected)
+            }
+            _ => Err(unexpected),
+        }
+    }
+
+    /// Takes off what the server has passed over in silence before it sent `tag`.
+    fn settle(&mut self, tag: u8) {
+        while let Some(front) = self.queue.front() {
+            let passed = match front.sent {
+                Sent::CopyEnd => !self.copying,
+                Sent::Sync if front.may_be_ignored && tag != back::READY_FOR_QUERY => {
+                    tag != back::ERROR_RESPONSE || self.queue.len() > 1
+                }
+                _ => false,
+            };
+            if !passed {
+                return;
+            }
+            if matches!(front.sent, Sent::Sync) {
+                self.surplus += 1;
+            }
+            self.queue.pop_front();
+        }
+    }
+
+    fn parsed(&mut self) -> Answer {
+        if let Some(Entry {
+            sent: Sent::Parse { name, source },
+            ..
+        }) = self.queue.pop_front()
+        {
+            self.statements.prepare(name, Statement::new(source, 0));
+        }
+        self.running = None;
+        Answer::Progress
+    }
+
+    /// In a restricted session the server must have bound what was meant when the Bind was let through: a name that
+    /// stands for another text, decided under another search path or policy, is not.
+    fn bound(&mut self) -> Option<Answer> {
+        let Some(Entry {
+            sent:
+                Sent::Bind {
+                    portal,
+                    statement,
+                    meant,
+                    denied,
+                },
+            ..
+        }) = self.queue.front()
+        else {
+            return None;
+        };
+        let actual = self.statements.prepared(statement);
+        if self.rules.restricted {
+            let agreed = match (meant, actual) {
+                (Some(meant), Some(actual)) => meant.source.same_circumstances(&actual.source),
+                _ => false,
+            };
+            if !agreed || denied.is_some() {
+                return None;
+            }
+        }
+        let bound = actual.or(meant.as_ref()).cloned();
+        let portal = portal.clone();
+        match bound {
+            Some(statement) => self.statements.bind(portal, statement),
+            None => self.statements.close(&Target::Portal(portal)),
+        }
+        self.queue.pop_front();
+        self.running = None;
+        Some(Answer::Progress)
+    }
+
+    fn closed(&mut self) -> Answer {
+        if let Some(Entry {
+            sent: Sent::Close(target),
+            ..
+        }) = self.queue.pop_front()
+        {
+            self.statements.close(&target);
+        }
+        Answer::Progress
+    }
+
+    fn described(&mut self) -> Answer {
+        let statement = self.begin().map(|running| running.governing().clone());
+        self.queue.pop_front();
+        Answer::Columns(statement)
+    }
+
+    fn columns(&mut self) -> Answer {
+        Answer::Columns(self.start().map(|running| running.governing().clone()))
+    }
+
+    /// `G`: what was sent up to the client's end of the copy is read by the COPY, which ignores Sync.
+    fn copy_in_begins(&mut self) {
+        self.start();
+        self.copying = true;
+        self.absorbing = true;
+        let mut end = None;
+        for (index, entry) in self.queue.iter_mut().enumerate().skip(1) {
+            match entry.sent {
+                Sent::Sync => entry.may_be_ignored = true,
+                Sent::CopyEnd => {
+                    end = Some(index);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if let Some(index) = end {
+            self.queue.remove(index);
+            self.absorbing = false;
+        }
+    }
+
+    fn copy_in_ends(&mut self, well: bool) {
+        if !self.copying {
+            return;
+        }
+        self.copying = false;
+        self.absorbing = false;
+        if well {
+            self.queue.retain(|entry| !entry.may_be_ignored);
+        }
+    }
+
+    fn ended(&mut self, tag: u8) -> Option<Answer> {
+        let front = self.queue.front()?;
+        if matches!(
+            front.sent,
+            Sent::Execute { denied: Some(_), .. } | Sent::FunctionCall { denied: Some(_) }
+        ) {
+            return None;
+        }
+        self.start()?;
+        let front = self.queue.front()?;
+        if self.rules.restricted
+            && let Sent::Query(source) = &front.sent
+        {
+            // A statement that the plan does not know of has run.
+            let planned = source.statements().len();
+            if tag == back::COMMAND_COMPLETE && front.answered >= planned {
+                return None;
+            }
+        }
+        self.copy_in_ends(true);
+        let running = self.running.take()?;
+        if let Some(portal) = &running.portal {
+            self.statements.advance(portal, running.meter.total());
+        }
+        if tag == back::COMMAND_COMPLETE {
+            self.statements.completed(&running.statement);
+        }
+        let front = self.queue.front_mut()?;
+        match front.sent {
+            Sent::Query(_) => {
+                front.answered += 1;
+                front.finished = tag == back::EMPTY_QUERY_RESPONSE;
+            }
+            Sent::FunctionCall { .. } => front.finished = true,
+            _ => {
+                self.queue.pop_front();
+            }
+        }
+        Some(Answer::Ended(Box::new(running)))
+    }
+
+    fn failed(&mut self) -> Option<Answer> {
+        if self.own_is_next(back::ERROR_RESPONSE) {
+            self.queue.front_mut()?.finished = true;
+            return Some(Answer::Own);
+        }
+        if self.queue.front()?.finished {
+            return None;
+        }
+        self.start()?;
+        let running = self.running.take()?;
+        if let Some(portal) = &running.portal {
+            self.statements.advance(portal, running.meter.total());
+        }
+        self.copy_in_ends(false);
+        let refusal = self.refusal(&running);
+        match self.queue.front_mut() {
+            Some(front)
+                if matches!(
+                    front.sent,
+                    Sent::Query(_) | Sent::FunctionCall { .. } | Sent::Sync
+                ) =>
+            {
+                // A Sync may be answered by an error, that of the commit, and then by ReadyForQuery.
+                front.finished = true;
+            }
+            _ => self.skip_to_sync(),
+        }
+        Some(Answer::Failed(Box::new(Failure { running, refusal })))
+    }
+
+    fn refusal(&self, running: &Running) -> Option<crate::sql::plan::Refusal> {
+        match &self.queue.front()?.sent {
+            Sent::Bind { denied, .. }
+            | Sent::Execute { denied, .. }
+            | Sent::FunctionCall { denied } => denied.clone(),
+            Sent::Query(_) | Sent::Parse { .. } => running.statement.refusal().cloned(),
+            _ => None,
+        }
+    }
+
+    fn skip_to_sync(&mut self) {
+        if let Some(Entry {
+            sent: Sent::Parse { name, .. },
+            ..
+        }) = self.queue.pop_front()
+        {
+            self.statements.begin_parse(&name);
+        }
+        while let Some(front) = self.queue.front() {
+            if matches!(front.sent, Sent::Sync) {
+                // If the Sync was ignored, the server goes on skipping to the next one.
+                self.unsynced |= !self.queue.iter().any(Entry::ends_batch);
+                return;
+            }
+            self.queue.pop_front();
+        }
+        self.skipping = true;
+    }
+
+    fn ready(&mut self, status: u8) -> Result<Answer, Unexpected> {
+        let unexpected = Unexpected {
+            tag: back::READY_FOR_QUERY,
+        };
+        let answered = self.queue.front().is_some_and(|front| match front.sent {
+            Sent::Sync => true,
+            Sent::Query(_) => front.finished || front.answered > 0,
+            Sent::Own | Sent::FunctionCall { .. } => front.finished,
+            _ => false,
+        });
+        if answered {
+            self.pop_ignored_syncs().ok_or(unexpected)?;
+        } else {
+            self.surplus = self.surplus.checked_sub(1).ok_or(unexpected)?;
+        }
+        self.running = None;
+        self.transaction = Some(status);
+        if status == b'I' {
+            self.statements.end_transaction();
+        }
+        if !answered {
+            return Ok(Answer::Ready);
+        }
+        let own = matches!(
+            self.queue.pop_front(),
+            Some(Entry {
+                sent: Sent::Own,
+                ..
+            })
+        );
+        if self.queue.is_empty() && !self.skipping {
+            self.unsynced = false;
+        }
+        Ok(if own { Answer::OwnReady } else { Answer::Ready })
+    }
+
+    /// Of Syncs that a COPY may have ignored, followed by one that it cannot have, the latter is the likely one.
+    ///
+    /// `None`: they are followed by something else, and whether that was skipped cannot be told. To guess would
+    /// attribute rows to the wrong statement, so a restricted session ends here.
+    fn pop_ignored_syncs(&mut self) -> Option<()> {
+        let passed = self
+            .queue
+            .iter()
+            .take_while(|entry| entry.may_be_ignored || matches!(entry.sent, Sent::CopyEnd))
+            .count();
+        if passed == 0 {
+            return Some(());
+        }
+        match self.queue.get(passed) {
+            Some(entry) if matches!(entry.sent, Sent::Sync) => {
+                let entries = self.queue.drain(..passed);
+                self.surplus += entries.filter(|entry| entry.may_be_ignored).count();
+                Some(())
+            }
+            Some(_) if self.rules.restricted => None,
+            _ => Some(()),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The few messages whose bodies a session reads or builds. Each is parsed strictly inside its own slice.
+use bytes::{BufMut, BytesMut};
+
+use crate::wire::frame::{Fields, Malformed, front, put_frame};
+
+/// `NAMEDATALEN - 1`: the server keys statements and portals by this many bytes (`HASH_STRINGS` of dynahash.c).
+const NAME_BYTES: usize = 63;
+
+/// The name of a prepared statement or portal as the server tells them apart; empty for the unnamed one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Name(Box<[u8]>);
+
+impl Name {
+    pub fn new(bytes: &[u8]) -> Self {
+        Name(bytes.get(..NAME_BYTES).unwrap_or(bytes).into())
+    }
+
+    pub fn is_unnamed(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&str> for Name {
+    fn from(name: &str) -> Self {
+        Name::new(name.as_bytes())
+    }
+}
+
+/// What a Describe or Close names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Statement(Name),
+    Portal(Name),
+}
+
+/// A Parse message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parse<'a> {
+    pub name: &'a [u8],
+    pub text: &'a [u8],
+    /// Number and types of the parameters, as on the wire.
+    pub parameters: &'a [u8],
+}
+
+impl<'a> Parse<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut fields = Fields::new(body);
+        let name = fields.string()?;
+        let text = fields.string()?;
+        let parameters = fields.rest();
+        let count = usize::try_from(fields.int16()?).map_err(|_| Malformed)?;
+        fields.bytes(4 * count)?;
+        fields.end()?;
+        Ok(Parse {
+            name,
+            text,
+            parameters,
+        })
+    }
+}
+
+/// The text of a Query message.
+pub fn read_query(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut fields = Fields::new(body);
+    let text = fields.string()?;
+    fields.end()?;
+    Ok(text)
+}
+
+/// The names at the head of a Bind message: portal, statement. `Malformed` also while they have not been read.
+pub fn read_bind_names(seen: &[u8]) -> Result<(Name, Name), Malformed> {
+    let mut fields = Fields::new(seen);
+    let portal = Name::new(fields.string()?);
+    let statement = Name::new(fields.string()?);
+    Ok((portal, statement))
+}
+
+/// The portal of an Execute message.
+pub fn read_execute(body: &[u8]) -> Result<Name, Malformed> {
+    let mut fields = Fields::new(body);
+    let portal = Name::new(fields.string()?);
+    fields.int32()?;
+    fields.end()?;
+    Ok(portal)
+}
+
+/// What a Describe or Close message names.
+pub fn read_target(body: &[u8]) -> Result<Target, Malformed> {
+    let mut fields = Fields::new(body);
+    let kind = fields.byte()?;
+    let name = Name::new(fields.string()?);
+    fields.end()?;
+    match kind {
+        b'S' => Ok(Target::Statement(name)),
+        b'P' => Ok(Target::Portal(name)),
+        _ => Err(Malformed),
+    }
+}
+
+pub fn put_query(out: &mut BytesMut, text: &str) {
+    let mut body = BytesMut::with_capacity(text.len() + 1);
+    body.put_slice(text.as_bytes());
+    body.put_u8(0);
+    put_frame(out, front::QUERY, &body);
+}
+
+/// A Parse of another text under the client's name and parameter types.
+pub fn put_parse(out: &mut BytesMut, name: &[u8], text: &str, parameters: &[u8]) {
+    let mut body = BytesMut::with_capacity(name.len() + text.len() + 2 + parameters.len());
+    body.put_slice(name);
+    body.put_u8(0);
+    body.put_slice(text.as_bytes());
+    body.put_u8(0);
+    body.put_slice(parameters);
+    put_frame(out, front::PARSE, &body);
+}
+
+/// A Bind without parameters of `statement` to the unnamed portal.
+pub fn put_bind(out: &mut BytesMut, statement: &str) {
+    let mut body = BytesMut::with_capacity(statement.len() + 8);
+    body.put_u8(0);
+    body.put_slice(statement.as_bytes());
+    body.put_u8(0);
+    body.put_slice(&[0; 6]); // No parameter formats, parameters, result formats.
+    put_frame(out, front::BIND, &body);
+}
+
+/// An Execute of a portal, to its end.
+pub fn put_execute(out: &mut BytesMut, portal: &str) {
+    let mut body = BytesMut::with_capacity(portal.len() + 5);
+    body.put_slice(portal.as_bytes());
+    body.put_u8(0);
+    body.put_i32(0);
+    put_frame(out, front::EXECUTE, &body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::HEADER_LEN;
+
+    #[test]
+    fn a_rebuilt_parse_reads_as_the_client_sent_it() {
+        let mut out = BytesMut::new();
+        let parameters = [0, 2, 0, 0, 0, 23, 0, 0, 0, 25];
+        put_parse(&mut out, b"s1", "SELECT $1", &parameters);
+        let parse = Parse::read(&out[HEADER_LEN..]).unwrap();
+        assert_eq!(parse.name, b"s1");
+        assert_eq!(parse.text, b"SELECT $1");
+        assert_eq!(parse.parameters, parameters);
+    }
+
+    #[test]
+    fn bodies_that_go_on_after_their_end_are_malformed() {
+        assert_eq!(read_query(b"SELECT 1\0"), Ok(&b"SELECT 1"[..]));
+        for body in [&b"SELECT 1\0;DROP\0"[..], b"SELECT 1", b"", b"\0\0"] {
+            assert_eq!(read_query(body), Err(Malformed), "{body:?}");
+        }
+        for body in [
+            &b"s\0SELECT\0\0\0x"[..],
+            b"s\0SELECT\0\0\x01\0\0\0",
+            b"s\0SELECT\0\xff\xff",
+            b"s\0SELECT\0\0",
+            b"s\0SELECT",
+        ] {
+            assert_eq!(Parse::read(body), Err(Malformed), "{body:?}");
+        }
+        assert_eq!(read_execute(b"p\0\0\0\0\0"), Ok(Name::from("p")));
+        assert_eq!(read_execute(b"p\0\0\0\0\0\0"), Err(Malformed));
+        assert_eq!(read_target(b"Sx\0"), Ok(Target::Statement(Name::from("x"))));
+        assert_eq!(read_target(b"Xx\0"), Err(Malformed));
+        assert_eq!(read_target(b"Sx\0y"), Err(Malformed));
+    }
+
+    #[test]
+    fn names_are_told_apart_by_63_bytes_like_on_the_server() {
+        let long = "n".repeat(70);
+        assert_eq!(Name::from(long.as_str()), Name::from(&long[..63]));
+        assert_ne!(Name::from(&long[..62]), Name::from(&long[..63]));
+    }
+}

@@ -1,0 +1,156 @@
+//! The audit records of a session: one template for what stays the same, filled in for each event.
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::audit::{Event, Record, VerdictRecord};
+use crate::session::ledger::Running;
+use crate::session::statements::Statement;
+use crate::sql::plan::{Refusal, Verdict};
+
+/// Numbers the records of a session and fills in its facts.
+#[derive(Debug)]
+pub struct Recorder {
+    template: Record,
+    sequence: u64,
+}
+
+/// How a statement ended.
+#[derive(Debug, Default)]
+pub struct Outcome<'a> {
+    pub sqlstate: Option<&'a str>,
+    /// The number in the command tag: rows that the statement wrote.
+    pub affected: Option<u64>,
+    pub refusal: Option<&'a Refusal>,
+}
+
+impl Recorder {
+    /// `template`: session, client, user, role and database.
+    pub fn new(template: Record) -> Self {
+        Recorder {
+            template,
+            sequence: 0,
+        }
+    }
+
+    pub fn event(&mut self, event: Event) -> Record {
+        self.sequence += 1;
+        Record {
+            event,
+            time: SystemTime::now(),
+            sequence: Some(self.sequence),
+            ..self.template.clone()
+        }
+    }
+
+    /// The record of a statement that has ended after `duration`.
+    pub fn statement(
+        &mut self,
+        running: &Running,
+        outcome: &Outcome<'_>,
+        duration: Duration,
+    ) -> Record {
+        let event = match outcome.refusal {
+            Some(_) => Event::Refusal,
+            None if running.stopped => Event::ExportStop,
+            None => Event::Statement,
+        };
+        let sent = running.statement.plan();
+        let governing = running.governing().plan();
+        let rows = match running.meter.rows() {
+            0 => outcome.affected.unwrap_or(0),
+            rows => rows,
+        };
+        Record {
+            kind: Some(Cow::Borrowed(kind(&running.statement, running.fallback_kind))),
+            text: sent.map(|plan| Arc::from(plan.normalised.as_str())),
+            fingerprint: sent.map(|plan| Arc::from(plan.fingerprint.as_str())),
+            reads: governing.map(|plan| plan.reads.clone()).unwrap_or_default(),
+            writes: governing
+                .map(|plan| plan.writes.clone())
+                .unwrap_or_default(),
+            masked: governing
+                .map(|plan| plan.masked.clone())
+                .unwrap_or_default(),
+            verdict: Some(verdict(running, outcome)),
+            reason: match outcome.refusal {
+                Some(refusal) => Some(Cow::Borrowed(refusal.reason.label())),
+                None if running.stopped => Some(Cow::Borrowed("export_rows")),
+                None => None,
+            },
+            rule: outcome.refusal.map(|refusal| refusal.detail.clone()),
+            rows: Some(rows),
+            bytes: Some(running.meter.bytes()),
+            duration: Some(duration),
+            sqlstate: outcome
+                .sqlstate
+                .map(|sqlstate| Cow::Owned(sqlstate.to_owned())),
+            ..self.event(event)
+        }
+    }
+}
+
+/// What a statement is called on record.
+pub fn kind(statement: &Statement, fallback: &'static str) -> &'static str {
+    match (statement.plan(), &statement.source.plan) {
+        (Some(plan), _) => plan.kind,
+        (None, Some(plan)) if plan.statements.is_empty() => "EMPTY",
+        _ => fallback,
+    }
+}
+
+fn verdict(running: &Running, outcome: &Outcome<'_>) -> VerdictRecord {
+    if outcome.refusal.is_some() {
+        return VerdictRecord::Refuse;
+    }
+    match running.governing().plan().map(|plan| &plan.verdict) {
+        Some(Verdict::Refuse(_)) => VerdictRecord::Refuse,
+        Some(Verdict::Rewrite) => VerdictRecord::Rewrite,
+        Some(Verdict::Pass) | None => VerdictRecord::Pass,
+    }
+}
+
+/// The number at the end of a command tag: `INSERT 0 5`, `COPY 5`.
+pub fn affected(tag: &str) -> Option<u64> {
+    tag.rsplit(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::fixtures;
+    use crate::session::ledger::{Answer, Ledger, Sent};
+    use std::time::Instant;
+
+    #[test]
+    fn a_tag_tells_the_rows_written() {
+        assert_eq!(affected("INSERT 0 5"), Some(5));
+        assert_eq!(affected("COPY 7"), Some(7));
+        assert_eq!(affected("CREATE TABLE"), None);
+    }
+
+    #[test]
+    fn records_of_a_session_are_numbered_and_told_by_their_plan() {
+        let mut ledger = Ledger::default();
+        ledger.push(Sent::Query(fixtures::source("INSERT a")), Instant::now());
+        let Ok(Answer::Ended(running)) = ledger.answer(b'C', 0) else {
+            panic!("the statement ends");
+        };
+        let template = Record {
+            session: Some(9),
+            ..Record::new(Event::Login, SystemTime::UNIX_EPOCH)
+        };
+        let mut recorder = Recorder::new(template);
+        recorder.event(Event::Login);
+        let outcome = Outcome {
+            affected: Some(5),
+            ..Outcome::default()
+        };
+        let record = recorder.statement(&running, &outcome, Duration::from_millis(2));
+        assert_eq!(record.event, Event::Statement);
+        assert_eq!((record.session, record.sequence), (Some(9), Some(2)));
+        assert_eq!(record.kind.as_deref(), Some("INSERT"));
+        assert_eq!(record.rows, Some(5));
+        assert_eq!(record.verdict, Some(VerdictRecord::Pass));
+    }
+}

@@ -1,0 +1,354 @@
+//! A logged-in session from its first ReadyForQuery to its end: both pumps, and who is told what when one side goes.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::audit::{Event, Record};
+use crate::policy::compiled::RolePolicy;
+use crate::session::denial;
+use crate::session::host::{Host, Limits};
+use crate::session::ledger::{Ledger, Sent};
+use crate::session::messages;
+use crate::session::record::Recorder;
+use crate::session::scrub;
+use crate::session::shared::{Encodings, OwnQuery, Shared, State};
+use crate::session::to_client::{ToClient, ToClientEnd, strings_do_not_conform};
+use crate::session::to_server::{ASK_SEARCH_PATH, ToServer, ToServerEnd};
+use crate::sql::plan::SessionFacts;
+use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
+use crate::wire::frame::{self, FrameError, HEADER_LEN, Side, back, front, put_frame};
+
+/// How long a client that is told FATAL may take to read it.
+const LINGER: Duration = Duration::from_secs(2);
+/// What a client may still send in that time, in bytes.
+const LINGER_BYTES: usize = 1 << 20;
+/// Beyond the time for running transactions: for a client that does not take its last words.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// All that a session starts with.
+#[derive(Debug)]
+pub struct Opening {
+    pub restricted: bool,
+    pub role: Arc<RolePolicy>,
+    /// The database user.
+    pub user: String,
+    pub encodings: Encodings,
+    /// `standard_conforming_strings` as the server reported it.
+    pub strings_conform: bool,
+    /// Session, client, user, role and database.
+    pub template: Record,
+    /// Read from the client after its login.
+    pub client_bytes: BytesMut,
+    /// Frames for the client that end with the first ReadyForQuery.
+    pub pending: BytesMut,
+    pub limits: Limits,
+}
+
+/// How a session ended. The label goes on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The client said good-bye or closed its connection.
+    Client,
+    /// The client's connection broke.
+    ClientLost,
+    /// The server closed its connection.
+    Server,
+    /// The client broke the protocol.
+    Protocol,
+    /// pgveil ended the session: a shutdown, a violation, a record that could not be written.
+    Stopped,
+}
+
+impl SessionEnd {
+    pub const fn label(self) -> &'static str {
+        match self {
+            SessionEnd::Client => "client closed",
+            SessionEnd::ClientLost => "client lost",
+            SessionEnd::Server => "server closed",
+            SessionEnd::Protocol => "protocol violation",
+            SessionEnd::Stopped => "stopped",
+        }
+    }
+}
+
+/// Runs a session to its end.
+pub async fn relay<H, C, S>(
+    host: Arc<H>,
+    opening: Opening,
+    client: C,
+    server: S,
+    drain: watch::Receiver<bool>,
+) -> SessionEnd
+where
+    H: Host,
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let limits = opening.limits;
+    let shared = Shared::new(first_state(&opening));
+    let end = tokio::select! {
+        end = session(&host, &shared, opening, client, server, drain.clone()) => end,
+        () = out_of_time(drain, limits.drain + DRAIN_GRACE) => SessionEnd::Stopped,
+    };
+    let mut state = shared.lock();
+    let record = Record {
+        message: Some(end.label().to_owned()),
+        ..state.recorder.event(Event::Logout)
+    };
+    if let Err(error) = host.record(&record, false) {
+        tracing::error!(%error, "a logout is not on record");
+    }
+    end
+}
+
+fn first_state(opening: &Opening) -> State {
+    State {
+        restricted: opening.restricted,
+        ledger: Ledger::new(State::rules(opening.restricted, &opening.role)),
+        recorder: Recorder::new(opening.template.clone()),
+        role: opening.role.clone(),
+        facts: Arc::new(SessionFacts {
+            search_path: "\"$user\", public".to_owned(),
+            user: opening.user.clone(),
+        }),
+        dirty: opening.restricted,
+        own: None,
+        own_failures: 0,
+        touched: Default::default(),
+        unsettled: false,
+        encodings: opening.encodings.clone(),
+        schema_changed: false,
+        muted: false,
+        dropping: false,
+        last_word: None,
+        ending: false,
+        server_at_boundary: true,
+    }
+}
+
+async fn out_of_time(mut drain: watch::Receiver<bool>, limit: Duration) {
+    if drain.wait_for(|draining| *draining).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    sleep(limit).await;
+}
+
+async fn session<H, C, S>(
+    host: &Arc<H>,
+    shared: &Shared,
+    opening: Opening,
+    client: C,
+    server: S,
+    drain: watch::Receiver<bool>,
+) -> SessionEnd
+where
+    H: Host,
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (mut client_read, mut client_write) = split(client);
+    let (mut server_read, mut server_write) = split(server);
+    let limits = opening.limits;
+    let client_bytes = opening.client_bytes.clone();
+
+    let greeted = greet(host, shared, opening, &mut client_write, &mut server_write).await;
+    if let Err(end) = greeted {
+        say_goodbye(shared, &mut server_write).await;
+        linger(&mut client_read, &mut client_write).await;
+        return end;
+    }
+
+    let mut to_client = ToClient::new(host, shared, limits);
+    let mut to_server = ToServer::new(host, shared, limits, client_bytes);
+    let mut down = Box::pin(to_client.run(&mut server_read, &mut client_write, drain));
+    let mut up = Box::pin(to_server.run(&mut client_read, &mut server_write));
+    let (mut end, down_end) = tokio::select! {
+        ended = &mut down => (None, Some(ended)),
+        ended = &mut up => (Some(ended), None),
+    };
+    drop(up);
+    let down_end = match (down_end, end.take()) {
+        (Some(down_end), _) => (down_end, None),
+        (None, Some(up_end)) => {
+            let side = client_side_ended(shared, up_end, &mut server_write).await;
+            (down.as_mut().await, side)
+        }
+        (None, None) => return SessionEnd::Stopped,
+    };
+    drop(down);
+    let (down_end, client_end) = down_end;
+    let end = match (down_end, client_end) {
+        (ToClientEnd::ClientLost(error), _) => {
+            tracing::debug!(%error, "client lost");
+            SessionEnd::ClientLost
+        }
+        (_, Some(end)) => end,
+        (ToClientEnd::ServerClosed, None) => SessionEnd::Server,
+        (ToClientEnd::Stopped, None) => {
+            if !shared.lock().ledger.is_quiescent() {
+                tokio::spawn(host.cancel());
+            }
+            SessionEnd::Stopped
+        }
+    };
+    say_goodbye(shared, &mut server_write).await;
+    linger(&mut client_read, &mut client_write).await;
+    end
+}
+
+/// Nothing more comes from the client: the server is told, and what it still has to say goes to the client.
+async fn client_side_ended<W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    ended: ToServerEnd,
+    server: &mut W,
+) -> Option<SessionEnd> {
+    match ended {
+        ToServerEnd::Terminated => Some(SessionEnd::Client),
+        ToServerEnd::ClientClosed => {
+            say_goodbye(shared, server).await;
+            Some(SessionEnd::Client)
+        }
+        ToServerEnd::Violated(words) => {
+            say_goodbye(shared, server).await;
+            shared.lock().last_word = Some(*words);
+            Some(SessionEnd::Protocol)
+        }
+        ToServerEnd::ServerLost(error) => {
+            tracing::debug!(%error, "server lost");
+            None
+        }
+    }
+}
+
+/// Ends the server's side: with Terminate where a message can be begun, by closing in any case.
+async fn say_goodbye<W: AsyncWrite + Unpin>(shared: &Shared, server: &mut W) {
+    let polite = {
+        let mut state = shared.lock();
+        let polite = state.server_at_boundary && !state.ending;
+        state.ending = true;
+        polite
+    };
+    if polite {
+        let mut terminate = BytesMut::new();
+        put_frame(&mut terminate, front::TERMINATE, &[]);
+        // The server may be gone already.
+        let _ = timeout(LINGER, server.write_all(&terminate)).await;
+    }
+    let _ = timeout(LINGER, server.shutdown()).await;
+}
+
+/// Closes the client's side so that the last words arrive: closing a socket with unread input makes the kernel send
+/// RST, which can destroy them on their way.
+async fn linger<R, W>(client_read: &mut R, client_write: &mut W)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let polite = async {
+        client_write.shutdown().await?;
+        let mut dropped = 0;
+        let mut buffer = vec![0u8; 8192];
+        while dropped < LINGER_BYTES {
+            match client_read.read(&mut buffer).await? {
+                0 => break,
+                count => dropped += count,
+            }
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    // Nobody is left to tell about a client that does not take its farewell.
+    let _ = timeout(LINGER, polite).await;
+}
+
+/// Puts the login on record and gives the client what the server has sent; for a restricted role the first
+/// ReadyForQuery waits until the search path is known.
+async fn greet<H, C, S>(
+    host: &Arc<H>,
+    shared: &Shared,
+    opening: Opening,
+    client: &mut C,
+    server: &mut S,
+) -> Result<(), SessionEnd>
+where
+    H: Host,
+    C: AsyncWrite + Unpin,
+    S: AsyncWrite + Unpin,
+{
+    let login = shared.lock().recorder.event(Event::Login);
+    if let Err(error) = host.record(&login, false) {
+        tracing::error!(%error, "a login is refused");
+        return refuse(client, &denial::of_audit()).await;
+    }
+    if !opening.restricted {
+        return write(client, &opening.pending).await;
+    }
+    if !opening.strings_conform {
+        return refuse(client, &strings_do_not_conform()).await;
+    }
+    let (greeting, ready) = match scrubbed(&opening.pending) {
+        Ok(parts) => parts,
+        Err(error) => {
+            return refuse(client, &ErrorFields::fatal("08P01", error.to_string())).await;
+        }
+    };
+    write(client, &greeting).await?;
+    {
+        let mut state = shared.lock();
+        state.own = Some(OwnQuery {
+            then: Some(ready),
+            ..OwnQuery::default()
+        });
+        state.ledger.push(Sent::Own, Instant::now());
+    }
+    let mut query = BytesMut::new();
+    messages::put_query(&mut query, ASK_SEARCH_PATH);
+    match write(server, &query).await {
+        Ok(()) => Ok(()),
+        // The pump to the client finds the server gone and says so.
+        Err(_) => Ok(()),
+    }
+}
+
+async fn refuse<W: AsyncWrite + Unpin>(
+    client: &mut W,
+    words: &ErrorFields,
+) -> Result<(), SessionEnd> {
+    write(client, &words.frame(ERROR_RESPONSE)).await?;
+    Err(SessionEnd::Stopped)
+}
+
+async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> Result<(), SessionEnd> {
+    let written = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    written.await.map_err(|_| SessionEnd::ClientLost)
+}
+
+/// The server's greeting with its notices scrubbed, and the ReadyForQuery at its end.
+fn scrubbed(mut pending: &[u8]) -> Result<(BytesMut, Bytes), FrameError> {
+    let mut greeting = BytesMut::with_capacity(pending.len());
+    let mut ready = Bytes::new();
+    while let Some(header) = frame::peek(Side::Server, pending)? {
+        let Some((whole, rest)) = pending.split_at_checked(header.total()) else {
+            break;
+        };
+        match header.tag {
+            back::READY_FOR_QUERY => ready = Bytes::copy_from_slice(whole),
+            back::NOTICE_RESPONSE => {
+                let body = whole.get(HEADER_LEN..).unwrap_or_default();
+                if let Ok(fields) = ErrorFields::parse(body) {
+                    let words = scrub::notice(&fields, None);
+                    greeting.extend_from_slice(&words.frame(NOTICE_RESPONSE));
+                }
+            }
+            _ => greeting.extend_from_slice(whole),
+        }
+        pending = rest;
+    }
+    Ok((greeting, ready))
+}

@@ -1,0 +1,405 @@
+//! Errors and notices of a restricted session, rebuilt so that they carry no data.
+//!
+//! What a value raises can quote the value: `invalid input syntax for type integer: "secret"`, DETAIL `Key
+//! (phone)=(...) already exists`, a RAISE in a trigger. SQLSTATE, severity and object names stay; DETAIL, CONTEXT and the
+//! internal query go; the message stays where its SQLSTATE class only ever names objects, and is built anew elsewhere.
+use crate::sql::plan::PositionMap;
+use crate::wire::error::ErrorFields;
+
+/// SQLSTATE classes whose messages name objects, settings and states, never values (PostgreSQL Appendix A).
+const CLASSES_WITHOUT_DATA: &[&str] = &[
+    "08", "0A", "0B", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "40", "42", "53",
+    "55", "57",
+];
+
+/// The class whose hints name objects only (`Perhaps you meant to reference ...`).
+const CLASS_WITH_HINTS: &str = "42";
+
+/// PL/pgSQL's RAISE can give any SQLSTATE to any message (pl_exec.c).
+const RAISING_ROUTINE: &str = "exec_stmt_raise";
+
+const RAISED: &str = "an error was raised by a function of the database";
+const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
+
+/// Messages of data-carrying classes that are complete sentences without a value.
+const FIXED: &[&str] = &[
+    "division by zero",
+    "integer out of range",
+    "smallint out of range",
+    "bigint out of range",
+    "numeric field overflow",
+    "value out of range: overflow",
+    "value out of range: underflow",
+    "interval out of range",
+    "timestamp out of range",
+    "date out of range",
+    "time out of range",
+    "cannot take square root of a negative number",
+    "cannot take logarithm of zero",
+    "cannot take logarithm of a negative number",
+    "zero raised to a negative power is undefined",
+    "a negative number raised to a non-integer power yields a complex result",
+    "negative substring length not allowed",
+    "LIMIT must not be negative",
+    "OFFSET must not be negative",
+    "more than one row returned by a subquery used as an expression",
+    "ON CONFLICT DO UPDATE command cannot affect row a second time",
+    "MERGE command cannot affect row a second time",
+    "extra data after last expected column",
+    "unexpected EOF in COPY data",
+    "stack depth limit exceeded",
+];
+
+/// Heads of messages that are kept up to the value they go on with.
+const HEADS: &[&str] = &[
+    "invalid input syntax for type ",
+    "value too long for type ",
+    "invalid byte sequence for encoding ",
+    "date/time field value out of range",
+    "time zone displacement out of range",
+    "invalid input value for enum ",
+    "malformed array literal",
+    "malformed record literal",
+    "malformed range literal",
+    "missing data for column ",
+    "null value not allowed",
+];
+
+/// Messages of a SQLSTATE where its own cannot be kept; Appendix A's condition names in words.
+const CONDITIONS: &[(&str, &str)] = &[
+    ("21000", "cardinality violation"),
+    ("22001", "value too long"),
+    ("22003", "numeric value out of range"),
+    ("22004", "null value not allowed"),
+    ("22007", "invalid date or time format"),
+    ("22008", "date or time field overflow"),
+    ("22009", "invalid time zone displacement value"),
+    ("2200B", "escape character conflict"),
+    ("2200C", "invalid use of escape character"),
+    ("2200G", "most specific type mismatch"),
+    ("2200M", "invalid XML document"),
+    ("2200N", "invalid XML content"),
+    ("22011", "substring error"),
+    ("22012", "division by zero"),
+    ("22013", "invalid preceding or following size in window function"),
+    ("22019", "invalid escape character"),
+    ("2201B", "invalid regular expression"),
+    ("2201E", "invalid argument for logarithm"),
+    ("2201F", "invalid argument for power function"),
+    ("2201W", "invalid row count in LIMIT clause"),
+    ("2201X", "invalid row count in OFFSET clause"),
+    ("22021", "character not in repertoire"),
+    ("22022", "indicator overflow"),
+    ("22023", "invalid parameter value"),
+    ("22024", "unterminated C string"),
+    ("22025", "invalid escape sequence"),
+    ("22026", "string data length mismatch"),
+    ("22027", "trim error"),
+    ("2202E", "array subscript error"),
+    ("22030", "duplicate JSON object key value"),
+    ("22032", "invalid JSON text"),
+    ("22033", "invalid SQL/JSON subscript"),
+    ("22P01", "floating point exception"),
+    ("22P02", "invalid text representation"),
+    ("22P03", "invalid binary representation"),
+    ("22P04", "bad COPY file format"),
+    ("22P05", "untranslatable character"),
+    ("23000", "integrity constraint violation"),
+    ("23001", "restrict violation"),
+    ("44000", "new row violates check option of a view"),
+    ("54000", "program limit exceeded"),
+    ("54001", "stack depth limit exceeded"),
+    ("58000", "system error"),
+    ("58030", "input or output error"),
+    ("F0000", "configuration file error"),
+    ("P0001", RAISED),
+    ("P0002", "query returned no rows"),
+    ("P0003", "query returned more than one row"),
+    ("P0004", "assertion failed"),
+    ("XX000", "internal error"),
+    ("XX001", "data corrupted"),
+    ("XX002", "index corrupted"),
+];
+
+/// Notices whose text says nothing beyond names, by their ends.
+const NOTICE_ENDS: &[&str] = &[
+    "there is already a transaction in progress",
+    "there is no transaction in progress",
+    "already exists, skipping",
+    "does not exist, skipping",
+    "will be truncated to",
+];
+
+/// An error of the server as a restricted session may see it. `positions` maps from the text that ran.
+pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
+    let keeps_hint = fields.sqlstate.starts_with(CLASS_WITH_HINTS) && !raised(fields);
+    ErrorFields {
+        message: message(fields),
+        hint: fields
+            .hint
+            .as_ref()
+            .filter(|_| keeps_hint)
+            .map(|hint| without_added_schema(hint)),
+        position: fields.position.map(|position| {
+            positions.map_or(position, |positions| positions.to_client(position))
+        }),
+        ..names_only(fields)
+    }
+}
+
+/// A notice of the server as a restricted session may see it.
+pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
+    let known = !raised(fields)
+        && (fields.sqlstate.starts_with("42")
+            || NOTICE_ENDS.iter().any(|end| fields.message.ends_with(end)));
+    ErrorFields {
+        message: if known {
+            without_added_schema(&fields.message)
+        } else {
+            WITHHELD_NOTICE.to_owned()
+        },
+        position: fields.position.map(|position| {
+            positions.map_or(position, |positions| positions.to_client(position))
+        }),
+        ..names_only(fields)
+    }
+}
+
+fn raised(fields: &ErrorFields) -> bool {
+    fields.routine.as_deref() == Some(RAISING_ROUTINE)
+}
+
+fn names_only(fields: &ErrorFields) -> ErrorFields {
+    ErrorFields {
+        severity: fields.severity.clone(),
+        sqlstate: fields.sqlstate.clone(),
+        schema: fields.schema.clone(),
+        table: fields.table.clone(),
+        column: fields.column.clone(),
+        data_type: fields.data_type.clone(),
+        constraint: fields.constraint.clone(),
+        file: fields.file.clone(),
+        line: fields.line.clone(),
+        routine: fields.routine.clone(),
+        ..ErrorFields::default()
+    }
+}
+
+fn message(fields: &ErrorFields) -> String {
+    if raised(fields) {
+        return RAISED.to_owned();
+    }
+    let class = fields.sqlstate.get(..2).unwrap_or_default();
+    if CLASSES_WITHOUT_DATA.contains(&class) {
+        return without_added_schema(&fields.message);
+    }
+    constraint_message(fields)
+        .or_else(|| kept_part(&fields.message))
+        .unwrap_or_else(|| condition(&fields.sqlstate))
+}
+
+/// PostgreSQL's own wording, from the object names alone.
+fn constraint_message(fields: &ErrorFields) -> Option<String> {
+    let table = fields.table.as_deref();
+    let constraint = fields.constraint.as_deref();
+    let column = fields.column.as_deref();
+    match fields.sqlstate.as_str() {
+        "23502" => Some(format!(
+            "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+            column?, table?
+        )),
+        "23503" if fields.message.starts_with("insert or update") => Some(format!(
+            "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
+            table?, constraint?
+        )),
+        "23503" => Some(format!(
+            "update or delete violates foreign key constraint \"{}\"",
+            constraint?
+        )),
+        "23505" => Some(format!(
+            "duplicate key value violates unique constraint \"{}\"",
+            constraint?
+        )),
+        "23514" => Some(format!(
+            "new row for relation \"{}\" violates check constraint \"{}\"",
+            table?, constraint?
+        )),
+        "23P01" => Some(format!(
+            "conflicting key value violates exclusion constraint \"{}\"",
+            constraint?
+        )),
+        _ => None,
+    }
+}
+
+/// The message, or its head, if it is one of those whose wording is known.
+fn kept_part(message: &str) -> Option<String> {
+    if FIXED.contains(&message) {
+        return Some(message.to_owned());
+    }
+    // `value "99999999999" is out of range for type integer`: the type stands behind the value.
+    if let Some((_, data_type)) = message.rsplit_once(" is out of range for type ")
+        && is_type_name(data_type)
+    {
+        return Some(format!("value out of range for type {data_type}"));
+    }
+    let known = HEADS.iter().find(|head| message.starts_with(**head))?;
+    let head = message.split(": ").next().unwrap_or_default();
+    let named = head.get(known.len()..)?;
+    is_type_name(named).then(|| head.to_owned())
+}
+
+/// A type or object name as the server puts it after a fixed head: `character varying(20)`, `"UTF8"`.
+fn is_type_name(text: &str) -> bool {
+    const LONGEST: usize = 160;
+    text.len() <= LONGEST
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || " _.,\"[]()".contains(c))
+}
+
+fn condition(sqlstate: &str) -> String {
+    CONDITIONS
+        .iter()
+        .find(|(code, _)| *code == sqlstate)
+        .map_or_else(
+            || format!("the statement failed with SQLSTATE {sqlstate}"),
+            |(_, text)| (*text).to_owned(),
+        )
+}
+
+/// The planner puts `pg_temp.` before names that the catalog does not know; the client did not write it.
+fn without_added_schema(text: &str) -> String {
+    text.replace("pg_temp.", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sqlstate: &str, message: &str, expected: &str) {
+        let fields = ErrorFields {
+            detail: Some("Key (phone)=(13812345678) already exists.".to_owned()),
+            hint: Some("secret hint".to_owned()),
+            context: Some("PL/pgSQL function leak(text) line 1 at RAISE".to_owned()),
+            internal_query: Some("SELECT 'secret'".to_owned()),
+            internal_position: Some(3),
+            table: Some("contacts".to_owned()),
+            column: Some("phone".to_owned()),
+            constraint: Some("contacts_phone_key".to_owned()),
+            other: vec![(b'Y', "secret".to_owned())],
+            ..ErrorFields::error(sqlstate, message)
+        };
+        let scrubbed = error(&fields, None);
+        assert_eq!(scrubbed.message, expected);
+        assert_eq!(scrubbed.sqlstate, sqlstate);
+        assert_eq!(scrubbed.constraint, fields.constraint);
+        assert_eq!(scrubbed.detail, None);
+        assert_eq!(scrubbed.context, None);
+        assert_eq!(scrubbed.internal_query, None);
+        assert_eq!(scrubbed.internal_position, None);
+        assert!(scrubbed.other.is_empty());
+        assert_eq!(scrubbed.hint.is_some(), sqlstate.starts_with("42"));
+    }
+
+    #[test]
+    fn messages_that_quote_a_value_lose_it() {
+        check(
+            "22P02",
+            "invalid input syntax for type integer: \"13812345678\"",
+            "invalid input syntax for type integer",
+        );
+        check(
+            "22P02",
+            "invalid input syntax for type date: \"x: \"y\"\"",
+            "invalid input syntax for type date",
+        );
+        check(
+            "22P02",
+            "invalid input value for enum crm.state: \"secret\"",
+            "invalid input value for enum crm.state",
+        );
+        check(
+            "22003",
+            "value \"13812345678\" is out of range for type integer",
+            "value out of range for type integer",
+        );
+        check(
+            "22008",
+            "date/time field value out of range: \"1990-13-01\"",
+            "date/time field value out of range",
+        );
+        check(
+            "22021",
+            "invalid byte sequence for encoding \"UTF8\": 0xff",
+            "invalid byte sequence for encoding \"UTF8\"",
+        );
+        check("22023", "unit \"secret\" not recognized", "invalid parameter value");
+        check("2201B", "invalid regular expression: secret", "invalid regular expression");
+        check("P0001", "phone is 13812345678", RAISED);
+        check("XX000", "cache lookup failed for 13812345678", "internal error");
+        check("99999", "secret", "the statement failed with SQLSTATE 99999");
+    }
+
+    #[test]
+    fn messages_without_values_stay_as_they_are() {
+        for (sqlstate, message) in [
+            ("22012", "division by zero"),
+            ("22001", "value too long for type character varying(20)"),
+            ("42703", "column \"nope\" does not exist"),
+            ("25P02", "current transaction is aborted, commands ignored until end of transaction block"),
+            ("57014", "canceling statement due to user request"),
+            ("21000", "more than one row returned by a subquery used as an expression"),
+        ] {
+            check(sqlstate, message, message);
+        }
+    }
+
+    #[test]
+    fn constraint_violations_are_told_from_names() {
+        check(
+            "23505",
+            "duplicate key value violates unique constraint \"contacts_phone_key\"",
+            "duplicate key value violates unique constraint \"contacts_phone_key\"",
+        );
+        check(
+            "23514",
+            "anything 13812345678",
+            "new row for relation \"contacts\" violates check constraint \"contacts_phone_key\"",
+        );
+    }
+
+    #[test]
+    fn a_raise_that_borrows_a_harmless_sqlstate_is_still_a_raise() {
+        let fields = ErrorFields {
+            routine: Some(RAISING_ROUTINE.to_owned()),
+            hint: Some("13812345678".to_owned()),
+            ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
+        };
+        let scrubbed = error(&fields, None);
+        assert_eq!(scrubbed.message, RAISED);
+        assert_eq!(scrubbed.hint, None);
+    }
+
+    #[test]
+    fn the_schema_that_planning_added_is_not_shown() {
+        check(
+            "42P01",
+            "relation \"pg_temp.nope\" does not exist",
+            "relation \"nope\" does not exist",
+        );
+    }
+
+    #[test]
+    fn unknown_notices_say_nothing() {
+        let check = |sqlstate: &str, message: &str, expected: &str| {
+            let scrubbed = notice(&ErrorFields::notice(sqlstate, message), None);
+            assert_eq!(scrubbed.message, expected);
+        };
+        check("00000", "phone is 13812345678", WITHHELD_NOTICE);
+        let kept = "there is no transaction in progress";
+        check("25P01", kept, kept);
+        let kept = "table \"x\" does not exist, skipping";
+        check("00000", kept, kept);
+    }
+}

@@ -1,0 +1,151 @@
+//! What a statement may do to the settings that planning depends on: the search path and the client's encoding.
+//!
+//! Known harmless settings are told by name, because every doubt costs a round trip to the server; what is not
+//! recognised counts as a change of both.
+use crate::sql::plan::{Effect, StatementPlan};
+
+/// Which of the two a statement may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Touched {
+    pub search_path: bool,
+    pub encoding: bool,
+}
+
+impl Touched {
+    const ALL: Touched = Touched {
+        search_path: true,
+        encoding: true,
+    };
+
+    pub fn any(self) -> bool {
+        self.search_path || self.encoding
+    }
+
+    pub fn merge(&mut self, other: Touched) {
+        self.search_path |= other.search_path;
+        self.encoding |= other.encoding;
+    }
+}
+
+/// What a statement may change when it runs. The end of a transaction is another matter: [`ends_transaction`].
+pub fn touched(plan: &StatementPlan) -> Touched {
+    if ends_transaction(plan.kind) {
+        return Touched::default();
+    }
+    let changes = plan
+        .effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::SettingsChanged));
+    if !changes && !["SET", "RESET", "DISCARD"].contains(&plan.kind) {
+        return Touched::default();
+    }
+    match setting_name(plan) {
+        Some("search_path") => Touched {
+            search_path: true,
+            encoding: false,
+        },
+        Some("client_encoding") => Touched {
+            search_path: false,
+            encoding: true,
+        },
+        Some("role" | "session_authorization" | "all") | None => Touched::ALL,
+        Some(_) => Touched::default(),
+    }
+}
+
+/// The end of a transaction, or of a part of it, takes back settings that were made in it: all of them if it fails,
+/// those of SET LOCAL if not.
+pub fn ends_transaction(kind: &str) -> bool {
+    kind.starts_with("COMMIT") || kind.starts_with("ROLLBACK") || kind == "PREPARE TRANSACTION"
+}
+
+/// Names in such a statement are resolved along the search path when it runs.
+pub fn resolves_names(kind: &str) -> bool {
+    const NAMELESS: &[&str] = &[
+        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "RESET", "SHOW", "DISCARD",
+        "LISTEN", "UNLISTEN", "NOTIFY", "DEALLOCATE", "CLOSE", "FETCH", "MOVE",
+    ];
+    !NAMELESS.contains(&kind)
+}
+
+/// The setting of `SET [LOCAL | SESSION] name {= | TO} ...` and `RESET name`; `None` for every other form.
+fn setting_name(plan: &StatementPlan) -> Option<&'static str> {
+    let words = |text: &str| -> Vec<String> {
+        text.to_ascii_lowercase()
+            .replace('=', " = ")
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    let words = words(&plan.normalised);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let name = match words.as_slice() {
+        ["set", name, "=" | "to", ..]
+        | ["set", "local" | "session", name, "=" | "to", ..]
+        | ["reset", name] => *name,
+        _ => return None,
+    };
+    let is_plain = name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.');
+    if !is_plain {
+        return None;
+    }
+    // The names that matter, as constants; any other is harmless.
+    Some(match name {
+        "search_path" => "search_path",
+        "client_encoding" => "client_encoding",
+        "role" => "role",
+        "session_authorization" => "session_authorization",
+        "all" => "all",
+        _ => "",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::fixtures;
+
+    #[test]
+    fn a_setting_is_told_by_name_and_doubt_counts_as_both() {
+        for (text, search_path, encoding) in [
+            ("SET search_path TO $1", true, false),
+            ("SET LOCAL search_path=$1", true, false),
+            ("SET client_encoding = $1", false, true),
+            ("SET statement_timeout = $1", false, false),
+            ("SET session app.user TO $1", false, false),
+            ("SET NAMES $1", true, true),
+            ("SET SCHEMA $1", true, true),
+            ("SET TIME ZONE $1", true, true),
+            ("SET \"search_path\" TO $1", true, true),
+            ("SET role TO $1", true, true),
+            ("RESET statement_timeout", false, false),
+            ("RESET ALL", true, true),
+            ("DISCARD ALL", true, true),
+            ("SELECT 1", false, false),
+            ("ROLLBACK", false, false),
+        ] {
+            let kind = match text.split(' ').next() {
+                Some("SET") => "SET",
+                Some("RESET") => "RESET",
+                Some("DISCARD") => "DISCARD",
+                Some("ROLLBACK") => "ROLLBACK",
+                _ => "SELECT",
+            };
+            let plan = StatementPlan {
+                kind,
+                normalised: text.to_owned(),
+                ..fixtures::statement("SELECT")
+            };
+            let expected = Touched {
+                search_path,
+                encoding,
+            };
+            assert_eq!(touched(&plan), expected, "{text}");
+        }
+        let mut plan = fixtures::statement("SELECT set_config");
+        plan.effects = vec![Effect::SettingsChanged];
+        assert_eq!(touched(&plan), Touched::ALL);
+    }
+}

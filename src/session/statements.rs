@@ -1,0 +1,224 @@
+//! Prepared statements, portals and cursors as the server has them, each with the plan it came from.
+//!
+//! Protocol-level and SQL-level names share one space on the server, for statements (Parse, PREPARE) as for portals
+//! (Bind, DECLARE), and so they do here. The maps change only when the server has answered: a Parse that failed
+//! leaves nothing.
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::session::messages::{Name, Target};
+use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
+
+/// Which policy and which catalog a text was planned under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epoch {
+    pub policy: u64,
+    pub catalog: u64,
+}
+
+/// A text the client sent, and what was decided about it under which circumstances.
+#[derive(Debug)]
+pub struct Source {
+    /// Kept in restricted sessions, to decide again when the circumstances have changed.
+    pub text: Option<Arc<str>>,
+    /// `None`: not planned (too long, not UTF-8, not SQL, no catalog), in unrestricted sessions only.
+    pub plan: Option<Arc<Plan>>,
+    pub facts: Arc<SessionFacts>,
+    pub epoch: Epoch,
+}
+
+impl Source {
+    /// A text about which nothing is known.
+    pub fn unplanned() -> Arc<Self> {
+        Arc::new(Source {
+            text: None,
+            plan: None,
+            facts: Arc::default(),
+            epoch: Epoch::default(),
+        })
+    }
+
+    pub fn statements(&self) -> &[StatementPlan] {
+        self.plan.as_deref().map_or(&[], |plan| &plan.statements)
+    }
+
+    /// Decided under the same policy, catalog and search path.
+    pub fn same_circumstances(&self, other: &Source) -> bool {
+        self.epoch == other.epoch && self.facts == other.facts
+    }
+}
+
+/// One statement of a text.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    pub source: Arc<Source>,
+    pub index: usize,
+}
+
+impl Statement {
+    pub fn new(source: Arc<Source>, index: usize) -> Self {
+        Statement { source, index }
+    }
+
+    pub fn plan(&self) -> Option<&StatementPlan> {
+        self.source.statements().get(self.index)
+    }
+
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.plan()?.verdict {
+            Verdict::Refuse(refusal) => Some(refusal),
+            Verdict::Pass | Verdict::Rewrite => None,
+        }
+    }
+
+    pub fn effects(&self) -> &[Effect] {
+        self.plan().map_or(&[], |plan| &plan.effects)
+    }
+
+    /// Its rows come from a protected relation, or it is not known where they come from.
+    pub fn protected(&self) -> bool {
+        self.plan().is_none_or(|plan| plan.protected)
+    }
+}
+
+/// A portal or cursor.
+#[derive(Debug, Clone)]
+pub struct Portal {
+    pub statement: Statement,
+    /// Rows of it that went to the client.
+    pub rows: u64,
+    /// Outlives its transaction (DECLARE ... WITH HOLD).
+    held: bool,
+}
+
+/// What a statement that runs another one runs.
+#[derive(Debug, Clone)]
+pub struct Inner {
+    pub statement: Statement,
+    /// The cursor whose rows it continues.
+    pub cursor: Option<Name>,
+}
+
+#[derive(Debug, Default)]
+pub struct Statements {
+    prepared: HashMap<Name, Statement>,
+    portals: HashMap<Name, Portal>,
+}
+
+impl Statements {
+    pub fn prepared(&self, name: &Name) -> Option<&Statement> {
+        self.prepared.get(name)
+    }
+
+    pub fn portal(&self, name: &Name) -> Option<&Portal> {
+        self.portals.get(name)
+    }
+
+    pub fn prepare(&mut self, name: Name, statement: Statement) {
+        self.prepared.insert(name, statement);
+    }
+
+    pub fn bind(&mut self, portal: Name, statement: Statement) {
+        let portal_of = Portal {
+            statement,
+            rows: 0,
+            held: false,
+        };
+        self.portals.insert(portal, portal_of);
+    }
+
+    /// A Parse of the unnamed statement drops the one before even if it fails (`drop_unnamed_stmt`).
+    pub fn begin_parse(&mut self, name: &Name) {
+        if name.is_unnamed() {
+            self.prepared.remove(name);
+        }
+    }
+
+    pub fn close(&mut self, target: &Target) {
+        match target {
+            Target::Statement(name) => {
+                self.prepared.remove(name);
+            }
+            Target::Portal(name) => {
+                self.portals.remove(name);
+            }
+        }
+    }
+
+    /// More rows of a portal went out.
+    pub fn advance(&mut self, portal: &Name, total: u64) {
+        if let Some(portal) = self.portals.get_mut(portal) {
+            portal.rows = portal.rows.max(total);
+        }
+    }
+
+    /// Portals end with their transaction, held cursors do not.
+    pub fn end_transaction(&mut self) {
+        self.portals.retain(|_, portal| portal.held);
+    }
+
+    /// The statement that EXECUTE or FETCH runs. A name that is not known is resolved to a statement about which
+    /// nothing is known.
+    pub fn inner(&self, statement: &Statement) -> Option<Inner> {
+        statement.effects().iter().find_map(|effect| match effect {
+            Effect::Execute(name) => Some(Inner {
+                statement: self.prepared.get(&name.as_str().into()).map_or_else(
+                    || Statement::new(Source::unplanned(), 0),
+                    Statement::clone,
+                ),
+                cursor: None,
+            }),
+            Effect::Fetch(name) => {
+                let name = Name::from(name.as_str());
+                Some(Inner {
+                    statement: self.portals.get(&name).map_or_else(
+                        || Statement::new(Source::unplanned(), 0),
+                        |portal| portal.statement.clone(),
+                    ),
+                    cursor: Some(name),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Follows what a statement that has completed did to names.
+    pub fn completed(&mut self, statement: &Statement) {
+        for effect in statement.effects() {
+            match effect {
+                Effect::Prepare(name) => self.prepare(name.as_str().into(), statement.clone()),
+                Effect::Deallocate(Some(name)) => {
+                    self.prepared.remove(&name.as_str().into());
+                }
+                Effect::Deallocate(None) => self.prepared.clear(),
+                Effect::DeclareCursor(name) => {
+                    let held = statement
+                        .plan()
+                        .is_some_and(|plan| contains_words(&plan.normalised, "with hold"));
+                    self.portals.insert(
+                        name.as_str().into(),
+                        Portal {
+                            statement: statement.clone(),
+                            rows: 0,
+                            held,
+                        },
+                    );
+                }
+                Effect::CloseCursor(Some(name)) => {
+                    self.portals.remove(&name.as_str().into());
+                }
+                Effect::CloseCursor(None) => self.portals.clear(),
+                Effect::SettingsChanged
+                | Effect::Execute(_)
+                | Effect::Fetch(_)
+                | Effect::SchemaChanged => {}
+            }
+        }
+    }
+}
+
+/// Whether a normalised text holds words next to each other, in any case. A literal cannot pose as them:
+/// normalised texts hold none.
+pub fn contains_words(normalised: &str, words: &str) -> bool {
+    normalised.to_ascii_lowercase().contains(words)
+}

@@ -1,0 +1,335 @@
+//! A session between two pipes: the test is the client and the server, frame by frame.
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::audit::{Event, Record};
+use crate::policy::compiled::{ColumnMask, RolePolicy};
+use crate::session::fixtures;
+use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
+use crate::session::relay::{Opening, SessionEnd, relay};
+use crate::session::shared::Encodings;
+use crate::session::statements::Epoch;
+use crate::sql::plan::SessionFacts;
+use crate::wire::error::ErrorFields;
+use crate::wire::frame::put_frame;
+
+/// Nothing in these tests takes that long unless it hangs.
+const HANGS: Duration = Duration::from_secs(10);
+/// Of the pipes: small enough that every larger message blocks its writer in between.
+const PIPE: usize = 4096;
+/// The masked column: relation and number.
+pub const MASKED: (u32, i16) = (500, 3);
+pub const LIMIT: u64 = 2;
+pub const STATEMENT_BYTES: u64 = 10_000;
+
+/// Plans by [`fixtures`], keeps records in memory.
+#[derive(Debug)]
+pub struct FakeHost {
+    role: Arc<RolePolicy>,
+    pub records: Mutex<Vec<Record>>,
+    /// Texts planned, with their search path.
+    pub planned: Mutex<Vec<(String, String)>>,
+    pub spool_full: AtomicBool,
+    pub cancelled: Semaphore,
+    /// Lets a cancel come to its end.
+    pub cancel_done: Arc<Semaphore>,
+}
+
+impl Host for Arc<FakeHost> {
+    async fn plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+    ) -> Result<Planned, Unavailable> {
+        let mut plan = fixtures::plan(&text);
+        if text.contains("PATHWISE") {
+            plan.text = Some(format!("SELECT from {}", facts.search_path).into());
+        }
+        let entry = (text.to_string(), facts.search_path.clone());
+        self.planned.lock().unwrap().push(entry);
+        Ok(Planned {
+            plan: Arc::new(plan),
+            standing: self.standing().await?,
+        })
+    }
+
+    async fn standing(&self) -> Result<Standing, Unavailable> {
+        Ok(Standing {
+            role: self.role.clone(),
+            epoch: Epoch::default(),
+        })
+    }
+
+    async fn schema_changed(&self) {}
+
+    fn record(&self, record: &Record, _protected: bool) -> Result<(), Unrecorded> {
+        if self.spool_full.load(Ordering::SeqCst) {
+            return Err(Unrecorded("disk full".to_owned()));
+        }
+        self.records.lock().unwrap().push(record.clone());
+        Ok(())
+    }
+
+    fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
+        let host = self.clone();
+        async move {
+            host.cancelled.add_permits(1);
+            host.cancel_done.acquire().await.unwrap().forget();
+        }
+    }
+}
+
+pub struct Bench {
+    pub client: DuplexStream,
+    pub server: DuplexStream,
+    pub host: Arc<FakeHost>,
+    pub drain: watch::Sender<bool>,
+    task: JoinHandle<SessionEnd>,
+}
+
+/// One message, as text where it is text.
+pub type Frame = (char, Vec<u8>);
+
+pub fn frame(tag: char, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    put_frame(&mut out, tag as u8, body.as_ref());
+    out.to_vec()
+}
+
+pub fn query(text: &str) -> Vec<u8> {
+    frame('Q', format!("{text}\0"))
+}
+
+pub fn parse(name: &str, text: &str) -> Vec<u8> {
+    frame('P', format!("{name}\0{text}\0\0\0"))
+}
+
+pub fn bind(portal: &str, statement: &str) -> Vec<u8> {
+    frame('B', format!("{portal}\0{statement}\0\0\0\0\0\0\0"))
+}
+
+pub fn execute(portal: &str) -> Vec<u8> {
+    frame('E', format!("{portal}\0\0\0\0\0"))
+}
+
+pub fn error(sqlstate: &str, message: &str) -> Vec<u8> {
+    ErrorFields::error(sqlstate, message).frame(b'E').to_vec()
+}
+
+pub fn complete(tag: &str) -> Vec<u8> {
+    frame('C', format!("{tag}\0"))
+}
+
+pub fn ready(status: char) -> Vec<u8> {
+    frame('Z', [status as u8])
+}
+
+pub fn row(value: &str) -> Vec<u8> {
+    let mut body = BytesMut::new();
+    body.put_i16(1);
+    body.put_i32(value.len() as i32);
+    body.put_slice(value.as_bytes());
+    frame('D', body)
+}
+
+/// A RowDescription of one column.
+pub fn columns(name: &str, relation: u32, column: i16) -> Vec<u8> {
+    let mut body = BytesMut::new();
+    body.put_i16(1);
+    body.put_slice(name.as_bytes());
+    body.put_u8(0);
+    body.put_u32(relation);
+    body.put_i16(column);
+    body.put_slice(&[0; 12]);
+    frame('T', body)
+}
+
+impl Bench {
+    /// An unrestricted session that has been greeted.
+    pub async fn unrestricted() -> Self {
+        let mut bench = Self::start(false, PIPE);
+        bench.client_gets(&ready('I')).await;
+        bench
+    }
+
+    /// A restricted session that has been greeted.
+    pub async fn restricted() -> Self {
+        let mut bench = Self::start(true, PIPE);
+        bench.answers_search_path("public", 'I').await;
+        bench.client_gets(&ready('I')).await;
+        bench
+    }
+
+    pub fn start(restricted: bool, pipe: usize) -> Self {
+        let mask = ColumnMask {
+            class: "phone".into(),
+            sql: "NULL".into(),
+        };
+        let role = Arc::new(RolePolicy {
+            name: "agent".into(),
+            unmasked: !restricted,
+            export_rows: restricted.then_some(LIMIT),
+            masks: HashMap::from([(MASKED.0, HashMap::from([(MASKED.1, mask)]))]),
+            ..RolePolicy::default()
+        });
+        let host = Arc::new(FakeHost {
+            role: role.clone(),
+            records: Mutex::default(),
+            planned: Mutex::default(),
+            spool_full: AtomicBool::new(false),
+            cancelled: Semaphore::new(0),
+            cancel_done: Arc::new(Semaphore::new(0)),
+        });
+        let opening = Opening {
+            restricted,
+            role,
+            user: "tester".to_owned(),
+            encodings: Encodings {
+                client: "UTF8".to_owned(),
+                server: "UTF8".to_owned(),
+            },
+            strings_conform: true,
+            template: Record::new(Event::Login, SystemTime::UNIX_EPOCH),
+            client_bytes: BytesMut::new(),
+            pending: BytesMut::from(&ready('I')[..]),
+            limits: Limits {
+                statement_bytes: STATEMENT_BYTES,
+                drain: Duration::from_secs(3600),
+            },
+        };
+        let (client, proxy_client) = duplex(pipe);
+        let (server, proxy_server) = duplex(pipe);
+        let (drain, draining) = watch::channel(false);
+        let session = relay(
+            Arc::new(host.clone()),
+            opening,
+            proxy_client,
+            proxy_server,
+            draining,
+        );
+        Bench {
+            client,
+            server,
+            host,
+            drain,
+            task: tokio::spawn(session),
+        }
+    }
+
+    pub async fn client_sends(&mut self, frames: &[Vec<u8>]) {
+        send(&mut self.client, frames).await;
+    }
+
+    pub async fn server_sends(&mut self, frames: &[Vec<u8>]) {
+        send(&mut self.server, frames).await;
+    }
+
+    #[track_caller]
+    pub fn client_gets<'a>(&'a mut self, expected: &[u8]) -> impl Future<Output = ()> + 'a {
+        gets("client", &mut self.client, expected.to_vec())
+    }
+
+    #[track_caller]
+    pub fn server_gets<'a>(&'a mut self, expected: &[u8]) -> impl Future<Output = ()> + 'a {
+        gets("server", &mut self.server, expected.to_vec())
+    }
+
+    /// The next message is an error; its fields.
+    pub async fn client_gets_error(&mut self) -> ErrorFields {
+        let (tag, body) = next(&mut self.client).await.expect("an error");
+        assert_eq!(tag, 'E', "{:?}", String::from_utf8_lossy(&body));
+        ErrorFields::parse(&body).unwrap()
+    }
+
+    pub async fn server_gets_any(&mut self) -> Frame {
+        next(&mut self.server).await.expect("a message")
+    }
+
+    /// Answers pgveil's own question.
+    pub async fn answers_search_path(&mut self, path: &str, status: char) {
+        self.server_gets(&query("SHOW search_path")).await;
+        self.server_sends(&[
+            columns("search_path", 0, 0),
+            row(path),
+            complete("SHOW"),
+            ready(status),
+        ])
+        .await;
+    }
+
+    pub async fn client_is_closed(&mut self) {
+        assert_eq!(next(&mut self.client).await, None);
+    }
+
+    /// The session's end, the pipes of the test being closed.
+    pub async fn ends(self) -> SessionEnd {
+        drop(self.client);
+        drop(self.server);
+        timeout(HANGS, self.task).await.expect("an end").unwrap()
+    }
+
+    /// The events on record so far, with the statement's kind.
+    pub fn records(&self) -> Vec<String> {
+        let records = self.host.records.lock().unwrap();
+        records
+            .iter()
+            .map(|record| {
+                let kind = record.kind.as_deref().unwrap_or_default();
+                format!("{} {kind}", record.event.label()).trim().to_owned()
+            })
+            .collect()
+    }
+
+    pub fn last_record(&self) -> Record {
+        let records = self.host.records.lock().unwrap();
+        records.last().expect("a record").clone()
+    }
+}
+
+async fn send(stream: &mut DuplexStream, frames: &[Vec<u8>]) {
+    let bytes = frames.concat();
+    let sent = timeout(HANGS, stream.write_all(&bytes)).await;
+    sent.expect("taken").expect("open");
+}
+
+pub async fn next(stream: &mut DuplexStream) -> Option<Frame> {
+    let read = async {
+        let mut head = [0u8; 5];
+        if stream.read_exact(&mut head[..1]).await.is_err() {
+            return None;
+        }
+        stream.read_exact(&mut head[1..]).await.expect("a head");
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let mut body = vec![0; length as usize - 4];
+        stream.read_exact(&mut body).await.expect("a body");
+        Some((head[0] as char, body))
+    };
+    timeout(HANGS, read).await.expect("a message in time")
+}
+
+#[track_caller]
+fn gets<'a>(
+    who: &'static str,
+    stream: &'a mut DuplexStream,
+    expected: Vec<u8>,
+) -> impl Future<Output = ()> + 'a {
+    let place = std::panic::Location::caller();
+    async move {
+        let (tag, body) = next(stream).await.expect("a message");
+        let got = frame(tag, &body);
+        assert_eq!(
+            String::from_utf8_lossy(&got),
+            String::from_utf8_lossy(&expected),
+            "the {who}, at {place}"
+        );
+        assert_eq!(got, expected, "the {who}, at {place}");
+    }
+}

@@ -1,0 +1,369 @@
+//! The pump from the server to the client: attributes what comes back, counts it, records it, and only then lets it
+//! go on.
+mod errors;
+mod results;
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::audit::{Event, Record};
+use crate::session::burst::Burst;
+use crate::session::denial;
+use crate::session::host::{Host, Limits};
+use crate::session::ledger::{Answer, Unexpected};
+use crate::session::shared::{Shared, State};
+use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
+use crate::wire::frame::{Fields, Header, Side, back};
+
+/// How the pump to the client ended.
+#[derive(Debug)]
+pub enum ToClientEnd {
+    /// The server has closed its connection and the client has got all it sent, and pgveil's last word.
+    ServerClosed,
+    /// pgveil ended the session and has told the client.
+    Stopped,
+    /// The client takes nothing any more.
+    ClientLost(io::Error),
+}
+
+/// What becomes of the walk after a frame.
+enum Flow {
+    Next,
+    /// The rest of the frame is needed.
+    Wait,
+    /// The cancel of a stopped export must have arrived first.
+    Cancelling,
+    /// The session ends with these words.
+    End(Box<ErrorFields>),
+}
+
+pub struct ToClient<'a, H: Host> {
+    host: &'a Arc<H>,
+    shared: &'a Shared,
+    limits: Limits,
+    burst: Burst,
+    /// The cancel of a statement whose export was stopped.
+    cancel: Option<JoinHandle<()>>,
+    /// COPY TO STDOUT sends binary data, which ends in a trailer.
+    copies_binary: bool,
+}
+
+impl<'a, H: Host> ToClient<'a, H> {
+    pub fn new(host: &'a Arc<H>, shared: &'a Shared, limits: Limits) -> Self {
+        ToClient {
+            host,
+            shared,
+            limits,
+            burst: Burst::new(Side::Server, BytesMut::new()),
+            cancel: None,
+            copies_binary: false,
+        }
+    }
+
+    /// Runs until one side ends. Once `drain` turns true, ends the session as soon as it is idle, or when its time is up.
+    /// Not cancel safe.
+    pub async fn run<R, W>(
+        &mut self,
+        server: &mut R,
+        client: &mut W,
+        mut drain: watch::Receiver<bool>,
+    ) -> ToClientEnd
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let flow = self.walk();
+            self.shared.progress.notify_one();
+            if let Err(error) = self.burst.flush(client).await {
+                return ToClientEnd::ClientLost(error);
+            }
+            match flow {
+                Flow::End(words) => return self.stop(client, &words).await,
+                Flow::Cancelling => {
+                    self.await_cancel().await;
+                    continue;
+                }
+                Flow::Next | Flow::Wait => {}
+            }
+            if deadline.is_some() && self.is_idle() {
+                return self.stop(client, &shutdown()).await;
+            }
+            tokio::select! {
+                read = self.burst.fill(server) => match read {
+                    Ok(0) | Err(_) => return self.server_closed(client).await,
+                    Ok(_) => {}
+                },
+                () = drained(&mut drain), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + self.limits.drain);
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return self.stop(client, &shutdown()).await;
+                }
+            }
+        }
+    }
+
+    /// The server waits for a new statement outside a transaction, and everything it said has been passed on.
+    fn is_idle(&self) -> bool {
+        let state = self.shared.lock();
+        self.burst.is_empty()
+            && state.ledger.is_quiescent()
+            && state.own.is_none()
+            && !matches!(state.ledger.transaction(), Some(b'T' | b'E'))
+    }
+
+    async fn await_cancel(&mut self) {
+        if let Some(cancel) = self.cancel.take()
+            && let Err(error) = cancel.await
+        {
+            tracing::error!(%error, "the cancel of a stopped export failed");
+        }
+    }
+
+    /// Says the last words, if a message can be begun at all.
+    async fn stop<W: AsyncWrite + Unpin>(
+        &mut self,
+        client: &mut W,
+        words: &ErrorFields,
+    ) -> ToClientEnd {
+        if self.burst.at_boundary() {
+            self.burst.put(&words.frame(ERROR_RESPONSE));
+            if let Err(error) = self.burst.flush(client).await {
+                return ToClientEnd::ClientLost(error);
+            }
+        }
+        ToClientEnd::Stopped
+    }
+
+    async fn server_closed<W: AsyncWrite + Unpin>(&mut self, client: &mut W) -> ToClientEnd {
+        let words = {
+            let mut state = self.shared.lock();
+            self.blame_running(&mut state);
+            match (state.last_word.take(), state.ending) {
+                (Some(words), _) => Some(words),
+                (None, true) => None,
+                (None, false) => Some(server_lost()),
+            }
+        };
+        match words {
+            Some(words) => match self.stop(client, &words).await {
+                ToClientEnd::Stopped => ToClientEnd::ServerClosed,
+                other => other,
+            },
+            None => ToClientEnd::ServerClosed,
+        }
+    }
+
+    /// Looks at every frame that has been read.
+    fn walk(&mut self) -> Flow {
+        let shared = self.shared;
+        let mut state = shared.lock();
+        while self.burst.at_boundary() {
+            let header = match self.burst.header() {
+                Ok(Some(header)) => header,
+                Ok(None) => return Flow::Wait,
+                Err(error) => return end(ErrorFields::fatal("08P01", error.to_string())),
+            };
+            match self.frame(&mut state, header) {
+                Flow::Next => {}
+                other => return other,
+            }
+        }
+        Flow::Next
+    }
+
+    fn frame(&mut self, state: &mut State, header: Header) -> Flow {
+        match header.tag {
+            back::DATA_ROW | back::COPY_DATA => self.row(state, header),
+            back::ROW_DESCRIPTION => self.columns(state, header),
+            back::ERROR_RESPONSE => self.error(state, header),
+            back::NOTICE_RESPONSE => self.notice(state, header),
+            back::READY_FOR_QUERY => self.ready(state, header),
+            back::PARAMETER_STATUS => self.parameter(state, header),
+            back::NOTIFICATION_RESPONSE => {
+                self.burst.forward(header);
+                Flow::Next
+            }
+            _ => self.other(state, header),
+        }
+    }
+
+    /// Forwards a frame, unless the client thinks that the server skips what it is doing.
+    fn pass(&mut self, state: &State, header: Header) -> Flow {
+        if state.muted {
+            self.burst.discard(header);
+        } else {
+            self.burst.forward(header);
+        }
+        Flow::Next
+    }
+
+    /// A message that nothing accounts for: what is not understood is not let through to a restricted role.
+    fn unexpected(&mut self, state: &mut State, header: Header, error: Unexpected) -> Flow {
+        if !state.restricted {
+            tracing::warn!(%error, "unattributed message of the server");
+            return self.pass(state, header);
+        }
+        self.violation(state, error.to_string())
+    }
+
+    fn violation(&mut self, state: &mut State, what: String) -> Flow {
+        tracing::error!(what, "violation: the session is ended");
+        let record = Record {
+            message: Some(what),
+            ..state.recorder.event(Event::Violation)
+        };
+        // The session ends in any case; that the record could not be written is in the log and the metrics.
+        let _ = self.host.record(&record, true);
+        end(denial::of_violation())
+    }
+
+    fn other(&mut self, state: &mut State, header: Header) -> Flow {
+        if header.tag != back::FUNCTION_CALL_RESPONSE && self.burst.body(header).is_none() {
+            return Flow::Wait;
+        }
+        match state.ledger.answer(header.tag, 0) {
+            Ok(Answer::Own) => {
+                self.burst.discard(header);
+                Flow::Next
+            }
+            Ok(Answer::Ended(running)) => self.ended(state, header, &running),
+            Ok(Answer::Columns(_)) => self.pass(state, header), // NoData
+            Ok(_) => {
+                match header.tag {
+                    back::COPY_OUT_RESPONSE => {
+                        self.copies_binary =
+                            self.burst.body(header).and_then(|body| body.first()) == Some(&1);
+                    }
+                    // The client would not know that its data is awaited.
+                    back::COPY_IN_RESPONSE if state.muted => return end(denial::of_violation()),
+                    _ => {}
+                }
+                self.pass(state, header)
+            }
+            Err(error) => self.unexpected(state, header, error),
+        }
+    }
+
+    fn ready(&mut self, state: &mut State, header: Header) -> Flow {
+        if self.cancel.is_some() {
+            return Flow::Cancelling;
+        }
+        let Some(status) = self.burst.body(header).map(|body| body.first().copied()) else {
+            return Flow::Wait;
+        };
+        let status = status.unwrap_or(b'I');
+        let flow = match state.ledger.answer(header.tag, status) {
+            Ok(Answer::OwnReady) => self.own_ready(state, header),
+            Ok(_) => {
+                state.muted = false;
+                self.burst.forward(header);
+                Flow::Next
+            }
+            Err(error) => return self.unexpected(state, header, error),
+        };
+        if status == b'I' && state.touched.any() {
+            state.dirty |= state.touched.search_path;
+            state.touched = Default::default();
+        }
+        if state.ledger.is_quiescent() {
+            state.unsettled = false;
+        }
+        flow
+    }
+
+    fn own_ready(&mut self, state: &mut State, header: Header) -> Flow {
+        self.burst.discard(header);
+        let Some(own) = state.own.take() else {
+            return Flow::Next;
+        };
+        match own.search_path {
+            Some(search_path) => {
+                if state.facts.search_path != search_path {
+                    Arc::make_mut(&mut state.facts).search_path = search_path;
+                }
+                state.dirty = false;
+                state.touched.search_path &= state.ledger.transaction() == Some(b'T');
+                state.own_failures = 0;
+            }
+            None => state.own_failures += 1,
+        }
+        let Some(ready) = own.then else {
+            return Flow::Next;
+        };
+        // It stands in the place of pgveil's own.
+        if state.own_failures > 0 {
+            return end(ErrorFields::fatal(
+                "08006",
+                "pgveil: the session's search_path could not be read",
+            ));
+        }
+        self.burst.put(&ready);
+        Flow::Next
+    }
+
+    fn parameter(&mut self, state: &mut State, header: Header) -> Flow {
+        let Some(body) = self.burst.body(header) else {
+            if state.restricted {
+                return Flow::Wait;
+            }
+            self.burst.forward(header);
+            return Flow::Next;
+        };
+        let mut fields = Fields::new(body);
+        if let (Ok(name), Ok(value)) = (fields.string(), fields.string()) {
+            let value = String::from_utf8_lossy(value);
+            match name {
+                b"client_encoding" => state.encodings.client = value.into_owned(),
+                b"standard_conforming_strings" if value != "on" && state.restricted => {
+                    return end(strings_do_not_conform());
+                }
+                _ => {}
+            }
+        }
+        self.burst.forward(header);
+        Flow::Next
+    }
+}
+
+fn end(words: ErrorFields) -> Flow {
+    Flow::End(Box::new(words))
+}
+
+async fn drained(drain: &mut watch::Receiver<bool>) {
+    if drain.wait_for(|draining| *draining).await.is_err() {
+        // Nobody is left who could ask for an end.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// As PostgreSQL's own backend says it on a fast shutdown.
+fn shutdown() -> ErrorFields {
+    ErrorFields::fatal(
+        "57P01",
+        "terminating connection due to administrator command",
+    )
+}
+
+fn server_lost() -> ErrorFields {
+    ErrorFields::fatal("08006", "server closed the connection unexpectedly").with_detail(
+        "The connection between pgveil and the PostgreSQL server ended while the session was open.",
+    )
+}
+
+/// Literals would be read otherwise by the server than by pgveil.
+pub fn strings_do_not_conform() -> ErrorFields {
+    ErrorFields::fatal(
+        "42501",
+        "pgveil: standard_conforming_strings must be on for this role",
+    )
+    .with_hint("Remove the setting from the connection's options, the role and the database.")
+}

@@ -1,0 +1,178 @@
+//! Errors and notices: attributed, recorded, turned into denials, scrubbed.
+use super::{Flow, ToClient};
+use crate::session::burst::READ_BUFFER;
+use crate::session::denial;
+use crate::session::host::Host;
+use crate::session::ledger::{Answer, Failure};
+use crate::session::record::Outcome;
+use crate::session::scrub;
+use crate::session::shared::State;
+use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
+use crate::wire::frame::{HELD_FRAME, Header};
+
+impl<H: Host> ToClient<'_, H> {
+    pub(super) fn error(&mut self, state: &mut State, header: Header) -> Flow {
+        let Some(fields) = self.fields(header) else {
+            return Flow::Wait;
+        };
+        if matches!(fields.severity.as_str(), "FATAL" | "PANIC") {
+            return self.server_ends(state, header, &fields);
+        }
+        match state.ledger.answer(header.tag, 0) {
+            Ok(Answer::Own) => {
+                self.burst.discard(header);
+                Flow::Next
+            }
+            Ok(Answer::Failed(failure)) => self.failed(state, header, &fields, &failure),
+            Ok(_) | Err(_) => {
+                let words = state.restricted.then(|| scrub::error(&fields, None));
+                self.say(state, header, words)
+            }
+        }
+    }
+
+    /// The backend ends: the statement that was running ends on record with it.
+    fn server_ends(&mut self, state: &mut State, header: Header, fields: &ErrorFields) -> Flow {
+        state.ending = true;
+        if let Some(running) = state.ledger.take_running() {
+            let outcome = Outcome {
+                sqlstate: Some(&fields.sqlstate),
+                ..Outcome::default()
+            };
+            if let Some(ended) = self.put_on_record(state, &running, &outcome) {
+                return ended;
+            }
+        }
+        let words = state.restricted.then(|| scrub::error(fields, None));
+        state.muted = false;
+        self.say(state, header, words)
+    }
+
+    fn failed(
+        &mut self,
+        state: &mut State,
+        header: Header,
+        fields: &ErrorFields,
+        failure: &Failure,
+    ) -> Flow {
+        self.copies_binary = false;
+        let running = &failure.running;
+        let words = self.words(state, fields, failure);
+        let outcome = Outcome {
+            sqlstate: Some(words.as_ref().map_or(&fields.sqlstate, |w| &w.sqlstate)),
+            refusal: failure.refusal.as_ref(),
+            ..Outcome::default()
+        };
+        if let Some(ended) = self.put_on_record(state, running, &outcome) {
+            return ended;
+        }
+        // Settings made in what the error undoes go back.
+        state.dirty |= state.touched.search_path;
+        self.say(state, header, words)
+    }
+
+    /// What the client is told; `None`: the server's own bytes.
+    fn words(&self, state: &State, fields: &ErrorFields, failure: &Failure) -> Option<ErrorFields> {
+        let running = &failure.running;
+        if running.stopped {
+            let limit = running.meter.limit().unwrap_or(0);
+            return Some(denial::of_export(limit, &state.role.name));
+        }
+        if let Some(refusal) = &failure.refusal
+            && !denial::outranks(fields, refusal)
+            && !denial::is_own_syntax_error(fields, refusal)
+        {
+            return Some(denial::of_refusal(refusal));
+        }
+        if !state.restricted {
+            return None;
+        }
+        let positions = denial::positions(&running.statement.source);
+        let mut words = scrub::error(fields, positions);
+        if running.inner.is_some() {
+            // It counts characters of the text that was prepared, not of this one.
+            words.position = None;
+        }
+        Some(words)
+    }
+
+    /// An error in the server's place, or the server's own.
+    fn say(&mut self, state: &State, header: Header, words: Option<ErrorFields>) -> Flow {
+        match words {
+            Some(words) if !state.muted => {
+                self.burst.put(&words.frame(ERROR_RESPONSE));
+                self.burst.discard(header);
+                Flow::Next
+            }
+            _ => self.pass(state, header),
+        }
+    }
+
+    pub(super) fn notice(&mut self, state: &mut State, header: Header) -> Flow {
+        if !state.restricted {
+            return self.pass(state, header);
+        }
+        let Some(fields) = self.fields(header) else {
+            return Flow::Wait;
+        };
+        let own = state.ledger.own_is_next(header.tag);
+        let positions = state
+            .ledger
+            .running()
+            .and_then(|running| denial::positions(&running.statement.source));
+        let words = scrub::notice(&fields, positions);
+        if !own && !state.muted {
+            self.burst.put(&words.frame(NOTICE_RESPONSE));
+        }
+        self.burst.discard(header);
+        Flow::Next
+    }
+
+    /// The fields of an error or notice; `None` while more of it must be read. Of one that is too long to be held the
+    /// head must do: severity and SQLSTATE come first (`send_message_to_frontend`, elog.c).
+    fn fields(&self, header: Header) -> Option<ErrorFields> {
+        if let Some(body) = self.burst.body(header) {
+            return Some(ErrorFields::parse(body).unwrap_or_else(|_| unreadable()));
+        }
+        let seen = self.burst.seen(header);
+        let held = header.length <= HELD_FRAME || seen.len() < READ_BUFFER / 2;
+        (!held).then(|| head_of(seen))
+    }
+}
+
+fn unreadable() -> ErrorFields {
+    ErrorFields::error("XX000", "the server's error could not be read")
+}
+
+fn head_of(seen: &[u8]) -> ErrorFields {
+    let mut fields = unreadable();
+    let complete = seen.iter().rposition(|byte| *byte == 0).unwrap_or(0);
+    let parts = seen.get(..complete).unwrap_or_default();
+    for part in parts.split(|byte| *byte == 0) {
+        let Some((code, text)) = part.split_first() else {
+            break;
+        };
+        let text = || String::from_utf8_lossy(text).into_owned();
+        match code {
+            b'V' => fields.severity = text(),
+            b'C' => fields.sqlstate = text(),
+            _ => {}
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_long_error_tells_its_state() {
+        let mut body = b"SFEHLER\0VERROR\0C22P02\0Minvalid input".to_vec();
+        body.extend(std::iter::repeat_n(b'x', 1000));
+        let fields = head_of(&body);
+        assert_eq!(fields.severity, "ERROR");
+        assert_eq!(fields.sqlstate, "22P02");
+        assert!(!fields.message.contains('x'));
+    }
+}

@@ -1,0 +1,193 @@
+//! Rows, their descriptions, and the ends of statements.
+use std::time::Instant;
+
+use super::{Flow, ToClient, end};
+use crate::export::Count;
+use crate::session::denial;
+use crate::session::describe;
+use crate::session::host::Host;
+use crate::session::ledger::{Answer, Running};
+use crate::session::record::{self, Outcome};
+use crate::session::settings;
+use crate::session::shared::State;
+use crate::sql::plan::Effect;
+use crate::wire::error::ERROR_RESPONSE;
+use crate::wire::frame::{Fields, Header, back};
+
+/// Ends binary COPY data (copyto.c).
+const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+
+impl<H: Host> ToClient<'_, H> {
+    pub(super) fn row(&mut self, state: &mut State, header: Header) -> Flow {
+        if state.ledger.own_is_next(header.tag) {
+            return self.own_row(state, header);
+        }
+        if header.tag == back::COPY_DATA && self.copies_binary && header.body() == 2 {
+            match self.burst.body(header) {
+                Some(COPY_TRAILER) => return self.pass(state, header),
+                Some(_) => {}
+                None => return Flow::Wait,
+            }
+        }
+        match state.ledger.row(header.tag, header.total() as u64) {
+            Ok(Count::Within) => self.pass(state, header),
+            Ok(Count::Exceeded) => {
+                if self.cancel.is_none() {
+                    self.cancel = Some(tokio::spawn(self.host.cancel()));
+                }
+                self.burst.discard(header);
+                Flow::Next
+            }
+            Err(error) => self.unexpected(state, header, error),
+        }
+    }
+
+    /// The only column of the only row of `SHOW search_path`.
+    fn own_row(&mut self, state: &mut State, header: Header) -> Flow {
+        let Some(body) = self.burst.body(header) else {
+            return Flow::Wait;
+        };
+        let mut fields = Fields::new(body);
+        let value = fields
+            .int16()
+            .and_then(|_| fields.int32())
+            .and_then(|length| fields.bytes(usize::try_from(length).unwrap_or(usize::MAX)));
+        if let (Ok(value), Some(own)) = (value, state.own.as_mut()) {
+            own.search_path = String::from_utf8(value.to_vec()).ok();
+        }
+        self.burst.discard(header);
+        Flow::Next
+    }
+
+    pub(super) fn columns(&mut self, state: &mut State, header: Header) -> Flow {
+        if self.burst.body(header).is_none() {
+            return Flow::Wait;
+        }
+        let statement = match state.ledger.answer(header.tag, 0) {
+            Ok(Answer::Own) => {
+                self.burst.discard(header);
+                return Flow::Next;
+            }
+            Ok(Answer::Columns(statement)) => statement,
+            Ok(_) => None,
+            Err(error) => return self.unexpected(state, header, error),
+        };
+        if !state.restricted {
+            return self.pass(state, header);
+        }
+        let Some(body) = self.burst.body_mut(header) else {
+            return Flow::Wait;
+        };
+        match describe::raw_column(body, &state.role) {
+            Ok(None) => {}
+            Ok(Some(raw)) => {
+                let what = format!(
+                    "column {} of relation {} is masked for the role and came back as a plain column",
+                    raw.column, raw.relation
+                );
+                return self.violation(state, what);
+            }
+            Err(_) => return self.violation(state, "a malformed RowDescription".to_owned()),
+        }
+        let origins = statement.as_ref().and_then(|statement| statement.plan());
+        if let Some(plan) = origins
+            && !plan.origins.is_empty()
+            && describe::restore(body, &plan.origins).is_err()
+        {
+            return self.violation(state, "a malformed RowDescription".to_owned());
+        }
+        self.pass(state, header)
+    }
+
+    /// A statement has ended well: its record comes first.
+    pub(super) fn ended(&mut self, state: &mut State, header: Header, running: &Running) -> Flow {
+        self.copies_binary = false;
+        if running.stopped {
+            return self.export_stopped(state, header, running);
+        }
+        let tag = match header.tag {
+            back::COMMAND_COMPLETE => self.command_tag(header),
+            _ => String::new(),
+        };
+        let outcome = Outcome {
+            affected: record::affected(&tag),
+            ..Outcome::default()
+        };
+        if let Some(ended) = self.put_on_record(state, running, &outcome) {
+            return ended;
+        }
+        self.follow(state, running, &tag);
+        self.pass(state, header)
+    }
+
+    fn command_tag(&self, header: Header) -> String {
+        let body = self.burst.body(header).unwrap_or_default();
+        let text = Fields::new(body).string().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+
+    /// The server had sent everything before the cancel reached it. It knows of no error, so the client is kept from
+    /// what follows in the same Query or batch.
+    fn export_stopped(&mut self, state: &mut State, header: Header, running: &Running) -> Flow {
+        let words = denial::of_export(running.meter.limit().unwrap_or(0), &state.role.name);
+        let outcome = Outcome {
+            sqlstate: Some(&words.sqlstate),
+            ..Outcome::default()
+        };
+        if let Some(ended) = self.put_on_record(state, running, &outcome) {
+            return ended;
+        }
+        if !state.muted {
+            self.burst.put(&words.frame(ERROR_RESPONSE));
+        }
+        self.burst.discard(header);
+        state.muted = true;
+        state.dropping = !state.ledger.awaits_ready();
+        Flow::Next
+    }
+
+    /// What a statement that has run did to the session.
+    fn follow(&self, state: &mut State, running: &Running, tag: &str) {
+        let Some(plan) = running.statement.plan() else {
+            return;
+        };
+        state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
+        let touched = settings::touched(plan);
+        state.dirty |= touched.search_path;
+        // COMMIT of a failed transaction is answered by ROLLBACK.
+        if tag == "ROLLBACK" || settings::ends_transaction(plan.kind) {
+            state.dirty |= state.touched.search_path;
+        }
+    }
+
+    /// Writes the record of a statement. `Some`: it could not be, and the session ends.
+    pub(super) fn put_on_record(
+        &mut self,
+        state: &mut State,
+        running: &Running,
+        outcome: &Outcome<'_>,
+    ) -> Option<Flow> {
+        let duration = Instant::now().saturating_duration_since(running.since);
+        let record = state.recorder.statement(running, outcome, duration);
+        let protected = running.governing().plan().is_some_and(|plan| plan.protected);
+        match self.host.record(&record, protected) {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::error!(%error, "the session is ended");
+                Some(end(denial::of_audit()))
+            }
+        }
+    }
+
+    /// The server went away: what was running ends on record.
+    pub(super) fn blame_running(&mut self, state: &mut State) {
+        if let Some(running) = state.ledger.take_running() {
+            let outcome = Outcome {
+                sqlstate: Some("08006"),
+                ..Outcome::default()
+            };
+            // The session ends in any case.
+            let _ = self.put_on_record(state, &running, &outcome);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The pump from the client to the server: decides about every text before it goes on.
+mod circumstances;
+mod extended;
+mod texts;
+
+pub use circumstances::ASK_SEARCH_PATH;
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::session::burst::Burst;
+use crate::session::denial;
+use crate::session::host::{Host, Limits};
+use crate::session::ledger::Sent;
+use crate::session::messages;
+use crate::session::shared::Shared;
+use crate::sql::plan::{POISON, Reason};
+use crate::wire::error::ErrorFields;
+use crate::wire::frame::{Header, Side, front};
+
+/// How the pump to the server ended.
+#[derive(Debug)]
+pub enum ToServerEnd {
+    /// The client said good-bye; the server has been told.
+    Terminated,
+    /// The client's side of the connection is closed.
+    ClientClosed,
+    /// The client broke the protocol: it is told so after what the server still has to say.
+    Violated(Box<ErrorFields>),
+    /// The server takes nothing any more; what it has said may say why.
+    ServerLost(io::Error),
+}
+
+/// What becomes of the walk after a frame.
+enum Flow {
+    Next,
+    /// More of the frame is needed.
+    Wait,
+    End(ToServerEnd),
+}
+
+pub struct ToServer<'a, H: Host> {
+    host: &'a Arc<H>,
+    shared: &'a Shared,
+    limits: Limits,
+    restricted: bool,
+    burst: Burst,
+    /// Name of a statement and a portal that cannot exist.
+    nowhere: String,
+}
+
+impl<'a, H: Host> ToServer<'a, H> {
+    /// `read`: bytes of the client that have been read already.
+    pub fn new(host: &'a Arc<H>, shared: &'a Shared, limits: Limits, read: BytesMut) -> Self {
+        let restricted = shared.lock().restricted;
+        let nonce = RandomState::new().build_hasher().finish();
+        ToServer {
+            host,
+            shared,
+            limits,
+            restricted,
+            burst: Burst::new(Side::Client, read),
+            nowhere: format!("{POISON}_{nonce:016x}"),
+        }
+    }
+
+    /// Runs until the client or the server is gone. Not cancel safe.
+    pub async fn run<R, W>(&mut self, client: &mut R, server: &mut W) -> ToServerEnd
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        loop {
+            let flow = match self.walk(server).await {
+                Ok(flow) => flow,
+                Err(error) => return ToServerEnd::ServerLost(error),
+            };
+            if let Err(error) = self.flush(server).await {
+                return ToServerEnd::ServerLost(error);
+            }
+            if let Flow::End(end) = flow {
+                return end;
+            }
+            match self.burst.fill(client).await {
+                Ok(0) | Err(_) => return ToServerEnd::ClientClosed,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Writes what has been decided on. In the meantime the connection may end in the middle of a message.
+    async fn flush<W: AsyncWrite + Unpin>(&mut self, server: &mut W) -> io::Result<()> {
+        self.shared.lock().server_at_boundary = false;
+        self.burst.flush(server).await?;
+        self.shared.lock().server_at_boundary = self.burst.at_boundary();
+        Ok(())
+    }
+
+    async fn walk<W: AsyncWrite + Unpin>(&mut self, server: &mut W) -> io::Result<Flow> {
+        while self.burst.at_boundary() {
+            let header = match self.burst.header() {
+                Ok(Some(header)) => header,
+                Ok(None) => return Ok(Flow::Wait),
+                Err(error) => return Ok(violated(error.to_string())),
+            };
+            match self.frame(header, server).await? {
+                Flow::Next => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    async fn frame<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        server: &mut W,
+    ) -> io::Result<Flow> {
+        if header.tag == front::TERMINATE {
+            return Ok(self.terminate(header));
+        }
+        if self.is_dropped(header) {
+            self.burst.discard(header);
+            return Ok(Flow::Next);
+        }
+        match header.tag {
+            front::COPY_DATA => {
+                self.burst.forward(header);
+                Ok(Flow::Next)
+            }
+            front::QUERY => self.query(header, server).await,
+            front::PARSE => self.parse(header, server).await,
+            front::BIND => self.bind(header, server).await,
+            front::EXECUTE => self.execute(header, server).await,
+            front::DESCRIBE | front::CLOSE => Ok(self.describe_or_close(header)),
+            front::FUNCTION_CALL => Ok(self.function_call(header)),
+            _ => Ok(self.control(header)),
+        }
+    }
+
+    /// The client has been told of an error that the server does not know of: what it sends up to the Sync is
+    /// skipped here.
+    fn is_dropped(&self, header: Header) -> bool {
+        let mut state = self.shared.lock();
+        if header.tag == front::SYNC {
+            state.dropping = false;
+        }
+        state.dropping
+    }
+
+    fn terminate(&mut self, header: Header) -> Flow {
+        if self.burst.body(header).is_none() {
+            return Flow::Wait;
+        }
+        self.shared.lock().ending = true;
+        self.burst.forward(header);
+        Flow::End(ToServerEnd::Terminated)
+    }
+
+    /// Sync, Flush, CopyDone, CopyFail.
+    fn control(&mut self, header: Header) -> Flow {
+        let empty = header.tag != front::COPY_FAIL;
+        if empty && header.body() > 0 {
+            return violated("invalid message format");
+        }
+        match header.tag {
+            front::SYNC => self.push(Sent::Sync),
+            front::COPY_DONE | front::COPY_FAIL => self.push(Sent::CopyEnd),
+            _ => {}
+        }
+        self.burst.forward(header);
+        Flow::Next
+    }
+
+    /// FunctionCall returns data outside of rows: a restricted role gets a Query that fails instead. Both are answered
+    /// by an error and ReadyForQuery.
+    fn function_call(&mut self, header: Header) -> Flow {
+        if !self.restricted {
+            self.push(Sent::FunctionCall { denied: None });
+            self.burst.forward(header);
+            return Flow::Next;
+        }
+        let refusal = denial::refusal(
+            Reason::Protocol,
+            "the FunctionCall message is not allowed for this role",
+            "its result cannot be masked",
+            "call the function in a SELECT",
+        );
+        self.push(Sent::FunctionCall {
+            denied: Some(refusal),
+        });
+        let mut instead = BytesMut::new();
+        messages::put_query(&mut instead, &denial::poison());
+        self.replace(header, &instead);
+        Flow::Next
+    }
+
+    fn push(&self, sent: Sent) {
+        self.shared.lock().ledger.push(sent, Instant::now());
+    }
+
+    fn replace(&mut self, header: Header, instead: &[u8]) {
+        self.burst.put(instead);
+        self.burst.discard(header);
+    }
+}
+
+fn violated(what: impl Into<String>) -> Flow {
+    let words = ErrorFields::fatal("08P01", what);
+    Flow::End(ToServerEnd::Violated(Box::new(words)))
+}

@@ -1,0 +1,109 @@
+//! What must be known before a text can be decided on: the search path and the encoding in force when the server
+//! gets to it.
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::ToServer;
+use crate::session::host::Host;
+use crate::session::ledger::Sent;
+use crate::session::messages;
+use crate::session::shared::OwnQuery;
+use crate::sql::plan::SessionFacts;
+
+/// Needs no snapshot, so it changes nothing about the transaction it runs in.
+pub const ASK_SEARCH_PATH: &str = "SHOW search_path";
+/// pgveil's own Query may meet the client's cancel request; this often it is sent again.
+const MAX_OWN_FAILURES: u32 = 3;
+
+/// Whether the search path is known.
+pub(super) enum Known {
+    Facts(Arc<SessionFacts>),
+    /// It may change, or have changed, in a batch that has not been synced.
+    InBatch,
+}
+
+enum Next {
+    Done(Known),
+    Await,
+    Ask,
+}
+
+impl<H: Host> ToServer<'_, H> {
+    /// The session's facts as they will be when the server gets to the next message.
+    ///
+    /// Waits for the answers to what was sent before, if these may change them; the pump to the client runs on
+    /// meanwhile. Nothing is waited for that needs more from the client: neither the Sync of an open batch nor the
+    /// data of a COPY.
+    pub(super) async fn facts<W: AsyncWrite + Unpin>(
+        &mut self,
+        server: &mut W,
+    ) -> io::Result<Known> {
+        loop {
+            match self.next_step() {
+                Next::Done(known) => return Ok(known),
+                Next::Await => {
+                    self.flush(server).await?;
+                    self.shared.progress.notified().await;
+                }
+                Next::Ask => {
+                    self.flush(server).await?;
+                    let mut query = BytesMut::new();
+                    messages::put_query(&mut query, ASK_SEARCH_PATH);
+                    server.write_all(&query).await?;
+                    server.flush().await?;
+                }
+            }
+        }
+    }
+
+    fn next_step(&self) -> Next {
+        let mut state = self.shared.lock();
+        if state.own.is_some() {
+            return Next::Await;
+        }
+        if !state.dirty {
+            return Next::Done(Known::Facts(state.facts.clone()));
+        }
+        if state.ledger.mid_batch() || state.ledger.is_copying_in() {
+            return Next::Done(Known::InBatch);
+        }
+        if !state.ledger.is_quiescent() {
+            return Next::Await;
+        }
+        if state.ledger.transaction() == Some(b'E') {
+            // Nothing but the end of the transaction runs, and that resolves no names.
+            return Next::Done(Known::Facts(state.facts.clone()));
+        }
+        if state.own_failures >= MAX_OWN_FAILURES {
+            state.own_failures = 0;
+            return Next::Done(Known::InBatch);
+        }
+        state.own = Some(OwnQuery::default());
+        state.ledger.push(Sent::Own, std::time::Instant::now());
+        Next::Ask
+    }
+
+    /// Whether the text's bytes reach the server's lexer as the UTF-8 that they are. Waits like [`ToServer::facts`]
+    /// for statements that may change the encoding.
+    pub(super) async fn is_utf8<W: AsyncWrite + Unpin>(
+        &mut self,
+        server: &mut W,
+    ) -> io::Result<bool> {
+        loop {
+            {
+                let state = self.shared.lock();
+                if !state.unsettled || state.ledger.is_quiescent() {
+                    return Ok(state.encodings.is_utf8());
+                }
+                if state.ledger.mid_batch() || state.ledger.is_copying_in() {
+                    return Ok(false);
+                }
+            }
+            self.flush(server).await?;
+            self.shared.progress.notified().await;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Bind, Execute, Describe, Close: messages that name what was decided on before.
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+
+use super::circumstances::Known;
+use super::texts::{setting_refusal, unavailable};
+use super::{Flow, ToServer, violated};
+use crate::session::burst::READ_BUFFER;
+use crate::session::denial;
+use crate::session::host::Host;
+use crate::session::ledger::Sent;
+use crate::session::messages::{self, Name};
+use crate::session::statements::{Source, Statement};
+use crate::sql::plan::{Reason, Refusal};
+use crate::wire::frame::{Header, front};
+
+impl<H: Host> ToServer<'_, H> {
+    /// Of a Bind only the names are read; its parameters may be of any size and pass through.
+    pub(super) async fn bind<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        server: &mut W,
+    ) -> io::Result<Flow> {
+        let seen = self.burst.seen(header);
+        let (portal, statement) = match messages::read_bind_names(seen) {
+            Ok(names) => names,
+            Err(_) if seen.len() < READ_BUFFER.min(header.body()) => return Ok(Flow::Wait),
+            Err(malformed) => return Ok(violated(malformed.to_string())),
+        };
+        let mut meant = self.shared.lock().ledger.prepared_as_sent(&statement);
+        let mut denied = None;
+        if self.restricted
+            && let Some(prepared) = &meant
+        {
+            match self.vet(&statement, prepared, server).await? {
+                Ok(vetted) => {
+                    denied = self.object_to_inner(&vetted, server).await?;
+                    meant = Some(vetted);
+                }
+                Err(refusal) => denied = Some(refusal),
+            }
+        }
+        if denied.is_some() {
+            let mut instead = BytesMut::new();
+            messages::put_bind(&mut instead, &self.nowhere);
+            self.replace(header, &instead);
+        } else {
+            self.burst.forward(header);
+        }
+        self.push(Sent::Bind {
+            portal,
+            statement,
+            meant,
+            denied,
+        });
+        Ok(Flow::Next)
+    }
+
+    pub(super) async fn execute<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        server: &mut W,
+    ) -> io::Result<Flow> {
+        let Some(body) = self.burst.body(header) else {
+            return Ok(Flow::Wait);
+        };
+        let portal = match messages::read_execute(body) {
+            Ok(portal) => portal,
+            Err(malformed) => return Ok(violated(malformed.to_string())),
+        };
+        let runs = self.shared.lock().ledger.portal_as_sent(&portal);
+        let mut denied = None;
+        if self.restricted
+            && let Some(statement) = &runs
+        {
+            denied = self.object_to_inner(statement, server).await?;
+        }
+        if denied.is_some() {
+            let mut instead = BytesMut::new();
+            messages::put_execute(&mut instead, &self.nowhere);
+            self.replace(header, &instead);
+        } else {
+            self.burst.forward(header);
+            if let Some(plan) = runs.as_ref().and_then(Statement::plan) {
+                self.shared.lock().foresee(plan);
+            }
+        }
+        self.push(Sent::Execute { portal, denied });
+        Ok(Flow::Next)
+    }
+
+    pub(super) fn describe_or_close(&mut self, header: Header) -> Flow {
+        let Some(body) = self.burst.body(header) else {
+            return Flow::Wait;
+        };
+        let target = match messages::read_target(body) {
+            Ok(target) => target,
+            Err(malformed) => return violated(malformed.to_string()),
+        };
+        self.push(match header.tag {
+            front::DESCRIBE => Sent::Describe(target),
+            _ => Sent::Close(target),
+        });
+        self.burst.forward(header);
+        Flow::Next
+    }
+
+    /// Whether a prepared statement may still run as it was decided on. The server analyses it again under the search
+    /// path in force, so under another path, policy or catalog it is decided on again: what would be sent now must be what
+    /// was sent then.
+    ///
+    /// `Ok(Ok)`: the statement with its circumstances brought up to date.
+    pub(super) async fn vet<W: AsyncWrite + Unpin>(
+        &mut self,
+        name: &Name,
+        prepared: &Statement,
+        server: &mut W,
+    ) -> io::Result<Result<Statement, Refusal>> {
+        if prepared.refusal().is_some() {
+            return Ok(Ok(prepared.clone()));
+        }
+        let facts = match self.facts(server).await? {
+            Known::Facts(facts) => facts,
+            Known::InBatch => return Ok(Err(setting_refusal())),
+        };
+        let standing = match self.host.standing().await {
+            Ok(standing) => standing,
+            Err(error) => return Ok(Err(unavailable(&error))),
+        };
+        let source = &prepared.source;
+        if source.facts == facts && source.epoch == standing.epoch {
+            return Ok(Ok(prepared.clone()));
+        }
+        let Some(text) = source.text.clone() else {
+            return Ok(Err(stale_refusal()));
+        };
+        let again = match self.plan(text, facts).await {
+            Ok(again) => again,
+            Err(error) => return Ok(Err(unavailable(&error))),
+        };
+        if !same_decision(source, &again) {
+            return Ok(Err(stale_refusal()));
+        }
+        let again = Statement::new(again, prepared.index);
+        let mut state = self.shared.lock();
+        state.ledger.bring_up_to_date(name, prepared, &again);
+        Ok(Ok(again))
+    }
+}
+
+/// The same text would be sent to the server for it.
+fn same_decision(then: &Arc<Source>, now: &Arc<Source>) -> bool {
+    let (Some(then), Some(now)) = (&then.plan, &now.plan) else {
+        return false;
+    };
+    then.text == now.text && then.statements.len() == now.statements.len()
+}
+
+fn stale_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Setting,
+        "the prepared statement was decided on under another search_path, policy or schema",
+        "a prepared statement runs only as long as the same decision would be made about it now",
+        "Prepare the statement again (DEALLOCATE or Close it first).",
+    )
+}

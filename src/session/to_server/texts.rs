@@ -1,0 +1,298 @@
+//! Query and Parse: the messages that carry SQL.
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+
+use super::circumstances::Known;
+use super::{Flow, ToServer, violated};
+use crate::session::burst::READ_BUFFER;
+use crate::session::denial;
+use crate::session::host::{Host, Unavailable};
+use crate::session::ledger::Sent;
+use crate::session::messages::{self, Name, Parse};
+use crate::session::statements::{Epoch, Source, Statement};
+use crate::sql::plan::{Effect, Plan, Reason, Refusal, SessionFacts};
+use crate::wire::frame::{Fields, Header};
+
+/// What was decided about a text.
+pub(super) struct Decided {
+    pub source: Arc<Source>,
+    /// What goes to the server; `None`: the client's own bytes.
+    pub text: Option<Arc<str>>,
+}
+
+impl Decided {
+    fn refused(known: Option<&Plan>, refusal: Refusal) -> Self {
+        let statement = known.and_then(|plan| plan.statements.first());
+        let plan = denial::refused_plan(statement, refusal);
+        Decided {
+            text: plan.text.clone(),
+            source: Arc::new(Source {
+                text: None,
+                plan: Some(Arc::new(plan)),
+                facts: Arc::default(),
+                epoch: Epoch::default(),
+            }),
+        }
+    }
+}
+
+impl<H: Host> ToServer<'_, H> {
+    pub(super) async fn query<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        server: &mut W,
+    ) -> io::Result<Flow> {
+        if header.body() as u64 > self.limits.statement_bytes {
+            let Some(decided) = self.too_long() else {
+                self.push(Sent::Query(Source::unplanned()));
+                self.burst.forward(header);
+                return Ok(Flow::Next);
+            };
+            return Ok(self.send_query(header, &decided));
+        }
+        let Some(body) = self.burst.body(header) else {
+            return Ok(Flow::Wait);
+        };
+        let text = match messages::read_query(body) {
+            Ok(text) => text.to_vec(),
+            Err(malformed) => return Ok(violated(malformed.to_string())),
+        };
+        let decided = self.decide(&text, server).await?;
+        if let Some(plan) = &decided.source.plan {
+            let mut state = self.shared.lock();
+            for statement in &plan.statements {
+                state.foresee(statement);
+            }
+        }
+        Ok(self.send_query(header, &decided))
+    }
+
+    fn send_query(&mut self, header: Header, decided: &Decided) -> Flow {
+        self.push(Sent::Query(decided.source.clone()));
+        match &decided.text {
+            None => self.burst.forward(header),
+            Some(text) => {
+                let mut instead = BytesMut::new();
+                messages::put_query(&mut instead, text);
+                self.replace(header, &instead);
+            }
+        }
+        Flow::Next
+    }
+
+    pub(super) async fn parse<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        server: &mut W,
+    ) -> io::Result<Flow> {
+        if header.body() as u64 > self.limits.statement_bytes {
+            return Ok(self.parse_too_long(header));
+        }
+        let Some(body) = self.burst.body(header) else {
+            return Ok(Flow::Wait);
+        };
+        let (name, text, parameters) = match Parse::read(body) {
+            Ok(parse) => (
+                parse.name.to_vec(),
+                parse.text.to_vec(),
+                parse.parameters.to_vec(),
+            ),
+            Err(malformed) => return Ok(violated(malformed.to_string())),
+        };
+        let mut decided = self.decide(&text, server).await?;
+        if self.restricted && !name.is_ascii() && !self.is_utf8(server).await? {
+            decided = Decided::refused(None, encoding_refusal());
+        }
+        self.push(Sent::Parse {
+            name: Name::new(&name),
+            source: decided.source.clone(),
+        });
+        match &decided.text {
+            None => self.burst.forward(header),
+            Some(text) => {
+                let mut instead = BytesMut::new();
+                messages::put_parse(&mut instead, &name, text, &parameters);
+                self.replace(header, &instead);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn parse_too_long(&mut self, header: Header) -> Flow {
+        let seen = self.burst.seen(header);
+        let name = match Fields::new(seen).string() {
+            Ok(name) => name.to_vec(),
+            Err(_) if seen.len() < READ_BUFFER => return Flow::Wait,
+            Err(malformed) => return violated(malformed.to_string()),
+        };
+        let decided = self.too_long();
+        self.push(Sent::Parse {
+            name: Name::new(&name),
+            source: decided
+                .as_ref()
+                .map_or_else(Source::unplanned, |decided| decided.source.clone()),
+        });
+        match decided.and_then(|decided| decided.text) {
+            None => self.burst.forward(header),
+            Some(text) => {
+                let mut instead = BytesMut::new();
+                messages::put_parse(&mut instead, &name, &text, &[0, 0]);
+                self.replace(header, &instead);
+            }
+        }
+        Flow::Next
+    }
+
+    /// `None` where it passes unread.
+    fn too_long(&self) -> Option<Decided> {
+        self.restricted.then(|| {
+            let refusal = denial::refusal(
+                Reason::Limit,
+                &format!(
+                    "the statement is longer than {} bytes",
+                    self.limits.statement_bytes
+                ),
+                "limits.max_statement_bytes",
+                "Send long values as parameters, or split the statement.",
+            );
+            Decided::refused(None, refusal)
+        })
+    }
+
+    /// Decides about a text: for an unrestricted role only what goes on record.
+    async fn decide<W: AsyncWrite + Unpin>(
+        &mut self,
+        text: &[u8],
+        server: &mut W,
+    ) -> io::Result<Decided> {
+        if !self.restricted {
+            return Ok(self.observe(text).await);
+        }
+        let facts = match self.facts(server).await? {
+            Known::Facts(facts) => facts,
+            Known::InBatch => return Ok(Decided::refused(None, setting_refusal())),
+        };
+        let utf8 = text.is_ascii() || self.is_utf8(server).await?;
+        let text = match std::str::from_utf8(text) {
+            Ok(text) if utf8 => Arc::<str>::from(text),
+            _ => return Ok(Decided::refused(None, encoding_refusal())),
+        };
+        let source = match self.plan(text, facts).await {
+            Ok(source) => source,
+            Err(error) => return Ok(Decided::refused(None, unavailable(&error))),
+        };
+        if let Some(refusal) = self.objection(&source, server).await? {
+            return Ok(Decided::refused(source.plan.as_deref(), refusal));
+        }
+        Ok(Decided {
+            text: source.plan.as_ref().and_then(|plan| plan.text.clone()),
+            source,
+        })
+    }
+
+    async fn observe(&mut self, text: &[u8]) -> Decided {
+        let facts = self.shared.lock().facts.clone();
+        let source = match std::str::from_utf8(text) {
+            Ok(text) => self.plan(Arc::from(text), facts).await.ok(),
+            Err(_) => None,
+        };
+        Decided {
+            source: source.unwrap_or_else(Source::unplanned),
+            text: None,
+        }
+    }
+
+    /// Plans a text for the role as it stands now.
+    pub(super) async fn plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+    ) -> Result<Arc<Source>, Unavailable> {
+        let refresh = std::mem::take(&mut self.shared.lock().schema_changed);
+        if refresh {
+            self.host.schema_changed().await;
+        }
+        let planned = self.host.plan(text.clone(), facts.clone()).await?;
+        self.shared.lock().take_role(planned.standing.role);
+        Ok(Arc::new(Source {
+            text: self.restricted.then_some(text),
+            plan: Some(planned.plan),
+            facts,
+            epoch: planned.standing.epoch,
+        }))
+    }
+
+    /// What the session has against a text that the plan lets pass: it names things under a search path that will
+    /// only be known when it runs, or runs a prepared statement that was decided on under other circumstances.
+    async fn objection<W: AsyncWrite + Unpin>(
+        &mut self,
+        source: &Arc<Source>,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        let Some(plan) = source.plan.clone() else {
+            return Ok(None);
+        };
+        if self.shared.lock().names_after_change(&plan) {
+            return Ok(Some(setting_refusal()));
+        }
+        for index in 0..plan.statements.len() {
+            let statement = Statement::new(source.clone(), index);
+            if let Some(refusal) = self.object_to_inner(&statement, server).await? {
+                return Ok(Some(refusal));
+            }
+        }
+        Ok(None)
+    }
+
+    /// EXECUTE: the statement it runs must still stand as it was decided on.
+    pub(super) async fn object_to_inner<W: AsyncWrite + Unpin>(
+        &mut self,
+        statement: &Statement,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        for effect in statement.effects() {
+            let Effect::Execute(name) = effect else {
+                continue;
+            };
+            let name = Name::from(name.as_str());
+            let prepared = self.shared.lock().ledger.prepared_as_sent(&name);
+            if let Some(prepared) = prepared
+                && let Err(refusal) = self.vet(&name, &prepared, server).await?
+            {
+                return Ok(Some(refusal));
+            }
+        }
+        Ok(None)
+    }
+}
+
+pub(super) fn setting_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Setting,
+        "the search_path in force here is not known before the statement runs",
+        "names are resolved along the session's search_path before a statement is let through",
+        "Send what changes settings in a message or batch of its own: end it with Sync, or send the statements separately.",
+    )
+}
+
+fn encoding_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Encoding,
+        "the statement holds characters that cannot be read in the session's client_encoding",
+        "statements of this role are analysed as UTF-8",
+        "SET client_encoding TO 'UTF8' and send valid UTF-8, or send such values as parameters.",
+    )
+}
+
+pub(super) fn unavailable(error: &Unavailable) -> Refusal {
+    tracing::error!(%error, "no statement can be decided on");
+    denial::refusal(
+        Reason::Relation,
+        "the database's schema could not be read, so nothing can be decided on",
+        "what is not known is not run",
+        "Try again; if it stays so, ask the operator to look at pgveil's log.",
+    )
+}

@@ -1,0 +1,148 @@
+//! pgveil as TLS server towards clients.
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use tokio::net::TcpStream;
+
+use super::{ALPN, TlsFacts, TlsSetupError, tls_server_end_point};
+use crate::wire::stream::Stream;
+
+/// Largest TLS record sent to clients, header included: its plaintext stays within 8 KiB.
+///
+/// libpq's asynchronous API reads at most 8 KiB at a time from OpenSSL; a larger record leaves data in OpenSSL's
+/// buffer that `select` on the socket does not see, and the client waits for ever.
+const MAX_RECORD: usize = 8 * 1024;
+
+/// How the client began TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirectTls {
+    /// After an SSLRequest.
+    No,
+    /// With the ClientHello as its first bytes; ALPN `postgresql` is then required
+    /// (`ProcessSSLStartup` in PostgreSQL 17), lest other protocols be tricked into speaking to the server.
+    Yes,
+}
+
+/// The certificate and key for clients, replaceable while connections are served.
+#[derive(Debug)]
+pub struct ServerTls {
+    cert: PathBuf,
+    key: PathBuf,
+    current: ArcSwap<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<rustls::ServerConfig>,
+    end_point: Option<Vec<u8>>,
+}
+
+/// A client's connection inside TLS.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: Stream,
+    pub facts: TlsFacts,
+    /// `tls-server-end-point` data of the certificate this handshake used; `None` where it has none.
+    pub end_point: Option<Vec<u8>>,
+}
+
+impl ServerTls {
+    /// Reads a PEM certificate chain, leaf first, and its PEM private key.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsSetupError> {
+        Ok(ServerTls {
+            current: ArcSwap::from_pointee(Loaded::read(cert, key)?),
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// Reads the same files again, for handshakes from now on. On an error the old certificate stays.
+    pub fn reload(&self) -> Result<(), TlsSetupError> {
+        let loaded = Loaded::read(&self.cert, &self.key)?;
+        self.current.store(Arc::new(loaded));
+        Ok(())
+    }
+
+    /// The server's side of the handshake. Every byte of `tcp` must be unread, for what was read outside TLS must
+    /// not be taken for something sent inside (CVE-2021-23214).
+    pub async fn accept(&self, tcp: TcpStream, direct: DirectTls) -> io::Result<Accepted> {
+        let loaded = self.current.load_full();
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::clone(&loaded.config))
+            .accept(tcp)
+            .await?;
+        let connection = tls.get_ref().1;
+        if direct == DirectTls::Yes && connection.alpn_protocol() != Some(ALPN) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "direct TLS without the ALPN protocol `postgresql`",
+            ));
+        }
+        let facts = TlsFacts::of(connection);
+        Ok(Accepted {
+            stream: Stream::ClientTls(Box::new(tls)),
+            facts,
+            end_point: loaded.end_point.clone(),
+        })
+    }
+}
+
+impl Loaded {
+    fn read(cert: &Path, key: &Path) -> Result<Self, TlsSetupError> {
+        let chain = certificates("the certificate", cert)?;
+        let leaf = chain.first().ok_or_else(|| TlsSetupError::NoCertificate {
+            path: cert.to_owned(),
+        })?;
+        let end_point = tls_server_end_point(leaf);
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsSetupError::Pem {
+            what: "the private key",
+            path: key.to_owned(),
+            source,
+        })?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, private)
+            .map_err(|source| TlsSetupError::Pair {
+                cert: cert.to_owned(),
+                key: key.to_owned(),
+                source,
+            })?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.max_fragment_size = Some(MAX_RECORD);
+        // No resumption, as in PostgreSQL (be-secure-openssl.c turns off tickets and the session cache).
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Loaded {
+            config: Arc::new(config),
+            end_point,
+        })
+    }
+}
+
+/// All certificates of a PEM file.
+pub(super) fn certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    let pem = |source| TlsSetupError::Pem {
+        what,
+        path: path.to_owned(),
+        source,
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .map_err(pem)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(pem)?;
+    if found.is_empty() {
+        return Err(TlsSetupError::NoCertificate {
+            path: path.to_owned(),
+        });
+    }
+    Ok(found)
+}

@@ -1,0 +1,106 @@
+//! What README.md says holds: its examples load, its commands exist, its table of metrics is the program's.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use pgveil::admin::metrics::TABLE;
+use pgveil::cli::Cli;
+use pgveil::{config, policy};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("README.md")
+}
+
+/// The YAML blocks of the README, in their order.
+fn yaml_blocks() -> Vec<String> {
+    let readme = readme();
+    let blocks = readme.split("```yaml\n").skip(1);
+    blocks
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn block_with(line: &str) -> String {
+    yaml_blocks()
+        .into_iter()
+        .find(|block| block.lines().any(|l| l == line))
+        .unwrap_or_else(|| panic!("no YAML block has the line `{line}`"))
+}
+
+/// A folder of the test's own, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("policies")).expect("a folder");
+    folder
+}
+
+fn load_settings(path: &Path) -> config::Settings {
+    let environment = |name: &str| (name == "PGVEIL_CATALOG_PASSWORD").then(|| "secret".to_owned());
+    config::load_with(path, &environment).unwrap_or_else(|found| panic!("{found}"))
+}
+
+#[test]
+fn the_configuration_of_the_readme_and_its_policy_load() {
+    let folder = folder("readme");
+    let (config, policies) = (folder.join("pgveil.yaml"), folder.join("policies"));
+    fs::write(&config, block_with("listen: 127.0.0.1:6432")).expect("written");
+    fs::write(policies.join("crm.yaml"), block_with("version: 1")).expect("written");
+    let settings = load_settings(&config);
+    policy::load(&settings.policies).unwrap_or_else(|found| panic!("{found}"));
+}
+
+#[test]
+fn the_example_configuration_and_the_policy_it_names_load() {
+    let settings = load_settings(&root().join("deploy/pgveil.yaml"));
+    policy::load(&settings.policies).unwrap_or_else(|found| panic!("{found}"));
+}
+
+#[test]
+fn the_limits_of_the_example_configuration_are_the_defaults() {
+    let settings = load_settings(&root().join("deploy/pgveil.yaml"));
+    assert_eq!(settings.limits, config::Limits::default());
+}
+
+#[test]
+fn the_table_of_metrics_is_the_programs() {
+    let readme = readme();
+    let section = readme
+        .split("<!-- metrics -->\n")
+        .nth(1)
+        .and_then(|rest| rest.split("<!-- /metrics -->").next())
+        .expect("the section of metrics");
+    let mut expected = String::from("| metric | kind | what it says |\n| --- | --- | --- |\n");
+    for (name, kind, help) in TABLE {
+        expected.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
+    }
+    assert_eq!(
+        section, expected,
+        "copy the table from this message into README.md:\n{expected}"
+    );
+}
+
+#[test]
+fn the_commands_of_the_readme_are_understood() {
+    let readme = readme();
+    let commands: Vec<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `pgveil ")?.split('`').next())
+        .collect();
+    assert!(commands.len() >= 5, "{commands:?}");
+    for command in commands {
+        // Quotes are the shell's; the statement in them is one word.
+        let (words, statement) = command.split_once('\'').unwrap_or((command, ""));
+        let statement = statement.trim_end_matches('\'');
+        let arguments = ["pgveil"].into_iter().chain(words.split_whitespace());
+        let arguments = arguments.chain(Some(statement).filter(|s| !s.is_empty()));
+        if let Err(error) = Cli::try_parse_from(arguments) {
+            panic!("pgveil {command}: {error}");
+        }
+    }
+}
