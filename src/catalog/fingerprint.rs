@@ -8,30 +8,32 @@ use super::CatalogError;
 /// do not count. A change that does not matter (TRUNCATE gives a table a new file) costs one reading of the catalog,
 /// whose content then has the version it had.
 ///
-/// Cost, measured on PostgreSQL 15: see `tests/catalog.rs`, which prints it for a database with 1,000 tables. It
-/// grows with the rows of `pg_attribute` and `pg_proc`, about 1 ms per 3,000.
+/// Cost, measured on PostgreSQL 15: about 5 ms of server time in an empty database, 20 to 30 ms with 1,000 tables of
+/// 10 columns (18,000 rows of `pg_attribute`, which is most of it). The test
+/// `the_fingerprint_of_a_large_schema_is_cheap` prints it.
 const FINGERPRINT: &str = "
-WITH lasting AS MATERIALIZED (
-  SELECT oid, hashint8extended(oid::int8, xmin::text::int8) AS hash FROM pg_class WHERE relpersistence <> 't'
-), temporary AS MATERIALIZED (
+WITH temporary AS MATERIALIZED (
+  SELECT oid FROM pg_class WHERE relpersistence = 't'
+), temporary_schema AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'
 )
 SELECT concat_ws(' ',
-  (SELECT concat(count(*), ':', sum(hash)) FROM lasting),
+  (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
+     FROM pg_class WHERE relpersistence <> 't'),
   (SELECT concat(count(*), ':', sum(hashint8extended(attrelid::int8 << 16 | attnum, xmin::text::int8)))
-     FROM pg_attribute WHERE attnum > 0 AND attrelid IN (SELECT oid FROM lasting)),
+     FROM pg_attribute WHERE attnum > 0 AND attrelid NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM temporary)),
+     FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM temporary_schema)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_type WHERE typnamespace NOT IN (SELECT oid FROM temporary)),
+     FROM pg_type WHERE typnamespace NOT IN (SELECT oid FROM temporary_schema)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM lasting)),
+     FROM pg_rewrite WHERE ev_class NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_namespace WHERE oid NOT IN (SELECT oid FROM temporary)),
+     FROM pg_namespace WHERE oid NOT IN (SELECT oid FROM temporary_schema)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_constraint WHERE contype = 'p' AND conrelid IN (SELECT oid FROM lasting)),
+     FROM pg_constraint WHERE contype = 'p' AND conrelid NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(inhrelid::int8 << 32 | inhparent::int8, xmin::text::int8)))
-     FROM pg_inherits WHERE inhrelid IN (SELECT oid FROM lasting)),
+     FROM pg_inherits WHERE inhrelid NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8))) FROM pg_operator),
   (SELECT concat(count(*), ':', sum(hashint8extended(objid::int8, xmin::text::int8)))
      FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'),

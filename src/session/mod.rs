@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod listener;
 pub mod login;
 pub mod messages;
+pub mod proxy;
 pub mod record;
 pub mod relay;
 pub mod scrub;

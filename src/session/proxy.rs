@@ -1,0 +1,326 @@
+//! What all sessions of the process share, and the seam between it and one session.
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tokio::sync::watch;
+
+use crate::admin::Metrics;
+use crate::audit::{Event, Record, Spool, TlsRecord};
+use crate::catalog::{Catalog, CatalogStore};
+use crate::config::{OnFull, Settings};
+use crate::policy::{CompiledPolicy, PolicySet, RolePolicy};
+use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
+use crate::session::login::{LoggedIn, LoginFacts};
+use crate::session::relay::{Opening, SessionEnd, relay};
+use crate::session::shared::Encodings;
+use crate::session::statements::Epoch;
+use crate::sql::Planner;
+use crate::sql::plan::SessionFacts;
+use crate::wire::cancel::CancelHandle;
+
+/// The share of `limits.drain_timeout` that is kept for last words: one in so many.
+const LAST_WORDS: u32 = 10;
+
+/// A policy compiled for one database.
+struct Compiled {
+    policy: String,
+    catalog: u64,
+    roles: CompiledPolicy,
+}
+
+/// Everything that sessions share.
+pub struct Proxy {
+    pub settings: Arc<Settings>,
+    pub policy: ArcSwap<PolicySet>,
+    pub catalogs: Arc<CatalogStore>,
+    pub planner: Planner,
+    pub spool: Arc<Spool>,
+    pub metrics: Arc<Metrics>,
+    /// By database, for the policy and the catalog last seen.
+    compiled: DashMap<String, Arc<Compiled>>,
+}
+
+impl Proxy {
+    pub fn new(
+        settings: Arc<Settings>,
+        policy: Arc<PolicySet>,
+        catalogs: Arc<CatalogStore>,
+        planner: Planner,
+        spool: Arc<Spool>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Proxy {
+            settings,
+            policy: ArcSwap::new(policy),
+            catalogs,
+            planner,
+            spool,
+            metrics,
+            compiled: DashMap::new(),
+        }
+    }
+
+    /// A role of the policy in force, against the database's catalog as it is now.
+    ///
+    /// # Errors
+    /// The catalog cannot be read, or the policy in force has no such role.
+    pub async fn standing(
+        &self,
+        database: &str,
+        role: &str,
+    ) -> Result<(Arc<Catalog>, Arc<RolePolicy>), Unavailable> {
+        let catalog = self
+            .catalogs
+            .get(database)
+            .await
+            .map_err(|error| Unavailable(error.to_string()))?;
+        let compiled = self.compiled(database, &catalog);
+        let role = compiled.roles.roles.get(role).cloned().ok_or_else(|| {
+            Unavailable(format!("the policy in force has no role `{role}` any more"))
+        })?;
+        Ok((catalog, role))
+    }
+
+    fn compiled(&self, database: &str, catalog: &Catalog) -> Arc<Compiled> {
+        let policy = self.policy.load_full();
+        if let Some(known) = self.compiled.get(database)
+            && known.catalog == catalog.version
+            && known.policy == policy.version()
+        {
+            return Arc::clone(&known);
+        }
+        let (roles, findings) = policy.compile(catalog);
+        if !findings.is_empty() {
+            // What is left of the policy holds: compiling redacts in doubt.
+            tracing::warn!(database, "the policy does not fit the schema:\n{findings}");
+        }
+        let compiled = Arc::new(Compiled {
+            policy: policy.version().to_owned(),
+            catalog: catalog.version,
+            roles,
+        });
+        self.compiled
+            .insert(database.to_owned(), Arc::clone(&compiled));
+        compiled
+    }
+
+    /// Appends a record and counts it.
+    fn append(&self, record: &Record) -> Result<(), Unrecorded> {
+        let began = Instant::now();
+        match self.spool.append(record) {
+            Ok(_) => {
+                self.metrics.audit_record(record.event, began.elapsed());
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.audit_failure();
+                Err(Unrecorded(error.to_string()))
+            }
+        }
+    }
+
+    fn count(&self, role: &str, record: &Record, protected: bool) {
+        match record.event {
+            Event::Violation => self.metrics.violation(),
+            Event::ExportStop => self.metrics.export_stop(role),
+            Event::Refusal => {
+                let reason = record.reason.as_deref().unwrap_or_default();
+                self.metrics.refusal(role, reason);
+            }
+            _ => {}
+        }
+        let (Some(kind), Some(verdict)) = (&record.kind, record.verdict) else {
+            return;
+        };
+        let duration = record.duration.unwrap_or_default();
+        self.metrics
+            .statement(role, kind, verdict.label(), duration);
+        // Rows that the statement wrote have no bytes.
+        if record.bytes.is_some_and(|bytes| bytes > 0) {
+            self.metrics
+                .rows(role, protected, record.rows.unwrap_or(0));
+        }
+    }
+}
+
+/// One session's view of the process.
+struct SessionHost {
+    proxy: Arc<Proxy>,
+    database: String,
+    role: Arc<str>,
+    restricted: bool,
+    cancel: Arc<CancelHandle>,
+}
+
+impl Host for SessionHost {
+    async fn plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+    ) -> Result<Planned, Unavailable> {
+        let proxy = &self.proxy;
+        let (catalog, role) = proxy.standing(&self.database, &self.role).await?;
+        let standing = Standing {
+            epoch: epoch(&catalog, &role),
+            role: role.clone(),
+        };
+        let began = Instant::now();
+        let misses = proxy.planner.stats().misses;
+        let plan = proxy.planner.plan(text, catalog, role, facts).await;
+        let stats = proxy.planner.stats();
+        // Of plans made at the same time one may be counted for another.
+        proxy
+            .metrics
+            .planned(began.elapsed(), stats.misses == misses);
+        proxy.metrics.plan_cache_bytes(stats.bytes);
+        Ok(Planned { plan, standing })
+    }
+
+    async fn standing(&self) -> Result<Standing, Unavailable> {
+        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await?;
+        Ok(Standing {
+            epoch: epoch(&catalog, &role),
+            role,
+        })
+    }
+
+    async fn schema_changed(&self) {
+        if let Err(error) = self.proxy.catalogs.refresh(&self.database).await {
+            tracing::warn!(%error, database = self.database, "the catalog could not be read again");
+        }
+    }
+
+    fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
+        self.proxy.count(&self.role, record, protected);
+        match self.proxy.append(record) {
+            Ok(()) => Ok(()),
+            Err(error) if self.restricted && self.refuses_without_record() => Err(error),
+            Err(error) => {
+                tracing::error!(%error, event = record.event.label(), "an audit record is dropped");
+                Ok(())
+            }
+        }
+    }
+
+    fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
+        let cancel = Arc::clone(&self.cancel);
+        async move {
+            if let Err(error) = cancel.cancel_upstream().await {
+                tracing::warn!(%error, "a statement could not be cancelled");
+            }
+        }
+    }
+}
+
+impl SessionHost {
+    fn refuses_without_record(&self) -> bool {
+        self.proxy.settings.audit.on_full == OnFull::Refuse
+    }
+}
+
+fn epoch(catalog: &Catalog, role: &RolePolicy) -> Epoch {
+    Epoch {
+        policy: role.version,
+        catalog: catalog.version,
+    }
+}
+
+/// Runs a session that has logged in to its end. `draining` turns true when pgveil is to end.
+///
+/// Not cancel safe: dropping the future closes both connections, and the logout goes without a record.
+pub async fn run(
+    login: LoggedIn,
+    proxy: Arc<Proxy>,
+    draining: watch::Receiver<bool>,
+) -> SessionEnd {
+    let LoggedIn {
+        client,
+        server,
+        client_bytes,
+        pending,
+        facts,
+        cancel,
+    } = login;
+    let policy = proxy.policy.load_full();
+    // The role was matched at login; what the policy does not know any more is restricted.
+    let restricted = policy
+        .role(&facts.role)
+        .is_none_or(|role| role.restricted());
+    let opening = Opening {
+        restricted,
+        role: opening_role(&proxy, &facts, restricted).await,
+        user: facts.db_user.clone(),
+        encodings: Encodings {
+            client: facts.client_encoding.clone(),
+            server: facts
+                .parameter("server_encoding")
+                .unwrap_or_default()
+                .to_owned(),
+        },
+        strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
+        template: template(&facts, policy.version()),
+        client_bytes,
+        pending,
+        limits: limits(&proxy.settings),
+    };
+    let host = SessionHost {
+        proxy,
+        database: facts.database.clone(),
+        role: facts.role.clone(),
+        restricted,
+        cancel: Arc::new(cancel),
+    };
+    relay(Arc::new(host), opening, client, server, draining).await
+}
+
+/// The role as it stands; where it cannot be known yet, one under which nothing is let through.
+async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Arc<RolePolicy> {
+    let nothing = || {
+        Arc::new(RolePolicy {
+            name: facts.role.clone(),
+            unmasked: !restricted,
+            export_rows: restricted.then_some(0),
+            ..RolePolicy::default()
+        })
+    };
+    if !restricted {
+        return nothing();
+    }
+    match proxy.standing(&facts.database, &facts.role).await {
+        Ok((_, role)) => role,
+        Err(error) => {
+            tracing::error!(%error, session = facts.session, "a session begins without its role");
+            nothing()
+        }
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let drain = settings.limits.drain_timeout;
+    Limits {
+        statement_bytes: settings.limits.max_statement_bytes,
+        drain: drain.saturating_sub((drain / LAST_WORDS).min(Duration::from_secs(1))),
+    }
+}
+
+fn template(facts: &LoginFacts, policy_version: &str) -> Record {
+    let tls = facts.tls.as_ref().map(|tls| {
+        Arc::new(TlsRecord {
+            version: tls.version.clone(),
+            cipher: tls.cipher.clone(),
+        })
+    });
+    Record {
+        session: Some(facts.session),
+        client_addr: Some(facts.client_addr),
+        tls,
+        db_user: Some(facts.db_user.as_str().into()),
+        role: Some(facts.role.clone()),
+        application_name: Some(facts.application_name.as_str().into()),
+        database: Some(facts.database.as_str().into()),
+        policy_version: Some(policy_version.into()),
+        ..Record::new(Event::Login, SystemTime::now())
+    }
+}
