@@ -419,7 +419,8 @@ async fn an_unknown_user_and_a_wrong_password_cannot_be_told_apart() {
     let listener = listener().await;
     let gate = gate(&listener, scram());
     let (mut client, login) = connect(&gate, startup(0, &[("user", "eve")])).await;
-    let (outcome, last) = tokio::join!(login, prove(&mut client));
+    let talk = async move { prove(&mut client).await };
+    let (outcome, last) = tokio::join!(login, talk);
     assert_eq!(outcome.unwrap_err().blame, Blame::Credentials);
     let fields = ErrorFields::parse(last.body()).unwrap();
     let expected = "password authentication failed for user \"eve\"";
@@ -441,7 +442,7 @@ async fn a_server_that_wants_a_password_is_named_as_the_trouble() {
         server.write_all(&md5).await.unwrap();
         server
     };
-    let talk = async {
+    let talk = async move {
         prove(&mut client).await;
         read_frame(&mut client).await
     };
