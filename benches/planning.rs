@@ -19,8 +19,11 @@ fn main() {
 
 #[divan::bench]
 fn sqlparser_parse() -> usize {
-    sqlparser::parser::Parser::parse_sql(&sqlparser::dialect::PostgreSqlDialect {}, black_box(STATEMENT))
-        .map_or(0, |statements| statements.len())
+    sqlparser::parser::Parser::parse_sql(
+        &sqlparser::dialect::PostgreSqlDialect {},
+        black_box(STATEMENT),
+    )
+    .map_or(0, |statements| statements.len())
 }
 
 #[divan::bench]
@@ -55,7 +58,9 @@ fn plan_unrestricted(bencher: Bencher) {
 #[divan::bench]
 fn cache_hit(bencher: Bencher) {
     let fixture = Fixture::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     let planner = Planner::new(64 << 20, 1).expect("threads");
     let (catalog, role) = (Arc::new(fixture.catalog), Arc::new(fixture.role));
     let facts = Arc::new(SessionFacts {

@@ -213,7 +213,7 @@ fn extended(client: &mut Client, sql: &str) -> Vec<Frame> {
     client.send_all(&[
         message::parse("", sql, &[]),
         message::describe(b'S', ""),
-        message::bind("", "", &[], &[], &[1]),
+        message::bind("", "", &[], 1),
         message::describe(b'P', ""),
         message::execute("", 0),
         message::sync(),

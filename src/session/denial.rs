@@ -151,7 +151,10 @@ mod tests {
         };
         let fields = of_refusal(&refusal);
         assert_eq!(fields.message, "syntax error at or near \"SELCT\"");
-        assert_eq!((fields.position, fields.detail, fields.hint), (Some(1), None, None));
+        assert_eq!(
+            (fields.position, fields.detail, fields.hint),
+            (Some(1), None, None)
+        );
     }
 
     #[test]

@@ -346,9 +346,9 @@ impl Ledger {
             .and_then(|name| self.statements.portal(name))
             .map_or(0, |portal| portal.rows);
         let mut meter = Meter::limited(limit, before);
-        let copies_header = governing.plan().is_some_and(|plan| {
-            plan.kind == "COPY" && contains_words(&plan.normalised, "header")
-        });
+        let copies_header = governing
+            .plan()
+            .is_some_and(|plan| plan.kind == "COPY" && contains_words(&plan.normalised, "header"));
         if copies_header {
             meter.expect_header();
         }

@@ -139,8 +139,7 @@ impl Proxy {
             .statement(role, kind, verdict.label(), duration);
         // Rows that the statement wrote have no bytes.
         if record.bytes.is_some_and(|bytes| bytes > 0) {
-            self.metrics
-                .rows(role, protected, record.rows.unwrap_or(0));
+            self.metrics.rows(role, protected, record.rows.unwrap_or(0));
         }
     }
 }
@@ -155,11 +154,7 @@ struct SessionHost {
 }
 
 impl Host for SessionHost {
-    async fn plan(
-        &self,
-        text: Arc<str>,
-        facts: Arc<SessionFacts>,
-    ) -> Result<Planned, Unavailable> {
+    async fn plan(&self, text: Arc<str>, facts: Arc<SessionFacts>) -> Result<Planned, Unavailable> {
         let proxy = &self.proxy;
         let (catalog, role) = proxy.standing(&self.database, &self.role).await?;
         let standing = Standing {

@@ -62,7 +62,10 @@ impl Recorder {
             rows => rows,
         };
         Record {
-            kind: Some(Cow::Borrowed(kind(&running.statement, running.fallback_kind))),
+            kind: Some(Cow::Borrowed(kind(
+                &running.statement,
+                running.fallback_kind,
+            ))),
             text: sent.map(|plan| Arc::from(plan.normalised.as_str())),
             fingerprint: sent.map(|plan| Arc::from(plan.fingerprint.as_str())),
             reads: governing.map(|plan| plan.reads.clone()).unwrap_or_default(),

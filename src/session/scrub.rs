@@ -81,7 +81,10 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("2200N", "invalid XML content"),
     ("22011", "substring error"),
     ("22012", "division by zero"),
-    ("22013", "invalid preceding or following size in window function"),
+    (
+        "22013",
+        "invalid preceding or following size in window function",
+    ),
     ("22019", "invalid escape character"),
     ("2201B", "invalid regular expression"),
     ("2201E", "invalid argument for logarithm"),
@@ -140,9 +143,9 @@ pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFiel
             .as_ref()
             .filter(|_| keeps_hint)
             .map(|hint| without_added_schema(hint)),
-        position: fields.position.map(|position| {
-            positions.map_or(position, |positions| positions.to_client(position))
-        }),
+        position: fields
+            .position
+            .map(|position| positions.map_or(position, |positions| positions.to_client(position))),
         ..names_only(fields)
     }
 }
@@ -158,9 +161,9 @@ pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFie
         } else {
             WITHHELD_NOTICE.to_owned()
         },
-        position: fields.position.map(|position| {
-            positions.map_or(position, |positions| positions.to_client(position))
-        }),
+        position: fields
+            .position
+            .map(|position| positions.map_or(position, |positions| positions.to_client(position))),
         ..names_only(fields)
     }
 }
@@ -334,11 +337,27 @@ mod tests {
             "invalid byte sequence for encoding \"UTF8\": 0xff",
             "invalid byte sequence for encoding \"UTF8\"",
         );
-        check("22023", "unit \"secret\" not recognized", "invalid parameter value");
-        check("2201B", "invalid regular expression: secret", "invalid regular expression");
+        check(
+            "22023",
+            "unit \"secret\" not recognized",
+            "invalid parameter value",
+        );
+        check(
+            "2201B",
+            "invalid regular expression: secret",
+            "invalid regular expression",
+        );
         check("P0001", "phone is 13812345678", RAISED);
-        check("XX000", "cache lookup failed for 13812345678", "internal error");
-        check("99999", "secret", "the statement failed with SQLSTATE 99999");
+        check(
+            "XX000",
+            "cache lookup failed for 13812345678",
+            "internal error",
+        );
+        check(
+            "99999",
+            "secret",
+            "the statement failed with SQLSTATE 99999",
+        );
     }
 
     #[test]
@@ -347,9 +366,15 @@ mod tests {
             ("22012", "division by zero"),
             ("22001", "value too long for type character varying(20)"),
             ("42703", "column \"nope\" does not exist"),
-            ("25P02", "current transaction is aborted, commands ignored until end of transaction block"),
+            (
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ),
             ("57014", "canceling statement due to user request"),
-            ("21000", "more than one row returned by a subquery used as an expression"),
+            (
+                "21000",
+                "more than one row returned by a subquery used as an expression",
+            ),
         ] {
             check(sqlstate, message, message);
         }

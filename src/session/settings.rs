@@ -62,8 +62,22 @@ pub fn ends_transaction(kind: &str) -> bool {
 /// Names in such a statement are resolved along the search path when it runs.
 pub fn resolves_names(kind: &str) -> bool {
     const NAMELESS: &[&str] = &[
-        "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET", "RESET", "SHOW", "DISCARD",
-        "LISTEN", "UNLISTEN", "NOTIFY", "DEALLOCATE", "CLOSE", "FETCH", "MOVE",
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "RELEASE",
+        "SET",
+        "RESET",
+        "SHOW",
+        "DISCARD",
+        "LISTEN",
+        "UNLISTEN",
+        "NOTIFY",
+        "DEALLOCATE",
+        "CLOSE",
+        "FETCH",
+        "MOVE",
     ];
     !NAMELESS.contains(&kind)
 }

@@ -162,10 +162,10 @@ impl Statements {
     pub fn inner(&self, statement: &Statement) -> Option<Inner> {
         statement.effects().iter().find_map(|effect| match effect {
             Effect::Execute(name) => Some(Inner {
-                statement: self.prepared.get(&name.as_str().into()).map_or_else(
-                    || Statement::new(Source::unplanned(), 0),
-                    Statement::clone,
-                ),
+                statement: self
+                    .prepared
+                    .get(&name.as_str().into())
+                    .map_or_else(|| Statement::new(Source::unplanned(), 0), Statement::clone),
                 cursor: None,
             }),
             Effect::Fetch(name) => {

@@ -293,7 +293,10 @@ mod tests {
             (Side::Server, b'D', u32::MAX),
         ] {
             assert!(
-                matches!(peek(side, &head(tag, length)), Err(FrameError::Length { .. })),
+                matches!(
+                    peek(side, &head(tag, length)),
+                    Err(FrameError::Length { .. })
+                ),
                 "{side:?} {} {length}",
                 tag as char
             );

@@ -92,7 +92,10 @@ impl Ledger {
                 self.copy_in_begins();
                 Ok(Answer::Progress)
             }
-            (Sent::Query(_) | Sent::Execute { .. }, back::COMMAND_COMPLETE | back::EMPTY_QUERY_RESPONSE)
+            (
+                Sent::Query(_) | Sent::Execute { .. },
+                back::COMMAND_COMPLETE | back::EMPTY_QUERY_RESPONSE,
+            )
             | (Sent::Execute { .. }, back::PORTAL_SUSPENDED)
             | (Sent::FunctionCall { .. }, back::FUNCTION_CALL_RESPONSE) => {
                 self.ended(tag).ok_or(unexpected)
@@ -228,7 +231,10 @@ impl Ledger {
         let front = self.queue.front()?;
         if matches!(
             front.sent,
-            Sent::Execute { denied: Some(_), .. } | Sent::FunctionCall { denied: Some(_) }
+            Sent::Execute {
+                denied: Some(_),
+                ..
+            } | Sent::FunctionCall { denied: Some(_) }
         ) {
             return None;
         }

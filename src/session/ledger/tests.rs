@@ -641,7 +641,9 @@ fn a_function_call_is_answered_and_followed_by_ready() {
 
 #[test]
 fn messages_out_of_turn_are_unexpected() {
-    for message in ["1", "2", "3", "t", "T", "n", "s", "C", "I", "E", "G", "ZI", "V", "D", "d"] {
+    for message in [
+        "1", "2", "3", "t", "T", "n", "s", "C", "I", "E", "G", "ZI", "V", "D", "d",
+    ] {
         let tag = &message[..1];
         check(&format!(
             "< {message} = unexpected message {tag} from the server"

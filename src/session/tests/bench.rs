@@ -44,11 +44,7 @@ pub struct FakeHost {
 }
 
 impl Host for Arc<FakeHost> {
-    async fn plan(
-        &self,
-        text: Arc<str>,
-        facts: Arc<SessionFacts>,
-    ) -> Result<Planned, Unavailable> {
+    async fn plan(&self, text: Arc<str>, facts: Arc<SessionFacts>) -> Result<Planned, Unavailable> {
         let mut plan = fixtures::plan(&text);
         if text.contains("PATHWISE") {
             plan.text = Some(format!("SELECT from {}", facts.search_path).into());

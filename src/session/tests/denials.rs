@@ -32,7 +32,9 @@ async fn a_refused_query_is_poisoned_and_its_error_becomes_the_denial() {
 #[tokio::test]
 async fn what_stands_before_a_refused_statement_runs() {
     let mut bench = Bench::restricted().await;
-    bench.client_sends(&[query("SELECT a;REFUSED;SELECT b")]).await;
+    bench
+        .client_sends(&[query("SELECT a;REFUSED;SELECT b")])
+        .await;
     bench
         .server_gets(&query("SELECT a;SELECT pgveil_refused;SELECT b"))
         .await;

@@ -75,7 +75,9 @@ async fn a_broken_protocol_is_told_after_what_the_server_still_says() {
             .await;
         bench.server_gets(&query("SELECT a")).await;
         bench.server_gets(&frame('X', "")).await;
-        bench.server_sends(&[complete("SELECT 0"), ready('I')]).await;
+        bench
+            .server_sends(&[complete("SELECT 0"), ready('I')])
+            .await;
         bench.server.shutdown().await.unwrap();
         bench.client_gets(&complete("SELECT 0")).await;
         bench.client_gets(&ready('I')).await;

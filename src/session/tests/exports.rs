@@ -72,7 +72,9 @@ async fn a_server_that_had_finished_already_is_not_heard_until_ready() {
     );
     bench.client_sends(&[query("SELECT b")]).await;
     bench.server_gets(&query("SELECT b")).await;
-    bench.server_sends(&[complete("SELECT 0"), ready('I')]).await;
+    bench
+        .server_sends(&[complete("SELECT 0"), ready('I')])
+        .await;
     bench.client_gets(&complete("SELECT 0")).await;
     bench.client_gets(&ready('I')).await;
 }

@@ -45,7 +45,9 @@ async fn other_settings_cost_no_round_trip() {
     bench
         .client_sends(&[query("SET statement_timeout TO x"), query("SELECT a")])
         .await;
-    bench.server_gets(&query("SET statement_timeout TO x")).await;
+    bench
+        .server_gets(&query("SET statement_timeout TO x"))
+        .await;
     bench.server_gets(&query("SELECT a")).await;
 }
 
@@ -61,7 +63,9 @@ async fn the_end_of_a_transaction_brings_the_old_path_back() {
     bench
         .server_sends(&[complete("BEGIN"), complete("SET"), ready('T')])
         .await;
-    bench.client_sends(&[query("COMMIT"), query("SELECT a")]).await;
+    bench
+        .client_sends(&[query("COMMIT"), query("SELECT a")])
+        .await;
     // COMMIT resolves no names, but it is planned like every text, and under the path in force.
     bench.answers_search_path("x", 'T').await;
     bench.server_gets(&query("COMMIT")).await;
@@ -90,7 +94,9 @@ async fn a_failed_transaction_is_not_asked() {
         .await;
     bench.client_sends(&[query("ROLLBACK")]).await;
     bench.server_gets(&query("ROLLBACK")).await;
-    bench.server_sends(&[complete("ROLLBACK"), ready('I')]).await;
+    bench
+        .server_sends(&[complete("ROLLBACK"), ready('I')])
+        .await;
     bench.client_sends(&[query("SELECT a")]).await;
     bench.answers_search_path("public", 'I').await;
     bench.server_gets(&query("SELECT a")).await;
@@ -103,7 +109,9 @@ async fn what_names_things_after_a_change_in_the_same_text_is_refused() {
         .client_sends(&[query("SET search_path TO x;SELECT a")])
         .await;
     bench.server_gets(&query("SELECT pgveil_refused")).await;
-    bench.server_sends(&[error("42703", "poison"), ready('I')]).await;
+    bench
+        .server_sends(&[error("42703", "poison"), ready('I')])
+        .await;
     let denial = bench.client_gets_error().await;
     assert_eq!(denial.sqlstate, "42501");
     assert!(denial.hint.is_some_and(|hint| hint.contains("Sync")));
@@ -177,7 +185,10 @@ async fn a_prepared_statement_that_would_be_another_under_the_new_path_is_denied
     assert!(body.starts_with("\0pgveil_refused_"), "{body:?}");
     bench.server_gets(&frame('S', "")).await;
     bench
-        .server_sends(&[error("26000", "prepared statement does not exist"), ready('I')])
+        .server_sends(&[
+            error("26000", "prepared statement does not exist"),
+            ready('I'),
+        ])
         .await;
     let denial = bench.client_gets_error().await;
     assert_eq!(denial.sqlstate, "42501");

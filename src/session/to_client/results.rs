@@ -169,7 +169,10 @@ impl<H: Host> ToClient<'_, H> {
     ) -> Option<Flow> {
         let duration = Instant::now().saturating_duration_since(running.since);
         let record = state.recorder.statement(running, outcome, duration);
-        let protected = running.governing().plan().is_some_and(|plan| plan.protected);
+        let protected = running
+            .governing()
+            .plan()
+            .is_some_and(|plan| plan.protected);
         match self.host.record(&record, protected) {
             Ok(()) => None,
             Err(error) => {
