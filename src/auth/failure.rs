@@ -36,7 +36,7 @@ impl Blame {
 pub struct Failure {
     pub blame: Blame,
     /// SQLSTATE and message, as the client gets them.
-    pub fields: ErrorFields,
+    pub fields: Box<ErrorFields>,
     /// For the log, never for clients: addresses, the operating system's words, the cause behind a vague message.
     pub cause: Option<String>,
     /// The frames that tell the client; `None` means: `fields` as an ErrorResponse. Empty where nothing is sent.
@@ -47,7 +47,7 @@ impl Failure {
     pub fn new(blame: Blame, fields: ErrorFields) -> Self {
         Failure {
             blame,
-            fields,
+            fields: Box::new(fields),
             cause: None,
             frames: None,
         }

@@ -74,10 +74,10 @@ impl CatalogStore {
     ///
     /// Cancel safe: a look at the database once begun goes on without its caller.
     pub async fn get(&self, database: &str) -> Result<Arc<Catalog>, CatalogError> {
-        if let Some(known) = self.databases.get(database) {
-            if let Some(catalog) = known.fresh() {
-                return Ok(catalog);
-            }
+        if let Some(known) = self.databases.get(database)
+            && let Some(catalog) = known.fresh()
+        {
+            return Ok(catalog);
         }
         self.refresh(database).await
     }
@@ -187,15 +187,15 @@ impl Database {
     async fn confirm(&self, asked: Instant) -> Result<Arc<Catalog>, CatalogError> {
         let mut connection = self.connection.lock().await;
         // Somebody who waited in front of this caller looked already, with or without luck.
-        if let Some(snapshot) = self.snapshot.load().as_ref() {
-            if snapshot.confirmed > asked {
-                return Ok(Arc::clone(&snapshot.catalog));
-            }
+        if let Some(snapshot) = self.snapshot.load().as_ref()
+            && snapshot.confirmed > asked
+        {
+            return Ok(Arc::clone(&snapshot.catalog));
         }
-        if let Some((began, error)) = &connection.failed {
-            if *began > asked {
-                return Err(error.clone());
-            }
+        if let Some((began, error)) = &connection.failed
+            && *began > asked
+        {
+            return Err(error.clone());
         }
         let began = Instant::now();
         let limit = self.settings.pace.read_timeout;

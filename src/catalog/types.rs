@@ -55,11 +55,12 @@ pub struct Relation {
     pub name: String,
     pub kind: RelationKind,
     pub columns: Vec<Column>,
-    /// Column numbers of the primary key, empty where there is none.
+    /// Column numbers of the primary key; empty where there is none that GROUP BY may rely on (a deferrable one).
     pub primary_key: Vec<AttNum>,
     /// Parents by inheritance or partitioning (`pg_inherits`).
     pub parents: Vec<Oid>,
-    /// For views and materialized views: one entry per column, in the order of `columns`.
+    /// For views and materialized views: one entry per column, in the order of `columns`. Empty for the views of
+    /// `pg_catalog` and `information_schema`: they derive from system catalogs, whose rules are built in.
     pub sources: Vec<ColumnSource>,
     /// Name of the extension that owns the relation.
     pub extension: Option<String>,

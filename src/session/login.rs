@@ -163,7 +163,7 @@ pub async fn login(
         // As in PostgreSQL: whoever sends no startup packet in time is not told.
         Err(_) => return Err(LoginError::new(peer, &timed_out(gate))),
         Ok(Err(rejected)) => {
-            let failure = Failure::new(Blame::Client, rejected.fields);
+            let failure = Failure::new(Blame::Client, *rejected.fields);
             if let Some(stream) = rejected.stream {
                 stream.farewell(&failure.client_frames()).await;
             }

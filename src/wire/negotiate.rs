@@ -45,7 +45,7 @@ pub struct ClientTls {
 #[derive(Debug)]
 pub struct Rejected {
     /// For the log; also for the client, where `stream` is there.
-    pub fields: ErrorFields,
+    pub fields: Box<ErrorFields>,
     /// Where a FATAL error can be sent: not in the middle of a TLS handshake.
     pub stream: Option<Stream>,
 }
@@ -67,13 +67,13 @@ pub async fn negotiate(
     if first == [TLS_HANDSHAKE] {
         return match tls {
             Some(tls) => encrypted(tcp, tls, DirectTls::Yes, limit).await,
-            None => Err(Rejected {
-                fields: ErrorFields::fatal(
+            None => {
+                let message = "rejecting direct TLS connection: pgveil has no certificate (`tls:` in pgveil.yaml)";
+                Err(Rejected::silently(
                     sqlstate::PROTOCOL_VIOLATION,
-                    "rejecting direct TLS connection: pgveil has no certificate (`tls:` in pgveil.yaml)",
-                ),
-                stream: None,
-            }),
+                    message.to_owned(),
+                ))
+            }
         };
     }
     let (mut ssl_done, mut gss_done) = (false, false);
@@ -105,6 +105,16 @@ pub async fn negotiate(
     }
 }
 
+impl Rejected {
+    /// The client cannot be told.
+    fn silently(sqlstate: &str, message: String) -> Self {
+        Rejected {
+            fields: Box::new(ErrorFields::fatal(sqlstate, message)),
+            stream: None,
+        }
+    }
+}
+
 /// TLS, and the one packet expected inside it.
 async fn encrypted(
     tcp: TcpStream,
@@ -116,12 +126,9 @@ async fn encrypted(
         mut stream,
         facts,
         end_point,
-    } = tls.accept(tcp, direct).await.map_err(|error| Rejected {
-        fields: ErrorFields::fatal(
-            sqlstate::CONNECTION_FAILURE,
-            format!("TLS handshake with the client failed: {error}"),
-        ),
-        stream: None,
+    } = tls.accept(tcp, direct).await.map_err(|error| {
+        let message = format!("TLS handshake with the client failed: {error}");
+        Rejected::silently(sqlstate::CONNECTION_FAILURE, message)
     })?;
     match read_packet(&mut stream, limit).await {
         Ok(Some(packet)) => last(packet, stream, Some(ClientTls { facts, end_point })),
@@ -165,7 +172,7 @@ fn early_bytes(tcp: TcpStream, request: &str) -> Rejected {
         "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",
     );
     Rejected {
-        fields,
+        fields: Box::new(fields),
         stream: Some(Stream::Plain(tcp)),
     }
 }
@@ -179,7 +186,7 @@ impl PacketError {
     fn rejected(self, stream: Stream) -> Rejected {
         match self {
             PacketError::Startup(error) => Rejected {
-                fields: error.fields(),
+                fields: Box::new(error.fields()),
                 stream: Some(stream),
             },
             PacketError::Io(error) => broken(&error),
@@ -188,13 +195,8 @@ impl PacketError {
 }
 
 fn broken(error: &io::Error) -> Rejected {
-    Rejected {
-        fields: ErrorFields::fatal(
-            sqlstate::CONNECTION_FAILURE,
-            format!("the client's connection broke before login: {error}"),
-        ),
-        stream: None,
-    }
+    let message = format!("the client's connection broke before login: {error}");
+    Rejected::silently(sqlstate::CONNECTION_FAILURE, message)
 }
 
 /// One packet, read exactly. `None` where the client closed the connection between two packets.

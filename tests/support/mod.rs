@@ -4,6 +4,7 @@
 //! killed: a [`guard::Guard`] outlives it just long enough to clean up.
 #![allow(dead_code, unused_imports)]
 
+pub mod catalog;
 pub mod certificates;
 pub mod folder;
 pub mod guard;

@@ -318,9 +318,13 @@ fn configure(data: &Path, options: &Options) {
          shared_buffers = 16MB\nmax_wal_size = 128MB\nautovacuum = off\nlc_messages = 'C'\ntimezone = 'UTC'\n\
          log_timezone = 'UTC'\nlogging_collector = off\nlog_destination = 'stderr'\n",
     );
-    if options.authentication == Authentication::Md5 {
-        settings.push_str("password_encryption = md5\n");
-    }
+    // The default was md5 before version 14.
+    let passwords = if options.authentication == Authentication::Md5 {
+        "md5"
+    } else {
+        "scram-sha-256"
+    };
+    let _ = writeln!(settings, "password_encryption = '{passwords}'");
     if let Some(certificates) = options.tls {
         for (name, content) in [
             ("server.crt", &certificates.cert_pem),

@@ -168,7 +168,7 @@ impl MockSecret {
 
     /// The verifier shown for a user without one; no proof matches it. PostgreSQL's `mock_scram_secret`.
     pub fn verifier(&self, user: &str) -> Secret {
-        let derive = |purpose: &[u8]| hmac(&*self.0, &[purpose, user.as_bytes()].concat());
+        let derive = |purpose: &[u8]| hmac(&self.0, &[purpose, user.as_bytes()].concat());
         let salt = derive(b"salt:");
         Secret {
             iterations: DEFAULT_ITERATIONS,

@@ -58,10 +58,10 @@ impl Analysis<'_> {
     fn relation(&self, name: &RangeVar, scope: &Scope, gathered: &mut Gathered) -> Table {
         let alias = name.alias.as_ref();
         // Only common table expressions and pg_catalog's relations come without a schema.
-        if name.schemaname.is_empty() {
-            if let Some(output) = scope.cte(&name.relname) {
-                return query_table(output, alias, &name.relname, gathered);
-            }
+        if name.schemaname.is_empty()
+            && let Some(output) = scope.cte(&name.relname)
+        {
+            return query_table(output, alias, &name.relname, gathered);
         }
         let schema = if name.schemaname.is_empty() {
             "pg_catalog"

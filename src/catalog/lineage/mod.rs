@@ -8,6 +8,8 @@
 //! plain columns computed ones; an aggregate or window function, whose value depends on the rows it saw, counts the
 //! columns of these conditions and of GROUP BY as read.
 mod expression;
+#[cfg(test)]
+mod fixture;
 mod from;
 mod purity;
 mod query;

@@ -276,7 +276,7 @@ async fn other_protocols_and_garbage_get_a_fatal_error() {
         let fields = result.unwrap_err().fields;
         assert_eq!(fields.severity, "FATAL");
         let told = crate::wire::error::ErrorFields::parse(&answer[5..]).unwrap();
-        assert_eq!(told, fields);
+        assert_eq!(told, *fields);
     }
 }
 

@@ -197,3 +197,65 @@ fn verify_period(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls:
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+    use super::*;
+
+    /// Self-signed with CA:TRUE, as `openssl req -x509` makes them; `years` is when it is valid.
+    fn self_signed(years: std::ops::Range<i32>) -> CertificateDer<'static> {
+        let mut parameters = CertificateParams::new(vec!["db.example".into()]).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        parameters.self_signed(&key).unwrap().der().clone()
+    }
+
+    fn verifies(
+        leaf: &CertificateDer<'static>,
+        roots: &[&CertificateDer<'static>],
+        name: &str,
+    ) -> bool {
+        let mut store = RootCertStore::empty();
+        for root in roots {
+            store.add((*root).clone()).unwrap();
+        }
+        let pinned = roots.iter().map(|root| (*root).clone()).collect();
+        let verifier = Verifier {
+            trust: Trust::Roots { store, pinned },
+            check_name: true,
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+        };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000)); // 2027
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        verifier
+            .verify_server_cert(leaf, &[], &name, &[], now)
+            .is_ok()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_good_where_the_ca_file_holds_it() {
+        let (good, other) = (self_signed(2020..2040), self_signed(2020..2040));
+        assert!(verifies(&good, &[&other, &good], "db.example"));
+        assert!(!verifies(&good, &[&other], "db.example"));
+        assert!(!verifies(&good, &[&good], "elsewhere.example"));
+        for expired in [self_signed(2010..2020), self_signed(2030..2040)] {
+            assert!(!verifies(&expired, &[&expired], "db.example"));
+        }
+    }
+
+    #[test]
+    fn verify_ca_without_a_ca_file_is_refused() {
+        let refused = client_config(SslMode::VerifyCa, None);
+        assert!(matches!(refused, Err(TlsSetupError::VerifyCaWithoutCa)));
+        assert!(client_config(SslMode::Disable, None).unwrap().is_none());
+        assert!(client_config(SslMode::Require, None).unwrap().is_some());
+        let missing = client_config(SslMode::Require, Some(Path::new("/no/such.crt")));
+        assert!(missing.unwrap_err().to_string().contains("/no/such.crt"));
+    }
+}
