@@ -145,6 +145,12 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// By file and place; what is found at one place keeps its order.
+    pub fn sort(&mut self) {
+        self.list
+            .sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    }
+
     pub fn has_errors(&self) -> bool {
         self.list
             .iter()
@@ -183,22 +189,25 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// The candidate that `wrong` was most likely meant to be.
+/// The candidate that `wrong` was most likely meant to be: one or a few slips of the keyboard away, or much alike.
 pub fn closest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below this Jaro-Winkler similarity a suggestion confuses more than it helps.
-    const SIMILAR: f64 = 0.8;
+    /// Shorter words are all one slip away from each other.
+    const SHORTEST: usize = 3;
+    /// Jaro-Winkler similarity from which two words look alike.
+    const SIMILAR: f64 = 0.85;
     let wrong = wrong.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&wrong, &candidate.to_lowercase()),
-                candidate,
-            )
+        .filter_map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let length = lower.chars().count().max(wrong.chars().count());
+            let slips = strsim::osa_distance(&wrong, &lower);
+            let likeness = strsim::jaro_winkler(&wrong, &lower);
+            let close = slips <= length.div_ceil(3) && length >= SHORTEST;
+            (close || likeness >= SIMILAR).then_some((slips, likeness, candidate))
         })
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
+        .min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)))
+        .map(|(_, _, candidate)| candidate)
 }
 
 /// Misspelt keys (`pasword: hunter2`) are just what diagnostics are about, so the test is generous.

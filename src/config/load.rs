@@ -8,7 +8,6 @@ use super::diagnostics::{Diagnostic, Diagnostics};
 use super::limits::Limits;
 use super::raw::{Leaf, RawAdmin, RawAudit, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
 use super::resolve::{Environment, Resolver};
-use super::secret::Secret;
 use super::settings::{
     Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
     Upstream,
@@ -44,7 +43,10 @@ pub fn load_with(path: &Path, environment: Environment<'_>) -> Result<Settings, 
     let settings = settings(&mut resolver, &raw);
     match settings {
         Some(settings) if !resolver.diagnostics.has_errors() => Ok(settings),
-        _ => Err(resolver.diagnostics),
+        _ => {
+            resolver.diagnostics.sort();
+            Err(resolver.diagnostics)
+        }
     }
 }
 
@@ -114,7 +116,8 @@ fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<
     }
     let mut addresses = Vec::new();
     for leaf in leaves {
-        let Some(address) = listener(resolver, leaf, guard.plaintext || guard.tls) else {
+        let way_out = "set `tls: { cert, key }`, or `allow_plaintext: true` to accept it";
+        let Some(address) = listener(resolver, leaf, guard.plaintext || guard.tls, way_out) else {
             continue;
         };
         if address.port() != 0 && addresses.contains(&address) {
@@ -129,6 +132,7 @@ fn listener(
     resolver: &mut Resolver<'_>,
     leaf: &Spanned<Value>,
     anywhere: bool,
+    way_out: &str,
 ) -> Option<SocketAddr> {
     let address = resolver.parse(
         leaf,
@@ -137,11 +141,9 @@ fn listener(
     )?;
     if !address.ip().is_loopback() && !anywhere {
         let message =
-            format!("`{address}` is not a loopback address and clients would reach it without TLS");
+            format!("`{address}` is not a loopback address and would be reached without TLS");
         let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
-        resolver.diagnostics.push(
-            diagnostic.suggest("set `tls: { cert, key }`, or `allow_plaintext: true` to accept it"),
-        );
+        resolver.diagnostics.push(diagnostic.suggest(way_out));
         return None;
     }
     Some(address)
@@ -192,9 +194,7 @@ fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<U
         .required(&raw.catalog_user, Some(&origin), "catalog_user")
         .and_then(|raw| {
             let origin = resolver.origin(raw);
-            let password = resolver
-                .optional(&raw.value.password, |resolver, leaf| resolver.text(leaf))
-                .map(Secret::new);
+            let password = resolver.optional(&raw.value.password, Resolver::secret);
             let leaf = resolver.required(&raw.value.name, Some(&origin), "name")?;
             Some(CatalogUser {
                 name: name(resolver, leaf, "a user name")?,
@@ -304,7 +304,12 @@ fn admin(
 ) -> Option<SocketAddr> {
     let origin = resolver.origin(raw);
     let leaf = resolver.required(&raw.value.listen, Some(&origin), "listen")?;
-    listener(resolver, leaf, guard.plaintext)
+    listener(
+        resolver,
+        leaf,
+        guard.plaintext,
+        "serve it on `127.0.0.1`, or set `allow_plaintext: true` to accept it",
+    )
 }
 
 fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {

@@ -6,6 +6,7 @@ use serde_yaml::Spanned;
 
 use super::diagnostics::{Diagnostic, Diagnostics, closest};
 use super::raw::Leaf;
+use super::secret::Secret;
 use super::source::{Origin, Source};
 use super::yaml::{Reference, Scalar, Value};
 
@@ -36,24 +37,48 @@ impl Resolver<'_> {
             .push(Diagnostic::error(&self.origin(at), message));
     }
 
-    /// Text. A number is taken as its digits; booleans and fractions must be quoted, for nobody knows how they were meant.
+    /// Text. A number is taken as its digits, if it is written in digits alone (`0x1F` is not); all else that YAML reads
+    /// as something other than text must be quoted, for nobody knows how it was meant.
     pub fn text(&mut self, leaf: &Spanned<Value>) -> Option<String> {
-        let resolved = self.resolve(leaf)?;
-        match resolved.scalar {
-            Scalar::Text(text) => Some(text),
-            Scalar::Integer(number) => Some(number.to_string()),
-            other => {
-                let diagnostic = Diagnostic::error(
-                    &self.origin(leaf),
-                    format!("expected text, found {}", other.describe()),
-                );
-                self.diagnostics.push(match other {
-                    Scalar::Bool(_) | Scalar::Float(_) => diagnostic.suggest("put it in quotes"),
-                    _ => diagnostic,
-                });
+        let described = match self.resolve(leaf)?.scalar {
+            Scalar::Text(text) => return Some(text),
+            Scalar::Integer(number) if self.is_written(leaf, &number.to_string()) => {
+                return Some(number.to_string());
+            }
+            other => other.describe(),
+        };
+        self.not_text(leaf, &format!("expected text, found {described}"));
+        None
+    }
+
+    /// [`Resolver::text`] that no message repeats.
+    pub fn secret(&mut self, leaf: &Spanned<Value>) -> Option<Secret> {
+        match self.resolve(leaf)?.scalar {
+            Scalar::Text(text) => Some(Secret::new(text)),
+            Scalar::Integer(number) if self.is_written(leaf, &number.to_string()) => {
+                Some(Secret::new(number.to_string()))
+            }
+            _ => {
+                self.not_text(leaf, "expected text, found something else");
                 None
             }
         }
+    }
+
+    fn not_text(&mut self, leaf: &Spanned<Value>, message: &str) {
+        let diagnostic = Diagnostic::error(&self.origin(leaf), message);
+        self.diagnostics.push(match &leaf.value {
+            Value::Scalar(Scalar::Bool(_) | Scalar::Integer(_) | Scalar::Float(_)) => {
+                diagnostic.suggest("put it in quotes")
+            }
+            _ => diagnostic,
+        });
+    }
+
+    fn is_written(&self, leaf: &Spanned<Value>, text: &str) -> bool {
+        self.source
+            .slice(leaf.into())
+            .is_some_and(|slice| slice == text)
     }
 
     /// Text that `parse` takes.
@@ -66,7 +91,9 @@ impl Resolver<'_> {
         let resolved = self.resolve(leaf)?;
         let text = match &resolved.scalar {
             Scalar::Text(text) => Some(text.clone()),
-            Scalar::Integer(number) => Some(number.to_string()),
+            Scalar::Integer(number) if self.is_written(leaf, &number.to_string()) => {
+                Some(number.to_string())
+            }
             _ => None,
         };
         let parsed = text.as_deref().and_then(parse);
@@ -155,7 +182,7 @@ impl Resolver<'_> {
             let message = format!("missing key `{key}`");
             self.diagnostics.push(match parent {
                 Some(parent) => Diagnostic::error(parent, message),
-                None => Diagnostic::file(&self.source.path, message),
+                None => Diagnostic::error(&Origin::start(self.source), message),
             });
         }
         leaf.as_ref()

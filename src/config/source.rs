@@ -46,6 +46,14 @@ impl Source {
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
         self.text.lines().nth(index)
     }
+
+    /// The text at a position within one line.
+    pub fn slice(&self, position: Position) -> Option<String> {
+        let skip = usize::try_from(position.column.checked_sub(1)?).ok()?;
+        let take = usize::try_from(position.length).ok()?;
+        let line = self.line(position.line)?;
+        Some(line.chars().skip(skip).take(take).collect())
+    }
 }
 
 /// A stretch of text in a file: 1-based line and column in characters, length in characters.
@@ -81,6 +89,18 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Where a file starts: the place of what is missing from it.
+    pub fn start(source: &Arc<Source>) -> Self {
+        Self::new(
+            source,
+            Position {
+                line: 1,
+                column: 1,
+                length: 0,
+            },
+        )
+    }
+
     pub fn new(source: &Arc<Source>, position: impl Into<Position>) -> Self {
         Self {
             source: Arc::clone(source),

@@ -114,6 +114,7 @@ impl Scalar {
             Scalar::Bool(value) => format!("the boolean `{value}`"),
             Scalar::Integer(value) => format!("the number `{value}`"),
             Scalar::Float(value) => format!("the number `{value}`"),
+            Scalar::Text(value) if value.is_empty() => "empty text".to_owned(),
             Scalar::Text(value) => format!("the text `{value}`"),
             Scalar::List => "a list".to_owned(),
             Scalar::Mapping => "keys and values".to_owned(),

@@ -5,6 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::PolicySet;
 use crate::catalog::{AttNum, Catalog, ColumnSource, Oid, Relation, RelationKind};
 
+/// `FirstNormalObjectId` (access/transam.h): what has a smaller OID was made by initdb.
+const FIRST_NORMAL_OID: Oid = 16_384;
+
 /// A column of a relation.
 pub type Cell = (Oid, AttNum);
 /// Index of a class in [`PolicySet::classes`].
@@ -159,6 +162,8 @@ impl Flow {
                     self.copy(cell, (*relation, *column))
                 }
                 Some(ColumnSource::Computed { from }) => self.derive(cell, catalog, from),
+                // The views that initdb makes read the system catalogs alone, whatever their functions are.
+                Some(ColumnSource::Unknown) | None if view.oid < FIRST_NORMAL_OID => {}
                 Some(ColumnSource::Unknown) | None => {
                     self.add_derived(cell, present.iter().copied())
                 }

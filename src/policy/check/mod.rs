@@ -65,20 +65,33 @@ impl Checker {
         for (source, raw) in files {
             self.unmatched(source, &raw.unmatched, complete);
         }
-        if complete
-            && self.roles.is_empty()
-            && let Some((source, _)) = files.first()
-        {
-            let diagnostic = Diagnostic::file(
-                &source.path,
-                "no role is defined: every session would be denied",
-            );
-            self.diagnostics
-                .push(diagnostic.suggest("add `roles:` with at least one role"));
+        if complete {
+            self.reachable(files);
         }
     }
 
-    pub fn finish(self, version: String) -> Result<PolicySet, Diagnostics> {
+    /// Every role can be somebody's.
+    fn reachable(&mut self, files: &[(&Arc<Source>, RawPolicy)]) {
+        if let (true, Some((source, _))) = (self.roles.is_empty(), files.first()) {
+            let message = "no role is defined: every session would be denied";
+            let diagnostic = Diagnostic::error(&Origin::start(source), message);
+            self.diagnostics
+                .push(diagnostic.suggest("add `roles:` with at least one role"));
+        }
+        for role in self.roles.iter().filter(|role| role.users.is_empty()) {
+            let fallback =
+                matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
+            if !fallback {
+                let message = format!("no session can get the role `{}`", role.name);
+                let diagnostic = Diagnostic::warning(&role.origin, message);
+                self.diagnostics
+                    .push(diagnostic.suggest("say `who` it is, as in `who: [{ db_user: name }]`"));
+            }
+        }
+    }
+
+    pub fn finish(mut self, version: String) -> Result<PolicySet, Diagnostics> {
+        self.diagnostics.sort();
         if self.diagnostics.has_errors() {
             return Err(self.diagnostics);
         }
@@ -120,7 +133,7 @@ impl Checker {
                 ),
             ),
             None => {
-                let diagnostic = Diagnostic::file(&source.path, "missing key `version`");
+                let diagnostic = Diagnostic::error(&Origin::start(source), "missing key `version`");
                 self.diagnostics
                     .push(diagnostic.suggest(format!("start the file with `version: {VERSION}`")));
             }

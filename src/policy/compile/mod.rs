@@ -28,6 +28,7 @@ impl PolicySet {
         for diagnostic in self.missing(catalog).into_values() {
             diagnostics.push(diagnostic);
         }
+        diagnostics.sort();
         (compiled, diagnostics)
     }
 
@@ -53,6 +54,7 @@ impl PolicySet {
         for diagnostic in missing.into_iter().flat_map(BTreeMap::into_values) {
             diagnostics.push(diagnostic);
         }
+        diagnostics.sort();
         diagnostics
     }
 
