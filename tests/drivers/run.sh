@@ -10,6 +10,8 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
+# Source files and data hold Chinese names: a machine without a locale would read them as ASCII.
+export LC_ALL=C.UTF-8
 tools=${DRIVER_TOOLS:-$root/target/drivers}
 export SKIPS=$root/tests/skips.txt
 baseline=0 pgveil=$root/target/debug/pgveil
@@ -131,7 +133,7 @@ run_suite() { # NAME OF THE LISTENER, SUITE
     case $2 in
         python) output=$("$tools/venv/bin/python" "$here/python/session.py" 2>&1) ;;
         node) output=$(NODE_MODULES=$tools/node/node_modules node "$here/node/session.js" 2>&1) ;;
-        jdbc) output=$(java -cp "${JDBC_JAR:-/usr/share/java/postgresql.jar}" "$here/jdbc/Session.java" 2>&1) ;;
+        jdbc) output=$(java -Dfile.encoding=UTF-8 -cp "${JDBC_JAR:-/usr/share/java/postgresql.jar}" "$here/jdbc/Session.java" 2>&1) ;;
         *) output=$("$here/$2/session.sh" 2>&1) ;;
     esac
     counts=$(printf '%s\n' "$output" | sed -nE 's/^[a-z_]+: ([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' | tail -n 1)
