@@ -1,10 +1,41 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
+pub mod catalogs;
+mod door;
+mod gate;
+mod journal;
+mod signals;
+mod verifiers;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::CliError;
+use self::door::Door;
+use self::journal::Journal;
+use self::signals::Signals;
+use self::verifiers::StoredVerifiers;
+use super::{CliError, print};
+use crate::admin::Metrics;
+use crate::admin::http::{Admin, Readiness};
+use crate::audit::{Ack, Event, Record, Spool, SpoolSettings};
+use crate::config::{self, Settings};
+use crate::policy::{self, PolicySet};
+use crate::session::listener::{self, Listeners, Phase};
+use crate::session::login::{LoginGate, RoleMatch};
+use crate::session::proxy::Proxy;
+use crate::sql::Planner;
+
+/// Between two syncs of a spool whose records count as kept once they are written: what a loss of power can take.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// After limits.drain_timeout, in which sessions end themselves with a word to their clients, until they are cut off.
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Run the proxy
 #[derive(Debug, Clone, Args)]
@@ -19,6 +50,272 @@ pub struct ServeArgs {
     pub config: PathBuf,
 }
 
-pub async fn run(_args: ServeArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::Environment("`serve` is not built yet".to_owned()))
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting: the configuration, the policy, the spool, the server, an address in use.
+pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
+    let mut signals = Signals::listen().map_err(CliError::environment)?;
+    let mut running = tokio::select! {
+        started = Running::start(&args) => started?,
+        signal = signals.until_end(|| ()) => {
+            return Err(CliError::Environment(format!("{signal} before pgveil was up")));
+        }
+    };
+    running.announce()?;
+    let signal = signals.until_end(|| running.reload()).await;
+    running.end(signal, &mut signals).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A proxy that serves.
+struct Running {
+    settings: Arc<Settings>,
+    journal: Journal,
+    readiness: Arc<Readiness>,
+    gate: Arc<LoginGate>,
+    phase: watch::Sender<Phase>,
+    draining: watch::Sender<bool>,
+    listening: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    /// Ends when all sessions have; gives the number of those that were cut off.
+    sessions: tokio::task::JoinHandle<u32>,
+}
+
+impl Running {
+    async fn start(args: &ServeArgs) -> Result<Running, CliError> {
+        let settings = Arc::new(config::load(&args.config)?);
+        let policy = policy::load(&settings.policies)?;
+        for finding in policy.warnings.iter() {
+            eprintln!("{finding}");
+        }
+        let metrics = Arc::new(Metrics::new().map_err(CliError::environment)?);
+        let journal = Journal {
+            spool: Arc::new(open_spool(&settings)?),
+            metrics: Arc::clone(&metrics),
+        };
+        let upstream = Arc::new(gate::upstream(&settings)?);
+        let catalogs = Arc::new(catalogs::store(&settings)?);
+        catalogs::check(&policy, &catalogs).await?;
+        let version: Arc<str> = policy.version().into();
+        metrics.policy(&version);
+
+        let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
+        let planner = Planner::new(
+            settings.limits.plan_cache_bytes,
+            settings.limits.planner_threads,
+        )
+        .map_err(|error| CliError::Environment(format!("threads cannot be started: {error}")))?;
+        let proxy = Arc::new(Proxy::new(
+            Arc::clone(&settings),
+            Arc::new(policy),
+            Arc::clone(&catalogs),
+            planner,
+            Arc::clone(&journal.spool),
+            Arc::clone(&metrics),
+        ));
+        let role = role_of(&proxy);
+        let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
+
+        let sockets = settings
+            .listen
+            .iter()
+            .map(|address| listener::bind(*address))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(CliError::environment)?;
+        let readiness = Arc::new(Readiness::default());
+        let admin = match settings.admin {
+            Some(address) => {
+                let socket = listener::bind(address)
+                    .map_err(|error| CliError::Environment(format!("admin: {error}")))?;
+                Some(serve_admin(socket, &journal, &readiness)?)
+            }
+            None => None,
+        };
+        let listening = sockets
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(CliError::environment)?;
+
+        // Before the first session: what it does is under a policy that is on record.
+        let on_record = |event, message| Record {
+            policy_version: Some(Arc::clone(&version)),
+            ..journal.event(event, message)
+        };
+        let started = format!(
+            "pgveil {} on {}",
+            env!("CARGO_PKG_VERSION"),
+            list(&listening)
+        );
+        let loaded = settings.policies.display().to_string();
+        for record in [
+            on_record(Event::Start, started),
+            on_record(Event::Policy, loaded),
+        ] {
+            journal.write(&record).map_err(CliError::environment)?;
+        }
+
+        let (phase, watching) = watch::channel(Phase::Serving);
+        let (draining, drain) = watch::channel(false);
+        let door = Door {
+            gate: Arc::clone(&gate),
+            proxy,
+            journal: journal.clone(),
+            draining: drain,
+        };
+        let listeners = Listeners::new(door, metrics, settings.limits.max_sessions);
+        let sessions = tokio::spawn(listeners.run(sockets, watching));
+        tokio::spawn(catalogs::watch(
+            Arc::clone(&settings),
+            catalogs,
+            Arc::clone(&readiness),
+        ));
+        tokio::spawn(keep_synced(Arc::clone(&journal.spool)));
+        readiness.catalog(true);
+        readiness.listening();
+        Ok(Running {
+            settings,
+            journal,
+            readiness,
+            gate,
+            phase,
+            draining,
+            listening,
+            admin,
+            sessions,
+        })
+    }
+
+    /// One line on standard output, for people and for scripts that wait for it.
+    fn announce(&self) -> Result<(), CliError> {
+        let admin = match self.admin {
+            Some(address) => format!(" (admin {address})"),
+            None => String::new(),
+        };
+        print(&format!(
+            "pgveil ready on {}{admin}\n",
+            list(&self.listening)
+        ))
+    }
+
+    fn reload(&self) {
+        match self.gate.tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "SIGHUP: the certificate in use stays");
+            }
+            None => tracing::info!("SIGHUP: there is no certificate to read again"),
+        }
+    }
+
+    async fn end(&mut self, signal: &str, signals: &mut Signals) {
+        tracing::info!(signal, sessions = self.journal.metrics.sessions(), "ending");
+        self.readiness.draining();
+        self.draining.send_replace(true);
+        self.phase.send_replace(Phase::Draining);
+        let limit = self.settings.limits.drain_timeout + DRAIN_GRACE;
+        let cut_off = tokio::select! {
+            ended = &mut self.sessions => ended,
+            () = signals.until_drained(&self.phase, limit) => (&mut self.sessions).await,
+        };
+        let cut_off = match cut_off {
+            Ok(0) => String::new(),
+            Ok(count) => format!("; {count} sessions were cut off"),
+            Err(error) => format!("; the listeners failed: {error}"),
+        };
+        let stop = self
+            .journal
+            .event(Event::Stop, format!("{signal}{cut_off}"));
+        self.journal.note(&stop);
+        if let Err(error) = self.journal.spool.sync() {
+            tracing::error!(%error, "the last audit records may not be on the disk");
+        }
+    }
+}
+
+fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
+    let ack = match settings.audit.ack {
+        config::Ack::Written => Ack::Written,
+        config::Ack::Synced => Ack::Synced,
+    };
+    let spool = SpoolSettings {
+        ack,
+        ..SpoolSettings::default()
+    };
+    Spool::open(&settings.audit.dir, spool).map_err(CliError::environment)
+}
+
+fn serve_admin(
+    socket: TcpListener,
+    journal: &Journal,
+    readiness: &Arc<Readiness>,
+) -> Result<SocketAddr, CliError> {
+    let address = socket.local_addr().map_err(CliError::environment)?;
+    let admin = Admin {
+        metrics: Arc::clone(&journal.metrics),
+        readiness: Arc::clone(readiness),
+        spool: Arc::clone(&journal.spool),
+    };
+    tokio::spawn(admin.serve(socket));
+    Ok(address)
+}
+
+/// The policy's answer at the door. It holds the proxy, so that a policy that replaces this one counts at once.
+fn role_of(proxy: &Arc<Proxy>) -> impl Fn(&str, &str) -> RoleMatch + Send + Sync + 'static {
+    let proxy = Arc::clone(proxy);
+    move |user, database| {
+        let policy = proxy.policy.load();
+        match_role(
+            &policy,
+            proxy.settings.upstream.databases.as_deref(),
+            user,
+            database,
+        )
+    }
+}
+
+fn match_role(
+    policy: &PolicySet,
+    databases: Option<&[String]>,
+    user: &str,
+    database: &str,
+) -> RoleMatch {
+    if databases.is_some_and(|served| !served.iter().any(|name| name == database)) {
+        return RoleMatch::Denied {
+            message: format!("pgveil: database \"{database}\" is not served here"),
+            hint: "Databases are served that `upstream.databases` names in pgveil.yaml.".to_owned(),
+        };
+    }
+    match policy.match_role(user) {
+        Some(role) => RoleMatch::Role {
+            name: Arc::clone(&role.name),
+            restricted: role.restricted(),
+        },
+        None => RoleMatch::Denied {
+            message: format!("pgveil: no role for user \"{user}\""),
+            hint: "A role of the policy must name the user in `who: [{ db_user: ... }]`."
+                .to_owned(),
+        },
+    }
+}
+
+/// Brings records to the disk that nobody waits for.
+async fn keep_synced(spool: Arc<Spool>) {
+    let mut ticks = interval(SYNC_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let spool = Arc::clone(&spool);
+        let synced = tokio::task::spawn_blocking(move || spool.sync()).await;
+        if let Ok(Err(error)) = synced {
+            tracing::error!(%error, "audit records cannot be brought to the disk");
+            return;
+        }
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    addresses.join(", ")
 }

@@ -1,0 +1,106 @@
+//! What happens at the door: a connection becomes a session, is turned away, or brings a cancel request.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::journal::{Journal, login_failed};
+use crate::admin::metrics::LoginResult;
+use crate::audit::{Event, Record, TlsRecord};
+use crate::session::listener::{Phase, Service};
+use crate::session::login::{LoginGate, Outcome, login};
+use crate::session::proxy::{Proxy, run};
+use crate::wire::error::{ERROR_RESPONSE, ErrorFields, sqlstate};
+use crate::wire::negotiate::{First, negotiate};
+
+#[derive(Clone)]
+pub struct Door {
+    pub gate: Arc<LoginGate>,
+    pub proxy: Arc<Proxy>,
+    pub journal: Journal,
+    /// Turns true when sessions are to end.
+    pub draining: watch::Receiver<bool>,
+}
+
+impl Service for Door {
+    async fn serve(&self, tcp: TcpStream, peer: SocketAddr, mut phase: watch::Receiver<Phase>) {
+        let session = self.session(tcp, peer);
+        tokio::select! {
+            () = session => {}
+            _ = phase.wait_for(|phase| *phase == Phase::Ending) => {}
+        }
+    }
+
+    async fn turn_away(&self, tcp: TcpStream, peer: SocketAddr) {
+        let gate = &self.gate;
+        let negotiation = negotiate(tcp, gate.tls.as_deref(), gate.max_startup_bytes);
+        match timeout(gate.login_timeout, negotiation).await {
+            // The more sessions there are, the more it matters that one can be cancelled.
+            Ok(Ok(First::Cancel { stream, request })) => {
+                self.journal.metrics.login(LoginResult::Cancel);
+                if let Err(error) = gate.cancels.forward(&request).await {
+                    tracing::info!(client = %peer, %error, "cancel request came to nothing");
+                }
+                stream.farewell(&[]).await;
+            }
+            Ok(Ok(First::Session {
+                stream,
+                startup,
+                tls,
+            })) => {
+                self.journal.metrics.login(LoginResult::Failed);
+                let fields = too_many();
+                self.journal.note(&Record {
+                    client_addr: Some(peer),
+                    tls: tls.map(|tls| {
+                        Arc::new(TlsRecord {
+                            version: tls.facts.version,
+                            cipher: tls.facts.cipher,
+                        })
+                    }),
+                    db_user: Some(startup.user().into()),
+                    database: Some(startup.database().into()),
+                    reason: Some("max_sessions".into()),
+                    sqlstate: Some(sqlstate::TOO_MANY_CONNECTIONS.into()),
+                    message: Some(fields.message.clone()),
+                    ..Record::new(Event::LoginFailed, SystemTime::now())
+                });
+                stream.farewell(&fields.frame(ERROR_RESPONSE)).await;
+            }
+            _ => self.journal.metrics.login(LoginResult::Closed),
+        }
+    }
+}
+
+impl Door {
+    async fn session(&self, tcp: TcpStream, peer: SocketAddr) {
+        let metrics = &self.journal.metrics;
+        match login(tcp, peer, &self.gate).await {
+            Ok(Outcome::Session(session)) => {
+                metrics.login(LoginResult::Ok);
+                let _counted = metrics.session();
+                run(*session, Arc::clone(&self.proxy), self.draining.clone()).await;
+            }
+            Ok(Outcome::CancelDone) => metrics.login(LoginResult::Cancel),
+            Ok(Outcome::Closed) => metrics.login(LoginResult::Closed),
+            Err(error) => {
+                metrics.login(LoginResult::Failed);
+                tracing::info!("{error}");
+                self.journal.note(&login_failed(&error));
+            }
+        }
+    }
+}
+
+/// As the postmaster says it (`processCancelRequest` and `BackendInitialize` in postmaster.c).
+fn too_many() -> ErrorFields {
+    ErrorFields::fatal(
+        sqlstate::TOO_MANY_CONNECTIONS,
+        "sorry, too many clients already",
+    )
+    .with_detail("pgveil has reached limits.max_sessions.")
+    .with_hint("Close sessions that are idle, or raise limits.max_sessions in pgveil.yaml.")
+}

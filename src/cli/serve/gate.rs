@@ -1,0 +1,117 @@
+//! What logins need, made from the settings.
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use crate::auth::scram::MockSecret;
+use crate::auth::{AuthMethod, UsersFile, VerifierSource, passthrough_conflict};
+use crate::cli::CliError;
+use crate::config::{self, Settings};
+use crate::session::login::{LoginGate, Plaintext, RoleMatch};
+use crate::wire::connect::{Attempt, Upstream};
+use crate::wire::tls::{ServerTls, SslMode};
+
+/// The server as the settings name it. Nothing is connected yet.
+pub fn upstream(settings: &Settings) -> Result<Upstream, CliError> {
+    let upstream = &settings.upstream;
+    Upstream::new(
+        &upstream.host,
+        upstream.port,
+        ssl_mode(upstream.tls),
+        upstream.ca.as_deref(),
+    )
+    .map_err(|error| CliError::Configuration(format!("upstream: {error}")))
+}
+
+/// `role` finds the role of a user in a database; `stored` gives the verifiers of the server.
+///
+/// # Errors
+/// Certificates or the users file cannot be used, or the settings contradict each other.
+pub async fn gate(
+    settings: &Settings,
+    upstream: Arc<Upstream>,
+    role: impl Fn(&str, &str) -> RoleMatch + Send + Sync + 'static,
+    stored: Arc<dyn VerifierSource>,
+) -> Result<LoginGate, CliError> {
+    let tls = match &settings.tls {
+        Some(tls) => Some(Arc::new(
+            ServerTls::load(&tls.cert, &tls.key)
+                .map_err(|error| CliError::Configuration(format!("tls: {error}")))?,
+        )),
+        None => None,
+    };
+    let auth = match (settings.auth.method, &settings.auth.users) {
+        (config::AuthMethod::Passthrough, _) => {
+            refuse_conflict(settings, &upstream).await?;
+            AuthMethod::Passthrough
+        }
+        (config::AuthMethod::Scram, None) => scram(stored)?,
+        (config::AuthMethod::Scram, Some(path)) => {
+            let users = UsersFile::load(path)
+                .map_err(|error| CliError::Configuration(format!("auth.users: {error}")))?;
+            scram(Arc::new(users))?
+        }
+    };
+    let mut gate = LoginGate::new(upstream, auth, Box::new(role));
+    gate.tls = tls;
+    gate.plaintext = match settings.allow_plaintext {
+        true => Plaintext::Allowed,
+        false => Plaintext::LoopbackOnly,
+    };
+    gate.login_timeout = settings.limits.login_timeout;
+    gate.max_startup_bytes = usize::try_from(settings.limits.max_startup_bytes)
+        .unwrap_or(usize::MAX)
+        .min(gate.max_startup_bytes);
+    Ok(gate)
+}
+
+fn scram(verifiers: Arc<dyn VerifierSource>) -> Result<AuthMethod, CliError> {
+    let mock = MockSecret::random()
+        .map_err(|_| CliError::Environment("the system gives no random bytes".to_owned()))?;
+    Ok(AuthMethod::Scram { verifiers, mock })
+}
+
+/// Passthrough with TLS on both legs cannot work; said at the start rather than at every login.
+async fn refuse_conflict(settings: &Settings, upstream: &Upstream) -> Result<(), CliError> {
+    if settings.tls.is_none() {
+        return Ok(());
+    }
+    let upstream_tls = match settings.upstream.tls {
+        config::SslMode::Disable | config::SslMode::Allow => false,
+        config::SslMode::Prefer => offers_tls(settings, upstream).await?,
+        config::SslMode::Require | config::SslMode::VerifyCa | config::SslMode::VerifyFull => true,
+    };
+    match passthrough_conflict(true, upstream_tls) {
+        Some(conflict) => Err(CliError::Configuration(format!(
+            "{}: {conflict}",
+            settings.path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+async fn offers_tls(settings: &Settings, upstream: &Upstream) -> Result<bool, CliError> {
+    let limit = settings.limits.connect_timeout;
+    match timeout(limit, upstream.connect(Attempt::TlsIfOffered)).await {
+        Ok(Ok(connected)) => Ok(connected.stream.is_tls()),
+        Ok(Err(error)) => Err(CliError::environment(error)),
+        Err(_) => Err(CliError::Environment(format!(
+            "{}:{} does not answer within {} s",
+            upstream.host(),
+            upstream.port(),
+            limit.as_secs_f32()
+        ))),
+    }
+}
+
+/// The word in the configuration, as the wire understands it.
+pub fn ssl_mode(mode: config::SslMode) -> SslMode {
+    match mode {
+        config::SslMode::Disable => SslMode::Disable,
+        config::SslMode::Allow => SslMode::Allow,
+        config::SslMode::Prefer => SslMode::Prefer,
+        config::SslMode::Require => SslMode::Require,
+        config::SslMode::VerifyCa => SslMode::VerifyCa,
+        config::SslMode::VerifyFull => SslMode::VerifyFull,
+    }
+}
