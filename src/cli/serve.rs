@@ -100,12 +100,12 @@ impl Running {
         let version: Arc<str> = policy.version().into();
         metrics.policy(&version);
 
-        let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let planner = Planner::new(
             settings.limits.plan_cache_bytes,
             settings.limits.planner_threads,
         )
-        .map_err(|error| CliError::Environment(format!("threads cannot be started: {error}")))?;
+        .map_err(CliError::environment)?;
+        let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let proxy = Arc::new(Proxy::new(
             Arc::clone(&settings),
             Arc::new(policy),

@@ -126,8 +126,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// All findings of one load or check, in the order they were made.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
@@ -145,10 +144,11 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
-    /// By file and place; what is found at one place keeps its order.
+    /// By file and place; what is found at one place keeps its order, and is there once.
     pub fn sort(&mut self) {
         self.list
             .sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        self.list.dedup();
     }
 
     pub fn has_errors(&self) -> bool {
@@ -161,9 +161,12 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// A JSON array of the findings, on one line.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "[]".to_owned())
+    /// One JSON object per line.
+    pub fn to_json_lines(&self) -> String {
+        self.list
+            .iter()
+            .filter_map(|diagnostic| serde_json::to_string(diagnostic).ok())
+            .fold(String::new(), |text, line| text + &line + "\n")
     }
 }
 
@@ -273,6 +276,18 @@ mod tests {
         assert_eq!(
             diagnostic.to_string(),
             "pgveil.yaml:2:1: error: unknown key `rols`\n  |\n2 | rols: 2\n  | ^^^^\n  = help: did you mean `roles`?"
+        );
+    }
+
+    #[test]
+    fn as_json_a_finding_is_one_line() {
+        let findings: Diagnostics =
+            Diagnostic::error(&origin("a: 1\nrols: 2\n", 2, 1, 4), "unknown key `rols`").into();
+        let json = findings.to_json_lines();
+        assert_eq!(
+            json,
+            "{\"severity\":\"error\",\"file\":\"pgveil.yaml\",\"line\":2,\"column\":1,\
+             \"message\":\"unknown key `rols`\",\"suggestion\":null}\n"
         );
     }
 

@@ -122,7 +122,7 @@ YAML
     PGVEIL_CATALOG_PASSWORD=catalog "$pgveil" serve --config "$dir/pgveil.yaml" > "$dir/log" 2>&1 &
     proxy_pid=$!
     # Ends with the ready line, or when pgveil ends without one.
-    grep -q -m 1 ready < <(timeout 60 tail -n +1 -f --pid=$proxy_pid "$dir/log") || { cat "$dir/log"; return 1; }
+    grep -q -m 1 "pgveil ready" < <(timeout 60 tail -n +1 -f --pid=$proxy_pid "$dir/log") || { cat "$dir/log"; return 1; }
 }
 
 total_passed=0 total_failed=0 total_skipped=0

@@ -268,7 +268,7 @@ fn config_text(port: u16, server_port: u16, admin: SocketAddr) -> String {
     )
 }
 
-/// Copies both outputs into the log, line by line, and tells of the line that says `ready`.
+/// Copies both outputs into the log, line by line, and tells of the line that says `pgveil ready`.
 async fn copy_lines(
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
@@ -294,7 +294,7 @@ async fn copy_lines(
         if written.is_err() || log.flush().await.is_err() {
             return;
         }
-        if line.contains("ready")
+        if line.contains("pgveil ready")
             && let Some(ready) = ready.take()
         {
             let _ = ready.send(());
