@@ -38,6 +38,7 @@ pub mod front {
 
 /// Backend message tags.
 pub mod back {
+    pub const AUTHENTICATION: u8 = b'R';
     pub const BACKEND_KEY_DATA: u8 = b'K';
     pub const BIND_COMPLETE: u8 = b'2';
     pub const CLOSE_COMPLETE: u8 = b'3';
@@ -161,6 +162,7 @@ const fn backend_limit(tag: u8) -> Option<u32> {
         | back::COPY_OUT_RESPONSE
         | back::COPY_BOTH_RESPONSE
         | back::NEGOTIATE_PROTOCOL_VERSION
+        | back::AUTHENTICATION
         | back::BACKEND_KEY_DATA => Some(HELD_FRAME),
         back::BIND_COMPLETE
         | back::CLOSE_COMPLETE

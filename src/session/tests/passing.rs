@@ -6,7 +6,7 @@ use super::bench::{
 #[tokio::test]
 async fn both_directions_pass_byte_for_byte_at_one_byte_a_time() {
     let mut bench = Bench::start(false, 1);
-    bench.client_gets(&ready('I')).await;
+    bench.client_is_greeted().await;
     let sent = [
         query("SELECT 1"),
         parse("s", "SELECT 2"),

@@ -14,7 +14,7 @@ async fn the_first_ready_waits_until_the_search_path_is_known() {
     let mut bench = Bench::start(true, 4096);
     bench.client_sends(&[query("SELECT early")]).await;
     bench.answers_search_path("crm, public", 'I').await;
-    bench.client_gets(&ready('I')).await;
+    bench.client_is_greeted().await;
     bench.server_gets(&query("SELECT early")).await;
     let expected = ("SELECT early".to_owned(), "crm, public".to_owned());
     assert_eq!(planned(&bench), [expected]);
