@@ -347,7 +347,9 @@ fn crm() -> Catalog {
             "crm.v_rows",
             View,
             "r text",
-            vec![ColumnSource::Computed { from: vec![(oid(1), 0)] }],
+            vec![ColumnSource::Computed {
+                from: vec![(oid(1), 0)],
+            }],
         ),
         (
             23,
@@ -425,4 +427,11 @@ fn table(number: Oid, name: &str, kind: RelationKind, columns: &str, parents: &[
         sources: vec![],
         extension: None,
     }
+}
+
+#[test]
+fn the_policy_that_ships_is_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policy = policy::load(&folder).unwrap_or_else(|findings| panic!("{findings}"));
+    assert!(policy.warnings.is_empty(), "{}", policy.warnings);
 }

@@ -1,8 +1,118 @@
-//! `pgveil check`.
+//! `pgveil check`: what is wrong with the configuration and the policy, and what the policy comes to in each database.
+use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{CheckArgs, CliError};
+use super::serve::catalogs;
+use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, print};
+use crate::catalog::Catalog;
+use crate::config::{self, Diagnostics, Settings};
+use crate::policy::{self, PolicySet};
 
-pub async fn run(_args: CheckArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::Environment("`check` is not built yet".to_owned()))
+/// Findings go to standard error, as JSON to standard output. Exit code 2 if one of them is an error.
+///
+/// # Errors
+/// The server cannot be reached.
+pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
+    let settings = match config::load(&args.config) {
+        Ok(settings) => settings,
+        Err(findings) => return report(&findings, "", args.format),
+    };
+    let policy = match policy::load(&settings.policies) {
+        Ok(policy) => policy,
+        Err(findings) => return report(&findings, "", args.format),
+    };
+    let mut findings = policy.warnings.clone();
+    let mut summary = overview(&policy);
+    if !args.offline {
+        let catalogs = read_catalogs(&settings).await?;
+        let (found, compiled) = against(&policy, &catalogs);
+        findings.extend(found);
+        summary.push_str(&compiled);
+    }
+    report(&findings, &summary, args.format)
+}
+
+async fn read_catalogs(settings: &Settings) -> Result<Vec<Arc<Catalog>>, CliError> {
+    let store = catalogs::store(settings)?;
+    let mut read = Vec::new();
+    for database in store.databases().await.map_err(CliError::environment)? {
+        read.push(store.get(&database).await.map_err(CliError::environment)?);
+    }
+    Ok(read)
+}
+
+/// Holds a policy against the databases it serves: the findings, and a line for each role in each database where it
+/// masks something.
+pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, String) {
+    let findings = policy.check_catalogs(catalogs.iter().map(AsRef::as_ref));
+    let mut summary = String::new();
+    for catalog in catalogs {
+        let (compiled, _) = policy.compile(catalog);
+        for rule in &policy.roles {
+            let Some(role) = compiled.roles.get(&rule.name) else {
+                continue;
+            };
+            if role.protected.is_empty() {
+                continue;
+            }
+            let (database, name) = (&catalog.database, &rule.name);
+            let (columns, relations) = (
+                role.masks
+                    .values()
+                    .map(|columns| columns.len())
+                    .sum::<usize>(),
+                role.masks.len(),
+            );
+            let _ = match role.unmasked {
+                true => writeln!(summary, "{database}: {name} sees everything"),
+                false => writeln!(
+                    summary,
+                    "{database}: {name} sees {} masked in {}",
+                    count(columns, "column"),
+                    count(relations, "relation")
+                ),
+            };
+        }
+    }
+    (findings, summary)
+}
+
+fn overview(policy: &PolicySet) -> String {
+    format!(
+        "policy {}: {}, {}\n",
+        policy.version(),
+        count(policy.classes.len(), "class"),
+        count(policy.roles.len(), "role")
+    )
+}
+
+fn count(number: usize, noun: &str) -> String {
+    match (number, noun) {
+        (1, noun) => format!("1 {noun}"),
+        (number, "class") => format!("{number} classes"),
+        (number, noun) => format!("{number} {noun}s"),
+    }
+}
+
+fn report(
+    findings: &Diagnostics,
+    summary: &str,
+    format: OutputFormat,
+) -> Result<ExitCode, CliError> {
+    match format {
+        OutputFormat::Json => print(&findings.to_json_lines())?,
+        OutputFormat::Text => {
+            for finding in findings.iter() {
+                eprintln!("{finding}\n");
+            }
+            if !findings.has_errors() {
+                print(summary)?;
+            }
+        }
+    }
+    Ok(match findings.has_errors() {
+        true => ExitCode::from(EXIT_USAGE),
+        false => ExitCode::SUCCESS,
+    })
 }
