@@ -6,6 +6,7 @@
 mod account;
 mod postgres;
 mod proxy;
+mod record;
 mod screen;
 mod tour;
 mod workspace;

@@ -35,10 +35,10 @@ masked() {
 }
 
 same() {
-    [ "$1" = "$2" ] || { printf 'got\n%s\ninstead of\n%s\n' "$1" "$2"; return 1; }
+    [ "$1" = "$2" ] || { printf '(< is what came, > what should have)\n'; diff <(printf '%s\n' "$1") <(printf '%s\n' "$2"); }
 }
 
 # Runs a command on the server itself, past pgveil.
 direct() {
-    PGHOST=127.0.0.1 PGPORT=${DIRECT_PORT:-$PGPORT} PGSSLMODE=disable "$@"
+    PGHOST=127.0.0.1 PGPORT=${DIRECT_PORT:-$PGPORT} PGSSLMODE=disable PGCHANNELBINDING=prefer "$@"
 }

@@ -1,9 +1,8 @@
 //! The tour: each step shows something and checks that it is as it should be.
-use std::path::Path;
-
 use super::DemoError;
 use super::postgres::{DATABASE, Server};
 use super::proxy::{AGENT, DPO, FINANCE, Login, Proxy};
+use super::record;
 use super::screen::Screen;
 
 /// What everybody asks first.
@@ -156,12 +155,11 @@ impl Tour<'_> {
             "grep '\"event\":\"export_stop\"' {}/*.jsonl | tail -n 1",
             dir.display()
         ))?;
-        match last_record(dir, "export_stop")? {
+        match record::last(dir, "export_stop")? {
             Some(record) => {
-                self.screen
-                    .output(&serde_json::to_string_pretty(&record).unwrap_or_default())?;
+                self.screen.output(&record.to_string())?;
                 self.expect(
-                    record.get("db_user").and_then(|user| user.as_str()) == Some(AGENT.user),
+                    record.field("db_user") == Some(AGENT.user),
                     "the record names the agent",
                 );
             }
@@ -278,38 +276,4 @@ impl Tour<'_> {
             self.failures.push(what.to_owned());
         }
     }
-}
-
-/// The last record of that event in the spool.
-fn last_record(dir: &Path, event: &str) -> Result<Option<serde_json::Value>, DemoError> {
-    let file_error = |doing, path: &Path, source| DemoError::File {
-        doing,
-        path: path.to_owned(),
-        source,
-    };
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(file_error("read the directory", dir, e)),
-    };
-    let mut files: Vec<_> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
-        .collect();
-    files.sort();
-    for path in files.iter().rev() {
-        let text = std::fs::read_to_string(path).map_err(|e| file_error("read", path, e))?;
-        let records = text
-            .lines()
-            .rev()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        if let Some(record) = records
-            .into_iter()
-            .find(|record| record.get("event").and_then(|e| e.as_str()) == Some(event))
-        {
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
 }
