@@ -49,7 +49,10 @@ pub async fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
         catalog,
         role: Arc::clone(role),
         facts: Arc::new(SessionFacts {
-            search_path: args.search_path.clone().unwrap_or_else(|| SEARCH_PATH.to_owned()),
+            search_path: args
+                .search_path
+                .clone()
+                .unwrap_or_else(|| SEARCH_PATH.to_owned()),
             user: args.role.clone(),
         }),
     };
@@ -90,7 +93,8 @@ fn statements(args: &ExplainArgs) -> Result<Statements, CliError> {
             .enumerate()
             .filter(|(_, line)| !matches!(line, Ok(line) if line.trim().is_empty()))
             .map(move |(index, line)| {
-                let line = line.map_err(|error| CliError::Configuration(format!("{name}: {error}")))?;
+                let line =
+                    line.map_err(|error| CliError::Configuration(format!("{name}: {error}")))?;
                 serde_json::from_str(&line).map_err(|error| {
                     CliError::Configuration(format!(
                         "{name}:{}: not a JSON string: {error}",
@@ -152,11 +156,18 @@ impl Bench {
                     out.push_str(&format!("hint:      {}\n", refusal.hint));
                 }
             }
-            None => out.push_str(&format!("runs:      {}\n", plan.text.as_deref().unwrap_or(text))),
+            None => out.push_str(&format!(
+                "runs:      {}\n",
+                plan.text.as_deref().unwrap_or(text)
+            )),
         }
         for column in self.columns(plan) {
             let field = |name: &str| column.get(name).and_then(Value::as_str).unwrap_or("");
-            out.push_str(&format!("masked:    {} ({})\n", field("column"), field("class")));
+            out.push_str(&format!(
+                "masked:    {} ({})\n",
+                field("column"),
+                field("class")
+            ));
         }
         out.push('\n');
         out
@@ -180,7 +191,9 @@ impl Bench {
     fn mask(&self, column: &str) -> Option<&crate::policy::compiled::ColumnMask> {
         self.role.masks.iter().find_map(|(oid, masks)| {
             let relation = self.catalog.relations.get(oid)?;
-            let name = column.strip_prefix(&relation.full_name())?.strip_prefix('.')?;
+            let name = column
+                .strip_prefix(&relation.full_name())?
+                .strip_prefix('.')?;
             masks.get(&relation.column(name)?.num)
         })
     }
