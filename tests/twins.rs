@@ -13,65 +13,59 @@ const MORE: &str = include_str!("attacks/more.txt");
 const FIXTURE: &str = include_str!("attacks/fixture.sql");
 
 /// Per twin: name, phone, email, id_card, salary, notes of three customers. Masks are equal column by column.
-const SECRETS: [(&str, [[&str; 6]; 3]); 2] = [
-    (
-        "twin_a",
+const SECRETS: [[[&str; 6]; 3]; 2] = [
+    [
         [
-            [
-                "张伟CANARY",
-                "13800138000",
-                "zhangwei@canary.example",
-                "11010519491231002X",
-                "48763.21",
-                "CANARYNOTE vip",
-            ],
-            [
-                "李娜CANARY",
-                "13900139000",
-                "lina@canary.example",
-                "310101198001010012",
-                "35122.40",
-                "CANARYNOTE two",
-            ],
-            [
-                "Otto CANARY",
-                "4915112345678",
-                "otto@canary.example",
-                "DE999888777",
-                "61234.56",
-                "CANARYNOTE three",
-            ],
+            "张伟CANARY",
+            "13800138000",
+            "zhangwei@canary.example",
+            "11010519491231002X",
+            "48763.21",
+            "CANARYNOTE vip",
         ],
-    ),
-    (
-        "twin_b",
         [
-            [
-                "张芳MIRROR",
-                "13877778000",
-                "zoe@canary.example",
-                "44030019700101777X",
-                "45001.00",
-                "another",
-            ],
-            [
-                "李强MIRROR",
-                "13955559000",
-                "leo@canary.example",
-                "999999200212319999",
-                "39999.99",
-                "note",
-            ],
-            [
-                "Olaf MIRROR",
-                "4911199995678",
-                "ole@canary.example",
-                "FR000000001",
-                "64999.01",
-                "",
-            ],
+            "李娜CANARY",
+            "13900139000",
+            "lina@canary.example",
+            "310101198001010012",
+            "35122.40",
+            "CANARYNOTE two",
         ],
-    ),
+        [
+            "Otto CANARY",
+            "4915112345678",
+            "otto@canary.example",
+            "DE999888777",
+            "61234.56",
+            "CANARYNOTE three",
+        ],
+    ],
+    [
+        [
+            "张芳MIRROR",
+            "13877778000",
+            "zoe@canary.example",
+            "44030019700101777X",
+            "45001.00",
+            "another",
+        ],
+        [
+            "李强MIRROR",
+            "13955559000",
+            "leo@canary.example",
+            "999999200212319999",
+            "39999.99",
+            "note",
+        ],
+        [
+            "Olaf MIRROR",
+            "4911199995678",
+            "ole@canary.example",
+            "FR000000001",
+            "64999.01",
+            "",
+        ],
+    ],
 ];
 
 const POLICY: &str = r#"
@@ -129,56 +123,65 @@ fn cases(text: &str) -> Vec<Case> {
     cases
 }
 
+/// Two servers set up alike, so that object ids are equal too; a pgveil before each.
 struct Bench {
-    server: Postgres,
-    pgveil: Pgveil,
+    twins: [(Postgres, Pgveil); 2],
 }
 
 impl Bench {
     fn start() -> Bench {
-        let server = Postgres::start(Options::default());
-        server.sql(
-            "postgres",
-            "CREATE ROLE crm_app LOGIN; CREATE ROLE crm_sales LOGIN; GRANT crm_sales TO crm_app; \
-             CREATE ROLE crm_clear LOGIN SUPERUSER",
-        );
-        for (database, secrets) in SECRETS {
-            server.create_database(database);
-            server.sql(
-                database,
-                "CREATE TABLE secret(id int, name text, phone text, email text, id_card text, salary numeric, \
-                 notes text, owner_id int, region text)",
-            );
-            for (index, secret) in secrets.iter().enumerate() {
-                let (owner, region) = if index < 2 { (7, "CN") } else { (8, "EU") };
-                let values: Vec<String> = secret.iter().map(|value| format!("'{value}'")).collect();
-                server.sql(
-                    database,
-                    &format!(
-                        "INSERT INTO secret VALUES ({}, {}, {owner}, '{region}')",
-                        index + 1,
-                        values.join(", ")
-                    ),
-                );
-            }
-            server.sql(database, FIXTURE);
+        Bench {
+            twins: SECRETS.map(start),
         }
-        let mut config = Config::new(&server);
-        config.policy(POLICY);
-        config.set(
-            "upstream",
-            &format!(
-                "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [twin_a, twin_b] }}",
-                server.port()
-            ),
-        );
-        let pgveil = Pgveil::start(&config);
-        Bench { server, pgveil }
     }
 
-    fn login(&self, user: &str, database: &str) -> Client {
-        Client::login(self.pgveil.port(), user, "", database)
+    /// A session with each twin.
+    fn login(&self, user: &str) -> [Client; 2] {
+        [0, 1].map(|twin| Client::login(self.twins[twin].1.port(), user, "", "crm"))
     }
+}
+
+fn start(secrets: [[&str; 6]; 3]) -> (Postgres, Pgveil) {
+    let server = Postgres::start(Options {
+        // Nothing of its own accord takes object ids.
+        settings: &[("autovacuum", "off")],
+        ..Options::default()
+    });
+    server.sql(
+        "postgres",
+        "CREATE ROLE crm_app LOGIN; CREATE ROLE crm_sales LOGIN; GRANT crm_sales TO crm_app; \
+         CREATE ROLE crm_clear LOGIN SUPERUSER",
+    );
+    server.create_database("crm");
+    server.sql(
+        "crm",
+        "CREATE TABLE secret(id int, name text, phone text, email text, id_card text, salary numeric, \
+         notes text, owner_id int, region text)",
+    );
+    for (index, secret) in secrets.iter().enumerate() {
+        let (owner, region) = if index < 2 { (7, "CN") } else { (8, "EU") };
+        let values: Vec<String> = secret.iter().map(|value| format!("'{value}'")).collect();
+        server.sql(
+            "crm",
+            &format!(
+                "INSERT INTO secret VALUES ({}, {}, {owner}, '{region}')",
+                index + 1,
+                values.join(", ")
+            ),
+        );
+    }
+    server.sql("crm", FIXTURE);
+    let mut config = Config::new(&server);
+    config.policy(POLICY);
+    config.set(
+        "upstream",
+        &format!(
+            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [crm] }}",
+            server.port()
+        ),
+    );
+    let pgveil = Pgveil::start(&config);
+    (server, pgveil)
 }
 
 /// What a client received, less what differs between any two sessions, and with rows in no order where none was asked.
@@ -213,7 +216,7 @@ fn extended(client: &mut Client, sql: &str) -> Vec<Frame> {
     client.send_all(&[
         message::parse("", sql, &[]),
         message::describe(b'S', ""),
-        message::bind("", "", &[], &[], &[1]),
+        message::bind("", "", &[], 1),
         message::describe(b'P', ""),
         message::execute("", 0),
         message::sync(),
@@ -237,7 +240,7 @@ fn difference(
     run: fn(&mut Client, &str) -> Vec<Frame>,
 ) -> (Vec<Frame>, Option<String>) {
     let ordered = sql.to_ascii_uppercase().contains("ORDER BY");
-    let [a, b] = SECRETS.map(|(database, _)| run(&mut bench.login(user, database), sql));
+    let [a, b] = bench.login(user).map(|mut client| run(&mut client, sql));
     let (left, right) = (received(&a, ordered), received(&b, ordered));
     let text = |bytes: Option<&Vec<u8>>| {
         bytes.map_or("nothing".into(), |bytes| {
@@ -254,7 +257,6 @@ fn secrets_in(frames: &[Frame], sql: &str) -> Vec<String> {
     let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
     let shown = String::from_utf8_lossy(&bytes);
     SECRETS[0]
-        .1
         .iter()
         .flatten()
         .filter(|secret| !secret.is_empty() && !sql.contains(**secret) && shown.contains(**secret))
@@ -268,6 +270,10 @@ fn restricted_sessions_see_the_same_of_both_twins() {
     let mut failures = Vec::new();
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for case in cases(ATTACKS).into_iter().chain(cases(MORE)) {
+        // No two runs of a random number are alike.
+        if case.sql.contains("random()") {
+            continue;
+        }
         let mut runs: Vec<(&str, fn(&mut Client, &str) -> Vec<Frame>)> = vec![("simple", simple)];
         if !case.sql.trim_end_matches(';').contains(';') {
             runs.push(("extended", extended));
@@ -316,11 +322,12 @@ fn restricted_sessions_see_the_same_of_both_twins() {
         failures.join("\n")
     );
     // Every statement of these sessions is on record, and none of the secrets is.
-    let records = bench.pgveil.audit_lines().join("\n");
-    for secret in SECRETS
+    let records: String = bench
+        .twins
         .iter()
-        .flat_map(|(_, secrets)| secrets.iter().flatten())
-    {
+        .flat_map(|(_, pgveil)| pgveil.audit_lines())
+        .collect();
+    for secret in SECRETS.iter().flatten().flatten() {
         assert!(
             secret.is_empty()
                 || *secret == "note"
@@ -329,7 +336,6 @@ fn restricted_sessions_see_the_same_of_both_twins() {
             "the record holds {secret}"
         );
     }
-    drop(bench.server);
 }
 
 #[test]

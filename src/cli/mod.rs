@@ -93,6 +93,9 @@ pub struct ExplainArgs {
     /// Statements to explain, one JSON string per line; `-` reads standard input
     #[arg(long, short, value_name = "FILE", conflicts_with = "sql")]
     pub file: Option<PathBuf>,
+    /// The session's search_path, as SET would take it [default: "$user", public]
+    #[arg(long, value_name = "PATH")]
+    pub search_path: Option<String>,
     /// How the plan is printed; json gives one object per line
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,

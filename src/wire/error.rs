@@ -2,6 +2,8 @@
 //!
 //! Source: protocol section "Error and Notice Message Fields"; `send_message_to_frontend` in elog.c.
 use bytes::{BufMut, Bytes, BytesMut};
+use pgwire::messages::Message;
+use pgwire::messages::response::ErrorResponse;
 
 /// Tag of an ErrorResponse.
 pub const ERROR_RESPONSE: u8 = b'E';
@@ -176,12 +178,8 @@ impl ErrorFields {
     ///
     /// A NUL inside a text would end the field early and let the rest pose as further fields; it is left out.
     pub fn frame(&self, tag: u8) -> Bytes {
-        let mut body = BytesMut::with_capacity(128 + self.message.len());
-        let mut put = |code: u8, text: &str| {
-            body.put_u8(code);
-            body.extend(text.bytes().filter(|&byte| byte != 0));
-            body.put_u8(0);
-        };
+        let mut fields: Vec<(u8, String)> = Vec::with_capacity(8);
+        let mut put = |code: u8, text: &str| fields.push((code, text.replace('\0', "")));
         put(b'S', &self.severity);
         put(b'V', &self.severity);
         put(b'C', &self.sqlstate);
@@ -212,7 +210,9 @@ impl ErrorFields {
         for (code, text) in self.other.iter().filter(|(code, _)| *code != 0) {
             put(*code, text);
         }
-        body.put_u8(0);
+        let mut body = BytesMut::with_capacity(128 + self.message.len());
+        // Both messages have the same body; writing one cannot fail.
+        let _ = ErrorResponse::new(fields).encode_body(&mut body);
         let mut frame = BytesMut::with_capacity(5 + body.len());
         frame.put_u8(tag);
         frame.put_u32(u32::try_from(body.len() + 4).unwrap_or(u32::MAX));
