@@ -347,7 +347,9 @@ fn crm() -> Catalog {
             "crm.v_rows",
             View,
             "r text",
-            vec![ColumnSource::Computed { from: vec![(oid(1), 0)] }],
+            vec![ColumnSource::Computed {
+                from: vec![(oid(1), 0)],
+            }],
         ),
         (
             23,
