@@ -83,7 +83,6 @@ pub fn refusal(reason: Reason, message: &str, detail: &str, hint: &str) -> Refus
         reason,
         sqlstate: match reason {
             Reason::Encoding => "22021",
-            Reason::Limit => "54000",
             _ => INSUFFICIENT_PRIVILEGE,
         },
         message: message.to_owned(),

@@ -17,14 +17,18 @@ use std::time::Instant;
 
 use crate::export::Meter;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{Source, Statement, Statements, contains_words};
+use crate::session::statements::{Source, Statement, Statements, copies_header};
 use crate::sql::plan::{Effect, Refusal};
+
+/// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
+/// is bounded by number too. A server holds back at most 8 KiB of answers, some 1,600.
+pub const MAX_IN_FLIGHT: usize = 16_384;
 
 /// A message that the server will answer, or skip.
 #[derive(Debug)]
 pub enum Sent {
     Query(Arc<Source>),
-    /// pgveil's own Query: none of its answers goes to the client.
+    /// A batch of pgveil's own up to its Sync: none of its answers goes to the client.
     Own,
     Parse {
         name: Name,
@@ -109,9 +113,9 @@ pub enum Answer {
     Failed(Box<Failure>),
     /// ReadyForQuery to the client.
     Ready,
-    /// Belongs to pgveil's own Query.
+    /// Belongs to pgveil's own batch.
     Own,
-    /// ReadyForQuery of pgveil's own Query.
+    /// ReadyForQuery of pgveil's own batch.
     OwnReady,
 }
 
@@ -170,7 +174,9 @@ impl Ledger {
                     self.absorbing = false;
                     return;
                 }
-                if self.queue.is_empty() {
+                // One that nothing follows says as much as many.
+                let last = self.queue.back();
+                if last.is_none_or(|last| matches!(last.sent, Sent::CopyEnd)) {
                     return;
                 }
             }
@@ -180,6 +186,10 @@ impl Ledger {
             return;
         }
         let may_be_ignored = self.absorbing && matches!(sent, Sent::Sync);
+        if may_be_ignored && self.queue.back().is_some_and(|last| last.may_be_ignored) {
+            self.surplus += 1;
+            return;
+        }
         self.queue.push_back(Entry {
             sent,
             at: now,
@@ -187,6 +197,11 @@ impl Ledger {
             finished: false,
             may_be_ignored,
         });
+    }
+
+    /// As much is under way as is kept in mind: what comes next must wait for answers.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MAX_IN_FLIGHT
     }
 
     /// Nothing is under way: the server waits for a new batch.
@@ -346,10 +361,7 @@ impl Ledger {
             .and_then(|name| self.statements.portal(name))
             .map_or(0, |portal| portal.rows);
         let mut meter = Meter::limited(limit, before);
-        let copies_header = governing
-            .plan()
-            .is_some_and(|plan| plan.kind == "COPY" && contains_words(&plan.normalised, "header"));
-        if copies_header {
+        if governing.plan().is_some_and(copies_header) {
             meter.expect_header();
         }
         meter

@@ -115,9 +115,10 @@ pub fn put_parse(out: &mut BytesMut, name: &[u8], text: &str, parameters: &[u8])
     put_frame(out, front::PARSE, &body);
 }
 
-/// A Bind without parameters of `statement` to the unnamed portal.
-pub fn put_bind(out: &mut BytesMut, statement: &str) {
-    let mut body = BytesMut::with_capacity(statement.len() + 8);
+/// A Bind without parameters.
+pub fn put_bind(out: &mut BytesMut, portal: &str, statement: &str) {
+    let mut body = BytesMut::with_capacity(portal.len() + statement.len() + 8);
+    body.put_slice(portal.as_bytes());
     body.put_u8(0);
     body.put_slice(statement.as_bytes());
     body.put_u8(0);
@@ -132,6 +133,27 @@ pub fn put_execute(out: &mut BytesMut, portal: &str) {
     body.put_u8(0);
     body.put_i32(0);
     put_frame(out, front::EXECUTE, &body);
+}
+
+/// A whole batch that runs `text` under a statement and portal called `name`, and leaves neither.
+///
+/// A Query would be shorter, but it drops the unnamed statement and portal (`exec_simple_query`), which are the client's.
+/// What a batch that failed may have left is closed first.
+pub fn put_batch(out: &mut BytesMut, name: &str, text: &str) {
+    let close = |out: &mut BytesMut, kind: u8| {
+        let mut body = BytesMut::with_capacity(name.len() + 2);
+        body.put_u8(kind);
+        body.put_slice(name.as_bytes());
+        body.put_u8(0);
+        put_frame(out, front::CLOSE, &body);
+    };
+    close(out, b'S');
+    put_parse(out, name.as_bytes(), text, &[0, 0]);
+    put_bind(out, name, name);
+    put_execute(out, name);
+    close(out, b'P');
+    close(out, b'S');
+    put_frame(out, front::SYNC, &[]);
 }
 
 #[cfg(test)]

@@ -12,12 +12,11 @@ use crate::policy::compiled::RolePolicy;
 use crate::session::denial;
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
-use crate::session::messages;
 use crate::session::record::Recorder;
 use crate::session::scrub;
 use crate::session::shared::{Encodings, OwnQuery, Shared, State};
 use crate::session::to_client::{ToClient, ToClientEnd, strings_do_not_conform};
-use crate::session::to_server::{ASK_SEARCH_PATH, ToServer, ToServerEnd};
+use crate::session::to_server::{ToServer, ToServerEnd};
 use crate::sql::plan::SessionFacts;
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
 use crate::wire::frame::{self, FrameError, HEADER_LEN, Side, back, front, put_frame};
@@ -304,9 +303,7 @@ where
         });
         state.ledger.push(Sent::Own, Instant::now());
     }
-    let mut query = BytesMut::new();
-    messages::put_query(&mut query, ASK_SEARCH_PATH);
-    match write(server, &query).await {
+    match write(server, &shared.question()).await {
         Ok(()) => Ok(()),
         // The pump to the client finds the server gone and says so.
         Err(_) => Ok(()),

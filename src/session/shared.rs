@@ -1,17 +1,20 @@
 //! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await.
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use crate::policy::compiled::RolePolicy;
 use crate::session::ledger::{Ledger, Rules};
+use crate::session::messages;
 use crate::session::record::Recorder;
 use crate::session::settings::{self, Touched};
-use crate::sql::plan::{Plan, SessionFacts, StatementPlan};
+use crate::sql::plan::{POISON, Plan, SessionFacts, StatementPlan};
 use crate::wire::error::ErrorFields;
 
-/// What pgveil's own Query has brought so far.
+/// What pgveil's own question has brought so far.
 #[derive(Debug, Default)]
 pub struct OwnQuery {
     pub search_path: Option<String>,
@@ -43,7 +46,7 @@ pub struct State {
     pub facts: Arc<SessionFacts>,
     /// The search path may be another one than `facts` says.
     pub dirty: bool,
-    /// pgveil's own Query is under way.
+    /// pgveil's own question is under way.
     pub own: Option<OwnQuery>,
     /// What was changed in this transaction: its end may bring the old settings back.
     pub touched: Touched,
@@ -52,7 +55,7 @@ pub struct State {
     pub encodings: Encodings,
     /// The schema was changed: the catalog is read again before the next plan.
     pub schema_changed: bool,
-    /// How often pgveil's own Query has failed in a row.
+    /// How often pgveil's own question has failed in a row.
     pub own_failures: u32,
     /// The client was told of an error that the server does not know of: until ReadyForQuery nothing goes to it, ...
     pub muted: bool,
@@ -114,16 +117,28 @@ impl State {
 #[derive(Debug)]
 pub struct Shared {
     state: Mutex<State>,
+    /// The name of a statement and a portal that no client has: what must not exist is called so, and pgveil's own.
+    pub own_name: String,
     /// Wakes the pump to the server when an answer has come.
     pub progress: Notify,
 }
 
 impl Shared {
     pub fn new(state: State) -> Self {
+        let nonce = RandomState::new().build_hasher().finish();
         Shared {
             state: Mutex::new(state),
+            own_name: format!("{POISON}_{nonce:016x}"),
             progress: Notify::new(),
         }
+    }
+
+    /// The messages that ask for the search path. SHOW needs no snapshot, so it changes nothing about the transaction
+    /// it runs in.
+    pub fn question(&self) -> BytesMut {
+        let mut question = BytesMut::new();
+        messages::put_batch(&mut question, &self.own_name, "SHOW search_path");
+        question
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {

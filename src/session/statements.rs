@@ -192,9 +192,9 @@ impl Statements {
                 }
                 Effect::Deallocate(None) => self.prepared.clear(),
                 Effect::DeclareCursor(name) => {
-                    let held = statement
-                        .plan()
-                        .is_some_and(|plan| contains_words(&plan.normalised, "with hold"));
+                    let held = statement.plan().is_some_and(|plan| {
+                        plan.normalised.to_ascii_lowercase().contains("with hold")
+                    });
                     self.portals.insert(
                         name.as_str().into(),
                         Portal {
@@ -217,8 +217,18 @@ impl Statements {
     }
 }
 
-/// Whether a normalised text holds words next to each other, in any case. A literal cannot pose as them:
-/// normalised texts hold none.
-pub fn contains_words(normalised: &str, words: &str) -> bool {
-    normalised.to_ascii_lowercase().contains(words)
+/// Whether a COPY TO STDOUT begins with a line of column names, which is no row. In doubt it does not.
+pub fn copies_header(plan: &StatementPlan) -> bool {
+    if plan.kind != "COPY" {
+        return false;
+    }
+    let text = plan.normalised.to_ascii_lowercase();
+    let Some((_, options)) = text.rsplit_once("to stdout") else {
+        return false;
+    };
+    let mut words = options
+        .split(|c: char| c.is_whitespace() || "(),".contains(c))
+        .filter(|word| !word.is_empty());
+    words.any(|word| word == "header")
+        && !matches!(words.next(), Some(value) if value == "false" || value == "off" || value.starts_with('$'))
 }

@@ -19,7 +19,7 @@ use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Unexpected};
 use crate::session::shared::{Shared, State};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
-use crate::wire::frame::{Fields, Header, Side, back};
+use crate::wire::frame::{Fields, HELD_FRAME, Header, Side, back};
 
 /// How the pump to the client ended.
 #[derive(Debug)]
@@ -312,7 +312,7 @@ impl<'a, H: Host> ToClient<'a, H> {
 
     fn parameter(&mut self, state: &mut State, header: Header) -> Flow {
         let Some(body) = self.burst.body(header) else {
-            if state.restricted {
+            if state.restricted && header.length <= HELD_FRAME {
                 return Flow::Wait;
             }
             self.burst.forward(header);

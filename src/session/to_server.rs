@@ -3,16 +3,12 @@ mod circumstances;
 mod extended;
 mod texts;
 
-pub use circumstances::ASK_SEARCH_PATH;
-
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::session::burst::Burst;
 use crate::session::denial;
@@ -20,7 +16,7 @@ use crate::session::host::{Host, Limits};
 use crate::session::ledger::Sent;
 use crate::session::messages;
 use crate::session::shared::Shared;
-use crate::sql::plan::{POISON, Reason};
+use crate::sql::plan::Reason;
 use crate::wire::error::ErrorFields;
 use crate::wire::frame::{Header, Side, front};
 
@@ -51,22 +47,18 @@ pub struct ToServer<'a, H: Host> {
     limits: Limits,
     restricted: bool,
     burst: Burst,
-    /// Name of a statement and a portal that cannot exist.
-    nowhere: String,
 }
 
 impl<'a, H: Host> ToServer<'a, H> {
     /// `read`: bytes of the client that have been read already.
     pub fn new(host: &'a Arc<H>, shared: &'a Shared, limits: Limits, read: BytesMut) -> Self {
         let restricted = shared.lock().restricted;
-        let nonce = RandomState::new().build_hasher().finish();
         ToServer {
             host,
             shared,
             limits,
             restricted,
             burst: Burst::new(Side::Client, read),
-            nowhere: format!("{POISON}_{nonce:016x}"),
         }
     }
 
@@ -92,6 +84,15 @@ impl<'a, H: Host> ToServer<'a, H> {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Writes messages of pgveil's own.
+    async fn ask<W: AsyncWrite + Unpin>(&self, question: &[u8], server: &mut W) -> io::Result<()> {
+        self.shared.lock().server_at_boundary = false;
+        server.write_all(question).await?;
+        server.flush().await?;
+        self.shared.lock().server_at_boundary = true;
+        Ok(())
     }
 
     /// Writes what has been decided on. In the meantime the connection may end in the middle of a message.
@@ -124,6 +125,10 @@ impl<'a, H: Host> ToServer<'a, H> {
     ) -> io::Result<Flow> {
         if header.tag == front::TERMINATE {
             return Ok(self.terminate(header));
+        }
+        while self.shared.lock().ledger.is_full() {
+            self.flush(server).await?;
+            self.shared.progress.notified().await;
         }
         if self.is_dropped(header) {
             self.burst.discard(header);

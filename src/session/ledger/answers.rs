@@ -64,9 +64,12 @@ impl Ledger {
             return Err(unexpected);
         }
         match (&front.sent, tag) {
-            (Sent::Own, back::ROW_DESCRIPTION | back::DATA_ROW) => Ok(Answer::Own),
+            (
+                Sent::Own,
+                back::PARSE_COMPLETE | back::BIND_COMPLETE | back::DATA_ROW | back::CLOSE_COMPLETE,
+            ) => Ok(Answer::Own),
             (Sent::Own, back::COMMAND_COMPLETE) => {
-                front.finished = true;
+                front.answered = 1;
                 Ok(Answer::Own)
             }
             (Sent::Parse { .. }, back::PARSE_COMPLETE) => Ok(self.parsed()),
@@ -223,6 +226,8 @@ impl Ledger {
         self.copying = false;
         self.absorbing = false;
         if well {
+            // Every answer before this one has come: so has every ReadyForQuery that was in doubt.
+            self.surplus = 0;
             self.queue.retain(|entry| !entry.may_be_ignored);
         }
     }
@@ -336,8 +341,8 @@ impl Ledger {
         };
         let answered = self.queue.front().is_some_and(|front| match front.sent {
             Sent::Sync => true,
-            Sent::Query(_) => front.finished || front.answered > 0,
-            Sent::Own | Sent::FunctionCall { .. } => front.finished,
+            Sent::Query(_) | Sent::Own => front.finished || front.answered > 0,
+            Sent::FunctionCall { .. } => front.finished,
             _ => false,
         });
         if answered {

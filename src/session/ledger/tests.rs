@@ -5,7 +5,7 @@ use super::{Answer, Ledger, Rules, Sent};
 use crate::export::Count;
 use crate::session::fixtures::source;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::Statement;
+use crate::session::statements::{Statement, copies_header};
 
 const LIMIT: u64 = 3;
 
@@ -572,7 +572,7 @@ fn a_copy_by_query_that_fails_ignores_the_rest_of_its_data() {
 fn copy_to_the_client_counts_its_rows() {
     check(
         "
-        > Q COPY SECRET header
+        > Q COPY SECRET to stdout (header)
         < H = progress
         < d = row
         < d = row
@@ -580,9 +580,43 @@ fn copy_to_the_client_counts_its_rows() {
         < d = row
         < d = too many
         < c = progress
-        < C = end of COPY SECRET header, 3 rows
+        < C = end of COPY SECRET to stdout (header), 3 rows
         < ZI = ready
         ",
+    );
+}
+
+#[test]
+fn a_header_is_told_from_a_column_of_that_name() {
+    for (text, header) in [
+        ("COPY t TO STDOUT (FORMAT csv, HEADER)", true),
+        ("COPY t TO STDOUT WITH CSV HEADER", true),
+        ("COPY t TO STDOUT (HEADER true, FORMAT csv)", true),
+        ("COPY t TO STDOUT (HEADER false)", false),
+        ("COPY t TO STDOUT (HEADER $1)", false),
+        ("COPY (SELECT header FROM t) TO STDOUT", false),
+        ("SELECT header", false),
+    ] {
+        let plan = crate::session::fixtures::statement(text);
+        assert_eq!(copies_header(&plan), header, "{text}");
+    }
+}
+
+#[test]
+fn what_says_nothing_new_is_kept_once() {
+    let mut ledger = check("> Q COPY t\n< G = progress");
+    for _ in 0..100 {
+        send(&mut ledger, "S");
+    }
+    assert_eq!(ledger.queue.len(), 2);
+    send(&mut ledger, "c");
+    for _ in 0..100 {
+        send(&mut ledger, "c");
+    }
+    assert_eq!(ledger.queue.len(), 3);
+    check_ledger(
+        ledger,
+        "< C = end of COPY t, 0 rows\n< ZI = ready\nquiescent yes",
     );
 }
 
@@ -609,9 +643,12 @@ fn answers_to_the_sessions_own_query_are_told_apart() {
     check(
         "
         > own
-        < T = own
+        < 3 = own
+        < 1 = own
+        < 2 = own
         < D = own
         < C = own
+        < 3 = own
         < ZI = own
         > own
         > Q SELECT a

@@ -271,13 +271,29 @@ impl Bench {
         next(&mut self.server).await.expect("a message")
     }
 
+    /// Takes pgveil's own question in.
+    pub async fn server_is_asked_for_the_search_path(&mut self) {
+        let mut tags = String::new();
+        while !tags.ends_with('S') {
+            let (tag, body) = self.server_gets_any().await;
+            let asks = String::from_utf8_lossy(&body).contains("\0SHOW search_path\0");
+            assert_eq!(asks, tag == 'P', "{tag} {body:?}");
+            tags.push(tag);
+        }
+        assert_eq!(tags, "CPBECCS");
+    }
+
     /// Answers pgveil's own question.
     pub async fn answers_search_path(&mut self, path: &str, status: char) {
-        self.server_gets(&query("SHOW search_path")).await;
+        self.server_is_asked_for_the_search_path().await;
         self.server_sends(&[
-            columns("search_path", 0, 0),
+            frame('3', ""),
+            frame('1', ""),
+            frame('2', ""),
             row(path),
             complete("SHOW"),
+            frame('3', ""),
+            frame('3', ""),
             ready(status),
         ])
         .await;

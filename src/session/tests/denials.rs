@@ -116,7 +116,7 @@ async fn a_text_beyond_the_limit_is_refused_without_being_held() {
     bench.server_gets(&query("SELECT after")).await;
     bench.server_sends(&[poisoned(), ready('I')]).await;
     let denial = bench.client_gets_error().await;
-    assert_eq!(denial.sqlstate, "54000");
+    assert_eq!(denial.sqlstate, "42501");
     assert!(denial.message.contains("longer than 10000 bytes"));
     bench.client_gets(&ready('I')).await;
     let long = parse("s", &"x".repeat(STATEMENT_BYTES as usize));

@@ -213,9 +213,14 @@ async fn a_cancel_that_hits_the_sessions_own_question_is_survived() {
     bench.server_gets(&query("SET search_path TO x")).await;
     bench.server_sends(&[complete("SET"), ready('I')]).await;
     bench.client_sends(&[query("SELECT a")]).await;
-    bench.server_gets(&query("SHOW search_path")).await;
+    bench.server_is_asked_for_the_search_path().await;
     bench
-        .server_sends(&[error("57014", "canceling statement"), ready('I')])
+        .server_sends(&[
+            frame('3', ""),
+            frame('1', ""),
+            error("57014", "canceling statement"),
+            ready('I'),
+        ])
         .await;
     bench.answers_search_path("x", 'I').await;
     bench.server_gets(&query("SELECT a")).await;

@@ -3,19 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWrite;
 
 use super::ToServer;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
-use crate::session::messages;
 use crate::session::shared::OwnQuery;
 use crate::sql::plan::SessionFacts;
 
-/// Needs no snapshot, so it changes nothing about the transaction it runs in.
-pub const ASK_SEARCH_PATH: &str = "SHOW search_path";
-/// pgveil's own Query may meet the client's cancel request; this often it is sent again.
+/// pgveil's own question may meet the client's cancel request; this often it is sent again.
 const MAX_OWN_FAILURES: u32 = 3;
 
 /// Whether the search path is known.
@@ -50,10 +46,7 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 Next::Ask => {
                     self.flush(server).await?;
-                    let mut query = BytesMut::new();
-                    messages::put_query(&mut query, ASK_SEARCH_PATH);
-                    server.write_all(&query).await?;
-                    server.flush().await?;
+                    self.ask(&self.shared.question(), server).await?;
                 }
             }
         }

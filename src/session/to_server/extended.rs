@@ -45,7 +45,7 @@ impl<H: Host> ToServer<'_, H> {
         }
         if denied.is_some() {
             let mut instead = BytesMut::new();
-            messages::put_bind(&mut instead, &self.nowhere);
+            messages::put_bind(&mut instead, "", &self.shared.own_name);
             self.replace(header, &instead);
         } else {
             self.burst.forward(header);
@@ -80,7 +80,7 @@ impl<H: Host> ToServer<'_, H> {
         }
         if denied.is_some() {
             let mut instead = BytesMut::new();
-            messages::put_execute(&mut instead, &self.nowhere);
+            messages::put_execute(&mut instead, &self.shared.own_name);
             self.replace(header, &instead);
         } else {
             self.burst.forward(header);
