@@ -91,6 +91,9 @@ roles:
 unmatched: deny
 "#;
 
+/// One way to send a statement.
+type Run = fn(&mut Client, &str) -> Vec<Frame>;
+
 struct Case {
     id: String,
     kind: String,
@@ -233,12 +236,7 @@ fn error(frames: &[Frame]) -> Option<String> {
 }
 
 /// The difference between the twins for one statement, if there is one.
-fn difference(
-    bench: &Bench,
-    user: &str,
-    sql: &str,
-    run: fn(&mut Client, &str) -> Vec<Frame>,
-) -> (Vec<Frame>, Option<String>) {
+fn difference(bench: &Bench, user: &str, sql: &str, run: Run) -> (Vec<Frame>, Option<String>) {
     let ordered = sql.to_ascii_uppercase().contains("ORDER BY");
     let [a, b] = bench.login(user).map(|mut client| run(&mut client, sql));
     let (left, right) = (received(&a, ordered), received(&b, ordered));
@@ -274,7 +272,7 @@ fn restricted_sessions_see_the_same_of_both_twins() {
         if case.sql.contains("random()") {
             continue;
         }
-        let mut runs: Vec<(&str, fn(&mut Client, &str) -> Vec<Frame>)> = vec![("simple", simple)];
+        let mut runs: Vec<(&str, Run)> = vec![("simple", simple)];
         if !case.sql.trim_end_matches(';').contains(';') {
             runs.push(("extended", extended));
         }

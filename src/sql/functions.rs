@@ -88,8 +88,13 @@ pub fn check_function(
 }
 
 fn function_allowed(role: &RolePolicy, function: &Function, name: &str) -> bool {
-    if function.schema == "pg_catalog" && function.extension.is_none() {
-        return function.volatility == Volatility::Immutable || reviewed().contains(name);
+    let built_in = matches!(
+        function.schema.as_str(),
+        "pg_catalog" | "information_schema"
+    );
+    if built_in && function.extension.is_none() {
+        return function.volatility == Volatility::Immutable
+            || (function.schema == "pg_catalog" && reviewed().contains(name));
     }
     safe_extension(function.extension.as_deref())
         || role

@@ -300,9 +300,7 @@ impl Lexer<'_> {
                 return Err(LexError::Unterminated);
             }
             let byte = self.peek(0);
-            if byte == b'\\' && backslashes {
-                self.at += 2;
-            } else if byte == quote && self.peek(1) == quote {
+            if (byte == b'\\' && backslashes) || (byte == quote && self.peek(1) == quote) {
                 self.at += 2;
             } else if byte == quote {
                 self.at += 1;

@@ -1,5 +1,6 @@
 //! Statements of unrestricted roles: their text is read for the record, best effort, and passes as it is.
 use crate::catalog::Catalog;
+use crate::policy::compiled::RolePolicy;
 
 use super::judge;
 use super::lex;
@@ -9,7 +10,7 @@ use super::plan::{Effect, Plan, PositionMap, StatementPlan, Verdict};
 use super::tree::{Node, Tree};
 
 /// The plan of a text that passes whatever it holds.
-pub fn plan(text: &str, catalog: &Catalog, path: &[String]) -> Plan {
+pub fn plan(text: &str, catalog: &Catalog, role: &RolePolicy, path: &[String]) -> Plan {
     let tokens = lex::tokens(text).ok();
     let parsed = tokens.as_ref().and_then(|_| parse::parse(text).ok());
     let statements = match (tokens, parsed) {
@@ -23,7 +24,10 @@ pub fn plan(text: &str, catalog: &Catalog, path: &[String]) -> Plan {
                     })
                     .cloned()
                     .collect();
-                observed(normalise::normalised(text, &own), statement, catalog, path)
+                let mut plan =
+                    observed(normalise::normalised(text, &own), statement, catalog, path);
+                plan.protected = reads_protected(&plan, catalog, role);
+                plan
             })
             .collect(),
         (Some(tokens), None) => vec![unread(normalise::normalised(text, &tokens), text.len())],
@@ -34,6 +38,15 @@ pub fn plan(text: &str, catalog: &Catalog, path: &[String]) -> Plan {
         text: None,
         positions: PositionMap::default(),
     }
+}
+
+/// Whether rows of a result hold classified data, by the names that were read and written.
+fn reads_protected(plan: &StatementPlan, catalog: &Catalog, role: &RolePolicy) -> bool {
+    plan.reads.iter().chain(&plan.writes).any(|name| {
+        name.split_once('.')
+            .and_then(|(schema, name)| catalog.relation(schema, name))
+            .is_some_and(|relation| role.protected.contains(&relation.oid))
+    })
 }
 
 fn unread(normalised: String, len: usize) -> StatementPlan {

@@ -30,7 +30,7 @@ pub fn plan(
 ) -> Plan {
     let path = names::search_path(facts, catalog);
     if role.unmasked {
-        return super::observe::plan(text, catalog, &path);
+        return super::observe::plan(text, catalog, role, &path);
     }
     let desk = Desk {
         rules: Rules {
