@@ -401,3 +401,23 @@ fn errors_over_protected_data_quote_no_value() {
         );
     }
 }
+
+#[test]
+fn a_table_made_a_moment_ago_by_somebody_else_is_found() {
+    let (server, pgveil) = start();
+    let mut client = agent(&pgveil);
+    for round in 0..3 {
+        let name = format!("young_{round}");
+        assert_eq!(
+            error(&client.query(&format!("SELECT * FROM {name}")))
+                .expect("an error")
+                .0,
+            "42P01"
+        );
+        server.sql(
+            "postgres",
+            &format!("CREATE TABLE {name}(id int); GRANT SELECT ON {name} TO agent"),
+        );
+        assert_eq!(tags(&client.query(&format!("SELECT * FROM {name}"))), "TCZ");
+    }
+}

@@ -152,7 +152,7 @@ pub async fn login(
     gate: &LoginGate,
 ) -> Result<Outcome, LoginError> {
     let deadline = Instant::now() + gate.login_timeout;
-    if let Err(error) = set_socket_options(&tcp) {
+    if let Err(error) = set_socket_options(&tcp, gate.upstream.keepalive()) {
         return Err(LoginError::new(
             peer,
             &Failure::client_left().because(error),

@@ -154,23 +154,20 @@ struct SessionHost {
 }
 
 impl Host for SessionHost {
+    /// A name that the catalog does not know may be younger than the snapshot: then the text is planned again.
     async fn plan(&self, text: Arc<str>, facts: Arc<SessionFacts>) -> Result<Planned, Unavailable> {
-        let proxy = &self.proxy;
-        let (catalog, role) = proxy.standing(&self.database, &self.role).await?;
-        let standing = Standing {
-            epoch: epoch(&catalog, &role),
-            role: role.clone(),
-        };
-        let began = Instant::now();
-        let misses = proxy.planner.stats().misses;
-        let plan = proxy.planner.plan(text, catalog, role, facts).await;
-        let stats = proxy.planner.stats();
-        // Of plans made at the same time one may be counted for another.
-        proxy
-            .metrics
-            .planned(began.elapsed(), stats.misses == misses);
-        proxy.metrics.plan_cache_bytes(stats.bytes);
-        Ok(Planned { plan, standing })
+        let planned = self
+            .plan_once(Arc::clone(&text), Arc::clone(&facts))
+            .await?;
+        if !planned.plan.names_unknown() {
+            return Ok(planned);
+        }
+        let before = planned.standing.epoch;
+        self.schema_changed().await;
+        if self.standing().await?.epoch == before {
+            return Ok(planned);
+        }
+        self.plan_once(text, facts).await
     }
 
     async fn standing(&self) -> Result<Standing, Unavailable> {
@@ -210,6 +207,29 @@ impl Host for SessionHost {
 }
 
 impl SessionHost {
+    async fn plan_once(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+    ) -> Result<Planned, Unavailable> {
+        let proxy = &self.proxy;
+        let (catalog, role) = proxy.standing(&self.database, &self.role).await?;
+        let standing = Standing {
+            epoch: epoch(&catalog, &role),
+            role: role.clone(),
+        };
+        let began = Instant::now();
+        let misses = proxy.planner.stats().misses;
+        let plan = proxy.planner.plan(text, catalog, role, facts).await;
+        let stats = proxy.planner.stats();
+        // Of plans made at the same time one may be counted for another.
+        proxy
+            .metrics
+            .planned(began.elapsed(), stats.misses == misses);
+        proxy.metrics.plan_cache_bytes(stats.bytes);
+        Ok(Planned { plan, standing })
+    }
+
     fn refuses_without_record(&self) -> bool {
         self.proxy.settings.audit.on_full == OnFull::Refuse
     }

@@ -146,6 +146,15 @@ pub struct Plan {
     pub positions: PositionMap,
 }
 
+impl Plan {
+    /// A statement is refused because the catalog does not know a name in it.
+    pub fn names_unknown(&self) -> bool {
+        self.statements.iter().any(|statement| {
+            matches!(&statement.verdict, Verdict::Refuse(refusal) if refusal.reason == Reason::Undefined)
+        })
+    }
+}
+
 /// Maps a 1-based character position in the text that ran to the position in the client's text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PositionMap {

@@ -36,6 +36,7 @@ const READABLE: &[&str] = &[
     "pg_inherits",
     "pg_init_privs",
     "pg_language",
+    "pg_largeobject_metadata",
     "pg_locks",
     "pg_matviews",
     "pg_namespace",

@@ -2,6 +2,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +20,7 @@ pub struct Upstream {
     port: u16,
     mode: SslMode,
     tls: Option<ClientTls>,
+    keepalive: Option<Duration>,
 }
 
 /// One way to try; an sslmode is a sequence of them.
@@ -83,7 +85,19 @@ impl Upstream {
             port,
             mode,
             tls,
+            keepalive: None,
         })
+    }
+
+    /// The same, with TCP keepalive probes after so long without traffic, on this leg and the clients'.
+    pub fn with_keepalive(mut self, idle: Duration) -> Self {
+        self.keepalive = Some(idle);
+        self
+    }
+
+    /// Idle time before keepalive probes; `None`: the system's.
+    pub fn keepalive(&self) -> Option<Duration> {
+        self.keepalive
     }
 
     pub fn host(&self) -> &str {
@@ -144,7 +158,7 @@ impl Upstream {
         attempt: Attempt,
     ) -> Result<Connected, ConnectError> {
         let failed = |source| ConnectError::Tcp { addr, source };
-        set_socket_options(&tcp).map_err(failed)?;
+        set_socket_options(&tcp, self.keepalive).map_err(failed)?;
         let plain = |tcp| Connected {
             stream: Stream::Plain(tcp),
             addr,

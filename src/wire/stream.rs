@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -63,10 +63,14 @@ impl Stream {
     }
 }
 
-/// Sets what libpq sets on its sockets: TCP_NODELAY, and SO_KEEPALIVE with the system's intervals.
-pub fn set_socket_options(tcp: &TcpStream) -> io::Result<()> {
+/// Sets what libpq sets on its sockets: TCP_NODELAY, and SO_KEEPALIVE. Probes begin after `idle` without traffic; without
+/// it, and for the time between probes, the system's intervals hold.
+pub fn set_socket_options(tcp: &TcpStream, idle: Option<Duration>) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    SockRef::from(tcp).set_keepalive(true)
+    match idle {
+        Some(idle) => SockRef::from(tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle)),
+        None => SockRef::from(tcp).set_keepalive(true),
+    }
 }
 
 /// Whether both ends of the connection are on this machine's loopback interface.

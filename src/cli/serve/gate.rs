@@ -20,6 +20,7 @@ pub fn upstream(settings: &Settings) -> Result<Upstream, CliError> {
         ssl_mode(upstream.tls),
         upstream.ca.as_deref(),
     )
+    .map(|upstream| upstream.with_keepalive(settings.limits.tcp_keepalive))
     .map_err(|error| CliError::Configuration(format!("upstream: {error}")))
 }
 
