@@ -1,13 +1,17 @@
 //! One connection's life, from the accepted socket to its end: login, then the two pumps and what they observe.
 //!
-//! * [`burst`]: what one read brought, and which of it goes on.
-//! * [`messages`]: the few message bodies that are read or built.
-//! * [`statements`]: prepared statements, portals and cursors with their plans.
 //! * [`listener`]: accepting connections within a limit, and draining.
 //! * [`login`]: from an accepted socket to both sides logged in.
+//! * [`proxy`]: what all sessions share; runs one that has logged in.
+//! * [`relay`]: both pumps of a session, and who is told what when one side ends.
+//! * [`to_server`], [`to_client`]: the pumps. They share [`shared`] and ask the process through [`host`].
+//! * [`burst`]: what one read brought, and which of it goes on.
 //! * [`ledger`]: what was sent and not yet answered; attributes each answer to its statement.
-//! * [`denial`]: what a client is told when something is not let happen.
-//! * [`scrub`]: errors and notices without data.
+//! * [`statements`]: prepared statements, portals and cursors with their plans.
+//! * [`settings`]: what a statement may do to the search path and the encoding.
+//! * [`messages`], [`describe`]: the few message bodies that are read, built or changed.
+//! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
+//! * [`record`]: the audit records of a session.
 pub mod burst;
 pub mod denial;
 pub mod describe;
