@@ -92,12 +92,19 @@ fn substitution(
     first: usize,
     end: usize,
 ) -> Option<Vec<Edit>> {
-    let (first, end, only) = widen(text, tokens, first, end);
+    let (mut first, end, only) = widen(text, tokens, first, end);
     let template = scene
         .templates
         .get(scene.catalog.version, scene.role, relation, only)?;
     let mut edits = Vec::new();
     let mut open = template.open.clone();
+    // `TABLE name` is short for this.
+    if let Some(table) = first.checked_sub(1)
+        && tokens.get(table)?.is_word(text, "table")
+    {
+        first = table;
+        open.insert_str(0, "SELECT * FROM ");
+    }
     if let Some((from, to)) = sampling(text, tokens, end) {
         open.push(' ');
         open.push_str(&emit(text, tokens.get(from..to)?, &[]).text);

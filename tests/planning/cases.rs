@@ -100,6 +100,35 @@ fn statements_run_as_the_case_file_says() {
     );
 }
 
+/// A schema on the search path with an operator of its own: syntax that looks an operator up without naming it is refused
+/// as the operator itself is.
+#[test]
+fn operators_that_syntax_implies_are_looked_up_too() {
+    let mut fixture = Fixture::new();
+    for name in ["<", ">", "<=", ">="] {
+        let own = fixture.catalog.operators["="].clone();
+        fixture.catalog.operators.insert(name.into(), own);
+    }
+    for text in [
+        "SELECT 1 = 2",
+        "SELECT 1 IN (2)",
+        "SELECT 1 IN (SELECT 2)",
+        "SELECT CASE 1 WHEN 2 THEN 3 END",
+        "SELECT 1 FROM crm.orders a JOIN crm.orders b USING (id)",
+        "SELECT 1 FROM crm.orders a NATURAL JOIN crm.orders b",
+        "SELECT 1 BETWEEN 2 AND 3",
+        "SELECT 1 NOT BETWEEN SYMMETRIC 2 AND 3",
+        "SELECT NULLIF(1, 2)",
+        "SELECT 1 IS DISTINCT FROM 2",
+        "SELECT (1, 2) < (3, 4)",
+    ] {
+        let found = outcome(&fixture.plan_in("attacker, crm", text));
+        assert!(found.starts_with("refuse operator"), "{text}: {found}");
+        let found = outcome(&fixture.plan_in("crm", text));
+        assert!(!found.starts_with("refuse"), "{text}: {found}");
+    }
+}
+
 #[test]
 fn restored_origins_name_the_masked_columns() {
     let fixture = Fixture::new();

@@ -63,6 +63,10 @@ impl<'a> Walk<'a> {
             "RangeVar" => self.read(node),
             "RangeSubselect" => self.subselect(node),
             "RangeTableSample" => self.sample(node),
+            "CaseExpr" | "JoinExpr" => {
+                self.implied_operators(node)?;
+                self.children(node)
+            }
             "ColumnRef" => self.column(node),
             "FuncCall" => self.function(node),
             "AExpr" => self.operator_in(node, "name"),
@@ -237,7 +241,34 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Operators that the syntax looks up by name without naming them (`src/backend/parser/parse_expr.c`,
+    /// `transformJoinUsingClause` in `parse_clause.c`).
+    fn implied_operators(&self, node: &Node) -> Result<(), Refusal> {
+        let implied: &[&str] = match node.kind {
+            "CaseExpr" if node.get("arg").is_some() => &["="],
+            "JoinExpr" if node.flag("is_natural") || node.get("using_clause").is_some() => &["="],
+            "SubLink" if node.get("oper_name").is_none() => &["="],
+            "AExpr" => match node.names("name").as_deref() {
+                Some([name]) if name.contains("BETWEEN") => &["<", ">", "<=", ">="],
+                _ => &[],
+            },
+            _ => &[],
+        };
+        implied
+            .iter()
+            .try_for_each(|name| self.operator(None, name, node.location))
+    }
+
+    fn operator(&self, schema: Option<&str>, name: &str, location: i32) -> Result<(), Refusal> {
+        let rules = self.rules;
+        match functions::check_operator(rules.catalog, rules.role, rules.path, schema, name) {
+            Err(Objection::NotAllowed(full)) => Err(at(refuse::operator(&full), location)),
+            Ok(()) | Err(Objection::Undefined) => Ok(()),
+        }
+    }
+
     fn operator_in(&mut self, node: &mut Node, field: &'static str) -> Result<(), Refusal> {
+        self.implied_operators(node)?;
         let names = node.names(field).unwrap_or_default();
         let (schema, name) = match names.as_slice() {
             [] => (Some("pg_catalog"), ""),
@@ -249,12 +280,7 @@ impl<'a> Walk<'a> {
                 ));
             }
         };
-        let rules = self.rules;
-        if let Err(Objection::NotAllowed(full)) =
-            functions::check_operator(rules.catalog, rules.role, rules.path, schema, name)
-        {
-            return Err(at(refuse::operator(&full), node.location));
-        }
+        self.operator(schema, name, node.location)?;
         self.children(node)
     }
 

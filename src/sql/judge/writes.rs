@@ -32,9 +32,8 @@ impl Walk<'_> {
         if let Some(masked) = masked {
             let alias = target
                 .child("alias")
-                .map_or("", |alias| alias.text("aliasname"))
-                .to_owned();
-            check_protected_target(node, &masked, &alias)?;
+                .map_or("", |alias| alias.text("aliasname"));
+            check_protected_target(node, &masked, &row_names(node, alias))?;
         }
         // The field order is the same on both sides: the target goes last.
         self.children(node)?;
@@ -56,30 +55,46 @@ impl Walk<'_> {
     }
 }
 
+/// Names that stand for a whole row of the target: its alias, `old`, `new`, and what RETURNING WITH (OLD AS ...) calls
+/// them.
+fn row_names(node: &Node, alias: &str) -> BTreeSet<String> {
+    let given = node
+        .child("returning_clause")
+        .map_or(&[][..], |returning| returning.list("options"))
+        .iter()
+        .filter_map(Tree::node)
+        .map(|option| option.text("value"));
+    [alias, "old", "new", "excluded"]
+        .into_iter()
+        .chain(given)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Refuses a write to a protected relation that could read or overwrite a masked column of it.
 fn check_protected_target(
     node: &Node,
     masked: &BTreeSet<String>,
-    alias: &str,
+    rows: &BTreeSet<String>,
 ) -> Result<(), Refusal> {
     match node.kind {
         "InsertStmt" => {
             if let Some(conflict) = node.child("on_conflict_clause") {
                 check_conflict(conflict, masked)?;
-                no_masked_reference(conflict, masked, alias)?;
+                no_masked_reference(conflict, masked, rows)?;
             }
             for field in ["returning_list", "returning_clause"] {
                 if let Some(returning) = node.get(field) {
-                    tree_has_no_masked_reference(returning, masked, alias)?;
+                    tree_has_no_masked_reference(returning, masked, rows)?;
                 }
             }
             Ok(())
         }
         "UpdateStmt" => {
             assigns_no_masked(node.list("target_list"), masked)?;
-            no_masked_reference(node, masked, alias)
+            no_masked_reference(node, masked, rows)
         }
-        "DeleteStmt" => no_masked_reference(node, masked, alias),
+        "DeleteStmt" => no_masked_reference(node, masked, rows),
         _ => Err(refuse::construct(
             "MERGE into a protected relation",
             "use INSERT ... ON CONFLICT or UPDATE",
@@ -132,25 +147,28 @@ fn assigns_no_masked(targets: &[Tree], masked: &BTreeSet<String>) -> Result<(), 
 fn tree_has_no_masked_reference(
     tree: &Tree,
     masked: &BTreeSet<String>,
-    alias: &str,
+    rows: &BTreeSet<String>,
 ) -> Result<(), Refusal> {
     match tree {
         Tree::List(items) => items
             .iter()
-            .try_for_each(|item| tree_has_no_masked_reference(item, masked, alias)),
-        Tree::Node(node) => no_masked_reference(node, masked, alias),
+            .try_for_each(|item| tree_has_no_masked_reference(item, masked, rows)),
+        Tree::Node(node) => no_masked_reference(node, masked, rows),
         _ => Ok(()),
     }
 }
 
 /// No column reference whose name could be a masked column of the target, no `*`, no whole row. Names, not scopes:
 /// whatever could be meant counts.
-fn no_masked_reference(node: &Node, masked: &BTreeSet<String>, alias: &str) -> Result<(), Refusal> {
+fn no_masked_reference(
+    node: &Node,
+    masked: &BTreeSet<String>,
+    rows: &BTreeSet<String>,
+) -> Result<(), Refusal> {
     if node.kind == "ColumnRef" {
         let fields = node.list("fields");
         let last = fields.last().and_then(Tree::string);
-        let whole_row = fields.len() == 1
-            && last.is_some_and(|name| name == alias || name == "old" || name == "new");
+        let whole_row = fields.len() == 1 && last.is_some_and(|name| rows.contains(name));
         let reads = match last {
             None => Some("*".to_owned()),
             Some(name) if masked.contains(name) || whole_row => Some(name.to_owned()),
@@ -169,5 +187,5 @@ fn no_masked_reference(node: &Node, masked: &BTreeSet<String>, alias: &str) -> R
     }
     node.fields
         .iter()
-        .try_for_each(|(_, value)| tree_has_no_masked_reference(value, masked, alias))
+        .try_for_each(|(_, value)| tree_has_no_masked_reference(value, masked, rows))
 }
