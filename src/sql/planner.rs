@@ -153,7 +153,7 @@ impl Desk<'_> {
             role: self.rules.role,
             templates: self.rules.templates,
         };
-        let spliced = splice::splice(&scene, self.text, tokens, uses)
+        let spliced = splice::splice(&scene, self.text, tokens, uses, &client.additions)
             .ok_or_else(|| refuse::judge("the relations of the statement could not be located"))?;
         accept(&self.rules, &spliced.text, client)?;
         Ok(spliced)

@@ -5,7 +5,7 @@
 use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
 
-use super::judge::{Access, Use};
+use super::judge::{Access, Addition, Use};
 use super::lex::{Gap, Kind, Token};
 use super::names::{qualified, quoted};
 use super::plan::{PositionMap, Run};
@@ -29,7 +29,13 @@ struct Edit {
 
 /// The text of one statement with each relation replaced by what the role may read of it. `None` where a use does not
 /// stand where it was said to: the judge would refuse what came of it.
-pub fn splice(scene: &Scene<'_>, text: &str, tokens: &[Token], uses: &[Use]) -> Option<Spliced> {
+pub fn splice(
+    scene: &Scene<'_>,
+    text: &str,
+    tokens: &[Token],
+    uses: &[Use],
+    additions: &[Addition],
+) -> Option<Spliced> {
     let mut edits = Vec::new();
     let mut unaliased: Vec<&Relation> = Vec::new();
     let copies_out = tokens
@@ -60,6 +66,17 @@ pub fn splice(scene: &Scene<'_>, text: &str, tokens: &[Token], uses: &[Use]) -> 
                 text: qualified(&relation.schema, &relation.name),
             });
         }
+    }
+    for addition in additions {
+        let item = tokens
+            .iter()
+            .position(|token| token.span.start == addition.behind)?;
+        let end = name_end(text, tokens, item);
+        edits.push(Edit {
+            first: end,
+            end,
+            text: addition.text.clone(),
+        });
     }
     let named: Vec<usize> = edits.iter().map(|edit| edit.first).collect();
     edits.extend(column_edits(scene, text, tokens, &unaliased, &named));
@@ -292,6 +309,8 @@ fn emit(text: &str, tokens: &[Token], edits: &[Edit]) -> Spliced {
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         match edits.next_if(|edit| edit.first <= at) {
+            // An insertion stands right behind the token before it.
+            Some(edit) if edit.end == edit.first => out.inserted(token, &edit.text),
             Some(edit) => {
                 out.added(token, &edit.text, at == 0);
                 at = edit.end.max(at);
@@ -301,6 +320,9 @@ fn emit(text: &str, tokens: &[Token], edits: &[Edit]) -> Spliced {
                 at += 1;
             }
         }
+    }
+    for edit in edits {
+        out.push(&edit.text);
     }
     out.spliced
 }
@@ -367,6 +389,11 @@ impl<'a> Output<'a> {
         self.gap(token, first);
         self.run(token, true);
         self.push(token.text(self.text));
+    }
+
+    fn inserted(&mut self, token: &Token, text: &str) {
+        self.run(token, false);
+        self.push(text);
     }
 
     fn added(&mut self, token: &Token, text: &str, first: bool) {

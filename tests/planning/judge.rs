@@ -15,6 +15,7 @@ const STATEMENTS: &[&str] = &[
     "SELECT phone FROM crm.contacts a UNION ALL SELECT total FROM crm.orders b",
     "INSERT INTO crm.orders AS t (id) SELECT id FROM crm.contacts a WHERE phone LIKE '138%'",
     "UPDATE crm.orders t SET total = c.phone FROM crm.contacts c WHERE c.id = contact_id",
+    "SELECT a.id, a.phone, count(*) FROM crm.contacts a GROUP BY a.id HAVING count(*) > 1",
     "COPY crm.contacts (phone) TO STDOUT",
 ];
 

@@ -5,12 +5,14 @@
 //! Both readings bring the tree into one canonical form (templates folded back, names resolved), and the two forms must
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
+mod grouping;
 mod kinds;
 mod relations;
 mod statements;
 mod walk;
 mod writes;
 
+pub use grouping::Addition;
 pub use statements::statement_kind;
 
 use std::collections::BTreeSet;
@@ -68,6 +70,8 @@ pub struct Examined {
     pub tree: Tree,
     pub uses: Vec<Use>,
     pub effects: Vec<Effect>,
+    /// What the text that runs must group by besides.
+    pub additions: Vec<Addition>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
     pub columns: BTreeSet<String>,
     /// A `*` or a whole-row reference: every column is reached.
@@ -88,6 +92,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         tree,
         uses: walk.uses,
         effects: walk.effects,
+        additions: walk.additions,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,
     })

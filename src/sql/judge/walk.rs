@@ -7,6 +7,7 @@ use crate::sql::refuse;
 use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
+use super::grouping::Addition;
 use super::kinds;
 use super::{Rules, Side, Use};
 
@@ -20,6 +21,7 @@ pub(super) struct Walk<'a> {
     scopes: Vec<Vec<String>>,
     pub uses: Vec<Use>,
     pub effects: Vec<Effect>,
+    pub additions: Vec<Addition>,
     pub columns: BTreeSet<String>,
     /// A `*` was met.
     pub stars: bool,
@@ -37,6 +39,7 @@ impl<'a> Walk<'a> {
             scopes: Vec::new(),
             uses: Vec::new(),
             effects: Vec::new(),
+            additions: Vec::new(),
             columns: BTreeSet::new(),
             stars: false,
             aliases: BTreeSet::new(),
@@ -97,7 +100,9 @@ impl<'a> Walk<'a> {
         if node.get("into_clause").is_some() {
             return Err(at(refuse::statement("SELECT INTO"), node.location));
         }
-        self.with_scope(node, |walk, node| walk.children(node))
+        self.with_scope(node, |walk, node| walk.children(node))?;
+        self.grouping(node);
+        Ok(())
     }
 
     /// Runs `body` over a node whose WITH clause has been walked and taken into scope (`transformWithClause` in
