@@ -24,9 +24,24 @@ roles:
 unmatched: deny
 ";
 
+/// How far the clients of a round are.
+#[derive(Default)]
+struct Round {
+    inside: AtomicUsize,
+    finished: AtomicUsize,
+}
+
+impl Round {
+    /// Everybody is logged in and enough is done: a connection that breaks now breaks amid statements.
+    fn under_load(&self) -> bool {
+        self.inside.load(Ordering::Relaxed) == CLIENTS
+            && self.finished.load(Ordering::Relaxed) >= BEFORE_THE_KILL
+    }
+}
+
 /// Runs statements until the connection breaks; the number whose end arrived.
-fn work(port: u16, name: &str, finished: &AtomicUsize) -> usize {
-    let Ok(mut client) = Client::try_login(
+fn work(port: u16, name: &str, round: &Round) -> usize {
+    let mut client = Client::try_login(
         port,
         "agent",
         "",
@@ -35,9 +50,9 @@ fn work(port: u16, name: &str, finished: &AtomicUsize) -> usize {
             ("database", "postgres"),
             ("application_name", name),
         ],
-    ) else {
-        return 0;
-    };
+    )
+    .expect("login");
+    round.inside.fetch_add(1, Ordering::Relaxed);
     let mut ended = 0;
     let mut pending: Vec<u8> = Vec::new();
     use std::io::Write;
@@ -57,7 +72,7 @@ fn work(port: u16, name: &str, finished: &AtomicUsize) -> usize {
             }
             let (ends, ready) = take(&mut pending);
             ended += ends;
-            finished.fetch_add(ends, Ordering::Relaxed);
+            round.finished.fetch_add(ends, Ordering::Relaxed);
             if ready {
                 break;
             }
@@ -93,21 +108,19 @@ fn what_a_client_received_is_on_record_after_kill_9() {
     let mut pgveil = Pgveil::start(&config);
     let received: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
     for round in 0..ROUNDS {
-        let finished = Arc::new(AtomicUsize::new(0));
+        let progress = Arc::new(Round::default());
         let workers: Vec<_> = (0..CLIENTS)
             .map(|index| {
-                let (port, finished, received) =
-                    (pgveil.port(), Arc::clone(&finished), Arc::clone(&received));
+                let (port, progress, received) =
+                    (pgveil.port(), Arc::clone(&progress), Arc::clone(&received));
                 thread::spawn(move || {
                     let name = format!("round {round} client {index}");
-                    let ended = work(port, &name, &finished);
+                    let ended = work(port, &name, &progress);
                     received.lock().expect("received").insert(name, ended);
                 })
             })
             .collect();
-        while finished.load(Ordering::Relaxed) < BEFORE_THE_KILL
-            && workers.iter().any(|worker| !worker.is_finished())
-        {
+        while !progress.under_load() && workers.iter().any(|worker| !worker.is_finished()) {
             thread::yield_now();
         }
         pgveil.kill();

@@ -4,10 +4,11 @@
 //! `target/fuzz`.
 mod support;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use support::message::{
@@ -98,8 +99,11 @@ fn seeds() -> Vec<Vec<u8>> {
         ];
         seeds.extend(sessions.into_iter().map(|messages| messages.concat()));
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/wire");
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(folder("tests/corpus/wire"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         seeds.extend(fs::read(entry.path()));
     }
     seeds
@@ -152,11 +156,10 @@ impl Dice {
     }
 }
 
-/// Sends the bytes in one go or in pieces, closes the sending side and reads to the end. `false`: it hung.
-fn survives(port: u16, bytes: &[u8], pieces: usize) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
+/// Sends the bytes in one go or in pieces, closes the sending side and reads to the end: the answer, or `None` where it
+/// hung.
+fn answer(port: u16, bytes: &[u8], pieces: usize) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let _ = stream.set_nodelay(true);
     let _ = stream.set_read_timeout(Some(PATIENCE));
     let _ = stream.set_write_timeout(Some(PATIENCE));
@@ -166,19 +169,45 @@ fn survives(port: u16, bytes: &[u8], pieces: usize) -> bool {
         }
     }
     let _ = stream.shutdown(Shutdown::Write);
-    let mut sink = [0; 4096];
+    let mut received = Vec::new();
+    let mut chunk = [0; 4096];
     loop {
-        match stream.read(&mut sink) {
-            Ok(0) => return true,
-            Ok(_) => {}
-            Err(error) => {
-                return !matches!(
+        match stream.read(&mut chunk) {
+            Ok(0) => return Some(received),
+            Ok(read) => received.extend(&chunk[..read]),
+            Err(error)
+                if matches!(
                     error.kind(),
                     std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                );
+                ) =>
+            {
+                return None;
             }
+            Err(_) => return Some(received),
         }
     }
+}
+
+/// The kinds of messages in an answer, repetitions folded: inputs with an answer of a new shape join the corpus.
+fn shape(mut answer: &[u8]) -> Vec<u8> {
+    let mut tags: Vec<u8> = Vec::new();
+    while let [tag, a, b, c, d, ..] = *answer {
+        if tags.last() != Some(&tag) {
+            tags.push(tag);
+        }
+        let length = u32::from_be_bytes([a, b, c, d]) as usize + 1;
+        answer = answer.get(length..).unwrap_or(&[]);
+    }
+    tags
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn keep(folder: &Path, name: &str, bytes: &[u8]) {
+    fs::create_dir_all(folder).expect("a folder");
+    fs::write(folder.join(name), bytes).expect("a file");
 }
 
 #[test]
@@ -200,22 +229,35 @@ fn no_bytes_make_it_panic_or_hang() {
     config.policy(POLICY);
     config.set("limits", "{ login_timeout: 5s }");
     let pgveil = Pgveil::start(&config);
-    let seeds = seeds();
+    let mut seeds = seeds();
     let seed = std::env::var("PGVEIL_FUZZ_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(1);
     let mut dice = Dice(seed);
+    // With PGVEIL_FUZZ_KEEP set, what was answered in a new way joins the corpus.
+    let grows = std::env::var_os("PGVEIL_FUZZ_KEEP").is_some();
+    let mut shapes = HashSet::new();
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut count = 0u32;
     while Instant::now() < end {
         let bytes = dice.mutated(&seeds);
         let pieces = [1, 1, 2, 7][dice.below(4)];
-        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz");
-        if !survives(pgveil.port(), &bytes, pieces) {
-            let _ = fs::create_dir_all(&kept);
-            let _ = fs::write(kept.join(format!("hang-{count}")), &bytes);
-            panic!("hung on {bytes:?} (kept in target/fuzz/hang-{count})");
+        match answer(pgveil.port(), &bytes, pieces) {
+            None => {
+                keep(&folder("target/fuzz"), &format!("hang-{count}"), &bytes);
+                panic!("hung on {bytes:?} (kept in target/fuzz/hang-{count})");
+            }
+            Some(answer) => {
+                if shapes.insert(shape(&answer)) && grows {
+                    keep(
+                        &folder("tests/corpus/wire"),
+                        &format!("{seed}-{count}"),
+                        &bytes,
+                    );
+                    seeds.push(bytes);
+                }
+            }
         }
         count += 1;
         if count.is_multiple_of(200) {

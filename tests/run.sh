@@ -53,13 +53,18 @@ run_cargo() {
     fi
 }
 
+# As the tests build it: `cargo build` alone would compile half of the dependencies again, with other features.
+build_binary() {
+    cargo test --locked --no-run --test serve
+}
+
 run_drivers() {
     prepare_drivers || { echo 'the drivers could not be installed'; return 1; }
-    cargo build --locked --bin pgveil && REQUIRE_TOOLS=1 DRIVER_TOOLS=$tools tests/drivers/run.sh target/debug/pgveil
+    build_binary && REQUIRE_TOOLS=1 DRIVER_TOOLS=$tools tests/drivers/run.sh target/debug/pgveil
 }
 
 run_demo() {
-    cargo build --locked --bin pgveil && target/debug/pgveil demo --once
+    build_binary && target/debug/pgveil demo --once
 }
 
 if [ $prepare_only = 1 ]; then

@@ -174,6 +174,19 @@ fn start(secrets: [[&str; 6]; 3]) -> (Postgres, Pgveil) {
         );
     }
     server.sql("crm", FIXTURE);
+    // Where the server has them: cases that call them fail alike without.
+    for extension in [
+        "hstore",
+        "pg_trgm",
+        "fuzzystrmatch",
+        "tablefunc",
+        "pageinspect",
+    ] {
+        let _ = server.try_sql(
+            "crm",
+            &format!("CREATE EXTENSION {extension} SCHEMA public"),
+        );
+    }
     let mut config = Config::new(&server);
     config.policy(POLICY);
     config.set(
