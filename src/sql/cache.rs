@@ -188,17 +188,12 @@ fn failed(role: &RolePolicy) -> Plan {
     }
     Plan {
         statements: vec![StatementPlan {
-            kind: "this statement",
             verdict: Verdict::Refuse(refuse::judge("the statement could not be analysed")),
-            normalised: "<not readable>".to_owned(),
-            fingerprint: String::new(),
-            reads: Vec::new(),
-            writes: Vec::new(),
-            masked: Vec::new(),
-            protected: false,
-            origins: Vec::new(),
-            effects: Vec::new(),
-            span: (0, 0),
+            ..StatementPlan::passing(
+                "this statement",
+                ("<not readable>".to_owned(), String::new()),
+                (0, 0),
+            )
         }],
         text: Some(Arc::from(format!("SELECT {POISON}"))),
         positions: PositionMap::default(),

@@ -2,31 +2,12 @@
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
+use crate::catalog::lineage::purity::PURE_EXTENSIONS;
 use crate::catalog::{Catalog, Function, TypeKind, Volatility};
 use crate::policy::compiled::RolePolicy;
 
 /// The reviewed table: functions of `pg_catalog` that are stable or volatile and yet safe, each with its reason.
 const REVIEWED: &str = include_str!("functions.tsv");
-
-/// Extensions whose functions, operators and types compute on their arguments alone. `dblink`, `tablefunc` and `xml2`
-/// run SQL given as text and are not among them; `pageinspect` reads pages.
-const SAFE_EXTENSIONS: &[&str] = &[
-    "btree_gin",
-    "btree_gist",
-    "citext",
-    "cube",
-    "earthdistance",
-    "fuzzystrmatch",
-    "hstore",
-    "intarray",
-    "isn",
-    "ltree",
-    "pg_trgm",
-    "pgcrypto",
-    "seg",
-    "unaccent",
-    "uuid-ossp",
-];
 
 fn reviewed() -> &'static HashSet<&'static str> {
     static NAMES: OnceLock<HashSet<&'static str>> = OnceLock::new();
@@ -41,7 +22,7 @@ fn reviewed() -> &'static HashSet<&'static str> {
 
 /// Whether objects of that extension are safe for restricted roles.
 pub fn safe_extension(extension: Option<&str>) -> bool {
-    extension.is_some_and(|name| SAFE_EXTENSIONS.contains(&name))
+    extension.is_some_and(|name| PURE_EXTENSIONS.contains(&name))
 }
 
 /// Why a name may not be used.

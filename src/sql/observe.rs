@@ -6,7 +6,7 @@ use super::judge;
 use super::lex;
 use super::normalise;
 use super::parse::{self, Statement};
-use super::plan::{Effect, Plan, PositionMap, StatementPlan, Verdict};
+use super::plan::{Effect, Plan, PositionMap, StatementPlan};
 use super::tree::{Node, Tree};
 
 /// The plan of a text that passes whatever it holds.
@@ -50,24 +50,7 @@ fn reads_protected(plan: &StatementPlan, catalog: &Catalog, role: &RolePolicy) -
 }
 
 fn unread(normalised: String, len: usize) -> StatementPlan {
-    blank("this statement", normalised, (0, len))
-}
-
-fn blank(kind: &'static str, normalised: String, span: (usize, usize)) -> StatementPlan {
-    let (normalised, fingerprint) = normalise::recorded(normalised);
-    StatementPlan {
-        kind,
-        verdict: Verdict::Pass,
-        normalised,
-        fingerprint,
-        reads: Vec::new(),
-        writes: Vec::new(),
-        masked: Vec::new(),
-        protected: false,
-        origins: Vec::new(),
-        effects: Vec::new(),
-        span,
-    }
+    StatementPlan::passing("this statement", normalise::recorded(normalised), (0, len))
 }
 
 fn observed(
@@ -77,7 +60,7 @@ fn observed(
     path: &[String],
 ) -> StatementPlan {
     let kind = judge::statement_kind(&statement.tree);
-    let mut plan = blank(kind, normalised, statement.span);
+    let mut plan = StatementPlan::passing(kind, normalise::recorded(normalised), statement.span);
     let mut ctes = Vec::new();
     if let Some(node) = statement.tree.node() {
         plan.effects = effects(node);

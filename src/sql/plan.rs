@@ -137,6 +137,30 @@ pub struct StatementPlan {
     pub span: (usize, usize),
 }
 
+impl StatementPlan {
+    /// A statement that passes and of which nothing else is known yet. `normalised` and `fingerprint` as
+    /// [`super::normalise::recorded`] gives them.
+    pub fn passing(
+        kind: &'static str,
+        (normalised, fingerprint): (String, String),
+        span: (usize, usize),
+    ) -> Self {
+        StatementPlan {
+            kind,
+            verdict: Verdict::Pass,
+            normalised,
+            fingerprint,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            masked: Vec::new(),
+            protected: false,
+            origins: Vec::new(),
+            effects: Vec::new(),
+            span,
+        }
+    }
+}
+
 /// The plan of one Query or Parse text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {

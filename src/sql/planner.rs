@@ -84,21 +84,8 @@ impl Desk<'_> {
         let span = statement.span;
         let kind = judge::statement_kind(&statement.tree);
         let origins = origins::masked_outputs(&self.rules, &statement.tree);
-        let (normalised, fingerprint) =
-            normalise::recorded(normalise::normalised(self.text, tokens));
-        let mut plan = StatementPlan {
-            kind,
-            verdict: Verdict::Pass,
-            normalised,
-            fingerprint,
-            reads: Vec::new(),
-            writes: Vec::new(),
-            masked: Vec::new(),
-            protected: false,
-            origins: Vec::new(),
-            effects: Vec::new(),
-            span,
-        };
+        let recorded = normalise::recorded(normalise::normalised(self.text, tokens));
+        let mut plan = StatementPlan::passing(kind, recorded, span);
         let client = match judge::examine(&self.rules, Side::Client, statement.tree) {
             Ok(client) => client,
             Err(refusal) => return self.refused(plan, refusal),
@@ -263,7 +250,7 @@ impl Desk<'_> {
     /// server reads all of it before it runs anything, so its own syntax error comes back, and if its grammar accepts
     /// what PostgreSQL 18's does not, the poison stops it.
     fn refused_whole(&self, refusal: Refusal, tokens: Option<&[Token]>) -> Plan {
-        let (normalised, fingerprint) = normalise::recorded(tokens.map_or_else(
+        let recorded = normalise::recorded(tokens.map_or_else(
             || "<not readable>".to_owned(),
             |tokens| normalise::normalised(self.text, tokens),
         ));
@@ -281,17 +268,8 @@ impl Desk<'_> {
         };
         Plan {
             statements: vec![StatementPlan {
-                kind: "this statement",
                 verdict: Verdict::Refuse(refusal),
-                normalised,
-                fingerprint,
-                reads: Vec::new(),
-                writes: Vec::new(),
-                masked: Vec::new(),
-                protected: false,
-                origins: Vec::new(),
-                effects: Vec::new(),
-                span: (0, self.text.len()),
+                ..StatementPlan::passing("this statement", recorded, (0, self.text.len()))
             }],
             text: Some(Arc::from(text)),
             positions,

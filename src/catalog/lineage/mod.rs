@@ -11,7 +11,7 @@ mod expression;
 #[cfg(test)]
 mod fixture;
 mod from;
-mod purity;
+pub mod purity;
 mod query;
 mod scope;
 mod source;

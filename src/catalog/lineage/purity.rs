@@ -7,8 +7,9 @@ use pg_query::protobuf::{Node, TypeName};
 
 use crate::catalog::{Catalog, Function, TypeKind, Volatility};
 
-/// Extensions whose non-volatile functions and whose operators and types work on their arguments alone.
-const PURE_EXTENSIONS: &[&str] = &[
+/// Extensions whose non-volatile functions and whose operators and types work on their arguments alone. `dblink`,
+/// `tablefunc` and `xml2` run SQL given as text and are not among them; `pageinspect` reads pages.
+pub const PURE_EXTENSIONS: &[&str] = &[
     "btree_gin",
     "btree_gist",
     "citext",
