@@ -50,11 +50,11 @@ pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
 pub fn of_export(limit: u64, role: &str) -> ErrorFields {
     ErrorFields::error(
         INSUFFICIENT_PRIVILEGE,
-        format!("pgveil: export of more than {limit} rows of protected data needs approval"),
+        format!("pgveil: export of more than {limit} rows of protected data is not allowed"),
     )
     .with_detail(format!("Rule: role {role}, export.rows: {limit}."))
     .with_hint(format!(
-        "Narrow the query to at most {limit} rows (WHERE, LIMIT), or ask for an approved export."
+        "Narrow the query to at most {limit} rows (WHERE, LIMIT), or have an unrestricted role run the export."
     ))
 }
 

@@ -36,7 +36,7 @@ async fn the_result_ends_in_an_error_once_the_server_has_stopped() {
     assert_eq!(stopped.sqlstate, "42501");
     assert_eq!(
         stopped.message,
-        "pgveil: export of more than 2 rows of protected data needs approval"
+        "pgveil: export of more than 2 rows of protected data is not allowed"
     );
     let record = bench.last_record();
     assert_eq!(record.event.label(), "export_stop");
