@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::admin::Metrics;
-use crate::audit::{Event, Record, Spool, TlsRecord};
+use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
 use crate::catalog::{Catalog, CatalogStore};
 use crate::config::{OnFull, Settings};
 use crate::policy::{CompiledPolicy, PolicySet, RolePolicy};
@@ -106,21 +106,6 @@ impl Proxy {
         compiled
     }
 
-    /// Appends a record and counts it.
-    fn append(&self, record: &Record) -> Result<(), Unrecorded> {
-        let began = Instant::now();
-        match self.spool.append(record) {
-            Ok(_) => {
-                self.metrics.audit_record(record.event, began.elapsed());
-                Ok(())
-            }
-            Err(error) => {
-                self.metrics.audit_failure();
-                Err(Unrecorded(error.to_string()))
-            }
-        }
-    }
-
     fn count(&self, role: &str, record: &Record, protected: bool) {
         match record.event {
             Event::Violation => self.metrics.violation(),
@@ -140,6 +125,24 @@ impl Proxy {
         // Rows that the statement wrote have no bytes.
         if record.bytes.is_some_and(|bytes| bytes > 0) {
             self.metrics.rows(role, protected, record.rows.unwrap_or(0));
+        }
+    }
+}
+
+/// Appends a record to the spool and counts it, whoever writes it.
+///
+/// # Errors
+/// The spool cannot be written.
+pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), SpoolError> {
+    let began = Instant::now();
+    match spool.append(record) {
+        Ok(_) => {
+            metrics.audit_record(record.event, began.elapsed());
+            Ok(())
+        }
+        Err(error) => {
+            metrics.audit_failure();
+            Err(error)
         }
     }
 }
@@ -186,7 +189,9 @@ impl Host for SessionHost {
 
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
         self.proxy.count(&self.role, record, protected);
-        match self.proxy.append(record) {
+        let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
+            .map_err(|error| Unrecorded(error.to_string()));
+        match appended {
             Ok(()) => Ok(()),
             Err(error) if self.restricted && self.refuses_without_record() => Err(error),
             Err(error) => {

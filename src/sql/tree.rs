@@ -329,8 +329,7 @@ impl StructBuilder {
         Ok(())
     }
 
-    /// `Node { node: Some(..) }` is protobuf's wrapping of any node, and `val` its wrapping of a constant: the payload
-    /// stands for them.
+    /// `Node { node: Some(..) }` is protobuf's wrapping of any node: the payload stands for it.
     fn finish(self) -> Tree {
         let mut node = self.node;
         if node.kind == "Node" {

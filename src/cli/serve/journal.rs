@@ -1,10 +1,11 @@
 //! The records that no session writes: start, stop, policy, failed logins.
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
 use crate::session::login::LoginError;
+use crate::session::proxy::append;
 
 /// Where those records go.
 #[derive(Clone)]
@@ -15,17 +16,7 @@ pub struct Journal {
 
 impl Journal {
     pub fn write(&self, record: &Record) -> Result<(), SpoolError> {
-        let began = Instant::now();
-        match self.spool.append(record) {
-            Ok(_) => {
-                self.metrics.audit_record(record.event, began.elapsed());
-                Ok(())
-            }
-            Err(error) => {
-                self.metrics.audit_failure();
-                Err(error)
-            }
-        }
+        append(&self.spool, &self.metrics, record)
     }
 
     /// Writes a record of something that has happened already: all that can be done without the disk is to say so.
