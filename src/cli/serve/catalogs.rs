@@ -71,13 +71,14 @@ pub async fn watch(settings: Arc<Settings>, store: Arc<CatalogStore>, readiness:
     loop {
         ticks.tick().await;
         let looked = look(&settings, &store).await;
+        // First the state, then the word: who reads the log finds `/readyz` as it says.
+        readiness.catalog(looked.is_ok());
         match &looked {
             Ok(()) if !good => tracing::info!("the catalogs can be read again"),
             Err(error) if good => tracing::error!(%error, "the catalog cannot be read"),
             _ => {}
         }
         good = looked.is_ok();
-        readiness.catalog(good);
     }
 }
 
