@@ -179,7 +179,7 @@ fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
                     relation.full_name(),
                     column.name,
                     mask.class,
-                    short(&mask.sql)
+                    short(&mask.sql.over(&format!("\"{}\"", column.name)))
                 ));
             }
         }

@@ -69,7 +69,7 @@ fn seen(relation: &Relation, role: &RolePolicy) -> String {
         .map(|column| {
             let name = policy::mask::quote_identifier(&column.name);
             match role.mask(relation.oid, column.num) {
-                Some(mask) => format!("{} AS {name}", mask.sql),
+                Some(mask) => format!("{} AS {name}", mask.sql.over(&name)),
                 None => name,
             }
         })

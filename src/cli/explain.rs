@@ -12,6 +12,7 @@ use crate::catalog::Catalog;
 use crate::config;
 use crate::policy;
 use crate::policy::compiled::RolePolicy;
+use crate::policy::mask::quote_identifier;
 use crate::sql::Planner;
 use crate::sql::plan::{Plan, Refusal, SessionFacts, StatementPlan, Verdict};
 
@@ -181,20 +182,25 @@ impl Bench {
                 let mask = self.mask(column);
                 json!({
                     "column": column,
-                    "class": mask.map(|mask| &*mask.class),
-                    "mask": mask.map(|mask| &*mask.sql),
+                    "class": mask.as_ref().map(|(_, class)| &**class),
+                    "mask": mask.map(|(sql, _)| sql),
                 })
             })
             .collect()
     }
 
-    fn mask(&self, column: &str) -> Option<&crate::policy::compiled::ColumnMask> {
+    /// SQL and class of a masked column's mask.
+    fn mask(&self, column: &str) -> Option<(String, Arc<str>)> {
         self.role.masks.iter().find_map(|(oid, masks)| {
             let relation = self.catalog.relations.get(oid)?;
             let name = column
                 .strip_prefix(&relation.full_name())?
                 .strip_prefix('.')?;
-            masks.get(&relation.column(name)?.num)
+            let mask = masks.get(&relation.column(name)?.num)?;
+            Some((
+                mask.sql.over(&quote_identifier(name)),
+                Arc::clone(&mask.class),
+            ))
         })
     }
 }

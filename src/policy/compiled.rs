@@ -1,17 +1,96 @@
 //! A policy as the planner uses it: names resolved to object identifiers of one catalog snapshot.
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
 
-/// What a class's mask does to one column, ready to be put into a template.
+/// What a class's mask does to one column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnMask {
     /// The class of data, for records (`phone`). `derived` where a view's column could not be attributed to one.
     pub class: Arc<str>,
-    /// SQL of the masked value, complete: fully qualified, cast to the column's type and typmod. The column
-    /// itself appears in it as its quoted name.
-    pub sql: Arc<str>,
+    pub sql: MaskSql,
+    /// `lookup: exact`: equality with a constant or parameter runs on the stored value.
+    pub lookup: bool,
+}
+
+/// SQL of a masked value, complete: fully qualified, cast to the column's type and typmod. Holds the text between the
+/// places where the column is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskSql(Arc<[Box<str>]>);
+
+impl MaskSql {
+    /// What [`MaskSql::from_template`] takes for the column. NUL cannot stand in SQL.
+    pub const COLUMN: &'static str = "\0";
+
+    /// From SQL in which [`MaskSql::COLUMN`] stands wherever the column does.
+    pub fn from_template(sql: &str) -> Self {
+        Self(sql.split(Self::COLUMN).map(Box::from).collect())
+    }
+
+    /// The SQL over a column that is named like this (`"phone"`, `"c"."phone"`).
+    pub fn over(&self, column: &str) -> String {
+        self.0.join(column)
+    }
+
+    /// The pieces between the places, for hashing.
+    pub fn pieces(&self) -> &[Box<str>] {
+        &self.0
+    }
+}
+
+/// A value of the session that a row rule names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SessionValue {
+    /// `{app_user}`
+    AppUser,
+    /// `{db_user}`
+    DbUser,
+    /// `{attr.name}`
+    Attribute(Box<str>),
+}
+
+/// A part of a row rule's SQL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RulePart {
+    Sql(Box<str>),
+    /// A column of the relation the rule is for, unquoted: a place to put its reference.
+    Column(Box<str>),
+    Value(SessionValue),
+}
+
+/// The rows of a relation that a role may read and write.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RowRule {
+    pub parts: Vec<RulePart>,
+}
+
+impl RowRule {
+    /// The rule as an SQL condition, in parentheses. `alias` is the quoted name under which the relation stands, empty
+    /// for bare columns. A value the session does not have is NULL, so that no row passes.
+    pub fn sql(&self, alias: &str, value: impl Fn(&SessionValue) -> Option<String>) -> String {
+        let mut sql = String::from("(");
+        for part in &self.parts {
+            match part {
+                RulePart::Sql(text) => sql.push_str(text),
+                RulePart::Column(name) if alias.is_empty() => {
+                    let _ = write!(sql, "\"{}\"", name.replace('"', "\"\""));
+                }
+                RulePart::Column(name) => {
+                    let _ = write!(sql, "{alias}.\"{}\"", name.replace('"', "\"\""));
+                }
+                RulePart::Value(name) => match value(name) {
+                    Some(value) => {
+                        let _ = write!(sql, "'{}'", value.replace('\'', "''"));
+                    }
+                    None => sql.push_str("NULL"),
+                },
+            }
+        }
+        sql.push(')');
+        sql
+    }
 }
 
 /// All that the planner needs to know about the role of a session, for one database.
@@ -24,6 +103,13 @@ pub struct RolePolicy {
     pub unmasked: bool,
     /// Masked columns by relation: derived relations (views, partitions, children) included.
     pub masks: HashMap<Oid, HashMap<AttNum, ColumnMask>>,
+    /// Row rules by relation: partitions and children included.
+    pub rows: HashMap<Oid, Arc<RowRule>>,
+    /// Columns that the role may not name at all (`unlisted: deny`): left out of what stands for the relation.
+    pub denied: HashMap<Oid, HashSet<AttNum>>,
+    /// Relations that the role may neither read nor write, with the reason: a view that would show rows which a row
+    /// rule hides.
+    pub closed: HashMap<Oid, Arc<str>>,
     /// Relations that hold classified data for anyone (masked for this role or not): their rows are counted.
     pub protected: HashSet<Oid>,
     /// `export.rows`: a result of protected data longer than this is stopped.
@@ -37,5 +123,18 @@ pub struct RolePolicy {
 impl RolePolicy {
     pub fn mask(&self, relation: Oid, column: AttNum) -> Option<&ColumnMask> {
         self.masks.get(&relation)?.get(&column)
+    }
+
+    /// Whether a reference to the relation is replaced by a template.
+    pub fn substitutes(&self, relation: Oid) -> bool {
+        self.masks.contains_key(&relation)
+            || self.rows.contains_key(&relation)
+            || self.denied.contains_key(&relation)
+    }
+
+    pub fn denies(&self, relation: Oid, column: AttNum) -> bool {
+        self.denied
+            .get(&relation)
+            .is_some_and(|columns| columns.contains(&column))
     }
 }

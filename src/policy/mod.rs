@@ -13,7 +13,7 @@ pub mod raw;
 pub mod rules;
 
 pub use compile::CompiledPolicy;
-pub use compiled::{ColumnMask, RolePolicy};
+pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use load::load;
 pub use rules::{ClassRule, RoleRule, Unmatched};
 

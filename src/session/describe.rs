@@ -96,7 +96,7 @@ pub fn restore(body: &mut [u8], origins: &[Option<Origin>]) -> Result<(), Malfor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::compiled::ColumnMask;
+    use crate::policy::compiled::{ColumnMask, MaskSql};
     use std::collections::HashMap;
 
     fn description(list: &[(&str, Oid, AttNum)]) -> Vec<u8> {
@@ -122,7 +122,8 @@ mod tests {
     fn role() -> RolePolicy {
         let mask = ColumnMask {
             class: "phone".into(),
-            sql: "NULL".into(),
+            sql: MaskSql::from_template("NULL"),
+            lookup: false,
         };
         RolePolicy {
             masks: HashMap::from([(500, HashMap::from([(3, mask)]))]),

@@ -59,7 +59,11 @@ fn make(role: &RolePolicy, relation: &Relation, only: bool) -> Option<Template> 
         .columns
         .iter()
         .map(|column| match role.mask(relation.oid, column.num) {
-            Some(mask) => format!("{} AS {}", mask.sql, quoted(&column.name)),
+            Some(mask) => format!(
+                "{} AS {}",
+                mask.sql.over(&quoted(&column.name)),
+                quoted(&column.name)
+            ),
             None => quoted(&column.name),
         })
         .collect();

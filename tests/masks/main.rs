@@ -23,7 +23,7 @@ fn every_mask_is_total_keeps_null_type_and_typmod_and_heeds_no_setting() {
         let data_type = ColumnType::of(column, &catalog);
         let mut text = String::new();
         for (index, mask) in masks().iter().enumerate() {
-            let sql = match mask.sql("v", &data_type) {
+            let sql = match mask.sql("\"v\"", &data_type) {
                 Ok(sql) => sql,
                 Err(misfit) => {
                     assert!(
@@ -115,7 +115,7 @@ fn very_long_values_are_masked_without_running_out_of_room() {
         Mask::Email { first: 1 },
         Mask::Redact,
     ] {
-        let sql = mask.sql("v", &data_type).expect("the mask fits");
+        let sql = mask.sql("\"v\"", &data_type).expect("the mask fits");
         let rows = postgres.sql("postgres", &format!("SELECT length({sql}) FROM masks.long"));
         let length: u32 = rows[0][0]
             .as_deref()
@@ -143,7 +143,7 @@ fn a_column_keeps_its_own_collation() {
         },
         Mask::Email { first: 1 },
     ] {
-        let sql = mask.sql("v", &data_type).expect("the mask fits");
+        let sql = mask.sql("\"v\"", &data_type).expect("the mask fits");
         let text = format!(
             "SELECT pg_collation_for(s.v) FROM (SELECT {sql} AS v FROM masks.nocase RIGHT JOIN (SELECT 1) one ON true) s"
         );
@@ -168,7 +168,10 @@ fn a_column_of_any_name_is_masked() {
         char: '*',
     };
     let sql = mask
-        .sql(&column.name, &ColumnType::of(column, &catalog))
+        .sql(
+            &pgveil::policy::mask::quote_identifier(&column.name),
+            &ColumnType::of(column, &catalog),
+        )
         .expect("the mask fits");
     let rows = postgres.sql("postgres", &format!("SELECT {sql} FROM masks.odd"));
     assert_eq!(rows[0][0].as_deref(), Some("138****5678"));

@@ -232,7 +232,7 @@ fn masks_give_what_they_say() {
     for (index, (mask, data_type, input, expected)) in cases.iter().enumerate() {
         let column = column(&catalog, &format!("c{index}"));
         let sql = mask
-            .sql("v", &ColumnType::of(column, &catalog))
+            .sql("\"v\"", &ColumnType::of(column, &catalog))
             .expect("the mask fits");
         let rows = postgres.sql("postgres", &format!("SELECT {sql} FROM masks.c{index}"));
         assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgveil::catalog::{
     Catalog, Column, ColumnSource, Function, Relation, RelationKind, Type, TypeKind, Volatility,
 };
-use pgveil::policy::compiled::{ColumnMask, RolePolicy};
+use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use pgveil::sql::plan::{Plan, SessionFacts};
 use pgveil::sql::template::Templates;
 
@@ -193,7 +193,8 @@ fn role() -> RolePolicy {
             3,
             ColumnMask {
                 class: "phone".into(),
-                sql: "(pg_catalog.\"left\"(\"phone\", 3))::pg_catalog.text".into(),
+                sql: MaskSql::from_template("(pg_catalog.\"left\"(\0, 3))::pg_catalog.text"),
+                lookup: false,
             },
         )])
     };
@@ -202,7 +203,8 @@ fn role() -> RolePolicy {
             2,
             ColumnMask {
                 class: "phone".into(),
-                sql: "NULL::pg_catalog.text".into(),
+                sql: MaskSql::from_template("NULL::pg_catalog.text"),
+                lookup: false,
             },
         )])
     };
@@ -212,6 +214,9 @@ fn role() -> RolePolicy {
         unmasked: false,
         masks: HashMap::from([(CONTACTS, mask()), (PARENT, second()), (16_430, second())]),
         protected: [CONTACTS, PARENT, 16_430].into(),
+        rows: HashMap::new(),
+        denied: HashMap::new(),
+        closed: HashMap::new(),
         export_rows: Some(100),
         functions: ["crm.rank_text".to_owned()].into(),
         statements: Default::default(),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{column_name, locate};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics};
-use crate::policy::compiled::{ColumnMask, RolePolicy};
+use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use crate::policy::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::policy::mask::{ColumnType, Mask, Misfit};
 use crate::policy::rules::{MaskRule, RoleRule};
@@ -37,6 +37,9 @@ pub(super) fn compile(
         version: 0,
         unmasked: role.unmasked,
         masks,
+        rows: HashMap::new(),
+        denied: HashMap::new(),
+        closed: HashMap::new(),
         protected: protected.clone(),
         export_rows: role.export_rows,
         functions: role.functions.iter().cloned().collect(),
@@ -103,11 +106,12 @@ impl<'a> RoleCompiler<'a> {
         let (class, mask) = match self.sight(taint) {
             Sight::Raw => return None,
             Sight::Redacted(class) => (class, &Mask::Redact),
-            Sight::Masked(rule) => match rule.mask.sql(&column.name, &data_type) {
+            Sight::Masked(rule) => match rule.mask.sql(MaskSql::COLUMN, &data_type) {
                 Ok(sql) => {
                     return Some(ColumnMask {
                         class: Arc::clone(&rule.class),
-                        sql: sql.into(),
+                        sql: MaskSql::from_template(&sql),
+                        lookup: false,
                     });
                 }
                 Err(misfit) => {
@@ -126,11 +130,12 @@ impl<'a> RoleCompiler<'a> {
             },
         };
         let sql = mask
-            .sql(&column.name, &data_type)
+            .sql(MaskSql::COLUMN, &data_type)
             .unwrap_or_else(|_| format!("NULL::{}", data_type.sql));
         Some(ColumnMask {
             class,
-            sql: sql.into(),
+            sql: MaskSql::from_template(&sql),
+            lookup: false,
         })
     }
 
@@ -220,7 +225,11 @@ fn version(policy: &RolePolicy) -> u64 {
         put(&oid.to_be_bytes());
         put(&num.to_be_bytes());
         put(mask.class.as_bytes());
-        put(mask.sql.as_bytes());
+        put(&mask.sql.pieces().len().to_be_bytes());
+        for piece in mask.sql.pieces() {
+            put(piece.as_bytes());
+        }
+        put(&[u8::from(mask.lookup)]);
     }
     put(&policy.protected.len().to_be_bytes());
     for oid in policy.protected.iter().collect::<BTreeSet<_>>() {

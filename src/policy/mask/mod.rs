@@ -80,7 +80,7 @@ impl Mask {
 
     /// The masked value of a column as an SQL expression of the column's type and typmod.
     ///
-    /// `column` is the column's bare name; it occurs in the SQL as a quoted identifier. Where the type is a domain the
+    /// `column` is how the column is named in the SQL, quoted. Where the type is a domain the
     /// expression has the domain's base type, because a mask's value may break the domain's CHECK or NOT NULL and would
     /// then raise.
     ///
@@ -90,18 +90,17 @@ impl Mask {
         if !takes(self.name(), data_type.family) {
             return Err(Misfit::Type);
         }
-        let column = quote_identifier(column);
         match self {
             Mask::Null => Ok(format!("NULL::{}", data_type.sql)),
-            Mask::Redact => Ok(redact::sql(&column, data_type)),
-            Mask::Constant(constant) => constant.sql(&column, data_type),
+            Mask::Redact => Ok(redact::sql(column, data_type)),
+            Mask::Constant(constant) => constant.sql(column, data_type),
             Mask::Show { first, last, char } => {
-                Ok(text::show(&column, data_type, *first, *last, *char))
+                Ok(text::show(column, data_type, *first, *last, *char))
             }
-            Mask::Email { first } => Ok(text::email(&column, data_type, *first)),
-            Mask::Round(step) => number::round(&column, data_type, step),
-            Mask::Bucket(step) => number::bucket(&column, data_type, step),
-            Mask::Truncate(unit) => time::truncate(&column, data_type, *unit),
+            Mask::Email { first } => Ok(text::email(column, data_type, *first)),
+            Mask::Round(step) => number::round(column, data_type, step),
+            Mask::Bucket(step) => number::bucket(column, data_type, step),
+            Mask::Truncate(unit) => time::truncate(column, data_type, *unit),
         }
     }
 }

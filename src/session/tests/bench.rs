@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::audit::{Event, Record};
-use crate::policy::compiled::{ColumnMask, RolePolicy};
+use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use crate::session::fixtures;
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::relay::{Opening, SessionEnd, relay};
@@ -189,7 +189,8 @@ impl Bench {
     pub fn start(restricted: bool, pipe: usize) -> Self {
         let mask = ColumnMask {
             class: "phone".into(),
-            sql: "NULL".into(),
+            sql: MaskSql::from_template("NULL"),
+            lookup: false,
         };
         let role = Arc::new(RolePolicy {
             name: "agent".into(),
