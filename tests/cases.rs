@@ -423,6 +423,7 @@ fn table(number: Oid, name: &str, kind: RelationKind, columns: &str, parents: &[
         kind,
         columns,
         primary_key: vec![1],
+        unique: vec![1],
         parents: parents.iter().copied().map(oid).collect(),
         sources: vec![],
         extension: None,

@@ -110,6 +110,7 @@ async fn read_relations(
             kind: relation_kind(&field::<String>(&row, 3)?),
             columns: columns.remove(&oid).unwrap_or_default(),
             primary_key: field(&row, 4)?,
+            unique: field(&row, 7)?,
             parents: field(&row, 5)?,
             sources: Vec::new(),
             extension: members.relations.get(&oid).cloned(),

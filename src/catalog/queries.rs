@@ -30,7 +30,9 @@ pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.r
                  WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable), '{}'), \
        ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), \
        CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
-            THEN pg_get_viewdef(c.oid) END \
+            THEN pg_get_viewdef(c.oid) END, \
+       ARRAY(SELECT DISTINCT k FROM pg_index i, unnest(i.indkey::int2[]) k \
+             WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) ORDER BY k) \
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY c.oid";
 

@@ -57,6 +57,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Column numbers of the primary key; empty where there is none that GROUP BY may rely on (a deferrable one).
     pub primary_key: Vec<AttNum>,
+    /// Columns of unique indexes and exclusion constraints, the primary key's included; 0 for an expression.
+    pub unique: Vec<AttNum>,
     /// Parents by inheritance or partitioning (`pg_inherits`).
     pub parents: Vec<Oid>,
     /// For views and materialized views: one entry per column, in the order of `columns`. Empty for the views of

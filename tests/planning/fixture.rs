@@ -68,6 +68,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
             })
             .collect(),
         primary_key: vec![1],
+        unique: vec![1],
         parents: Vec::new(),
         sources: Vec::new(),
         extension: None,
