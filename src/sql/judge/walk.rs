@@ -1,6 +1,7 @@
 //! The walk over a tree: total, depth first, with the common table expressions in scope.
 use std::collections::BTreeSet;
 
+use crate::catalog::Oid;
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -10,6 +11,7 @@ use crate::sql::tree::{Node, Tree};
 
 use super::grouping::Addition;
 use super::kinds;
+use super::lookups::{Comparison, Condition};
 use super::target::{Level, Meaning, Target, Visibility, reference};
 use super::{Change, Rules, Side, Use};
 
@@ -27,6 +29,10 @@ pub(super) struct Walk<'a> {
     pub target: Option<Target>,
     pub uses: Vec<Use>,
     pub changes: Vec<Change>,
+    pub conditions: Vec<(usize, Condition)>,
+    pub lookups: Vec<(Oid, String)>,
+    /// Comparisons with constants in WHERE of the query that the walk is in.
+    pub comparisons: Vec<Comparison>,
     pub effects: Vec<Effect>,
     pub additions: Vec<Addition>,
     pub columns: BTreeSet<String>,
@@ -48,6 +54,9 @@ impl<'a> Walk<'a> {
             target: None,
             uses: Vec::new(),
             changes: Vec::new(),
+            conditions: Vec::new(),
+            lookups: Vec::new(),
+            comparisons: Vec::new(),
             effects: Vec::new(),
             additions: Vec::new(),
             columns: BTreeSet::new(),
@@ -133,6 +142,14 @@ impl<'a> Walk<'a> {
     /// What is in a query, its WITH clause left out. Inside a write to a protected target the query is a level at which
     /// names may mean something else.
     fn level(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let outside = std::mem::take(&mut self.comparisons);
+        self.conditions(node)?;
+        self.names(node)?;
+        self.comparisons = outside;
+        Ok(())
+    }
+
+    fn names(&mut self, node: &mut Node) -> Result<(), Refusal> {
         if self.target.is_none() {
             return self.children(node);
         }
