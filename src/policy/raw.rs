@@ -26,6 +26,8 @@ pub struct RawPolicy {
     pub roles: Option<Entries<Spanned<RawRole>>>,
     /// A session that no role matches: `deny`, or the name of a role.
     pub unmatched: Leaf,
+    /// What row rules know of the people who use the database: attributes by person.
+    pub people: Option<Entries<Spanned<Entries<Spanned<Scalar>>>>>,
     pub subject: NotYet,
     pub retention: NotYet,
     pub audit: NotYet,
@@ -54,7 +56,8 @@ pub struct RawRole {
     pub statements: Option<Spanned<RawAllow>>,
     /// Sees everything; statements are still recorded.
     pub unmasked: Leaf,
-    pub rows: NotYet,
+    /// Row rules by relation, `schema.name`.
+    pub rows: Option<Entries<Spanned<Scalar>>>,
     pub audit: NotYet,
     pub purpose: NotYet,
     pub when: NotYet,
@@ -98,6 +101,10 @@ pub enum RawMask {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawMaskKeys {
+    /// `redact: true`, for a mask that needs no options to stand beside `lookup`.
+    pub redact: Leaf,
+    /// `"null": true`.
+    pub null: Leaf,
     pub show: Option<Spanned<RawShow>>,
     pub email: Option<Spanned<RawEmail>>,
     pub constant: Leaf,
@@ -108,7 +115,8 @@ pub struct RawMaskKeys {
     pub hash: NotYet,
     pub pseudonym: NotYet,
     pub fpe: NotYet,
-    pub lookup: NotYet,
+    /// `exact`: equality with a constant or parameter runs on the stored value.
+    pub lookup: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

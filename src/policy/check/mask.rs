@@ -73,7 +73,6 @@ impl Checker {
             ("hash", &keys.hash),
             ("pseudonym", &keys.pseudonym),
             ("fpe", &keys.fpe),
-            ("lookup", &keys.lookup),
         ] {
             self.not_yet(source, key, value);
         }
@@ -81,6 +80,8 @@ impl Checker {
             .iter()
             .any(|key| key.is_some());
         let given = [
+            keys.redact.is_some(),
+            keys.null.is_some(),
             keys.show.is_some(),
             keys.email.is_some(),
             keys.constant.is_some(),
@@ -103,6 +104,14 @@ impl Checker {
     }
 
     fn one_key(&mut self, source: &Arc<Source>, keys: &RawMaskKeys) -> Option<Mask> {
+        for (word, mask, leaf) in [
+            ("redact", Mask::Redact, &keys.redact),
+            ("null", Mask::Null, &keys.null),
+        ] {
+            if let Some(leaf) = leaf {
+                return self.on(source, word, leaf).then_some(mask);
+            }
+        }
         if let Some(show) = &keys.show {
             return self.show(source, &show.value);
         }
@@ -124,6 +133,33 @@ impl Checker {
             .as_ref()
             .and_then(|leaf| self.unit(source, leaf))
             .map(Mask::Truncate)
+    }
+
+    /// A mask without options, written as a key: `redact: true`.
+    fn on(&mut self, source: &Arc<Source>, word: &str, leaf: &Spanned<Scalar>) -> bool {
+        let on = leaf.value == Scalar::Bool(true);
+        if !on {
+            let message = format!("expected `true`, found {}", leaf.value.describe());
+            let diagnostic = Diagnostic::error(&Origin::new(source, leaf), message);
+            self.diagnostics
+                .push(diagnostic.suggest(format!("write `{word}: true`, or take `{word}` out")));
+        }
+        on
+    }
+
+    /// Whether the mask says `lookup: exact`, and where.
+    pub(super) fn lookup(&mut self, source: &Arc<Source>, raw: &RawMask) -> Option<Origin> {
+        let RawMask::Keys(keys) = raw else {
+            return None;
+        };
+        let leaf = keys.lookup.as_ref()?;
+        let origin = Origin::new(source, leaf);
+        if leaf.value.text() == Some("exact") {
+            return Some(origin);
+        }
+        let message = format!("expected `lookup: exact`, found {}", leaf.value.describe());
+        self.error(&origin, message);
+        None
     }
 
     fn show(&mut self, source: &Arc<Source>, raw: &RawShow) -> Option<Mask> {

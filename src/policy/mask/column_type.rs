@@ -68,6 +68,25 @@ impl ColumnType {
         }
     }
 
+    /// Whether `pg_catalog` has an `=` for the type that goes by its values. That of `citext` is the extension's, but its
+    /// values compare as text.
+    pub fn has_equality(&self, column: &Column, catalog: &Catalog) -> bool {
+        match self.family {
+            Family::Json | Family::Array => false,
+            Family::Other => {
+                let oid = match catalog.types.get(&column.type_oid) {
+                    Some(data_type) => data_type.base.unwrap_or(column.type_oid),
+                    None => column.type_oid,
+                };
+                catalog
+                    .types
+                    .get(&oid)
+                    .is_some_and(|data_type| data_type.kind == TypeKind::Enum)
+            }
+            _ => true,
+        }
+    }
+
     fn base_of(base: Option<Oid>, catalog: &Catalog, shown: String) -> Self {
         let known = base.and_then(|oid| Some((oid, catalog.types.get(&oid)?)));
         match known {
