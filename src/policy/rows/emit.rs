@@ -85,20 +85,9 @@ fn set_condition(parsed: &mut ParseResult, tree: Node) -> Option<()> {
 
 /// The tree as text, without what says where things stood.
 fn without_places(tree: &Node) -> String {
-    let text = format!("{tree:?}");
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some((at, place)) = PLACES
-        .iter()
-        .filter_map(|place| Some((rest.find(place)?, place)))
-        .min()
-    {
-        let (before, from) = rest.split_at(at);
-        kept.push_str(before);
-        rest = from
-            .get(place.len()..)
-            .unwrap_or_default()
-            .trim_start_matches(|c: char| c == '-' || c.is_ascii_digit());
-    }
-    kept + rest
+    PLACES.iter().fold(format!("{tree:?}"), |text, place| {
+        text.split(place)
+            .map(|piece| piece.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit()))
+            .collect()
+    })
 }
