@@ -217,6 +217,10 @@ async fn read_types(
         if base != 0 {
             bases.insert(oid, base);
         }
+        let element: Oid = field(&row, 6)?;
+        if element != 0 {
+            catalog.elements.insert(oid, element);
+        }
         let data_type = Type {
             schema: field(&row, 1)?,
             name: field(&row, 2)?,

@@ -80,6 +80,7 @@ pub const OPERATORS: &str = "SELECT o.oid, o.oprname::text, n.nspname::text \
      WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
 
 pub const TYPES: &str = "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, \
-       t.typbasetype \
+       t.typbasetype, \
+       CASE WHEN t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE 0 END \
      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY t.oid";

@@ -150,6 +150,8 @@ pub struct Catalog {
     /// Operators outside `pg_catalog`, by name.
     pub operators: HashMap<String, Vec<Operator>>,
     pub types: HashMap<Oid, Type>,
+    /// The type of the elements, by type of array.
+    pub elements: HashMap<Oid, Oid>,
     /// What users' views read, by view.
     pub view_reads: HashMap<Oid, ViewReads>,
     names: HashMap<String, HashMap<String, Oid>>,

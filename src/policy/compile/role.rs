@@ -224,7 +224,7 @@ impl<'a> RoleCompiler<'a> {
                 format!("the mask `{mask}` does not fit `{column}` of type `{shown}`: {why}"),
             ),
         };
-        let fitting: Vec<String> = Mask::fitting(data_type.family)
+        let fitting: Vec<String> = Mask::fitting(data_type)
             .map(|name| format!("`{name}`"))
             .collect();
         diagnostics
