@@ -54,10 +54,7 @@ impl Template {
     }
 
     pub fn rule_node(&self) -> Option<&Node> {
-        self.rule_tree
-            .as_deref()?
-            .node()?
-            .child("where_clause")
+        self.rule_tree.as_deref()?.node()?.child("where_clause")
     }
 }
 
@@ -155,7 +152,12 @@ pub fn condition(rule: &str) -> String {
 }
 
 /// The row rule of a relation as a condition in parentheses; `alias` as [`crate::policy::compiled::RowRule::sql`] takes it.
-pub fn rule(role: &RolePolicy, values: &SessionValues, relation: Oid, alias: &str) -> Option<String> {
+pub fn rule(
+    role: &RolePolicy,
+    values: &SessionValues,
+    relation: Oid,
+    alias: &str,
+) -> Option<String> {
     let rule = role.rows.get(&relation)?;
     Some(rule.sql(alias, |name| values.get(name).cloned()))
 }

@@ -8,9 +8,24 @@ use pgveil::sql::plan::{Plan, Verdict};
 
 use crate::fixture::Fixture;
 
-const CASES: &[&str] = &[include_str!("cases.txt"), include_str!("writes.txt")];
+const CASES: &[&str] = &[
+    include_str!("cases.txt"),
+    include_str!("writes.txt"),
+    include_str!("rows.txt"),
+];
 
-fn template(fixture: &Fixture, name: &str) -> String {
+/// `relation`, `ONLY relation`, with `|condition & condition|` behind it, and `fence` behind that.
+fn template(fixture: &Fixture, text: &str) -> String {
+    let mut parts = text.split('|');
+    let name = parts.next().unwrap_or("");
+    let conditions: Vec<String> = parts
+        .next()
+        .unwrap_or("")
+        .split(" & ")
+        .filter(|condition| !condition.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let fence = parts.next() == Some("fence");
     let (only, name) = match name.strip_prefix("ONLY ") {
         Some(name) => (true, name),
         None => (false, name),
@@ -30,7 +45,7 @@ fn template(fixture: &Fixture, name: &str) -> String {
             only,
         )
         .expect("a template");
-    format!("{}{}", template.open, template.end(&[], false))
+    format!("{}{}", template.open, template.end(&conditions, fence))
 }
 
 fn expand(fixture: &Fixture, text: &str) -> String {

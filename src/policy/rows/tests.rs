@@ -95,6 +95,7 @@ fn relation(oid: u32, name: &str, columns: &str) -> Relation {
         kind: RelationKind::Table,
         columns,
         primary_key: vec![1],
+        unique: vec![1],
         parents: vec![],
         sources: vec![],
         extension: None,

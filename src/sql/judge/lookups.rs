@@ -208,11 +208,7 @@ impl Walk<'_> {
             let Some(target) = &self.target else {
                 return Ok(());
             };
-            let lookup = |name: &str| {
-                target
-                    .mask(role, name)
-                    .is_some_and(|(_, mask)| mask.lookup)
-            };
+            let lookup = |name: &str| target.mask(role, name).is_some_and(|(_, mask)| mask.lookup);
             match self.side {
                 Side::Client => {
                     let Some((fields, condition, _)) = compared(conjunct) else {
@@ -234,6 +230,13 @@ impl Walk<'_> {
                     let Some(masked) = target.masked(role, &qualifier, name) else {
                         continue;
                     };
+                    let place = match condition.shape {
+                        Shape::Right => "rexpr",
+                        _ => "lexpr",
+                    };
+                    let column = conjunct.node().and_then(|node| node.child(place));
+                    self.placed
+                        .extend(column.and_then(|node| usize::try_from(node.location).ok()));
                     let name = name.to_owned();
                     let found = (target.relation.oid, name.clone());
                     self.changes.push(Change::Lookup {
@@ -276,7 +279,9 @@ impl Walk<'_> {
 /// Whether the node compares the target's stored column with constants by PostgreSQL's own equality.
 fn qualified_lookup(node: &mut Node, alias: &str) -> Option<String> {
     let column = |node: &Node| {
-        let reference = node.child("lexpr").filter(|left| left.kind == "ColumnRef")?;
+        let reference = node
+            .child("lexpr")
+            .filter(|left| left.kind == "ColumnRef")?;
         match reference.names("fields")?.as_slice() {
             [qualifier, name] if *qualifier == alias => Some((*name).to_owned()),
             _ => None,
@@ -298,7 +303,8 @@ fn qualified_lookup(node: &mut Node, alias: &str) -> Option<String> {
                 .iter_mut()
                 .map(|arg| arg.node_mut().and_then(|arg| qualified_lookup(arg, alias)));
             let first = all.next()??;
-            all.all(|name| name.as_ref() == Some(&first)).then_some(first)
+            all.all(|name| name.as_ref() == Some(&first))
+                .then_some(first)
         }
         _ => None,
     }
@@ -312,9 +318,10 @@ fn take(role: &RolePolicy, offer: &Offer, candidates: &mut [Candidate], conjunct
     let Some((alias, origin)) = located(offer, &fields) else {
         return;
     };
-    let Some(candidate) = candidates.iter_mut().find(|candidate| {
-        candidate.alias == alias && candidate.relation.oid == origin.0
-    }) else {
+    let Some(candidate) = candidates
+        .iter_mut()
+        .find(|candidate| candidate.alias == alias && candidate.relation.oid == origin.0)
+    else {
         return;
     };
     let Some(column) = candidate.relation.column_number(origin.1) else {
@@ -371,7 +378,7 @@ fn located(offer: &Offer, fields: &[String]) -> Option<(String, (Oid, i16))> {
 
 /// The parts of a comparison of a column with constants: the column's name as written, the condition, and its
 /// canonical node (column still to be named). The values are copied by [`Tree::duplicate`].
-fn compared(tree: &Tree) -> Option<(Vec<String>, Condition, Node)> {
+pub(super) fn compared(tree: &Tree) -> Option<(Vec<String>, Condition, Node)> {
     let node = tree.node().filter(|node| node.kind == "AExpr")?;
     let names = node.names("name")?;
     let [operator] = names.as_slice() else {
@@ -427,15 +434,24 @@ fn canonical(operator: &str, any: bool, values: Vec<Tree>) -> Node {
     )
 }
 
+/// A condition as it is written before CASE, over `alias.column`: its canonical node.
+pub(super) fn qualified(node: &mut Node, alias: &str) -> Option<Node> {
+    written_over(node, Some(alias)).map(|(_, node)| node)
+}
+
 /// A condition as it is written into a template: column and canonical node.
 fn written(node: &mut Node) -> Option<(String, Node)> {
+    written_over(node, None)
+}
+
+fn written_over(node: &mut Node, alias: Option<&str>) -> Option<(String, Node)> {
     if node.kind == "BoolExpr" && node.int("boolop") == OR {
         let Some(Tree::List(args)) = node.get_mut("args") else {
             return None;
         };
         let mut all: Option<(String, Vec<Tree>)> = None;
         for arg in args {
-            let (column, mut single) = written(arg.node_mut()?)?;
+            let (column, mut single) = written_over(arg.node_mut()?, alias)?;
             let Some(Tree::List(mut values)) = single.remove("values") else {
                 return None;
             };
@@ -466,9 +482,12 @@ fn written(node: &mut Node) -> Option<(String, Node)> {
         ["pg_catalog", operator] if COMPARISONS.contains(operator) => (*operator).to_owned(),
         _ => return None,
     };
-    let left = node.child("lexpr").filter(|left| left.kind == "ColumnRef")?;
-    let column = match left.names("fields")?.as_slice() {
-        [name] => (*name).to_owned(),
+    let left = node
+        .child("lexpr")
+        .filter(|left| left.kind == "ColumnRef")?;
+    let column = match (left.names("fields")?.as_slice(), alias) {
+        ([name], None) => (*name).to_owned(),
+        ([qualifier, name], Some(alias)) if *qualifier == alias => (*name).to_owned(),
         _ => return None,
     };
     let value = node.remove("rexpr").filter(is_constant)?;
@@ -490,7 +509,11 @@ fn turned(operator: &str) -> &str {
 
 fn is_reference(tree: &Tree) -> bool {
     tree.node().is_some_and(|node| {
-        node.kind == "ColumnRef" && node.list("fields").iter().all(|field| field.string().is_some())
+        node.kind == "ColumnRef"
+            && node
+                .list("fields")
+                .iter()
+                .all(|field| field.string().is_some())
     })
 }
 
@@ -527,7 +550,7 @@ pub(super) fn conjuncts_mut(clause: &mut Tree) -> Vec<&mut Tree> {
     }
 }
 
-fn conjuncts(clause: &Tree) -> Vec<&Tree> {
+pub(super) fn conjuncts(clause: &Tree) -> Vec<&Tree> {
     match clause.node() {
         Some(node) if node.kind == "BoolExpr" && node.int("boolop") == AND => {
             node.list("args").iter().collect()
@@ -537,7 +560,7 @@ fn conjuncts(clause: &Tree) -> Vec<&Tree> {
 }
 
 /// The first byte of an expression.
-fn start(tree: &Tree) -> Option<i32> {
+pub(super) fn start(tree: &Tree) -> Option<i32> {
     match tree {
         Tree::Node(node) => node
             .fields

@@ -6,6 +6,7 @@
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
 mod grouping;
+mod guards;
 mod kinds;
 mod lookups;
 mod quals;
@@ -95,6 +96,18 @@ pub enum Change {
         reference: String,
         masked: String,
     },
+    /// The row rule of the target goes into the condition there: behind the last `word` before `at`, or, if none is
+    /// `present`, at the end of the clauses behind `at`.
+    Guard {
+        at: usize,
+        word: &'static str,
+        present: bool,
+        rule: String,
+        /// The condition may raise an error: CASE holds it back. These stand before it.
+        case: bool,
+        /// With the column as it is named in the text that runs.
+        repeats: Vec<(String, Condition)>,
+    },
 }
 
 /// What a reading found.
@@ -130,11 +143,15 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
-    let ruled = |found: &Use| {
-        found.access == Access::Read && rules.role.rows.contains_key(&found.relation)
-    };
+    let ruled =
+        |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
     let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);
-    if side == Side::Run && walk.uses.iter().any(|found| ruled(found) && found.fenced != fence) {
+    if side == Side::Run
+        && walk
+            .uses
+            .iter()
+            .any(|found| ruled(found) && found.fenced != fence)
+    {
         return Err(refuse::judge(
             "a relation under a row rule does not stand behind its fence",
         ));

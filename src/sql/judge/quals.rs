@@ -45,7 +45,10 @@ fn computes(query: &Node) -> bool {
         return false;
     }
     let sides = ["larg", "rarg"];
-    sides.iter().filter_map(|side| query.child(side)).any(computes)
+    sides
+        .iter()
+        .filter_map(|side| query.child(side))
+        .any(computes)
         || query
             .list("target_list")
             .iter()
@@ -53,7 +56,7 @@ fn computes(query: &Node) -> bool {
             .any(|target| target.get("val").is_some_and(|value| !is_simple(value)))
 }
 
-fn is_plain(condition: &Tree) -> bool {
+pub(super) fn is_plain(condition: &Tree) -> bool {
     match condition {
         Tree::List(items) => items.iter().all(is_plain),
         Tree::Node(node) => match node.kind {
@@ -62,11 +65,14 @@ fn is_plain(condition: &Tree) -> bool {
             "NullTest" | "BooleanTest" => node.get("arg").is_some_and(is_simple),
             "SubLink" => {
                 let own = node.get("oper_name").is_none_or(|_| {
-                    node.names("oper_name")
-                        .is_some_and(|names| matches!(names.as_slice(), [name] if COMPARISONS.contains(name)))
+                    node.names("oper_name").is_some_and(
+                        |names| matches!(names.as_slice(), [name] if COMPARISONS.contains(name)),
+                    )
                 });
                 own && node.get("testexpr").is_none_or(is_simple)
-                    && node.child("subselect").is_some_and(|query| !computes(query))
+                    && node
+                        .child("subselect")
+                        .is_some_and(|query| !computes(query))
             }
             _ => is_simple(condition),
         },

@@ -161,7 +161,9 @@ impl Walk<'_> {
             ));
         };
         let Some((found, repeats)) = self.template_conditions(&relation, conditions)? else {
-            return Err(refuse::judge("a template holds a condition that it may not"));
+            return Err(refuse::judge(
+                "a template holds a condition that it may not",
+            ));
         };
         let alias_name = node
             .child("alias")

@@ -31,6 +31,8 @@ pub(super) struct Walk<'a> {
     pub changes: Vec<Change>,
     pub conditions: Vec<(usize, Condition)>,
     pub lookups: Vec<(Oid, String)>,
+    /// Places of references to the target that a change of their condition covers.
+    pub placed: Vec<usize>,
     /// Comparisons with constants in WHERE of the query that the walk is in.
     pub comparisons: Vec<Comparison>,
     pub effects: Vec<Effect>,
@@ -56,6 +58,7 @@ impl<'a> Walk<'a> {
             changes: Vec::new(),
             conditions: Vec::new(),
             lookups: Vec::new(),
+            placed: Vec::new(),
             comparisons: Vec::new(),
             effects: Vec::new(),
             additions: Vec::new(),
@@ -349,10 +352,12 @@ impl<'a> Walk<'a> {
         if !target.means_itself(&qualifier, &name) {
             return Err(unclear(&name, node.location));
         }
-        self.changes.push(Change::Reference {
-            at: usize::try_from(node.location).unwrap_or(0),
-            text: format!("({masked})"),
-        });
+        let at = usize::try_from(node.location).unwrap_or(0);
+        let text = format!("({masked})");
+        // A condition that is looked up names its column both ways already.
+        if !self.placed.contains(&at) {
+            self.changes.push(Change::Reference { at, text });
+        }
         *node = reference(&qualifier, &name, node.location);
         Ok(())
     }

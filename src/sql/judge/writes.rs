@@ -50,7 +50,8 @@ impl Walk<'_> {
                     .child("alias")
                     .map_or("", |alias| alias.text("aliasname"))
                     .to_owned();
-                self.protected(node, relation, alias)?;
+                let anchor = offset(named.location);
+                self.protected(node, relation, alias, anchor)?;
             }
         }
         // The field order is the same on both sides: the target goes last.
@@ -63,6 +64,7 @@ impl Walk<'_> {
         node: &mut Node,
         relation: Arc<Relation>,
         alias: String,
+        anchor: usize,
     ) -> Result<(), Refusal> {
         let source = match node.kind {
             "UpdateStmt" => "from_clause",
@@ -87,12 +89,12 @@ impl Walk<'_> {
         match node.kind {
             "InsertStmt" => self.conflict(node)?,
             "MergeStmt" => {
-                self.field(node, "join_condition")?;
+                self.guarded_condition(node, "join_condition", anchor)?;
                 self.actions(node)?;
             }
             _ => {
                 self.assignments(node)?;
-                self.field(node, "where_clause")?;
+                self.guarded_condition(node, "where_clause", anchor)?;
             }
         }
         self.returning(node, merges)?;
@@ -121,6 +123,7 @@ impl Walk<'_> {
 
     /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no masked column may take part in finding it.
     fn conflict(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const DO_UPDATE: i64 = 3;
         let Some(conflict) = node.get_mut("on_conflict_clause").and_then(Tree::node_mut) else {
             return Ok(());
         };
@@ -133,7 +136,10 @@ impl Walk<'_> {
             target.beside_excluded = true;
         }
         self.assignments(conflict)?;
-        self.field(conflict, "where_clause")?;
+        if conflict.int("action") == DO_UPDATE {
+            let anchor = offset(conflict.location);
+            self.guarded_condition(conflict, "where_clause", anchor)?;
+        }
         if let Some(target) = &mut self.target {
             target.beside_excluded = false;
         }
@@ -176,6 +182,7 @@ impl Walk<'_> {
     }
 
     fn actions(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const NOT_MATCHED_BY_SOURCE: i64 = 2;
         const NOT_MATCHED_BY_TARGET: i64 = 3;
         let Some(Tree::List(clauses)) = node.get_mut("merge_when_clauses") else {
             return Ok(());
@@ -188,6 +195,12 @@ impl Walk<'_> {
                 return Err(refuse::judge("MERGE holds something unknown"));
             };
             let inserts = clause.int("match_kind") == NOT_MATCHED_BY_TARGET;
+            if clause.int("match_kind") == NOT_MATCHED_BY_SOURCE && self.target_rule().is_some() {
+                return Err(refuse::construct(
+                    "WHEN NOT MATCHED BY SOURCE under a row rule",
+                    "use DELETE or UPDATE with NOT EXISTS",
+                ));
+            }
             if let Some(target) = &mut self.target {
                 target.visible = !inserts;
             }

@@ -14,6 +14,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         | Change::Label { at, .. }
         | Change::Star { at, .. } => *at,
         Change::Lookup { condition, .. } => condition.at,
+        Change::Guard { at, .. } => *at,
     };
     let first = tokens.iter().position(|token| token.span.start == at)?;
     let edit = |first: usize, end: usize, text: &str| Edit {
@@ -43,9 +44,45 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         } => {
             let found = conditions::find(text, tokens, condition)?;
             let stored = conditions::rendered(text, tokens, &found, condition, reference)?;
-            let shown =
-                conditions::over(text, tokens, &found, condition, &format!("({masked})"))?;
-            vec![edit(found.first, found.end, &format!("({stored} OR {shown})"))]
+            let shown = conditions::over(text, tokens, &found, condition, &format!("({masked})"))?;
+            vec![edit(
+                found.first,
+                found.end,
+                &format!("({stored} OR {shown})"),
+            )]
+        }
+        Change::Guard {
+            word,
+            present,
+            rule,
+            case,
+            repeats,
+            ..
+        } => {
+            if !present {
+                let end = clauses_end(text, tokens, first);
+                return Some(vec![edit(end, end, &format!(" WHERE {rule}"))]);
+            }
+            let keyword = (0..first).rev().find(|at| {
+                tokens
+                    .get(*at)
+                    .is_some_and(|token| token.is_word(text, word))
+            })?;
+            let (from, to) = (keyword + 1, expression_end(text, tokens, keyword + 1));
+            if !case {
+                return Some(vec![
+                    edit(from, from, " ("),
+                    edit(to, to, &format!(") AND {rule}")),
+                ]);
+            }
+            let mut open = String::from(" ");
+            for (reference, condition) in repeats {
+                let found = conditions::find(text, tokens, condition)?;
+                let again = conditions::rendered(text, tokens, &found, condition, reference)?;
+                open.push_str(&format!("{again} AND "));
+            }
+            open.push_str(&format!("CASE WHEN {rule} THEN ("));
+            vec![edit(from, from, &open), edit(to, to, ") ELSE FALSE END")]
         }
         Change::Assigned { nth, around, .. } => {
             let (from, to) = assigned(text, tokens, first, *nth)?;
@@ -82,6 +119,24 @@ fn assigned(
         from += 1;
     }
     Some((from, expression_end(text, tokens, from)))
+}
+
+/// One past the clauses behind `from` that come before RETURNING.
+fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        if token.is(text, "(") || token.is(text, "[") {
+            depth += 1;
+        } else if token.is(text, ")") || token.is(text, "]") {
+            if depth == 0 {
+                return index;
+            }
+            depth -= 1;
+        } else if depth == 0 && (token.is(text, ";") || token.is_word(text, "returning")) {
+            return index;
+        }
+    }
+    tokens.len()
 }
 
 /// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.

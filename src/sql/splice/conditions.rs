@@ -86,8 +86,23 @@ pub(super) fn over(
 /// One past an operand that begins at `from`: up to AND, OR, a comma, a closing parenthesis or the next clause.
 fn condition_end(text: &str, tokens: &[Token], from: usize) -> usize {
     const NEXT: &[&str] = &[
-        "and", "or", "group", "having", "window", "order", "limit", "offset", "fetch", "for",
-        "union", "except", "intersect", "returning", "when", "then", "on",
+        "and",
+        "or",
+        "group",
+        "having",
+        "window",
+        "order",
+        "limit",
+        "offset",
+        "fetch",
+        "for",
+        "union",
+        "except",
+        "intersect",
+        "returning",
+        "when",
+        "then",
+        "on",
     ];
     let mut depth = 0usize;
     for (index, token) in tokens.iter().enumerate().skip(from) {
