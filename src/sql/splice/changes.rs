@@ -12,7 +12,9 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         Change::Reference { at, .. }
         | Change::Assigned { at, .. }
         | Change::Label { at, .. }
-        | Change::Star { at, .. } => *at,
+        | Change::Star { at, .. }
+        | Change::Wrap { at, .. }
+        | Change::Append { at, .. } => *at,
         Change::Lookup { condition, .. } => condition.at,
         Change::Guard { at, .. } => *at,
     };
@@ -50,6 +52,19 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
                 found.end,
                 &format!("({stored} OR {shown})"),
             )]
+        }
+        Change::Append { text: added, .. } => {
+            let end = clauses_end(text, tokens, first);
+            vec![edit(end, end, added)]
+        }
+        Change::Wrap {
+            open, close, named, ..
+        } => {
+            let mut end = expression_end(text, tokens, first);
+            if *named {
+                end = alias_begin(text, tokens, first, end);
+            }
+            vec![edit(first, first, open), edit(end, end, close)]
         }
         Change::Guard {
             word,
@@ -119,6 +134,21 @@ fn assigned(
         from += 1;
     }
     Some((from, expression_end(text, tokens, from)))
+}
+
+/// Where the alias of an output column begins, with its AS.
+fn alias_begin(text: &str, tokens: &[Token], from: usize, end: usize) -> usize {
+    match end.checked_sub(2) {
+        Some(at)
+            if at > from
+                && tokens
+                    .get(at)
+                    .is_some_and(|token| token.is_word(text, "as")) =>
+        {
+            at
+        }
+        _ => end.saturating_sub(1),
+    }
 }
 
 /// One past the clauses behind `from` that come before RETURNING.
