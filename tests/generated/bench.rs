@@ -61,6 +61,11 @@ impl Bench {
         }
     }
 
+    /// Of twin A itself.
+    pub fn port(&self) -> u16 {
+        self.twins[0].0.port()
+    }
+
     pub fn line(&self, worker: usize, user: &str) -> Line {
         let database = database(worker);
         let login = |port| Client::login(port, user, "", &database);

@@ -555,7 +555,10 @@ impl Generator {
                 .zip(table.columns)
                 .map(|(name, column)| (name.as_str(), column.1))
                 .collect();
-            return item(name, alias, &columns, true);
+            let (sql, mut scope) = item(name, alias, &columns, true);
+            // The row of a table as a whole has the table's column names, that of a template those of the list: known.
+            scope.rows.clear();
+            return (sql, scope);
         }
         item(name, alias, table.columns, false)
     }

@@ -1,7 +1,7 @@
 //! Generated statements: twins must not differ, and what comes through pgveil is what the physically masked copy gives.
 //!
 //! `PGVEIL_GENERATED=100000 PGVEIL_SEED=1 cargo nextest run --test generated --run-ignored only long --no-capture` is the long run;
-//! `PGVEIL_STATEMENTS=file` takes statements, one JSON string a line, from elsewhere.
+//! The same with `sqlsmith` in the place of `long` takes the statements of that program.
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -14,6 +14,7 @@ mod random;
 mod report;
 mod schema;
 mod shrink;
+mod sqlsmith;
 mod statement;
 
 use std::env;
@@ -53,6 +54,41 @@ fn long() {
     });
     println!("{report}");
     report.check();
+}
+
+/// sqlsmith gives so many statements in one go.
+const BATCH: u64 = 500;
+
+#[test]
+#[ignore = "as long as one wants: PGVEIL_GENERATED statements of sqlsmith"]
+fn sqlsmith() {
+    let bench = Bench::start(WORKERS);
+    let first = number("PGVEIL_SEED", 1);
+    let mut left = number("PGVEIL_GENERATED", 2_000);
+    let mut statements = Vec::new();
+    for seed in first.. {
+        if left == 0 {
+            break;
+        }
+        let Some(batch) = sqlsmith::statements(&bench, seed, left.min(BATCH)) else {
+            return support::skip("sqlsmith", "the program is not installed");
+        };
+        statements.extend(batch);
+        left -= left.min(BATCH);
+    }
+    let report = run(
+        &bench,
+        RESTRICTED,
+        WORKERS,
+        0..statements.len() as u64,
+        |at| {
+            statements
+                .get(at as usize)
+                .map(|statement| sqlsmith::case(statement))
+        },
+    );
+    println!("{report}");
+    report.check_differences();
 }
 
 #[test]
