@@ -66,6 +66,7 @@ fn cache_hit(bencher: Bencher) {
     let facts = Arc::new(SessionFacts {
         search_path: "crm, public".into(),
         user: "agent".into(),
+        ..SessionFacts::default()
     });
     let text: Arc<str> = STATEMENT.into();
     let hit = || {

@@ -104,6 +104,7 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
         facts: Arc::new(SessionFacts {
             search_path: search_path.to_owned(),
             user: "tester".to_owned(),
+            ..SessionFacts::default()
         }),
         epoch: Epoch::default(),
     })

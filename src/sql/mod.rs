@@ -19,6 +19,7 @@ mod refuse;
 mod splice;
 pub mod system;
 pub mod template;
+pub mod temporary;
 pub mod tree;
 
 pub use cache::Planner;

@@ -216,6 +216,9 @@ impl Reader<'_> {
         } else {
             self.rules.catalog.relation(schema, name)
         }?;
+        if relation.schema == super::temporary::SCHEMA {
+            return None; // Its columns are not known.
+        }
         Some(
             relation
                 .columns

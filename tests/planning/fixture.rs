@@ -39,6 +39,7 @@ impl Fixture {
         let facts = SessionFacts {
             search_path: search_path.into(),
             user: "agent".into(),
+            ..SessionFacts::default()
         };
         pgveil::sql::planner::plan(text, &self.catalog, &self.role, &facts, &self.templates)
     }

@@ -9,6 +9,7 @@ mod grouping;
 mod kinds;
 mod relations;
 mod statements;
+mod temporary;
 mod walk;
 mod writes;
 
