@@ -259,6 +259,7 @@ fn crm() -> Catalog {
         volatility: Volatility::Immutable,
         extension: None,
         security_definer: false,
+        built_in: false,
     };
     catalog
         .functions

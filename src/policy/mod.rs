@@ -11,6 +11,7 @@ pub mod mask;
 pub mod pattern;
 pub mod raw;
 pub mod rules;
+pub mod system;
 
 pub use compile::CompiledPolicy;
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};

@@ -141,6 +141,7 @@ fn catalog() -> Catalog {
                 },
                 extension: None,
                 security_definer: false,
+                built_in: true,
             });
     }
     for (name, schema) in [
@@ -157,6 +158,7 @@ fn catalog() -> Catalog {
                 volatility: Volatility::Stable,
                 extension: None,
                 security_definer: false,
+                built_in: false,
             });
     }
     catalog

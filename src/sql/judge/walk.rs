@@ -97,12 +97,21 @@ impl<'a> Walk<'a> {
 
     /// A SELECT, VALUES or set operation: its WITH clause first, then everything else with those names in scope.
     fn query(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.casts(node, false)?;
         if node.get("into_clause").is_some() {
             return Err(at(refuse::statement("SELECT INTO"), node.location));
         }
         self.with_scope(node, |walk, node| walk.children(node))?;
         self.grouping(node);
         Ok(())
+    }
+
+    /// Casts that the server may apply anywhere in the statement.
+    pub(super) fn casts(&self, node: &Node, writes: bool) -> Result<(), Refusal> {
+        match functions::check_casts(self.rules.catalog, self.rules.role, writes) {
+            Err(Objection::Runs(full)) => Err(at(refuse::function(&full), node.location)),
+            _ => Ok(()),
+        }
     }
 
     /// Runs `body` over a node whose WITH clause has been walked and taken into scope (`transformWithClause` in
@@ -202,7 +211,9 @@ impl<'a> Walk<'a> {
         let rules = self.rules;
         match functions::check_function(rules.catalog, rules.role, rules.path, schema, name) {
             Ok(()) => {}
-            Err(Objection::NotAllowed(full)) => return Err(at(refuse::function(&full), location)),
+            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
+                return Err(at(refuse::function(&full), location));
+            }
             // `contacts.phone` may be written `phone(contacts)`: the server finds the column, or says that there is no
             // such function.
             Err(Objection::Undefined) if schema.is_none() && is_column_name(rules, name) => {
@@ -267,7 +278,9 @@ impl<'a> Walk<'a> {
     fn operator(&self, schema: Option<&str>, name: &str, location: i32) -> Result<(), Refusal> {
         let rules = self.rules;
         match functions::check_operator(rules.catalog, rules.role, rules.path, schema, name) {
-            Err(Objection::NotAllowed(full)) => Err(at(refuse::operator(&full), location)),
+            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
+                Err(at(refuse::operator(&full), location))
+            }
             Ok(()) | Err(Objection::Undefined) => Ok(()),
         }
     }
@@ -297,10 +310,13 @@ impl<'a> Walk<'a> {
             [_, schema, name] => (Some(*schema), *name),
             _ => return Err(refuse::judge("a type without a name")),
         };
-        if let Err(Objection::NotAllowed(full)) =
-            functions::check_type(self.rules.catalog, self.rules.path, schema, name)
-        {
-            return Err(at(refuse::data_type(&full), node.location));
+        let rules = self.rules;
+        match functions::check_type(rules.catalog, rules.role, rules.path, schema, name) {
+            Err(Objection::NotAllowed(full)) => {
+                return Err(at(refuse::data_type(&full), node.location));
+            }
+            Err(Objection::Runs(full)) => return Err(at(refuse::function(&full), node.location)),
+            Ok(()) | Err(Objection::Undefined) => {}
         }
         self.children(node)
     }

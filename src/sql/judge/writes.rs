@@ -14,6 +14,7 @@ use super::walk::{Walk, at};
 
 impl Walk<'_> {
     pub(super) fn write(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.casts(node, true)?;
         self.with_scope(node, |walk, node| walk.target_and_rest(node))
     }
 
