@@ -140,7 +140,7 @@ impl Desk<'_> {
             role: self.rules.role,
             templates: self.rules.templates,
         };
-        let spliced = splice::splice(&scene, self.text, tokens, uses, &client.additions)
+        let spliced = splice::splice(&scene, self.text, tokens, uses, client)
             .ok_or_else(|| refuse::judge("the relations of the statement could not be located"))?;
         accept(&self.rules, &spliced.text, client)?;
         Ok(spliced)

@@ -41,6 +41,15 @@ pub fn relation(name: &str) -> Refusal {
     )
 }
 
+pub fn column(name: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("column {name} is not open to this role"),
+        "the policy denies the role columns that no class names",
+        format!("leave the column out, or {ASK}"),
+    )
+}
+
 pub fn function(name: &str) -> Refusal {
     denial(
         Reason::Function,

@@ -26,6 +26,7 @@ pub struct Template {
 #[derive(Debug, Default)]
 pub struct Templates {
     made: DashMap<(u64, u64, Oid, bool), Option<Arc<Template>>>,
+    texts: DashMap<String, Option<Arc<Tree>>>,
 }
 
 impl Templates {
@@ -47,6 +48,19 @@ impl Templates {
         }
         let made = make(role, relation, only).map(Arc::new);
         self.made.insert(key, made.clone());
+        made
+    }
+
+    /// The tree of a text of pgveil's own that is one statement.
+    pub fn text(&self, text: &str) -> Option<Arc<Tree>> {
+        if let Some(found) = self.texts.get(text) {
+            return found.clone();
+        }
+        if self.texts.len() > MAX_TEMPLATES {
+            self.texts.clear();
+        }
+        let made = single(text).map(Arc::new);
+        self.texts.insert(text.to_owned(), made.clone());
         made
     }
 }

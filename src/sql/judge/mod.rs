@@ -9,11 +9,14 @@ mod grouping;
 mod kinds;
 mod relations;
 mod statements;
+mod target;
 mod walk;
+mod writeback;
 mod writes;
 
 pub use grouping::Addition;
 pub use statements::statement_kind;
+pub use writeback::WriteBack;
 
 use std::collections::BTreeSet;
 
@@ -62,6 +65,23 @@ pub struct Use {
     pub alias: bool,
 }
 
+/// An edit that a write to a protected target needs. `at` is a byte offset in the parsed text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The column reference there is replaced.
+    Reference { at: usize, text: String },
+    /// The expression assigned to the column named there, the `nth` of a row, gets this around it.
+    Assigned {
+        at: usize,
+        nth: Option<usize>,
+        around: WriteBack,
+    },
+    /// The output column that begins there gets this at its end.
+    Label { at: usize, text: String },
+    /// The `*` or `name.*` there is replaced.
+    Star { at: usize, text: String },
+}
+
 /// What a reading found.
 #[derive(Debug)]
 pub struct Examined {
@@ -72,6 +92,8 @@ pub struct Examined {
     pub effects: Vec<Effect>,
     /// What the text that runs must group by besides.
     pub additions: Vec<Addition>,
+    /// What else the text that runs must say otherwise.
+    pub changes: Vec<Change>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
     pub columns: BTreeSet<String>,
     /// A `*` or a whole-row reference: every column is reached.
@@ -93,6 +115,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         uses: walk.uses,
         effects: walk.effects,
         additions: walk.additions,
+        changes: walk.changes,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,
     })

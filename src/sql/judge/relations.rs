@@ -37,7 +37,7 @@ impl Walk<'_> {
         {
             return Err(at(refuse::function(&function), node.location));
         }
-        let masked = self.rules.role.masks.contains_key(&relation.oid);
+        let masked = self.rules.role.substitutes(relation.oid);
         if masked {
             let alias = node
                 .child("alias")
@@ -136,7 +136,7 @@ impl Walk<'_> {
         let Some(relation) = self.rules.catalog.relation(schema, name).cloned() else {
             return self.put_back(query, sample);
         };
-        if !self.rules.role.masks.contains_key(&relation.oid) {
+        if !self.rules.role.substitutes(relation.oid) {
             return self.put_back(query, sample);
         }
         let template =
@@ -192,7 +192,7 @@ impl Walk<'_> {
             .get(before..)
             .into_iter()
             .flatten()
-            .any(|found| self.rules.role.masks.contains_key(&found.relation));
+            .any(|found| self.rules.role.substitutes(found.relation));
         if masked && !constant_arguments(node) {
             return Err(at(
                 refuse::construct(

@@ -72,13 +72,6 @@ impl Walk<'_> {
         Ok(kind)
     }
 
-    fn field(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
-        match node.get_mut(field) {
-            Some(value) => self.tree(value),
-            None => Ok(()),
-        }
-    }
-
     /// A statement within a statement: PREPARE, DECLARE and EXPLAIN carry one.
     fn children_statement(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
         let inner = node.get_mut(field).and_then(Tree::node_mut);
@@ -196,18 +189,8 @@ impl Walk<'_> {
         };
         if node.flag("is_from") {
             self.relation(&mut relation, Access::Write)?;
+            // WHERE is about the rows that come in.
             self.field(node, "where_clause")?;
-            if node.get("where_clause").is_some()
-                && self.uses.iter().any(|found| {
-                    found.access == Access::Write
-                        && self.rules.role.masks.contains_key(&found.relation)
-                })
-            {
-                return Err(refuse::construct(
-                    "COPY FROM ... WHERE",
-                    "filter the data before it is sent",
-                ));
-            }
             node.set("relation", Tree::Node(relation));
             return Ok(());
         }
@@ -226,7 +209,7 @@ impl Walk<'_> {
         let Some(relation) = found else {
             return Err(refuse::judge("COPY without a relation"));
         };
-        if !self.rules.role.masks.contains_key(&relation.oid) {
+        if !self.rules.role.substitutes(relation.oid) {
             node.set("relation", Tree::Node(named));
             return Ok(());
         }

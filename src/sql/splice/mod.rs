@@ -2,10 +2,12 @@
 //!
 //! No tree is printed back. What is not edited goes out as the client wrote it, comments left out, white space folded to
 //! a blank, or to a newline where one stood (string continuation needs it).
+mod changes;
+
 use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
 
-use super::judge::{Access, Addition, Use};
+use super::judge::{Access, Examined, Use};
 use super::lex::{Gap, Kind, Token};
 use super::names::{qualified, quoted};
 use super::plan::{PositionMap, Run};
@@ -19,7 +21,7 @@ pub struct Scene<'a> {
 }
 
 /// A run of tokens and the text that takes its place.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Edit {
     first: usize,
     /// One past the last token.
@@ -34,20 +36,24 @@ pub fn splice(
     text: &str,
     tokens: &[Token],
     uses: &[Use],
-    additions: &[Addition],
+    client: &Examined,
 ) -> Option<Spliced> {
     let mut edits = Vec::new();
     let mut unaliased: Vec<&Relation> = Vec::new();
     let copies_out = tokens
         .first()
         .is_some_and(|token| token.is_word(text, "copy"));
-    for found in uses {
+    for (index, found) in uses.iter().enumerate() {
+        // The grammar repeats the row that several columns are assigned from.
+        if uses.iter().take(index).any(|before| before.at == found.at) {
+            continue;
+        }
         let relation = scene.catalog.relations.get(&found.relation)?;
         let first = tokens
             .iter()
             .position(|token| token.span.start == found.at)?;
         let end = name_end(text, tokens, first);
-        let masked = scene.role.masks.contains_key(&relation.oid);
+        let masked = scene.role.substitutes(relation.oid);
         if masked && found.access == Access::Read {
             if copies_out && first == 1 {
                 edits.push(copy_edit(scene, text, tokens, relation, first, end)?);
@@ -67,7 +73,7 @@ pub fn splice(
             });
         }
     }
-    for addition in additions {
+    for addition in &client.additions {
         let item = tokens
             .iter()
             .position(|token| token.span.start == addition.behind)?;
@@ -78,9 +84,14 @@ pub fn splice(
             text: addition.text.clone(),
         });
     }
+    for change in &client.changes {
+        edits.extend(changes::edits(text, tokens, change)?);
+    }
     let named: Vec<usize> = edits.iter().map(|edit| edit.first).collect();
     edits.extend(column_edits(scene, text, tokens, &unaliased, &named));
-    edits.sort_by_key(|edit| edit.first);
+    // An insertion before what is replaced at the same place.
+    edits.sort_by_key(|edit| (edit.first, edit.end != edit.first));
+    edits.dedup();
     let mut spliced = emit(text, tokens, &edits);
     spliced.edited = !edits.is_empty();
     Some(spliced)

@@ -1,0 +1,108 @@
+//! The edits that writes to protected targets need: where the expressions end that are wrapped, labelled or replaced.
+//!
+//! Ends are found by tokens. What is found wrong here, the judge refuses.
+use crate::sql::judge::Change;
+use crate::sql::lex::Token;
+
+use super::{Edit, name_end};
+
+/// The edits of one change. `None` where the tokens are not what the judge saw.
+pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
+    let at = match change {
+        Change::Reference { at, .. }
+        | Change::Assigned { at, .. }
+        | Change::Label { at, .. }
+        | Change::Star { at, .. } => *at,
+    };
+    let first = tokens.iter().position(|token| token.span.start == at)?;
+    let edit = |first: usize, end: usize, text: &str| Edit {
+        first,
+        end,
+        text: text.to_owned(),
+    };
+    Some(match change {
+        Change::Reference { text: mask, .. } => {
+            vec![edit(first, name_end(text, tokens, first), mask)]
+        }
+        Change::Star { text: columns, .. } => {
+            let mut end = name_end(text, tokens, first);
+            if tokens.get(end).is_some_and(|token| token.is(text, ".")) {
+                end += 2;
+            }
+            vec![edit(first, end, columns)]
+        }
+        Change::Label { text: label, .. } => {
+            let end = expression_end(text, tokens, first);
+            vec![edit(end, end, label)]
+        }
+        Change::Assigned { nth, around, .. } => {
+            let (from, to) = assigned(text, tokens, first, *nth)?;
+            vec![edit(from, from, &around.open), edit(to, to, &around.close)]
+        }
+    })
+}
+
+/// The tokens of the expression that is assigned to the column at `column`.
+fn assigned(
+    text: &str,
+    tokens: &[Token],
+    column: usize,
+    nth: Option<usize>,
+) -> Option<(usize, usize)> {
+    let equals = (column..tokens.len()).find(|at| tokens[*at].is(text, "="))?;
+    let mut from = equals + 1;
+    let Some(nth) = nth else {
+        return Some((from, expression_end(text, tokens, from)));
+    };
+    // `(a, b) = [ROW] (x, y)`
+    if tokens.get(from)?.is_word(text, "row") {
+        from += 1;
+    }
+    if !tokens.get(from)?.is(text, "(") {
+        return None;
+    }
+    from += 1;
+    for _ in 0..nth {
+        from = expression_end(text, tokens, from);
+        if !tokens.get(from)?.is(text, ",") {
+            return None;
+        }
+        from += 1;
+    }
+    Some((from, expression_end(text, tokens, from)))
+}
+
+/// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
+fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0usize;
+    let mut cases = 0usize;
+    let mut distinct = false;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        let word = |word: &str| token.is_word(text, word);
+        if token.is(text, "(") || token.is(text, "[") {
+            depth += 1;
+        } else if token.is(text, ")") || token.is(text, "]") {
+            if depth == 0 {
+                return index;
+            }
+            depth -= 1;
+        } else if depth == 0 {
+            if word("case") {
+                cases += 1;
+            } else if word("end") && cases > 0 {
+                cases -= 1;
+            } else if cases == 0
+                && (token.is(text, ",")
+                    || token.is(text, ";")
+                    || word("where")
+                    || word("returning")
+                    || word("when")
+                    || (word("from") && !distinct))
+            {
+                return index;
+            }
+        }
+        distinct = word("distinct");
+    }
+    tokens.len()
+}
