@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-use crate::catalog::{Catalog, Column, Oid, Relation};
+use crate::catalog::{Catalog, Column, FIRST_NORMAL_OID, Oid, Relation};
 
 use super::compiled::{ColumnMask, MaskSql, RolePolicy};
 
@@ -93,11 +93,24 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
     relations()
         .get(relation.full_name().as_str())
         .is_some_and(|rules| {
-            let needs_masks = rules
-                .iter()
-                .any(|(rule, _)| matches!(rule, Rule::Null | Rule::Own));
-            !needs_masks || role.masks.contains_key(&relation.oid)
+            let masks = rules.iter().any(|(rule, _)| applies(*rule, role));
+            !masks || role.masks.contains_key(&relation.oid)
         })
+}
+
+/// Whether [`guard`] must have given the role masks by such a rule.
+fn applies(rule: Rule, role: &RolePolicy) -> bool {
+    let hides = !role.rows.is_empty() || !role.closed.is_empty();
+    match rule {
+        Rule::Null | Rule::Own => true,
+        Rule::Counts | Rule::Any => hides,
+        Rule::Writes | Rule::Statistics => {
+            let masked = role.masks.keys().any(|oid| *oid >= FIRST_NORMAL_OID);
+            hides || masked || !role.denied.is_empty()
+        }
+        // Where a column has such a value, which the role does not know.
+        Rule::Missing => false,
+    }
 }
 
 /// Whether it is the server's own: such relations are written by no statement of a restricted role (an UPDATE of
