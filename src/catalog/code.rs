@@ -17,9 +17,11 @@ const STORAGE: &str = "SELECT i.indexrelid, coalesce(t.oid, i.indrelid), i.indpr
 const MISSING: &str = "SELECT a.attrelid, a.attnum FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
      WHERE a.atthasmissing AND NOT a.attisdropped AND c.relpersistence <> 't'";
 
+/// Without those from a range to its multirange, which come with the type.
 const CASTS: &str = "SELECT c.oid, c.castsource, c.casttarget, c.castcontext::text, p.oid, n.nspname || '.' || p.proname \
      FROM pg_cast c JOIN pg_proc p ON p.oid = c.castfunc JOIN pg_namespace n ON n.oid = p.pronamespace \
-     WHERE p.oid >= 16384 ORDER BY c.oid";
+     WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass \
+       AND d.objid = p.oid AND d.refclassid = 'pg_type'::regclass AND d.deptype = 'i') ORDER BY c.oid";
 
 /// Types that hold values of a cast's source (`s`) or target (`t`): itself, arrays, composites, domains and ranges; and
 /// the relations whose row types they are. Of PostgreSQL's own types the target alone, and that where the source is one,

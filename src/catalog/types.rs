@@ -1,7 +1,7 @@
 //! The schema snapshot: relations, columns, functions, operators and types of one database.
 //!
 //! A snapshot is immutable. A refresh makes a new one with another [`Catalog::version`].
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// An object identifier as PostgreSQL assigns it (`pg_class.oid` and the like).
@@ -60,6 +60,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Column numbers of the primary key; empty where there is none that GROUP BY may rely on (a deferrable one).
     pub primary_key: Vec<AttNum>,
+    /// Columns of unique indexes and exclusion constraints, the primary key's included; 0 for an expression.
+    pub unique: Vec<AttNum>,
     /// Parents by inheritance or partitioning (`pg_inherits`).
     pub parents: Vec<Oid>,
     /// For views and materialized views: one entry per column, in the order of `columns`. Empty for the views of
@@ -90,6 +92,14 @@ pub enum Volatility {
     Volatile,
 }
 
+/// What a view reads for any purpose: its values, its conditions, its counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ViewReads {
+    pub relations: BTreeSet<Oid>,
+    /// It calls a function or operator whose body may read anything.
+    pub opaque: bool,
+}
+
 /// One overload of a function, procedure, aggregate or window function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Function {
@@ -98,7 +108,8 @@ pub struct Function {
     /// Name of the extension that owns it.
     pub extension: Option<String>,
     pub security_definer: bool,
-    /// Made by initdb (its OID is below `FirstNormalObjectId`). A superuser can add functions to `pg_catalog`.
+    /// PostgreSQL's own: made by initdb (its OID is below `FirstNormalObjectId`), or with a range type as its
+    /// constructor. A superuser can add functions to `pg_catalog`.
     pub built_in: bool,
 }
 
@@ -198,6 +209,10 @@ pub struct Catalog {
     pub casts: Vec<Cast>,
     /// What the input of a type calls: domains with a CHECK, and the arrays, composites and domains over them.
     pub checked_types: HashMap<Oid, Vec<Checker>>,
+    /// The type of the elements, by type of array.
+    pub elements: HashMap<Oid, Oid>,
+    /// What users' views read, by view.
+    pub view_reads: HashMap<Oid, ViewReads>,
     names: HashMap<String, HashMap<String, Oid>>,
     type_names: HashMap<String, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,

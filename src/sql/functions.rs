@@ -8,6 +8,9 @@ use crate::catalog::{
 };
 use crate::policy::compiled::RolePolicy;
 
+use super::plan::Refusal;
+use super::refuse;
+
 /// The reviewed table: functions that are stable or volatile and yet safe, each with its reason.
 const REVIEWED: &str = include_str!("functions.tsv");
 /// Functions that were read and stay out, immutable ones among them, each with its reason.
@@ -159,12 +162,14 @@ pub fn check_type(
     Ok(())
 }
 
-/// [`check_type`] for a type given by its OID, as a parameter's type is. One that the catalog does not know is the
-/// server's to judge: it is dropped, or of another session.
-pub fn check_parameter(catalog: &Catalog, role: &RolePolicy, oid: Oid) -> Result<(), Objection> {
-    match catalog.types.get(&oid) {
-        Some(data_type) => check_numbered_type(catalog, role, oid, data_type),
-        None => Ok(()),
+/// Why a parameter may not have a type given by its OID. One that the catalog does not know is the server's to judge: it
+/// is dropped, or of another session.
+pub fn parameter_refusal(catalog: &Catalog, role: &RolePolicy, oid: Oid) -> Option<Refusal> {
+    let data_type = catalog.types.get(&oid)?;
+    match check_numbered_type(catalog, role, oid, data_type) {
+        Err(Objection::NotAllowed(full)) => Some(refuse::data_type(&full)),
+        Err(Objection::Runs(full)) => Some(refuse::function(&full)),
+        Ok(()) | Err(Objection::Undefined) => None,
     }
 }
 
@@ -204,7 +209,7 @@ const JSON: [Oid; 2] = [114, 3_802];
 
 /// Casts by functions that nobody has read. A cast function is called by the server itself wherever a value of its
 /// source type meets a demand for its target type, and types are not worked out here: so a statement that can have such
-/// a value is refused, by [`check_relation`], [`check_type`], [`check_parameter`] and [`check_casts`].
+/// a value is refused, by [`check_relation`], [`check_type`], [`parameter_refusal`] and [`check_casts`].
 fn unread_casts<'a>(catalog: &'a Catalog, role: &'a RolePolicy) -> impl Iterator<Item = &'a Cast> {
     catalog
         .casts

@@ -106,6 +106,7 @@ mod tests {
         let path = |setting: &str| {
             search_path(
                 &SessionFacts {
+                    values: Default::default(),
                     search_path: setting.into(),
                     user: "joe".into(),
                 },

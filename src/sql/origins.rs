@@ -8,15 +8,19 @@ use super::plan::Origin;
 use super::scope::Reader;
 use super::tree::Tree;
 
-/// For each output column of a SELECT the masked column it shows; empty where none is masked, or where the number of
+/// For each output column of a SELECT or a RETURNING clause the masked column it shows; empty where none is masked, or where the number of
 /// output columns cannot be told.
 pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
-    let Some(query) = tree.node().filter(|node| node.kind == "SelectStmt") else {
+    let Some(statement) = tree.node() else {
         return Vec::new();
     };
     let mut reader = Reader::new(rules, Vec::new());
-    let outputs: Vec<Option<Origin>> = reader
-        .outputs(query)
+    let outputs = match statement.kind {
+        "SelectStmt" => reader.outputs(statement),
+        "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => reader.returned(statement),
+        _ => None,
+    };
+    let outputs: Vec<Option<Origin>> = outputs
         .unwrap_or_default()
         .into_iter()
         .map(|output| {

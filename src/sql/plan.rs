@@ -1,7 +1,9 @@
 //! The outcome of planning: what to run for a statement text, and what to put on record about it.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
+use crate::policy::compiled::SessionValue;
 
 /// What a session knows about itself when a statement is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -10,6 +12,8 @@ pub struct SessionFacts {
     pub search_path: String,
     /// The database user, for `"$user"`.
     pub user: String,
+    /// What row rules name of the session.
+    pub values: Arc<BTreeMap<SessionValue, String>>,
 }
 
 /// Why a statement is refused. The label is a metric label and a field of the audit record.
@@ -127,6 +131,8 @@ pub struct StatementPlan {
     pub writes: Vec<String>,
     /// `schema.table.column` of masked columns that the statement can reach.
     pub masked: Vec<String>,
+    /// `schema.table.column` of masked columns that are looked up by their stored value.
+    pub lookups: Vec<String>,
     /// The statement reads a protected relation: its rows are counted.
     pub protected: bool,
     /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
@@ -153,6 +159,7 @@ impl StatementPlan {
             reads: Vec::new(),
             writes: Vec::new(),
             masked: Vec::new(),
+            lookups: Vec::new(),
             protected: false,
             origins: Vec::new(),
             effects: Vec::new(),

@@ -41,6 +41,15 @@ pub fn relation(name: &str) -> Refusal {
     )
 }
 
+pub fn closed(name: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("relation {name} is closed to this role: {why}"),
+        "what would show rows that a row rule hides is not read",
+        format!("give {name} a row rule of its own, or {ASK}"),
+    )
+}
+
 pub fn column(name: &str) -> Refusal {
     denial(
         Reason::Relation,

@@ -52,6 +52,31 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// The output columns of a write's RETURNING.
+    pub fn returned(&mut self, write: &Node) -> Option<Vec<Output>> {
+        let depth = self.ctes.len();
+        self.with_clause(write);
+        let (merge, others) = match write.kind {
+            "MergeStmt" => (true, std::slice::from_ref(write.get("source_relation")?)),
+            "UpdateStmt" => (false, write.list("from_clause")),
+            "DeleteStmt" => (false, write.list("using_clause")),
+            _ => (false, &[][..]),
+        };
+        let mut offer = self.item(write.child("relation")?);
+        let mut others = self.from(others);
+        if merge {
+            std::mem::swap(&mut offer, &mut others);
+        }
+        offer.append(others);
+        let mut outputs = Vec::new();
+        let items = write.child("returning_clause")?.list("exprs");
+        for target in items.iter().filter_map(Tree::node) {
+            self.target(target, &offer, &mut outputs)?;
+        }
+        self.ctes.truncate(depth);
+        Some(outputs)
+    }
+
     fn with_clause(&mut self, query: &Node) {
         let Some(with) = query.child("with_clause") else {
             return;
@@ -153,15 +178,7 @@ impl<'a> Reader<'a> {
             star: Some(Vec::new()),
         };
         for item in items.iter().filter_map(Tree::node) {
-            let part = self.item(item);
-            offer.items.extend(part.items);
-            offer.star = match (offer.star, part.star) {
-                (Some(mut all), Some(more)) => {
-                    all.extend(more);
-                    Some(all)
-                }
-                _ => None,
-            };
+            offer.append(self.item(item));
         }
         offer
     }
@@ -245,6 +262,17 @@ impl Offer {
             }],
             star: columns,
         }
+    }
+
+    fn append(&mut self, other: Offer) {
+        self.items.extend(other.items);
+        self.star = match (self.star.take(), other.star) {
+            (Some(mut all), Some(more)) => {
+                all.extend(more);
+                Some(all)
+            }
+            _ => None,
+        };
     }
 
     /// Whether a bare name is one of a column here; `None` where that cannot be told.

@@ -22,9 +22,15 @@ fn template(fixture: &Fixture, name: &str) -> String {
         .expect("a relation of the fixture");
     let template = fixture
         .templates
-        .get(fixture.catalog.version, &fixture.role, relation, only)
+        .get(
+            fixture.catalog.version,
+            &fixture.role,
+            &fixture.values,
+            relation,
+            only,
+        )
         .expect("a template");
-    format!("{})", template.open)
+    format!("{}{}", template.open, template.end(&[], false))
 }
 
 fn expand(fixture: &Fixture, text: &str) -> String {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pgveil::catalog::{
     Catalog, Column, ColumnSource, Function, Relation, RelationKind, Type, TypeKind, Volatility,
 };
-use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
+use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy, SessionValue};
 use pgveil::sql::plan::{Plan, SessionFacts};
-use pgveil::sql::template::Templates;
+use pgveil::sql::template::{SessionValues, Templates};
 
 /// `name volatility` of pg_catalog's functions in PostgreSQL 15.
 const FUNCTIONS: &str = include_str!("functions.txt");
@@ -20,6 +20,7 @@ pub struct Fixture {
     pub catalog: Catalog,
     pub role: RolePolicy,
     pub templates: Templates,
+    pub values: SessionValues,
 }
 
 impl Fixture {
@@ -28,6 +29,7 @@ impl Fixture {
             catalog: catalog(),
             role: role(),
             templates: Templates::default(),
+            values: SessionValues::from([(SessionValue::AppUser, "o'neil".to_owned())]),
         }
     }
 
@@ -37,6 +39,7 @@ impl Fixture {
 
     pub fn plan_in(&self, search_path: &str, text: &str) -> Plan {
         let facts = SessionFacts {
+            values: self.values.clone().into(),
             search_path: search_path.into(),
             user: "agent".into(),
         };
@@ -68,6 +71,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
             })
             .collect(),
         primary_key: vec![1],
+        unique: vec![1],
         parents: Vec::new(),
         sources: Vec::new(),
         extension: None,

@@ -38,6 +38,7 @@ impl Bench {
             role: &self.fixture.role,
             path: &self.path,
             templates: &self.fixture.templates,
+            values: &self.fixture.values,
         }
     }
 

@@ -6,7 +6,6 @@ use crate::{agent, error, rows, start};
 const CODE: &str = "
 CREATE FUNCTION crm.peek(int) RETURNS text LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT phone FROM crm.contacts WHERE id = $1';
 CREATE FUNCTION crm.known(text) RETURNS bool LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT EXISTS (SELECT FROM crm.contacts WHERE phone = $1)';
-CREATE FUNCTION crm.allowed(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
 CREATE DOMAIN crm.known_phone AS text CHECK (crm.known(VALUE));
 CREATE DOMAIN crm.short AS text CHECK (length(VALUE) < 5);
 CREATE TYPE crm.call AS (number crm.known_phone, at date);
@@ -80,6 +79,8 @@ fn a_users_cast_takes_no_part_unless_the_policy_allows_its_function() {
         ),
         ("SELECT 'x'::crm.short", "x"),
         ("SELECT 'glad'::crm.mood::text", "glad"),
+        ("SELECT crm.span(1, 2) <@ '[0,3]'::crm.span", "t"),
+        ("SELECT crm.twice(4)", "8"),
     ] {
         assert_eq!(outcome(&mut client, sql), expected, "{sql}");
     }
@@ -143,6 +144,7 @@ CREATE FUNCTION early.same(varchar, varchar) RETURNS bool LANGUAGE sql AS 'SELEC
 CREATE OPERATOR early.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = early.same);
 CREATE DOMAIN early.int4 AS int CHECK (VALUE < 0);
 CREATE VIEW early.pg_class AS SELECT 'shadow'::text AS relname;
+GRANT SELECT ON early.pg_class TO agent;
 CREATE FUNCTION pg_catalog.touch_everything(int) RETURNS text LANGUAGE sql IMMUTABLE SECURITY DEFINER AS 'SELECT phone FROM crm.contacts WHERE id = $1';
 CREATE FUNCTION pg_catalog.abs(text) RETURNS text LANGUAGE sql IMMUTABLE SECURITY DEFINER AS 'SELECT phone FROM crm.contacts LIMIT 1';
 CREATE FUNCTION pg_catalog.peek_at(int, text) RETURNS text LANGUAGE sql IMMUTABLE SECURITY DEFINER AS 'SELECT phone FROM crm.contacts LIMIT 1';

@@ -14,13 +14,12 @@ CREATE OPERATOR crm.### (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
 CREATE TABLE crm.companies (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL UNIQUE, parent int REFERENCES crm.companies);
 CREATE TABLE crm.contacts (
     id serial PRIMARY KEY, name text NOT NULL, phone crm.phone, company int REFERENCES crm.companies ON DELETE SET NULL,
-    region text DEFAULT 'CN' COLLATE crm.plain, mood crm.mood, tags text[], changed timestamptz, notes jsonb,
+    region text DEFAULT 'CN' COLLATE crm.plain, mood crm.mood, tags text[], changed timestamptz, notes jsonb, hotline text,
     shout text GENERATED ALWAYS AS (upper(region)) STORED, CONSTRAINT region_known CHECK (region IN ('CN', 'EU')));
 COMMENT ON TABLE crm.contacts IS 'people';
 COMMENT ON COLUMN crm.contacts.phone IS 'how to call them';
 CREATE UNIQUE INDEX contacts_phone ON crm.contacts (phone);
 CREATE INDEX contacts_tail ON crm.contacts (right(phone::text, 4));
-CREATE INDEX contacts_mobile ON crm.contacts (id) WHERE phone LIKE '138%';
 CREATE STATISTICS crm.contacts_dependencies (ndistinct, dependencies, mcv) ON phone, region FROM crm.contacts;
 CREATE TRIGGER touch BEFORE UPDATE ON crm.contacts FOR EACH ROW EXECUTE FUNCTION crm.touch();
 CREATE TABLE crm.orders (id bigint PRIMARY KEY, contact int NOT NULL REFERENCES crm.contacts, total numeric(12, 2), status text);
@@ -52,5 +51,4 @@ GRANT USAGE ON SCHEMA crm TO agent;
 GRANT ALL ON ALL TABLES IN SCHEMA crm TO agent;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA crm TO agent;
 REFRESH MATERIALIZED VIEW crm.spending;
-ALTER TABLE crm.contacts ADD COLUMN hotline text DEFAULT '13800000000';
 ANALYZE;

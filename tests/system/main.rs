@@ -14,9 +14,9 @@ const FIXTURE: &str = include_str!("fixture.sql");
 
 const POLICY: &str = "
 version: 1
-data: { phone: { columns: [crm.contacts.phone, crm.contacts.hotline] } }
+data: { phone: { columns: ["crm.contacts.phone*"] } }
 roles:
-  agent: { who: [{ db_user: agent }], mask: { phone: { show: { first: 3, last: 4 } } }, functions: { allow: [crm.allowed] } }
+  agent: { who: [{ db_user: agent }], mask: { phone: { show: { first: 3, last: 4 } } }, functions: { allow: [crm.twice] } }
   clear: { who: [{ db_user: clear }], unmasked: true }
 unmatched: deny
 ";

@@ -116,7 +116,7 @@ impl<'a> Purity<'a> {
 
 fn is_pure(function: &Function, name: &str) -> bool {
     let volatile = function.volatility == Volatility::Volatile;
-    if function.built_in && function.schema == "pg_catalog" {
+    if function.built_in {
         return if volatile {
             VOLATILE_WITHOUT_TABLES.contains(&name)
         } else {

@@ -7,6 +7,8 @@
 //! in this module trusts the rewriter.
 mod grouping;
 mod kinds;
+mod lookups;
+mod quals;
 mod relations;
 mod statements;
 mod target;
@@ -15,6 +17,7 @@ mod writeback;
 mod writes;
 
 pub use grouping::Addition;
+pub use lookups::{Condition, Shape};
 pub use statements::statement_kind;
 pub use writeback::WriteBack;
 
@@ -24,7 +27,8 @@ use crate::catalog::{Catalog, Oid};
 use crate::policy::compiled::RolePolicy;
 
 use super::plan::{Effect, Refusal};
-use super::template::Templates;
+use super::refuse;
+use super::template::{SessionValues, Templates};
 use super::tree::Tree;
 
 /// Which text the tree came from.
@@ -43,6 +47,8 @@ pub struct Rules<'a> {
     /// Schemas in which unqualified names are looked up, in order.
     pub path: &'a [String],
     pub templates: &'a Templates,
+    /// What row rules name of the session.
+    pub values: &'a SessionValues,
 }
 
 /// How a statement uses a relation.
@@ -63,6 +69,8 @@ pub struct Use {
     /// Byte offset of the name in the text that was parsed.
     pub at: usize,
     pub alias: bool,
+    /// It stands behind a fence.
+    pub fenced: bool,
 }
 
 /// An edit that a write to a protected target needs. `at` is a byte offset in the parsed text.
@@ -80,6 +88,13 @@ pub enum Change {
     Label { at: usize, text: String },
     /// The `*` or `name.*` there is replaced.
     Star { at: usize, text: String },
+    /// The condition on a column of the target holds for its stored value, too: `reference` is that column, `masked` its
+    /// mask.
+    Lookup {
+        condition: Condition,
+        reference: String,
+        masked: String,
+    },
 }
 
 /// What a reading found.
@@ -94,6 +109,12 @@ pub struct Examined {
     pub additions: Vec<Addition>,
     /// What else the text that runs must say otherwise.
     pub changes: Vec<Change>,
+    /// Conditions to be written into the template of the relation named at a byte offset.
+    pub conditions: Vec<(usize, Condition)>,
+    /// Relations under a row rule must stand behind a fence.
+    pub fence: bool,
+    /// Columns that are looked up by their stored value.
+    pub lookups: Vec<(Oid, String)>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
     pub columns: BTreeSet<String>,
     /// A `*` or a whole-row reference: every column is reached.
@@ -109,6 +130,19 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
+    let ruled =
+        |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
+    let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);
+    if side == Side::Run
+        && walk
+            .uses
+            .iter()
+            .any(|found| ruled(found) && found.fenced != fence)
+    {
+        return Err(refuse::judge(
+            "a relation under a row rule does not stand behind its fence",
+        ));
+    }
     Ok(Examined {
         kind,
         tree,
@@ -116,6 +150,9 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         effects: walk.effects,
         additions: walk.additions,
         changes: walk.changes,
+        conditions: walk.conditions,
+        fence,
+        lookups: walk.lookups,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,
     })

@@ -1,6 +1,7 @@
 //! The walk over a tree: total, depth first, with the common table expressions in scope.
 use std::collections::BTreeSet;
 
+use crate::catalog::Oid;
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -10,6 +11,7 @@ use crate::sql::tree::{Node, Tree};
 
 use super::grouping::Addition;
 use super::kinds;
+use super::lookups::{Comparison, Condition};
 use super::target::{Level, Meaning, Target, Visibility, reference};
 use super::{Change, Rules, Side, Use};
 
@@ -27,6 +29,10 @@ pub(super) struct Walk<'a> {
     pub target: Option<Target>,
     pub uses: Vec<Use>,
     pub changes: Vec<Change>,
+    pub conditions: Vec<(usize, Condition)>,
+    pub lookups: Vec<(Oid, String)>,
+    /// Comparisons with constants in WHERE of the query that the walk is in.
+    pub comparisons: Vec<Comparison>,
     pub effects: Vec<Effect>,
     pub additions: Vec<Addition>,
     pub columns: BTreeSet<String>,
@@ -35,7 +41,7 @@ pub(super) struct Walk<'a> {
     /// Names under which protected relations are referred to.
     pub aliases: BTreeSet<String>,
     /// A system column was named, at this byte offset.
-    system_column: Option<(String, i32)>,
+    system_columns: Vec<(Option<String>, String, i32)>,
 }
 
 impl<'a> Walk<'a> {
@@ -48,12 +54,15 @@ impl<'a> Walk<'a> {
             target: None,
             uses: Vec::new(),
             changes: Vec::new(),
+            conditions: Vec::new(),
+            lookups: Vec::new(),
+            comparisons: Vec::new(),
             effects: Vec::new(),
             additions: Vec::new(),
             columns: BTreeSet::new(),
             stars: false,
             aliases: BTreeSet::new(),
-            system_column: None,
+            system_columns: Vec::new(),
         }
     }
 
@@ -142,6 +151,14 @@ impl<'a> Walk<'a> {
     /// What is in a query, its WITH clause left out. Inside a write to a protected target the query is a level at which
     /// names may mean something else.
     fn level(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let outside = std::mem::take(&mut self.comparisons);
+        self.conditions(node)?;
+        self.names(node)?;
+        self.comparisons = outside;
+        Ok(())
+    }
+
+    fn names(&mut self, node: &mut Node) -> Result<(), Refusal> {
         if self.target.is_none() {
             return self.children(node);
         }
@@ -271,8 +288,11 @@ impl<'a> Walk<'a> {
         match names.last() {
             Some(Some(name)) => {
                 if SYSTEM_COLUMNS.contains(name) {
-                    self.system_column
-                        .get_or_insert(((*name).to_owned(), location));
+                    let of = match names.as_slice() {
+                        [.., Some(relation), _] => Some((*relation).to_owned()),
+                        _ => None,
+                    };
+                    self.system_columns.push((of, (*name).to_owned(), location));
                 }
                 self.columns.insert((*name).to_owned());
             }
@@ -490,8 +510,13 @@ impl<'a> Walk<'a> {
         let masked = self.uses.iter().any(|found| {
             found.access == super::Access::Read && self.rules.role.substitutes(found.relation)
         });
-        match &self.system_column {
-            Some((name, location)) if masked => Err(at(
+        // One that names another relation is found there; should it not be, the server says so.
+        let mut missing = self.system_columns.iter().filter(|(of, _, _)| {
+            of.as_ref()
+                .is_none_or(|relation| self.aliases.contains(relation))
+        });
+        match missing.next() {
+            Some((_, name, location)) if masked => Err(at(
                 refuse::construct(
                     &format!("the system column {name}"),
                     "use the primary key instead",

@@ -5,7 +5,7 @@
 //! and what is assigned to one is compared with the mask of the stored value ([`super::writeback`]).
 use std::sync::Arc;
 
-use crate::catalog::Relation;
+use crate::catalog::{Relation, RelationKind};
 use crate::sql::names::quoted;
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
@@ -120,16 +120,12 @@ impl Walk<'_> {
         }
     }
 
-    /// ON CONFLICT. Which row conflicts tells whether a value exists; to show or change the row by a masked column would
-    /// find it by the value behind the mask, which only a lookup may.
+    /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no masked column may take part in finding it.
     fn conflict(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        const DO_UPDATE: i64 = 3;
         let Some(conflict) = node.get_mut("on_conflict_clause").and_then(Tree::node_mut) else {
             return Ok(());
         };
-        if conflict.int("action") == DO_UPDATE {
-            self.arbiter(conflict)?;
-        }
+        self.arbiter(conflict)?;
         // Index inference compares expressions with the definitions of indexes and reads no row.
         let target = self.target.take();
         self.field(conflict, "infer")?;
@@ -149,22 +145,31 @@ impl Walk<'_> {
         let Some(target) = &self.target else {
             return Ok(());
         };
+        let role = self.rules.role;
         let elements = conflict
             .child("infer")
             .map_or(&[][..], |infer| infer.list("index_elems"));
-        let plain = |element: &Tree| {
-            let name = element.node().map_or("", |element| element.text("name"));
-            !name.is_empty()
-                && target
-                    .mask(self.rules.role, name)
-                    .is_none_or(|(_, mask)| mask.lookup)
+        let open = |name: &str| target.mask(role, name).is_none_or(|(_, mask)| mask.lookup);
+        let harmless = if elements.is_empty() {
+            target.relation.kind == RelationKind::Table
+                && target.relation.unique.iter().all(|num| {
+                    target
+                        .relation
+                        .column_number(*num)
+                        .is_some_and(|column| open(&column.name))
+                })
+        } else {
+            elements.iter().all(|element| {
+                let name = element.node().map_or("", |element| element.text("name"));
+                !name.is_empty() && open(name)
+            })
         };
-        if !elements.is_empty() && elements.iter().all(plain) {
+        if harmless {
             return Ok(());
         }
         Err(at(
             refuse::construct(
-                "ON CONFLICT DO UPDATE without a target of unmasked columns",
+                "ON CONFLICT that may find a row by a masked column",
                 "name the conflict's columns, for instance ON CONFLICT (id)",
             ),
             conflict.location,

@@ -4,7 +4,7 @@
 use crate::sql::judge::Change;
 use crate::sql::lex::Token;
 
-use super::{Edit, name_end};
+use super::{Edit, conditions, name_end};
 
 /// The edits of one change. `None` where the tokens are not what the judge saw.
 pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
@@ -13,6 +13,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         | Change::Assigned { at, .. }
         | Change::Label { at, .. }
         | Change::Star { at, .. } => *at,
+        Change::Lookup { condition, .. } => condition.at,
     };
     let first = tokens.iter().position(|token| token.span.start == at)?;
     let edit = |first: usize, end: usize, text: &str| Edit {
@@ -34,6 +35,20 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         Change::Label { text: label, .. } => {
             let end = expression_end(text, tokens, first);
             vec![edit(end, end, label)]
+        }
+        Change::Lookup {
+            condition,
+            reference,
+            masked,
+        } => {
+            let found = conditions::find(text, tokens, condition)?;
+            let stored = conditions::rendered(text, tokens, &found, condition, reference)?;
+            let shown = conditions::over(text, tokens, &found, condition, &format!("({masked})"))?;
+            vec![edit(
+                found.first,
+                found.end,
+                &format!("({stored} OR {shown})"),
+            )]
         }
         Change::Assigned { nth, around, .. } => {
             let (from, to) = assigned(text, tokens, first, *nth)?;

@@ -3,6 +3,9 @@
 //! No tree is printed back. What is not edited goes out as the client wrote it, comments left out, white space folded to
 //! a blank, or to a newline where one stood (string continuation needs it).
 mod changes;
+mod conditions;
+
+use std::sync::Arc;
 
 use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
@@ -11,13 +14,60 @@ use super::judge::{Access, Examined, Use};
 use super::lex::{Gap, Kind, Token};
 use super::names::{qualified, quoted};
 use super::plan::{PositionMap, Run};
-use super::template::Templates;
+use super::template::{SessionValues, Template, Templates};
 
 /// What the splicer needs besides the text.
 pub struct Scene<'a> {
     pub catalog: &'a Catalog,
     pub role: &'a RolePolicy,
     pub templates: &'a Templates,
+    pub values: &'a SessionValues,
+}
+
+impl Scene<'_> {
+    fn template(&self, relation: &Relation, only: bool) -> Option<Arc<Template>> {
+        let (version, role) = (self.catalog.version, self.role);
+        self.templates
+            .get(version, role, self.values, relation, only)
+    }
+}
+
+/// What goes into a template besides its own.
+struct Inside {
+    conditions: Vec<String>,
+    fence: bool,
+}
+
+/// The conditions that the judge found for the relation named there. A lookup leaves TRUE behind.
+fn inside(
+    text: &str,
+    tokens: &[Token],
+    client: &Examined,
+    found: &Use,
+    edits: &mut Vec<Edit>,
+) -> Option<Inside> {
+    let mut rendered = Vec::new();
+    for (at, condition) in &client.conditions {
+        if *at != found.at || !(condition.moves || client.fence) {
+            continue;
+        }
+        let place = conditions::find(text, tokens, condition)?;
+        let column = quoted(&condition.column);
+        rendered.push(conditions::rendered(
+            text, tokens, &place, condition, &column,
+        )?);
+        if condition.moves {
+            edits.push(Edit {
+                first: place.first,
+                end: place.end,
+                text: "TRUE".to_owned(),
+            });
+        }
+    }
+    Some(Inside {
+        conditions: rendered,
+        fence: client.fence,
+    })
 }
 
 /// A run of tokens and the text that takes its place.
@@ -59,8 +109,9 @@ pub fn splice(
                 edits.push(copy_edit(scene, text, tokens, relation, first, end)?);
                 continue;
             }
+            let inside = inside(text, tokens, client, found, &mut edits)?;
             edits.extend(substitution(
-                scene, text, tokens, relation, found, first, end,
+                scene, text, tokens, relation, found, first, end, &inside,
             )?);
             if !found.alias {
                 unaliased.push(relation);
@@ -119,11 +170,10 @@ fn substitution(
     found: &Use,
     first: usize,
     end: usize,
+    inside: &Inside,
 ) -> Option<Vec<Edit>> {
     let (mut first, end, only) = widen(text, tokens, first, end);
-    let template = scene
-        .templates
-        .get(scene.catalog.version, scene.role, relation, only)?;
+    let template = scene.template(relation, only)?;
     let mut edits = Vec::new();
     let mut open = template.open.clone();
     // `TABLE name` is short for this.
@@ -142,7 +192,8 @@ fn substitution(
             text: String::new(),
         });
     }
-    open.push(')');
+    let ruled = template.rule.is_some();
+    open.push_str(&template.end(&inside.conditions, inside.fence && ruled));
     if !found.alias {
         open.push_str(" AS ");
         open.push_str(&quoted(&relation.name));
@@ -228,9 +279,7 @@ fn copy_edit(
     first: usize,
     end: usize,
 ) -> Option<Edit> {
-    let template = scene
-        .templates
-        .get(scene.catalog.version, scene.role, relation, true)?;
+    let template = scene.template(relation, true)?;
     let listed = tokens.get(end)?.is(text, "(");
     let (columns, end) = if listed {
         let close = closing(text, tokens, end)?;
@@ -254,9 +303,10 @@ fn copy_edit(
         first,
         end,
         text: format!(
-            "(SELECT {} FROM {}) AS {})",
+            "(SELECT {} FROM {}{} AS {})",
             columns.join(", "),
             template.open,
+            template.end(&[], false),
             quoted(&relation.name)
         ),
     })
