@@ -159,8 +159,8 @@ struct Scope<'a> {
     uncounted: BTreeSet<Oid>,
     /// Relations with anything masked or hidden.
     guarded: BTreeSet<Oid>,
-    /// Whether a masked or hidden column has a value in `attmissingval`.
-    missing: bool,
+    /// Relations of which a masked or hidden column has a value in `attmissingval`.
+    missing: BTreeSet<Oid>,
 }
 
 impl<'a> Scope<'a> {
@@ -175,9 +175,7 @@ impl<'a> Scope<'a> {
         guarded.extend(role.masks.keys().chain(role.denied.keys()));
         let mut uncounted = BTreeSet::new();
         for (oid, storage) in &catalog.storage {
-            if hidden.contains(&storage.of) {
-                uncounted.insert(*oid);
-            } else if storage.partial && guarded.contains(&storage.of) {
+            if storage.partial && guarded.contains(&storage.of) {
                 uncounted.insert(*oid);
             }
         }
@@ -196,7 +194,13 @@ impl<'a> Scope<'a> {
             missing: catalog
                 .missing_values
                 .iter()
-                .any(|(relation, _)| guarded.contains(relation)),
+                .filter(|(relation, column)| {
+                    hidden.contains(relation)
+                        || role.denies(*relation, *column)
+                        || role.mask(*relation, *column).is_some()
+                })
+                .map(|(relation, _)| *relation)
+                .collect(),
             hidden,
             uncounted,
             guarded,
@@ -221,8 +225,7 @@ impl<'a> Scope<'a> {
             Rule::Counts => among("relid", &self.hidden)?,
             Rule::Writes => among("relid", &self.guarded)?,
             Rule::Statistics => self.about_guarded()?,
-            Rule::Missing if !self.missing => return None,
-            Rule::Missing => among("attrelid", &self.guarded)?,
+            Rule::Missing => among("attrelid", &self.missing)?,
         };
         debug_assert!(rule != Rule::Own || relation.column("pid").is_some());
         Some(format!("CASE WHEN {when} THEN NULL ELSE {raw} END"))

@@ -13,8 +13,8 @@ CREATE AGGREGATE crm.total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
 CREATE OPERATOR crm.### (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl);
 CREATE TABLE crm.companies (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL UNIQUE, parent int REFERENCES crm.companies);
 CREATE TABLE crm.contacts (
-    id serial PRIMARY KEY, name text NOT NULL, phone crm.phone, company int REFERENCES crm.companies ON DELETE SET NULL,
-    region text DEFAULT 'CN' COLLATE crm.plain, mood crm.mood, tags text[], changed timestamptz, notes jsonb, hotline text,
+    id serial PRIMARY KEY, name text NOT NULL, phone crm.phone, hotline text, company int REFERENCES crm.companies ON DELETE SET NULL,
+    region text DEFAULT 'CN' COLLATE crm.plain, mood crm.mood, tags text[], changed timestamptz, notes jsonb,
     shout text GENERATED ALWAYS AS (upper(region)) STORED, CONSTRAINT region_known CHECK (region IN ('CN', 'EU')));
 COMMENT ON TABLE crm.contacts IS 'people';
 COMMENT ON COLUMN crm.contacts.phone IS 'how to call them';

@@ -14,7 +14,7 @@ const FIXTURE: &str = include_str!("fixture.sql");
 
 const POLICY: &str = "
 version: 1
-data: { phone: { columns: ["crm.contacts.phone*"] } }
+data: { phone: { columns: [crm.contacts.phone, crm.contacts.hotline] } }
 roles:
   agent: { who: [{ db_user: agent }], mask: { phone: { show: { first: 3, last: 4 } } }, functions: { allow: [crm.twice] } }
   clear: { who: [{ db_user: clear }], unmasked: true }

@@ -41,7 +41,7 @@ fn statistics_of_masked_relations_and_their_indexes_are_null() {
         assert_eq!(rows(&client.query(sql)), ["-|-|-|-"]);
     }
     // Predicates see what is shown, too.
-    let guess = "SELECT count(*) FROM pg_stats WHERE most_common_vals::text LIKE '%138%' OR histogram_bounds::text LIKE '%138%'";
+    let guess = "SELECT count(*) FROM pg_stats WHERE tablename LIKE 'contacts%' AND (most_common_vals::text LIKE '%138%' OR histogram_bounds::text LIKE '%138%')";
     assert_eq!(rows(&client.query(guess)), ["0"]);
 }
 
@@ -82,15 +82,15 @@ fn texts_of_other_sessions_are_hidden() {
 
 /// An index that counts phones, and a phone in `pg_attribute`.
 pub const KEPT: &str = "CREATE INDEX contacts_mobile ON crm.contacts (id) WHERE phone LIKE '138%'; \
-    ALTER TABLE crm.contacts ADD COLUMN phone2 text DEFAULT '13800000000'; ANALYZE crm.contacts";
+    ALTER TABLE crm.contacts DROP COLUMN hotline, ADD COLUMN hotline text DEFAULT '13800000000'; ANALYZE crm.contacts";
 
 #[test]
 fn values_and_counts_kept_in_the_catalogs_are_masked() {
     let (server, pgveil) = start(KEPT);
     let mut client = agent(pgveil.port());
-    let sql = "SELECT attname, attmissingval FROM pg_attribute WHERE attrelid = 'crm.contacts'::regclass AND atthasmissing AND attname <> 'rank'";
+    let sql = "SELECT attname, attmissingval FROM pg_attribute WHERE attrelid = 'crm.contacts'::regclass AND atthasmissing";
     assert!(format!("{:?}", server.sql("crm", sql)).contains("13800000000"));
-    assert_eq!(rows(&client.query(sql)), ["phone2|-"]);
+    assert_eq!(rows(&client.query(sql)), ["hotline|-"]);
     // The number of rows in a partial index over a masked column counts values; the table's counts rows.
     let sql = "SELECT relname, reltuples FROM pg_class WHERE relname IN ('contacts', 'contacts_mobile') ORDER BY 1";
     assert_eq!(
@@ -130,6 +130,7 @@ fn planned(catalog: &Catalog, role: &RolePolicy, sql: &str) -> String {
     let facts = SessionFacts {
         search_path: "crm, public".into(),
         user: "agent".into(),
+        ..SessionFacts::default()
     };
     let plan = pgveil::sql::planner::plan(sql, catalog, role, &facts, &Templates::default());
     plan.text
