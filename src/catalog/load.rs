@@ -10,7 +10,7 @@ use super::type_sql::type_sql;
 use super::version::content_version;
 use super::{
     AttNum, Catalog, CatalogError, Column, Function, Oid, Operator, Relation, RelationKind, Type,
-    TypeKind, Volatility, queries,
+    TypeKind, Volatility, code, queries,
 };
 
 /// Object identifiers of `pg_class`, `pg_proc` and `pg_operator`, fixed since bootstrapping (catalog/pg_*.h).
@@ -20,10 +20,10 @@ const OPERATOR_CATALOG: Oid = 2617;
 
 /// Extension names of catalog objects, by the object's kind.
 #[derive(Default)]
-struct Members {
+pub(super) struct Members {
     relations: HashMap<Oid, String>,
-    functions: HashMap<Oid, String>,
-    operators: HashMap<Oid, String>,
+    pub functions: HashMap<Oid, String>,
+    pub operators: HashMap<Oid, String>,
     types: HashMap<Oid, String>,
 }
 
@@ -80,6 +80,7 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
     }
     read_view_reads(client, &mut catalog, &members).await?;
     read_types(client, &mut catalog, &members).await?;
+    code::read(client, &mut catalog, &members).await?;
     Ok((catalog, views, aggregates))
 }
 
@@ -200,6 +201,7 @@ async fn read_functions(
             volatility,
             extension: members.functions.get(&field(&row, 0)?).cloned(),
             security_definer: field(&row, 4)?,
+            built_in: field(&row, 6)?,
         });
     }
     Ok(aggregates)
@@ -294,14 +296,18 @@ fn type_kind(typtype: &str) -> TypeKind {
     }
 }
 
-async fn rows(client: &Client, what: &'static str, query: &str) -> Result<Vec<Row>, CatalogError> {
+pub(super) async fn rows(
+    client: &Client,
+    what: &'static str,
+    query: &str,
+) -> Result<Vec<Row>, CatalogError> {
     client
         .query(query, &[])
         .await
         .map_err(|error| CatalogError::query(what, &error))
 }
 
-fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, CatalogError> {
+pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, CatalogError> {
     row.try_get(index)
         .map_err(|error| CatalogError::Malformed(format!("column {index}: {error}")))
 }

@@ -73,13 +73,15 @@ pub const VIEW_READS: &str = "SELECT r.ev_class, d.refclassid, d.refobjid, \
      GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3";
 
 pub const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, n.nspname::text, p.provolatile::text, p.prosecdef, \
-       p.prokind = 'a' \
+       p.prokind = 'a', p.oid < 16384 OR p.oid IN ( \
+         SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_type'::regclass \
+         AND d.deptype = 'i') \
      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY p.proname, n.nspname, p.oid";
 
 pub const OPERATORS: &str = "SELECT o.oid, o.oprname::text, n.nspname::text \
      FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace \
-     WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
+     WHERE o.oid >= 16384 AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
 
 pub const TYPES: &str = "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, \
        t.typbasetype, \

@@ -154,6 +154,7 @@ fn catalog() -> Catalog {
                 },
                 extension: None,
                 security_definer: false,
+                built_in: true,
             });
     }
     for (name, schema) in [
@@ -170,6 +171,7 @@ fn catalog() -> Catalog {
                 volatility: Volatility::Stable,
                 extension: None,
                 security_definer: false,
+                built_in: false,
             });
     }
     catalog

@@ -52,6 +52,7 @@ pub fn catalog() -> Catalog {
                 volatility: *volatility,
                 extension: extension.map(str::to_owned),
                 security_definer: false,
+                built_in: true,
             });
     }
     for (oid, name, kind) in [

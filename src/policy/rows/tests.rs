@@ -44,6 +44,7 @@ fn catalog() -> Catalog {
             volatility,
             extension: None,
             security_definer: false,
+            built_in: schema == "pg_catalog",
         };
         catalog
             .functions

@@ -64,6 +64,13 @@ impl Host for Arc<FakeHost> {
         })
     }
 
+    async fn parameter_objection(
+        &self,
+        _oid: crate::catalog::Oid,
+    ) -> Option<crate::sql::plan::Refusal> {
+        None
+    }
+
     async fn schema_changed(&self) {}
 
     fn record(&self, record: &Record, _protected: bool) -> Result<(), Unrecorded> {

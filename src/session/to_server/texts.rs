@@ -7,6 +7,7 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::{Flow, ToServer, violated};
+use crate::catalog::{FIRST_NORMAL_OID, Oid};
 use crate::session::burst::READ_BUFFER;
 use crate::session::denial;
 use crate::session::host::{Host, Unavailable};
@@ -103,6 +104,11 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(violated(malformed.to_string())),
         };
         let mut decided = self.decide(&text, server).await?;
+        if self.restricted
+            && let Some(refusal) = self.parameter_objection(&parameters).await
+        {
+            decided = Decided::refused(decided.source.plan.as_deref(), refusal);
+        }
         if self.restricted && !name.is_ascii() && !self.is_utf8(server).await? {
             decided = Decided::refused(None, encoding_refusal());
         }
@@ -119,6 +125,22 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         Ok(Flow::Next)
+    }
+
+    /// What the role has against the types that the client gives to parameters: it may not name them in a statement
+    /// either. `parameters`: their number and OIDs, as on the wire.
+    async fn parameter_objection(&self, parameters: &[u8]) -> Option<Refusal> {
+        let oids = parameters.get(2..).unwrap_or_default();
+        for oid in oids.as_chunks::<4>().0 {
+            let oid = Oid::from_be_bytes(*oid);
+            // What initdb made is the server's own.
+            if oid >= FIRST_NORMAL_OID
+                && let Some(refusal) = self.host.parameter_objection(oid).await
+            {
+                return Some(refusal);
+            }
+        }
+        None
     }
 
     fn parse_too_long(&mut self, header: Header) -> Flow {

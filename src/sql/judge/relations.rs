@@ -1,5 +1,6 @@
 //! Relations in FROM: names resolved, templates recognised and folded back.
 use crate::catalog::{Relation, RelationKind};
+use crate::sql::functions::{self, Objection};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::system;
@@ -25,11 +26,17 @@ impl Walk<'_> {
     /// Resolves the name, checks that the role may use the relation so, and notes the use.
     pub(super) fn relation(&mut self, node: &mut Node, access: Access) -> Result<(), Refusal> {
         let relation = self.resolve(node)?;
-        if !system::readable(&relation.schema, &relation.name)
+        if !system::readable(self.rules.role, &relation)
+            || (access == Access::Write && !system::writable(&relation))
             || relation.kind == RelationKind::Other
             || (relation.extension.is_some() && relation.schema != "pg_catalog")
         {
             return Err(at(refuse::relation(&relation.full_name()), node.location));
+        }
+        if let Err(Objection::Runs(function)) =
+            functions::check_relation(self.rules.catalog, self.rules.role, relation.oid)
+        {
+            return Err(at(refuse::function(&function), node.location));
         }
         if let Some(why) = self.rules.role.closed.get(&relation.oid) {
             let name = relation.full_name();

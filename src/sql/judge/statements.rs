@@ -57,6 +57,7 @@ impl Walk<'_> {
                 self.field(node, "argtypes")?;
             }
             "ExecuteStmt" => {
+                self.casts(node, true)?;
                 self.effects
                     .push(Effect::Execute(node.text("name").to_owned()));
                 self.field(node, "params")?;

@@ -46,7 +46,7 @@ pub(super) struct Walk<'a> {
     /// Names under which protected relations are referred to.
     pub aliases: BTreeSet<String>,
     /// A system column was named, at this byte offset.
-    system_column: Option<(String, i32)>,
+    system_columns: Vec<(Option<String>, String, i32)>,
 }
 
 impl<'a> Walk<'a> {
@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
             columns: BTreeSet::new(),
             stars: false,
             aliases: BTreeSet::new(),
-            system_column: None,
+            system_columns: Vec::new(),
         }
     }
 
@@ -139,12 +139,21 @@ impl<'a> Walk<'a> {
 
     /// A SELECT, VALUES or set operation: its WITH clause first, then everything else with those names in scope.
     fn query(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.casts(node, false)?;
         if node.get("into_clause").is_some() {
             return Err(at(refuse::statement("SELECT INTO"), node.location));
         }
         self.with_scope(node, |walk, node| walk.level(node))?;
         self.grouping(node);
         Ok(())
+    }
+
+    /// Casts that the server may apply anywhere in the statement.
+    pub(super) fn casts(&self, node: &Node, writes: bool) -> Result<(), Refusal> {
+        match functions::check_casts(self.rules.catalog, self.rules.role, writes) {
+            Err(Objection::Runs(full)) => Err(at(refuse::function(&full), node.location)),
+            _ => Ok(()),
+        }
     }
 
     /// What is in a query, its WITH clause left out. Inside a write to a protected target the query is a level at which
@@ -289,8 +298,11 @@ impl<'a> Walk<'a> {
         match names.last() {
             Some(Some(name)) => {
                 if SYSTEM_COLUMNS.contains(name) {
-                    self.system_column
-                        .get_or_insert(((*name).to_owned(), location));
+                    let of = match names.as_slice() {
+                        [.., Some(relation), _] => Some((*relation).to_owned()),
+                        _ => None,
+                    };
+                    self.system_columns.push((of, (*name).to_owned(), location));
                 }
                 self.columns.insert((*name).to_owned());
             }
@@ -395,7 +407,9 @@ impl<'a> Walk<'a> {
         let rules = self.rules;
         match functions::check_function(rules.catalog, rules.role, rules.path, schema, name) {
             Ok(()) => {}
-            Err(Objection::NotAllowed(full)) => return Err(at(refuse::function(&full), location)),
+            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
+                return Err(at(refuse::function(&full), location));
+            }
             // `contacts.phone` may be written `phone(contacts)`: the server finds the column, or says that there is no
             // such function.
             Err(Objection::Undefined) if schema.is_none() && is_column_name(rules, name) => {
@@ -460,7 +474,9 @@ impl<'a> Walk<'a> {
     fn operator(&self, schema: Option<&str>, name: &str, location: i32) -> Result<(), Refusal> {
         let rules = self.rules;
         match functions::check_operator(rules.catalog, rules.role, rules.path, schema, name) {
-            Err(Objection::NotAllowed(full)) => Err(at(refuse::operator(&full), location)),
+            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
+                Err(at(refuse::operator(&full), location))
+            }
             Ok(()) | Err(Objection::Undefined) => Ok(()),
         }
     }
@@ -490,10 +506,13 @@ impl<'a> Walk<'a> {
             [_, schema, name] => (Some(*schema), *name),
             _ => return Err(refuse::judge("a type without a name")),
         };
-        if let Err(Objection::NotAllowed(full)) =
-            functions::check_type(self.rules.catalog, self.rules.path, schema, name)
-        {
-            return Err(at(refuse::data_type(&full), node.location));
+        let rules = self.rules;
+        match functions::check_type(rules.catalog, rules.role, rules.path, schema, name) {
+            Err(Objection::NotAllowed(full)) => {
+                return Err(at(refuse::data_type(&full), node.location));
+            }
+            Err(Objection::Runs(full)) => return Err(at(refuse::function(&full), node.location)),
+            Ok(()) | Err(Objection::Undefined) => {}
         }
         self.children(node)
     }
@@ -503,8 +522,13 @@ impl<'a> Walk<'a> {
         let masked = self.uses.iter().any(|found| {
             found.access == super::Access::Read && self.rules.role.substitutes(found.relation)
         });
-        match &self.system_column {
-            Some((name, location)) if masked => Err(at(
+        // One that names another relation is found there; should it not be, the server says so.
+        let mut missing = self.system_columns.iter().filter(|(of, _, _)| {
+            of.as_ref()
+                .is_none_or(|relation| self.aliases.contains(relation))
+        });
+        match missing.next() {
+            Some((_, name, location)) if masked => Err(at(
                 refuse::construct(
                     &format!("the system column {name}"),
                     "use the primary key instead",

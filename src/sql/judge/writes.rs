@@ -20,6 +20,7 @@ use super::{Access, Change, Side};
 
 impl Walk<'_> {
     pub(super) fn write(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.casts(node, true)?;
         if self.target.is_some() {
             return Err(refuse::construct(
                 "a write inside another write",
