@@ -92,6 +92,12 @@ impl Running {
         self.inner.as_ref().unwrap_or(&self.statement)
     }
 
+    /// The rows that come back are pgveil's own: the client asked for none.
+    pub fn hides_rows(&self) -> bool {
+        let plan = self.governing().plan();
+        plan.is_some_and(|plan| plan.hidden_rows)
+    }
+
     /// Rows of protected relations go into another relation instead of to the client.
     pub fn stores_rows(&self) -> bool {
         let stores = |statement: &Statement| statement.effects().contains(&Effect::StoresRows);
@@ -118,6 +124,10 @@ pub enum Answer {
     Progress,
     /// The columns of a result.
     Columns(Option<Statement>),
+    /// The columns of rows that are pgveil's own; `described`: the client asked for a description.
+    HiddenColumns {
+        described: bool,
+    },
     /// CommandComplete, EmptyQueryResponse, PortalSuspended or FunctionCallResponse: a statement has ended well.
     Ended(Box<Running>),
     Failed(Box<Failure>),

@@ -126,6 +126,17 @@ pub fn put_bind(out: &mut BytesMut, portal: &str, statement: &str) {
     put_frame(out, front::BIND, &body);
 }
 
+/// The Execute with this body, its limit of rows taken off.
+pub fn without_limit(body: &[u8]) -> Option<BytesMut> {
+    let portal = body.get(..body.len().checked_sub(4)?)?;
+    let mut unlimited = BytesMut::with_capacity(body.len());
+    unlimited.put_slice(portal);
+    unlimited.put_i32(0);
+    let mut out = BytesMut::new();
+    put_frame(&mut out, front::EXECUTE, &unlimited);
+    Some(out)
+}
+
 /// An Execute of a portal, to its end.
 pub fn put_execute(out: &mut BytesMut, portal: &str) {
     let mut body = BytesMut::with_capacity(portal.len() + 5);

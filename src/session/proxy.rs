@@ -122,6 +122,7 @@ impl Proxy {
         let duration = record.duration.unwrap_or_default();
         self.metrics
             .statement(role, kind, verdict.label(), duration);
+        self.metrics.lookups(role, record.lookups.len());
         // Rows that the statement wrote have no bytes.
         if record.bytes.is_some_and(|bytes| bytes > 0) {
             self.metrics.rows(role, protected, record.rows.unwrap_or(0));

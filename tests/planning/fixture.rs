@@ -27,9 +27,12 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Self {
+        let catalog = catalog();
+        let mut role = role();
+        pgveil::policy::system::guard(&mut role, &catalog);
         Fixture {
-            catalog: catalog(),
-            role: role(),
+            catalog,
+            role,
             templates: Templates::default(),
             values: SessionValues::from([(SessionValue::AppUser, "o'neil".to_owned())]),
         }

@@ -7,6 +7,7 @@ use crate::session::ledger::{Answer, Failure};
 use crate::session::record::Outcome;
 use crate::session::scrub;
 use crate::session::shared::State;
+use crate::sql::plan::ROW_RULE;
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
 use crate::wire::frame::{HELD_FRAME, Header};
 
@@ -87,6 +88,10 @@ impl<H: Host> ToClient<'_, H> {
         }
         if !state.restricted {
             return None;
+        }
+        if fields.sqlstate == denial::ROW_RULE_RAISES && fields.message.contains(ROW_RULE) {
+            let governing = running.governing();
+            return Some(denial::of_row_rule(governing.plan()));
         }
         let positions = denial::positions(&running.statement.source);
         let mut words = scrub::error(fields, positions);

@@ -17,6 +17,9 @@ use crate::wire::frame::{Fields, Header, back};
 /// Ends binary COPY data (copyto.c).
 const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 
+/// A whole NoData message.
+const NO_DATA: [u8; 5] = [back::NO_DATA, 0, 0, 0, 4];
+
 impl<H: Host> ToClient<'_, H> {
     pub(super) fn row(&mut self, state: &mut State, header: Header) -> Flow {
         if state.ledger.own_is_next(header.tag) {
@@ -30,8 +33,12 @@ impl<H: Host> ToClient<'_, H> {
             }
         }
         match state.ledger.row(header.tag, header.total() as u64) {
-            Ok(Count::Within) => self.pass(state, header),
-            Ok(Count::Exceeded) => {
+            Ok(None) => {
+                self.burst.discard(header);
+                Flow::Next
+            }
+            Ok(Some(Count::Within)) => self.pass(state, header),
+            Ok(Some(Count::Exceeded)) => {
                 if self.cancel.is_none() {
                     self.cancel = Some(tokio::spawn(self.host.cancel()));
                 }
@@ -69,6 +76,13 @@ impl<H: Host> ToClient<'_, H> {
                 return Flow::Next;
             }
             Ok(Answer::Columns(statement)) => statement,
+            Ok(Answer::HiddenColumns { described }) => {
+                if described && !state.muted {
+                    self.burst.put(&NO_DATA);
+                }
+                self.burst.discard(header);
+                return Flow::Next;
+            }
             Ok(_) => None,
             Err(error) => return self.unexpected(state, header, error),
         };

@@ -83,7 +83,20 @@ impl<H: Host> ToServer<'_, H> {
             messages::put_execute(&mut instead, &self.shared.own_name);
             self.replace(header, &instead);
         } else {
-            self.burst.forward(header);
+            let hidden = runs
+                .as_ref()
+                .and_then(Statement::plan)
+                .is_some_and(|plan| plan.hidden_rows);
+            // A limit is about rows that the client asked for; these are none of them.
+            match self
+                .burst
+                .body(header)
+                .filter(|_| hidden)
+                .and_then(messages::without_limit)
+            {
+                Some(unlimited) => self.replace(header, &unlimited),
+                None => self.burst.forward(header),
+            }
             if let Some(plan) = runs.as_ref().and_then(Statement::plan) {
                 self.shared.lock().foresee(plan);
             }
