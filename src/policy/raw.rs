@@ -107,6 +107,8 @@ pub struct RawMaskKeys {
     pub null: Leaf,
     pub show: Option<Spanned<RawShow>>,
     pub email: Option<Spanned<RawEmail>>,
+    /// The name of a preset.
+    pub preset: Leaf,
     pub constant: Leaf,
     pub round: Leaf,
     pub bucket: Leaf,
