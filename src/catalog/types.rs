@@ -150,6 +150,8 @@ pub struct Catalog {
     /// Operators outside `pg_catalog`, by name.
     pub operators: HashMap<String, Vec<Operator>>,
     pub types: HashMap<Oid, Type>,
+    /// Columns that refer to one of a primary key, by (relation, column): the column referred to.
+    pub foreign_keys: HashMap<(Oid, AttNum), (Oid, AttNum)>,
     /// The type of the elements, by type of array.
     pub elements: HashMap<Oid, Oid>,
     /// What users' views read, by view.

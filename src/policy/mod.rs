@@ -26,6 +26,9 @@ use crate::config::Diagnostics;
 /// Class of a masked column that computes something from classified data, or whose source is not known.
 pub const DERIVED: &str = "derived";
 
+/// Class of a masked column that no class names (`unlisted: redact`).
+pub const UNLISTED: &str = "unlisted";
+
 /// All policy files of a folder, checked together, not yet held against a database.
 #[derive(Debug, Clone)]
 pub struct PolicySet {

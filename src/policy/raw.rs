@@ -56,6 +56,8 @@ pub struct RawRole {
     pub statements: Option<Spanned<RawAllow>>,
     /// Sees everything; statements are still recorded.
     pub unmasked: Leaf,
+    /// Columns that no class names: `pass` (default), `redact` or `deny`.
+    pub unlisted: Leaf,
     /// Row rules by relation, `schema.name`.
     pub rows: Option<Entries<Spanned<Scalar>>>,
     pub audit: NotYet,

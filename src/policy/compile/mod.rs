@@ -2,6 +2,7 @@
 mod missing;
 mod role;
 mod rows;
+mod unlisted;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
