@@ -13,7 +13,7 @@ pub mod raw;
 mod rows;
 pub mod rules;
 
-pub use compile::CompiledPolicy;
+pub use compile::{CompiledPolicy, Memory, Recompiled};
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
