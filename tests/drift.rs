@@ -238,3 +238,93 @@ fn new_partitions_and_views_are_masked_from_their_first_row() {
         world.comes_to_drift(0);
     }
 }
+
+mod rules {
+    //! What becomes of row rules is seen in the compiled role.
+    use std::sync::Arc;
+
+    use pgveil::catalog::{Catalog, load};
+    use pgveil::policy::{self, Memory, PolicySet, Recompiled, RolePolicy};
+
+    use super::support::{Folder, Options, Postgres};
+    use super::{POLICY, SCHEMA};
+
+    fn catalog(server: &Postgres) -> Catalog {
+        let port = server.port();
+        let runtime = tokio::runtime::Runtime::new().expect("no runtime");
+        runtime.block_on(async {
+            let (client, connection) = tokio_postgres::Config::new()
+                .host("127.0.0.1")
+                .port(port)
+                .user("postgres")
+                .dbname("postgres")
+                .connect(tokio_postgres::NoTls)
+                .await
+                .expect("cannot connect");
+            tokio::spawn(connection);
+            load(&client).await.expect("no catalog")
+        })
+    }
+
+    /// The server after a change, and the policy held against it once more.
+    fn after(
+        policy: &PolicySet,
+        server: &Postgres,
+        ddl: &str,
+        memory: &Memory,
+    ) -> (Catalog, Recompiled, Arc<RolePolicy>) {
+        server.sql("postgres", ddl);
+        let catalog = catalog(server);
+        let compiled = policy.compile_again(&catalog, memory);
+        let role = Arc::clone(&compiled.compiled.roles["ruled"]);
+        (catalog, compiled, role)
+    }
+
+    fn rule(catalog: &Catalog, role: &RolePolicy, schema: &str, name: &str) -> Option<String> {
+        let relation = catalog.relation(schema, name).expect("the relation");
+        let rule = role.rows.get(&relation.oid)?;
+        Some(rule.sql("c", |_| Some("me".to_owned())))
+    }
+
+    #[test]
+    fn a_row_rule_follows_its_columns_and_its_table() {
+        let folder = Folder::new("drift");
+        let file = folder.write("crm.yaml", POLICY);
+        let policy = policy::load(&file).expect("the policy is right");
+        let server = Postgres::start(Options::default());
+        let (_, first, role) = after(&policy, &server, SCHEMA, &Memory::default());
+        assert!(first.drift.is_empty(), "{:?}", first.drift);
+
+        let ddl = "ALTER TABLE crm.contacts RENAME owner TO keeper";
+        let (catalog, second, renamed) = after(&policy, &server, ddl, &first.memory);
+        let kept = Some("(c.\"keeper\" OPERATOR(pg_catalog.=) 'me')".to_owned());
+        assert_eq!(rule(&catalog, &renamed, "crm", "contacts"), kept);
+        assert_eq!(second.drift.len(), 1, "{:?}", second.drift);
+        assert_ne!(role.version, renamed.version);
+
+        let ddl =
+            "ALTER TABLE crm.contacts SET SCHEMA archive; CREATE TABLE crm.contacts (owner text);
+                   CREATE VIEW crm.v AS SELECT * FROM archive.contacts";
+        let (catalog, third, moved) = after(&policy, &server, ddl, &second.memory);
+        assert_eq!(rule(&catalog, &moved, "archive", "contacts"), kept);
+        let named = Some("(c.\"owner\" OPERATOR(pg_catalog.=) 'me')".to_owned());
+        assert_eq!(rule(&catalog, &moved, "crm", "contacts"), named);
+        let view = catalog.relation("crm", "v").expect("the view").oid;
+        assert!(moved.closed.contains_key(&view));
+
+        // A rule whose column is gone cannot hold: nothing of the table is shown.
+        let ddl = "ALTER TABLE archive.contacts DROP keeper CASCADE";
+        let (catalog, fourth, closed) = after(&policy, &server, ddl, &third.memory);
+        let gone = catalog
+            .relation("archive", "contacts")
+            .expect("the table")
+            .oid;
+        assert!(closed.closed.contains_key(&gone) && !closed.rows.contains_key(&gone));
+        assert!(!fourth.drift.is_empty());
+
+        // Without what was known before, the rule would be gone with the name.
+        let ignorant = policy.compile_again(&catalog, &Memory::default());
+        let role = &ignorant.compiled.roles["ruled"];
+        assert!(!role.closed.contains_key(&gone) && !role.rows.contains_key(&gone));
+    }
+}
