@@ -204,6 +204,26 @@ fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
             let name = catalog.relations[oid].full_name();
             rows.push(format!("{}: closed {name}: {reason}", role.name));
         }
+        for (oid, columns) in &role.denied {
+            let relation = &catalog.relations[oid];
+            let mut names: Vec<&str> = columns
+                .iter()
+                .map(|num| {
+                    relation
+                        .column_number(*num)
+                        .expect("a column")
+                        .name
+                        .as_str()
+                })
+                .collect();
+            names.sort_unstable();
+            rows.push(format!(
+                "{}: denied {} {}",
+                role.name,
+                relation.full_name(),
+                names.join(" ")
+            ));
+        }
         rows.sort();
         shown.extend(rows);
         let mut protected: Vec<String> = role
@@ -415,6 +435,7 @@ fn crm() -> Catalog {
         };
         catalog.view_reads.insert(oid(view), reads);
     }
+    catalog.foreign_keys.insert((oid(2), 1), (oid(1), 1));
     catalog.insert(table(30, "pg_catalog.pg_phone", Table, "phone text", &[]));
     catalog.insert(table(
         31,

@@ -105,6 +105,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "gauge",
         "1 for the policy `version` in force.",
     ),
+    (
+        "pgveil_policy_drift",
+        "gauge",
+        "What of the policy does not fit a served `database` any more (and is protected all the same). Anything but 0 is an alarm.",
+    ),
     ("pgveil_ready", "gauge", "1 while /readyz answers 200."),
 ];
 
@@ -158,6 +163,7 @@ pub struct Metrics {
     audit_append: Histogram,
     audit_unsynced: IntGauge,
     policy_info: IntGaugeVec,
+    policy_drift: IntGaugeVec,
     ready: IntGauge,
 }
 
@@ -200,6 +206,7 @@ impl Metrics {
             audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
+            policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             ready: made.gauge("pgveil_ready")?,
             registry,
         };
@@ -302,6 +309,14 @@ impl Metrics {
     pub fn policy(&self, version: &str) {
         self.policy_info.reset();
         self.policy_info.with_label_values(&[version]).set(1);
+    }
+
+    /// How many names of the policy have lost what they meant in a database.
+    pub fn policy_drift(&self, database: &str, findings: usize) {
+        let findings = i64::try_from(findings).unwrap_or(i64::MAX);
+        self.policy_drift
+            .with_label_values(&[database])
+            .set(findings);
     }
 
     pub fn ready(&self, ready: bool) {

@@ -27,6 +27,8 @@ pub enum Event {
     Refusal,
     /// A policy was loaded or replaced.
     Policy,
+    /// A database has changed so that the policy does not fit it any more, or fits again.
+    Drift,
     /// A result was ended at the row after its export limit.
     ExportStop,
     /// A masked column came back as a plain column: the second line of defence stopped the result.
@@ -46,6 +48,7 @@ impl Event {
             Event::Statement => "statement",
             Event::Refusal => "refusal",
             Event::Policy => "policy",
+            Event::Drift => "drift",
             Event::ExportStop => "export_stop",
             Event::Violation => "violation",
         }

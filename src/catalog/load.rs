@@ -79,6 +79,11 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
         catalog.operators.entry(name).or_default().push(operator);
     }
     read_view_reads(client, &mut catalog, &members).await?;
+    for row in rows(client, "foreign keys", queries::FOREIGN_KEYS).await? {
+        let column = (field(&row, 0)?, field(&row, 1)?);
+        let referred = (field(&row, 2)?, field(&row, 3)?);
+        catalog.foreign_keys.insert(column, referred);
+    }
     read_types(client, &mut catalog, &members).await?;
     code::read(client, &mut catalog, &members).await?;
     Ok((catalog, views, aggregates))

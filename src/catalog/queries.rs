@@ -60,6 +60,14 @@ pub const GENERATED: &str = "SELECT d.adrelid, d.adnum, p.refobjsubid::int2 \
          OR (p.classid = 'pg_class'::regclass AND p.objid = d.adrelid AND p.objsubid = d.adnum)) \
      ORDER BY 1, 2, 3";
 
+/// Foreign keys that refer to a primary key, column by column. On a column with several the first counts.
+pub const FOREIGN_KEYS: &str = "SELECT DISTINCT ON (f.conrelid, k.num) f.conrelid, k.num, f.confrelid, k.referred \
+     FROM pg_constraint f JOIN pg_constraint p ON p.conrelid = f.confrelid AND p.contype = 'p' \
+     JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+     CROSS JOIN LATERAL unnest(f.conkey, f.confkey) AS k(num, referred) \
+     WHERE f.contype = 'f' AND k.referred = ANY (p.conkey) AND n.nspname !~ '^pg_(toast_)?temp_' \
+     ORDER BY f.conrelid, k.num, f.oid";
+
 /// What the definitions of users' views depend on: view, the catalog of the object, the object, and whether it is a
 /// function that does anything but compute from its arguments. Objects that initdb made are pinned and have no entry.
 pub const VIEW_READS: &str = "SELECT r.ev_class, d.refclassid, d.refobjid, \

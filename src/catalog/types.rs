@@ -209,6 +209,8 @@ pub struct Catalog {
     pub casts: Vec<Cast>,
     /// What the input of a type calls: domains with a CHECK, and the arrays, composites and domains over them.
     pub checked_types: HashMap<Oid, Vec<Checker>>,
+    /// Columns that refer to one of a primary key, by (relation, column): the column referred to.
+    pub foreign_keys: HashMap<(Oid, AttNum), (Oid, AttNum)>,
     /// The type of the elements, by type of array.
     pub elements: HashMap<Oid, Oid>,
     /// What users' views read, by view.

@@ -27,6 +27,7 @@ pub fn content_version(catalog: &Catalog) -> u64 {
         digest.one(&(&cast.extension, relations, types));
     }
     digest.sorted(&catalog.checked_types);
+    digest.sorted(&catalog.foreign_keys);
     digest.sorted(&catalog.elements);
     digest.sorted(&catalog.view_reads);
     let hash = digest.0.finalize();

@@ -117,7 +117,7 @@ impl Running {
         let role = role_of(&proxy);
         let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
-        catalogs::check(&policy, &catalogs).await?;
+        let read = catalogs::check(&policy, &catalogs).await?;
 
         let sockets = settings
             .listen
@@ -158,11 +158,15 @@ impl Running {
             journal.write(&record).map_err(CliError::environment)?;
         }
 
+        // A column that is renamed before its first reader comes is known by then.
+        for catalog in &read {
+            proxy.learn(catalog);
+        }
         let (phase, watching) = watch::channel(Phase::Serving);
         let (draining, drain) = watch::channel(false);
         let door = Door {
             gate: Arc::clone(&gate),
-            proxy,
+            proxy: Arc::clone(&proxy),
             journal: journal.clone(),
             draining: drain,
         };
@@ -170,7 +174,7 @@ impl Running {
         let sessions = tokio::spawn(listeners.run(sockets, watching));
         tokio::spawn(catalogs::watch(
             Arc::clone(&settings),
-            catalogs,
+            proxy,
             Arc::clone(&readiness),
         ));
         tokio::spawn(keep_synced(Arc::clone(&journal.spool)));

@@ -57,8 +57,18 @@ pub struct Flow {
 impl Flow {
     /// Follows the classes of a policy through a catalog to a fixpoint. The sets only grow and are bounded, so there is
     /// one.
-    pub fn trace(policy: &PolicySet, catalog: &Catalog) -> Self {
+    ///
+    /// `kept`: columns that the policy named before under another name, with the place that named them.
+    pub fn trace(
+        policy: &PolicySet,
+        catalog: &Catalog,
+        kept: &[(Cell, (ClassIndex, usize))],
+    ) -> Self {
         let mut flow = Self::default();
+        for (cell, place) in kept {
+            flow.taints.entry(*cell).or_default().own.insert(place.0);
+            flow.named.entry(*cell).or_default().push(*place);
+        }
         for relation in catalog.relations.values() {
             flow.name(policy, relation);
         }

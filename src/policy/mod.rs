@@ -14,7 +14,7 @@ mod rows;
 pub mod rules;
 pub mod system;
 
-pub use compile::CompiledPolicy;
+pub use compile::{CompiledPolicy, Memory, Recompiled};
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
@@ -26,6 +26,9 @@ use crate::config::Diagnostics;
 
 /// Class of a masked column that computes something from classified data, or whose source is not known.
 pub const DERIVED: &str = "derived";
+
+/// Class of a masked column that no class names (`unlisted: redact`).
+pub const UNLISTED: &str = "unlisted";
 
 /// All policy files of a folder, checked together, not yet held against a database.
 #[derive(Debug, Clone)]

@@ -56,6 +56,8 @@ pub struct RawRole {
     pub statements: Option<Spanned<RawAllow>>,
     /// Sees everything; statements are still recorded.
     pub unmasked: Leaf,
+    /// Columns that no class names: `pass` (default), `redact` or `deny`.
+    pub unlisted: Leaf,
     /// Row rules by relation, `schema.name`.
     pub rows: Option<Entries<Spanned<Scalar>>>,
     pub audit: NotYet,
@@ -107,6 +109,8 @@ pub struct RawMaskKeys {
     pub null: Leaf,
     pub show: Option<Spanned<RawShow>>,
     pub email: Option<Spanned<RawEmail>>,
+    /// The name of a preset.
+    pub preset: Leaf,
     pub constant: Leaf,
     pub round: Leaf,
     pub bucket: Leaf,

@@ -38,6 +38,7 @@ pub struct RoleRule {
     /// Bytes pass unchanged; excludes everything below.
     pub unmasked: bool,
     pub masks: Vec<MaskRule>,
+    pub unlisted: Unlisted,
     /// At most one of a relation.
     pub rows: Vec<RowsRule>,
     /// Most rows of protected data in one result.
@@ -55,6 +56,16 @@ pub struct MaskRule {
     /// Where the rule says `lookup: exact`.
     pub lookup: Option<Origin>,
     pub origin: Origin,
+}
+
+/// What a role sees of columns that no class names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unlisted {
+    #[default]
+    Pass,
+    Redact,
+    /// They cannot be named at all.
+    Deny,
 }
 
 /// A row rule as the policy has it.

@@ -1,4 +1,5 @@
 //! What all sessions of the process share, and the seam between it and one session.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +11,7 @@ use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
 use crate::catalog::{Catalog, CatalogStore, Oid};
 use crate::config::{OnFull, Settings};
-use crate::policy::{CompiledPolicy, PolicySet, RolePolicy};
+use crate::policy::{CompiledPolicy, Memory, PolicySet, RolePolicy};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
@@ -28,6 +29,9 @@ struct Compiled {
     policy: String,
     catalog: u64,
     roles: CompiledPolicy,
+    /// What the policy has matched in the database so far.
+    memory: Memory,
+    drift: BTreeSet<String>,
 }
 
 /// Everything that sessions share.
@@ -91,19 +95,72 @@ impl Proxy {
         {
             return Arc::clone(&known);
         }
-        let (roles, findings) = policy.compile(catalog);
-        if !findings.is_empty() {
-            // What is left of the policy holds: compiling redacts in doubt.
-            tracing::warn!(database, "the policy does not fit the schema:\n{findings}");
+        let before = self.compiled.get(database).map(|known| Arc::clone(&known));
+        let nothing = Memory::default();
+        let memory = before.as_ref().map_or(&nothing, |known| &known.memory);
+        let recompiled = policy.compile_again(catalog, memory);
+        if !recompiled.findings.is_empty() {
+            tracing::info!(
+                database,
+                "the policy against the schema:\n{}",
+                recompiled.findings
+            );
         }
+        self.drifted(
+            database,
+            before.as_ref().map(|known| &known.drift),
+            &recompiled.drift,
+            policy.version(),
+        );
         let compiled = Arc::new(Compiled {
             policy: policy.version().to_owned(),
             catalog: catalog.version,
-            roles,
+            roles: recompiled.compiled,
+            memory: recompiled.memory,
+            drift: recompiled.drift,
         });
         self.compiled
             .insert(database.to_owned(), Arc::clone(&compiled));
         compiled
+    }
+
+    /// Tells that the policy fits a database less, or better, than before.
+    fn drifted(
+        &self,
+        database: &str,
+        before: Option<&BTreeSet<String>>,
+        now: &BTreeSet<String>,
+        version: &str,
+    ) {
+        self.metrics.policy_drift(database, now.len());
+        if before.map_or(now.is_empty(), |before| before == now) {
+            return;
+        }
+        let told = match now.is_empty() {
+            true => "the policy fits again".to_owned(),
+            false => now.iter().cloned().collect::<Vec<_>>().join("; "),
+        };
+        match now.is_empty() {
+            true => tracing::info!(database, "{told}"),
+            false => tracing::warn!(
+                database,
+                "the policy does not fit the schema any more, mend it: {told}"
+            ),
+        }
+        let record = Record {
+            database: Some(database.into()),
+            policy_version: Some(version.into()),
+            message: Some(told.into()),
+            ..Record::new(Event::Drift, SystemTime::now())
+        };
+        if let Err(error) = append(&self.spool, &self.metrics, &record) {
+            tracing::error!(%error, "the record of a policy's drift is dropped");
+        }
+    }
+
+    /// Compiles the policy in force for a database, so that what it matches there is known from now on.
+    pub fn learn(&self, catalog: &Catalog) {
+        self.compiled(&catalog.database, catalog);
     }
 
     fn count(&self, role: &str, record: &Record, protected: bool) {

@@ -1,5 +1,5 @@
 //! Types with the values at their edges, and masks with theirs.
-use pgveil::policy::mask::{Constant, JsonMasks, JsonPath, Mask, Network, Step, TimeUnit};
+use pgveil::policy::mask::{Constant, JsonMasks, JsonPath, Mask, Network, Preset, Step, TimeUnit};
 
 /// Types with the values at their edges, as SQL expressions.
 pub const EDGES: &[(&str, &[&str])] = &[
@@ -169,6 +169,9 @@ const TEXTS: &[&str] = &[
     "'\u{1f600}\u{1f600}\u{1f600}'",
     "left(repeat('long', 1000), 2)",
     "'%_*.?'",
+    "'欧阳娜娜'",
+    "'北京市朝阳区建国路88号'",
+    "'110105194912310021'",
 ];
 const JSONS: &[&str] = &[
     "'null'",
@@ -304,6 +307,11 @@ pub fn masks() -> Vec<Mask> {
     for (ipv4, ipv6) in [(24, 48), (0, 0), (32, 127), (31, 128)] {
         masks.push(Mask::Network(Network::new(ipv4, ipv6).expect("bits")));
     }
+    masks.extend(Preset::all().iter().map(Mask::Preset));
+    masks.push(json(&[(
+        "a",
+        Mask::Preset(Preset::named("cn_address").expect("a preset")),
+    )]));
     masks.extend(TimeUnit::ALL.map(|(_, unit)| Mask::Truncate(unit)));
     for text in [
         "x",

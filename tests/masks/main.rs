@@ -2,6 +2,7 @@
 //! type and typmod stay, and no setting of the session changes the result.
 mod documents;
 mod edges;
+mod presets;
 mod results;
 mod server;
 #[path = "../support/mod.rs"]

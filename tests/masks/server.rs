@@ -41,6 +41,7 @@ fn hostile() -> String {
         ("jsonb_array_elements(jsonb)", "jsonb"),
         ("jsonb_agg(jsonb)", "jsonb"),
         ("regexp_replace(text, text, text, text)", "text"),
+        ("substring(text, text)", "text"),
         ("unnest(text[])", "text"),
         ("array_ndims(text[])", "int"),
         ("masklen(inet)", "int"),

@@ -9,6 +9,7 @@ use crate::catalog::{Catalog, CatalogStore, ConnectSettings, Pace, connect};
 use crate::cli::CliError;
 use crate::config::{Settings, SslMode};
 use crate::policy::PolicySet;
+use crate::session::proxy::Proxy;
 use crate::wire::tls::client_config;
 
 /// Shared with `pgveil check` and `pgveil explain`: they look at the same catalogs in the same way.
@@ -43,9 +44,14 @@ pub fn store(settings: &Settings) -> Result<CatalogStore, CliError> {
 
 /// Reads the catalog of every database served and holds the policy against all of them.
 ///
+/// Gives the catalogs.
+///
 /// # Errors
 /// A database cannot be read, or the policy names what is not there.
-pub async fn check(policy: &PolicySet, store: &CatalogStore) -> Result<(), CliError> {
+pub async fn check(
+    policy: &PolicySet,
+    store: &CatalogStore,
+) -> Result<Vec<Arc<Catalog>>, CliError> {
     let mut catalogs: Vec<Arc<Catalog>> = Vec::new();
     for database in store.databases().await.map_err(CliError::environment)? {
         catalogs.push(store.get(&database).await.map_err(CliError::environment)?);
@@ -57,20 +63,20 @@ pub async fn check(policy: &PolicySet, store: &CatalogStore) -> Result<(), CliEr
     for finding in findings.iter() {
         eprintln!("{finding}");
     }
-    Ok(())
+    Ok(catalogs)
 }
 
 /// Keeps `/readyz` true to what the catalogs are like. Runs until it is dropped.
 ///
 /// Databases that the settings name are kept current by this; of others only the list is read, so that one nobody
 /// uses can be dropped.
-pub async fn watch(settings: Arc<Settings>, store: Arc<CatalogStore>, readiness: Arc<Readiness>) {
+pub async fn watch(settings: Arc<Settings>, proxy: Arc<Proxy>, readiness: Arc<Readiness>) {
     let mut ticks = interval(settings.limits.catalog_refresh);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut good = true;
     loop {
         ticks.tick().await;
-        let looked = look(&settings, &store).await;
+        let looked = look(&settings, &proxy).await;
         // First the state, then the word: who reads the log finds `/readyz` as it says.
         readiness.catalog(looked.is_ok());
         match &looked {
@@ -82,12 +88,11 @@ pub async fn watch(settings: Arc<Settings>, store: Arc<CatalogStore>, readiness:
     }
 }
 
-async fn look(
-    settings: &Settings,
-    store: &CatalogStore,
-) -> Result<(), crate::catalog::CatalogError> {
+async fn look(settings: &Settings, proxy: &Proxy) -> Result<(), crate::catalog::CatalogError> {
+    let store = &proxy.catalogs;
     for database in settings.upstream.databases.iter().flatten() {
-        store.get(database).await?;
+        // Also where nobody is: that the policy has lost what it names must not wait for a session.
+        proxy.learn(&*store.get(database).await?);
     }
     match settings.upstream.databases {
         Some(_) => Ok(()),

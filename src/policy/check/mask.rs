@@ -8,7 +8,7 @@ use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{Entries, Scalar};
 use crate::policy::mask::{
-    Constant, JsonConflict, JsonMasks, JsonPath, MAX_SHOWN, Mask, Network, Step, TimeUnit,
+    Constant, JsonConflict, JsonMasks, JsonPath, MAX_SHOWN, Mask, Network, Preset, Step, TimeUnit,
 };
 use crate::policy::raw::{Leaf, RawMask, RawMaskKeys, RawNetwork, RawShow};
 
@@ -47,7 +47,7 @@ impl Checker {
             "null" => Some(Mask::Null),
             "redact" => Some(Mask::Redact),
             "constant" | "show" | "email" | "round" | "bucket" | "truncate" | "json"
-            | "network" => {
+            | "network" | "preset" => {
                 let diagnostic =
                     Diagnostic::error(origin, format!("the mask `{word}` needs its options"));
                 self.diagnostics
@@ -61,12 +61,7 @@ impl Checker {
                 );
                 None
             }
-            _ => {
-                let diagnostic = Diagnostic::error(origin, format!("no mask is called `{word}`"));
-                self.diagnostics
-                    .push(diagnostic.did_you_mean(word, Mask::NAMES));
-                None
-            }
+            _ => self.preset(origin, word, "mask"),
         }
     }
 
@@ -87,6 +82,7 @@ impl Checker {
             keys.show.is_some(),
             keys.email.is_some(),
             keys.constant.is_some(),
+            keys.preset.is_some(),
             keys.round.is_some(),
             keys.bucket.is_some(),
             keys.truncate.is_some(),
@@ -94,7 +90,7 @@ impl Checker {
             keys.network.is_some(),
         ];
         match given.into_iter().filter(|given| *given).count() {
-            1 => self.one_key(source, keys),
+            1 => self.one_key(source, origin, keys),
             0 if later => None,
             0 => {
                 self.error(origin, "expected a mask, found nothing");
@@ -107,7 +103,12 @@ impl Checker {
         }
     }
 
-    fn one_key(&mut self, source: &Arc<Source>, keys: &RawMaskKeys) -> Option<Mask> {
+    fn one_key(
+        &mut self,
+        source: &Arc<Source>,
+        origin: &Origin,
+        keys: &RawMaskKeys,
+    ) -> Option<Mask> {
         for (word, mask, leaf) in [
             ("redact", Mask::Redact, &keys.redact),
             ("null", Mask::Null, &keys.null),
@@ -124,8 +125,12 @@ impl Checker {
                 first: self.shown(source, &email.value.first)?,
             });
         }
+        if let Some(leaf) = &keys.preset {
+            let name = leaf.value.text().unwrap_or_default();
+            return self.preset(&Origin::new(source, leaf), name, "preset");
+        }
         if let Some(paths) = &keys.json {
-            return self.json(source, paths);
+            return self.json(source, origin, paths);
         }
         if let Some(network) = &keys.network {
             return self.network(source, network);
@@ -172,17 +177,36 @@ impl Checker {
         None
     }
 
-    fn json(&mut self, source: &Arc<Source>, paths: &Entries<Spanned<RawMask>>) -> Option<Mask> {
+    /// A preset by its name. Its name alone is a mask too, so that other words for masks may have been meant.
+    fn preset(&mut self, origin: &Origin, name: &str, what: &str) -> Option<Mask> {
+        let found = Preset::named(name);
+        if found.is_none() {
+            let presets = Preset::all().iter().map(|preset| preset.name);
+            let words = Mask::NAMES.into_iter().filter(|_| what == "mask");
+            let message = format!("no {what} is called `{name}`");
+            let diagnostic =
+                Diagnostic::error(origin, message).did_you_mean(name, words.chain(presets));
+            self.diagnostics.push(diagnostic);
+        }
+        found.map(Mask::Preset)
+    }
+
+    fn json(
+        &mut self,
+        source: &Arc<Source>,
+        origin: &Origin,
+        paths: &Entries<Spanned<RawMask>>,
+    ) -> Option<Mask> {
         let mut masks = JsonMasks::default();
         for (path, raw) in &paths.0 {
-            let (place, origin) = (Origin::new(source, path), Origin::new(source, raw));
+            let (place, at) = (Origin::new(source, path), Origin::new(source, raw));
             if let Some(lookup) = self.lookup(source, &raw.value) {
                 self.error(
                     &lookup,
                     "`lookup` is for a column, not for a path within it",
                 );
             }
-            let mask = self.mask(source, &origin, &raw.value)?;
+            let mask = self.mask(source, &at, &raw.value)?;
             let Some(parsed) = JsonPath::parse(&path.value) else {
                 let message = format!("`{}` is no path into a document", path.value);
                 let diagnostic = Diagnostic::error(&place, message);
@@ -200,7 +224,7 @@ impl Checker {
                 }
                 Err(JsonConflict::Mask) => {
                     let message = format!("the mask `{name}` cannot stand within a document");
-                    let diagnostic = Diagnostic::error(&origin, message);
+                    let diagnostic = Diagnostic::error(&at, message);
                     self.diagnostics.push(diagnostic.suggest(
                         "masks within a document: `null`, `redact`, `constant`, `show`, `email`, `round`, `bucket`",
                     ));
@@ -208,6 +232,7 @@ impl Checker {
             }
         }
         if paths.0.is_empty() {
+            self.error(origin, "expected a mask for at least one path");
             return None;
         }
         Some(Mask::Json(masks))
@@ -367,6 +392,7 @@ fn example(mask: &str) -> &'static str {
         "bucket" => "{ bucket: 1000 }",
         "json" => "{ json: { address.street: redact } }",
         "network" => "{ network: 24 }",
+        "preset" => "{ preset: email }",
         _ => "{ truncate: month }",
     }
 }

@@ -12,7 +12,7 @@ use serde_yaml::Spanned;
 use super::pattern::ColumnPattern;
 use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
 use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
-use super::{DERIVED, PolicySet};
+use super::{DERIVED, PolicySet, UNLISTED};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
 use crate::config::{Diagnostic, Diagnostics};
@@ -156,6 +156,12 @@ impl Checker {
             self.error(
                 &origin,
                 format!("`{DERIVED}` is the class of columns computed from classified ones"),
+            );
+        }
+        if name.value == UNLISTED {
+            self.error(
+                &origin,
+                format!("`{UNLISTED}` is the class of columns that no class names"),
             );
         }
         if self.classes.iter().any(|class| *class.name == name.value) {

@@ -8,7 +8,7 @@ use super::Checker;
 use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
 use crate::policy::raw::{Leaf, RawAllow, RawExport, RawMask, RawRole, RawWho};
-use crate::policy::rules::{MaskRule, RoleRule};
+use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
 
 /// What `statements.allow` may name.
 pub const STATEMENTS: [&str; 1] = ["explain"];
@@ -51,6 +51,7 @@ impl Checker {
             unmasked: self.boolean(source, &raw.unmasked),
             masks,
             rows,
+            unlisted: self.unlisted(source, raw),
             export_rows: raw
                 .export
                 .as_ref()
@@ -89,6 +90,10 @@ impl Checker {
                     .map(|(name, _)| Origin::new(source, name)),
             ),
             (
+                "unlisted",
+                raw.unlisted.as_ref().map(|leaf| Origin::new(source, leaf)),
+            ),
+            (
                 "export",
                 raw.export.as_ref().map(|value| Origin::new(source, value)),
             ),
@@ -124,6 +129,29 @@ impl Checker {
                     .push(diagnostic.suggest(format!("take `{key}` or `unmasked` out")));
             }
         }
+    }
+
+    fn unlisted(&mut self, source: &Arc<Source>, raw: &RawRole) -> Unlisted {
+        const WORDS: [(&str, Unlisted); 3] = [
+            ("pass", Unlisted::Pass),
+            ("redact", Unlisted::Redact),
+            ("deny", Unlisted::Deny),
+        ];
+        let Some(leaf) = &raw.unlisted else {
+            return Unlisted::default();
+        };
+        let word = leaf.value.text().unwrap_or_default();
+        let found = WORDS.iter().find(|(name, _)| *name == word);
+        if found.is_none() {
+            let message = format!(
+                "expected `pass`, `redact` or `deny`, found {}",
+                leaf.value.describe()
+            );
+            let diagnostic = Diagnostic::error(&Origin::new(source, leaf), message);
+            self.diagnostics
+                .push(diagnostic.did_you_mean(word, WORDS.map(|(name, _)| name)));
+        }
+        found.map(|(_, unlisted)| *unlisted).unwrap_or_default()
     }
 
     fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {

@@ -1,24 +1,40 @@
 //! From a [`PolicySet`] and a catalog to what the planner uses.
+mod memory;
 mod missing;
 mod role;
 mod rows;
+mod unlisted;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+pub use memory::Memory;
 use rows::Rows;
 
 use super::PolicySet;
 use super::compiled::RolePolicy;
 use super::flow::{Cell, ClassIndex, Flow};
 use crate::catalog::{Catalog, Column, Oid, Relation};
-use crate::config::{Diagnostic, Diagnostics};
+use crate::config::{Diagnostic, Diagnostics, Severity};
 
 /// A policy for one database.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledPolicy {
     pub roles: HashMap<Arc<str>, Arc<RolePolicy>>,
+}
+
+/// A policy held against a database once more.
+#[derive(Debug, Default)]
+pub struct Recompiled {
+    pub compiled: CompiledPolicy,
+    /// For the next time.
+    pub memory: Memory,
+    /// What of the policy does not fit the database any more, in names alone. It is protected all the same: by object
+    /// identifier and column number, redacted, or closed.
+    pub drift: BTreeSet<String>,
+    /// All findings, those that are no drift included (views closed by row rules).
+    pub findings: Diagnostics,
 }
 
 impl PolicySet {
@@ -28,7 +44,8 @@ impl PolicySet {
     /// classes, is redacted. Errors stop a start all the same; with several databases use
     /// [`PolicySet::check_catalogs`], which lets a column be missing where another database has it.
     pub fn compile(&self, catalog: &Catalog) -> (CompiledPolicy, Diagnostics) {
-        let (compiled, mut diagnostics) = self.compile_present(catalog);
+        let (compiled, mut diagnostics) =
+            self.compile_present(catalog, &mut Memory::default(), &mut BTreeSet::new());
         for diagnostic in self.missing(catalog).into_values() {
             diagnostics.push(diagnostic);
         }
@@ -44,7 +61,8 @@ impl PolicySet {
         let mut diagnostics = Diagnostics::default();
         let mut missing: Option<BTreeMap<_, Diagnostic>> = None;
         for catalog in catalogs {
-            let (_, found) = self.compile_present(catalog);
+            let (_, found) =
+                self.compile_present(catalog, &mut Memory::default(), &mut BTreeSet::new());
             diagnostics.extend(found);
             let absent = self.missing(catalog);
             missing = Some(match missing {
@@ -62,13 +80,44 @@ impl PolicySet {
         diagnostics
     }
 
-    fn compile_present(&self, catalog: &Catalog) -> (CompiledPolicy, Diagnostics) {
-        let flow = Flow::trace(self, catalog);
+    /// Holds the policy against a database that it was held against before: what it matched then stays protected by
+    /// object identifier and column number.
+    pub fn compile_again(&self, catalog: &Catalog, before: &Memory) -> Recompiled {
+        let mut memory = before.of(self);
+        let mut drift = BTreeSet::new();
+        let (compiled, mut diagnostics) = self.compile_present(catalog, &mut memory, &mut drift);
+        diagnostics.sort();
+        drift.extend(
+            diagnostics
+                .iter()
+                .filter(|finding| finding.severity == Severity::Error)
+                .map(|finding| finding.message.clone()),
+        );
+        Recompiled {
+            compiled,
+            memory,
+            drift,
+            findings: diagnostics,
+        }
+    }
+
+    fn compile_present(
+        &self,
+        catalog: &Catalog,
+        memory: &mut Memory,
+        drift: &mut BTreeSet<String>,
+    ) -> (CompiledPolicy, Diagnostics) {
+        let kept = memory.kept(self, catalog, drift);
+        let flow = Flow::trace(self, catalog, &kept);
+        memory.learn(self, catalog, &flow);
         let mut diagnostics = self.contradictions(catalog, &flow);
         let rows: Vec<Rows> = self
             .roles
             .iter()
-            .map(|role| rows::compile(role, catalog, &mut diagnostics))
+            .enumerate()
+            .map(|(index, role)| {
+                rows::compile(index, role, catalog, memory, drift, &mut diagnostics)
+            })
             .collect();
         let mut protected: HashSet<Oid> =
             flow.taints.keys().map(|(relation, _)| *relation).collect();

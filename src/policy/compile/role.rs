@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::rows::Rows;
+use super::unlisted;
 use super::version::version;
 use super::{column_name, locate};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
@@ -10,8 +11,8 @@ use crate::config::{Diagnostic, Diagnostics};
 use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use crate::policy::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::policy::mask::{ColumnType, Mask, Misfit};
-use crate::policy::rules::{MaskRule, RoleRule};
-use crate::policy::{DERIVED, PolicySet, system};
+use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
+use crate::policy::{DERIVED, PolicySet, UNLISTED, system};
 
 pub(super) fn compile(
     policies: &PolicySet,
@@ -29,19 +30,43 @@ pub(super) fn compile(
         flow,
         reported: BTreeSet::new(),
     };
-    let masks = match role.unmasked {
+    let mut masks = match role.unmasked {
         true => HashMap::new(),
         false => compiler.masks(diagnostics),
     };
+    let mut denied: HashMap<Oid, HashSet<AttNum>> = HashMap::new();
+    let mut protected = protected.clone();
+    if role.unlisted != Unlisted::Pass && !role.unmasked {
+        for (relation, column) in unlisted::cells(catalog, flow) {
+            protected.insert(relation);
+            match role.unlisted {
+                Unlisted::Deny => {
+                    denied.entry(relation).or_default().insert(column);
+                    if let Some(masks) = masks.get_mut(&relation) {
+                        masks.remove(&column);
+                    }
+                }
+                Unlisted::Redact | Unlisted::Pass => {
+                    if let Some((_, found)) = locate(catalog, (relation, column)) {
+                        let columns = masks.entry(relation).or_default();
+                        columns.entry(column).or_insert_with(|| {
+                            redacted(UNLISTED.into(), &ColumnType::of(found, catalog))
+                        });
+                    }
+                }
+            }
+        }
+        masks.retain(|_, columns| !columns.is_empty());
+    }
     let mut policy = RolePolicy {
         name: Arc::clone(&role.name),
         version: 0,
         unmasked: role.unmasked,
         masks,
         rows: rows.rules,
-        denied: HashMap::new(),
+        denied,
         closed: rows.closed,
-        protected: protected.clone(),
+        protected,
         export_rows: role.export_rows,
         functions: role.functions.iter().cloned().collect(),
         statements: role.statements.iter().cloned().collect(),
@@ -52,6 +77,18 @@ pub(super) fn compile(
     }
     policy.version = version(&policy);
     policy
+}
+
+/// One fixed value for every value of the column.
+fn redacted(class: Arc<str>, data_type: &ColumnType) -> ColumnMask {
+    let sql = Mask::Redact
+        .sql(MaskSql::COLUMN, data_type)
+        .unwrap_or_else(|_| format!("NULL::{}", data_type.sql));
+    ColumnMask {
+        class,
+        sql: MaskSql::from_template(&sql),
+        lookup: false,
+    }
 }
 
 struct RoleCompiler<'a> {
@@ -108,9 +145,9 @@ impl<'a> RoleCompiler<'a> {
         diagnostics: &mut Diagnostics,
     ) -> Option<ColumnMask> {
         let data_type = ColumnType::of(column, self.catalog);
-        let (class, mask) = match self.sight(taint) {
+        let class = match self.sight(taint) {
             Sight::Raw => return None,
-            Sight::Redacted(class) => (class, &Mask::Redact),
+            Sight::Redacted(class) => class,
             Sight::Masked(rule) => match rule.mask.sql(MaskSql::COLUMN, &data_type) {
                 Ok(sql) => {
                     return Some(ColumnMask {
@@ -130,18 +167,11 @@ impl<'a> RoleCompiler<'a> {
                             diagnostics,
                         );
                     }
-                    (Arc::clone(&rule.class), &Mask::Redact)
+                    Arc::clone(&rule.class)
                 }
             },
         };
-        let sql = mask
-            .sql(MaskSql::COLUMN, &data_type)
-            .unwrap_or_else(|_| format!("NULL::{}", data_type.sql));
-        Some(ColumnMask {
-            class,
-            sql: MaskSql::from_template(&sql),
-            lookup: false,
-        })
+        Some(redacted(class, &data_type))
     }
 
     /// Whether equality with a constant may run on the stored value. The comparison is PostgreSQL's own `=`, so the type

@@ -1,8 +1,9 @@
 //! Row rules of one role in one database: where they hold beyond the relations they name, and what is closed because it
 //! would show rows that they hide.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::memory::Memory;
 use crate::catalog::{Catalog, ColumnSource, Oid, Relation, RelationKind};
 use crate::config::{Diagnostic, Diagnostics, Origin};
 use crate::policy::compiled::{RowRule, RulePart};
@@ -17,7 +18,14 @@ pub struct Rows {
     pub closed: HashMap<Oid, Arc<str>>,
 }
 
-pub(super) fn compile(role: &RoleRule, catalog: &Catalog, diagnostics: &mut Diagnostics) -> Rows {
+pub(super) fn compile(
+    index: usize,
+    role: &RoleRule,
+    catalog: &Catalog,
+    memory: &mut Memory,
+    drift: &mut BTreeSet<String>,
+    diagnostics: &mut Diagnostics,
+) -> Rows {
     if role.unmasked || role.rows.is_empty() {
         return Rows::default();
     }
@@ -26,7 +34,7 @@ pub(super) fn compile(role: &RoleRule, catalog: &Catalog, diagnostics: &mut Diag
         catalog,
         states: HashMap::new(),
     };
-    compiler.named(diagnostics);
+    compiler.named(index, memory, drift, diagnostics);
     compiler.children();
     compiler.parents();
     compiler.views();
@@ -67,13 +75,49 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn named(&mut self, diagnostics: &mut Diagnostics) {
-        for rule in &self.role.rows {
+    /// Relations that rules name, and those that they named before.
+    fn named(
+        &mut self,
+        role: usize,
+        memory: &mut Memory,
+        drift: &mut BTreeSet<String>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        for (index, rule) in self.role.rows.iter().enumerate() {
+            let place = (role, index);
             let name = &rule.relation;
-            if let Some(relation) = self.catalog.relation(&name.schema, &name.name) {
-                let state = own(rule, relation, self.catalog, diagnostics);
-                self.states.insert(relation.oid, state);
+            let found = self.catalog.relation(&name.schema, &name.name);
+            let mut there = found.is_some();
+            for oid in memory.ruled(place) {
+                let Some(relation) = self.catalog.relations.get(&oid) else {
+                    continue;
+                };
+                there = true;
+                if found.is_none_or(|found| found.oid != oid) {
+                    let now = relation.full_name();
+                    drift.insert(format!("`{name}` is `{now}` now, its row rule holds still"));
+                    self.states
+                        .insert(oid, known(rule, memory.rule(place, relation)));
+                }
             }
+            if !there && memory.ruled(place).next().is_some() {
+                drift.insert(format!(
+                    "`{name}`, which has a row rule, is not there any more"
+                ));
+            }
+            let Some(relation) = found else {
+                continue;
+            };
+            let state = own(rule, relation, self.catalog, diagnostics);
+            let state = match state {
+                State::Ruled { rule, named } => {
+                    memory.learn_rule(place, relation, &rule);
+                    State::Ruled { rule, named }
+                }
+                // Its columns may have other names now.
+                State::Closed { .. } => known(rule, memory.rule(place, relation)),
+            };
+            self.states.insert(relation.oid, state);
         }
     }
 
@@ -301,6 +345,20 @@ fn own(
             diagnostics.push(objection.at(&rule.origin));
             broken()
         }
+    }
+}
+
+/// A rule as it was known before, if it can still be said.
+fn known(rule: &RowsRule, known: Option<RowRule>) -> State {
+    match known {
+        Some(rule) => State::Ruled {
+            rule: Arc::new(rule),
+            named: true,
+        },
+        None => State::Closed {
+            why: Why::Broken,
+            origin: rule.named.clone(),
+        },
     }
 }
 

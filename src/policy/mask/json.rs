@@ -245,6 +245,10 @@ fn leaf(mask: &Mask, value: &str) -> String {
                 *char,
             )),
         ),
+        Mask::Preset(preset) => (
+            &["string", "number"],
+            jsonb(preset.sql(&as_text, &ColumnType::text())),
+        ),
         Mask::Email { first } => (
             &["string"],
             jsonb(text::email(&as_text, &ColumnType::text(), *first)),

@@ -12,6 +12,7 @@ mod constant;
 mod json;
 mod network;
 mod number;
+mod preset;
 mod redact;
 mod sql;
 mod text;
@@ -22,6 +23,7 @@ pub use constant::Constant;
 pub use json::{JsonConflict, JsonMasks, JsonPath};
 pub use network::Network;
 pub use number::Step;
+pub use preset::Preset;
 pub use sql::{quote_identifier, quote_literal};
 pub use time::TimeUnit;
 
@@ -51,6 +53,8 @@ pub enum Mask {
     Json(JsonMasks),
     /// `network: bits`: the network that an address is in.
     Network(Network),
+    /// `preset: name`: a mask for a kind of data that many people keep.
+    Preset(&'static Preset),
 }
 
 /// Why a mask cannot stand on a column.
@@ -64,9 +68,9 @@ pub enum Misfit {
 
 impl Mask {
     /// Names of all masks, as the language spells them.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "null", "redact", "constant", "show", "email", "round", "bucket", "truncate", "json",
-        "network",
+        "network", "preset",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -81,6 +85,7 @@ impl Mask {
             Mask::Truncate(_) => "truncate",
             Mask::Json(_) => "json",
             Mask::Network(_) => "network",
+            Mask::Preset(_) => "preset",
         }
     }
 
@@ -119,6 +124,7 @@ impl Mask {
             Mask::Truncate(unit) => time::truncate(column, data_type, *unit),
             Mask::Json(masks) => Ok(masks.sql(column, data_type)),
             Mask::Network(network) => Ok(network.sql(column, data_type)),
+            Mask::Preset(preset) => Ok(preset.sql(column, data_type)),
         }
     }
 }
@@ -133,7 +139,7 @@ fn takes(mask: &str, family: Family) -> bool {
     match mask {
         "null" | "redact" => true,
         "constant" => constant::takes(family),
-        "show" | "email" => matches!(
+        "show" | "email" | "preset" => matches!(
             family,
             Family::Text | Family::Citext | Family::Varchar | Family::Bpchar | Family::Name
         ),

@@ -83,7 +83,7 @@ fn text(column: &str) -> String {
 }
 
 /// `count` times the character. `count` is never NULL here: LEAST would take NULL for no limit.
-fn stars(count: &str, char: char) -> String {
+pub(super) fn stars(count: &str, char: char) -> String {
     let limited = format!("LEAST({count}, {MAX_STARS})");
     call(
         "repeat",
