@@ -127,6 +127,12 @@ fn catalog() -> Catalog {
         "pg_stats",
         &["tablename", "histogram_bounds"],
     ));
+    catalog.insert(relation(
+        12_001,
+        "pg_catalog",
+        "pg_settings",
+        &["name", "setting"],
+    ));
     for line in FUNCTIONS.lines() {
         let (name, volatility) = line.split_once(' ').expect("name volatility");
         catalog

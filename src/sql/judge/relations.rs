@@ -24,7 +24,11 @@ impl Walk<'_> {
     /// Resolves the name, checks that the role may use the relation so, and notes the use.
     pub(super) fn relation(&mut self, node: &mut Node, access: Access) -> Result<(), Refusal> {
         let relation = self.resolve(node)?;
-        if !system::readable(&relation.schema, &relation.name)
+        // A rule of pg_settings makes set_config of an UPDATE.
+        let writes_system = access == Access::Write
+            && ["pg_catalog", "information_schema"].contains(&relation.schema.as_str());
+        if writes_system
+            || !system::readable(&relation.schema, &relation.name)
             || relation.kind == RelationKind::Other
             || (relation.extension.is_some() && relation.schema != "pg_catalog")
         {
