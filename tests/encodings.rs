@@ -147,7 +147,10 @@ fn unprotected_data_reads_as_without_pgveil() {
                 "SELECT '表', 'ソ能', 'ｱ', E'''表\\\\'",
             ],
         ),
-        ("EUC_JP", &["SELECT 名 FROM 表", "SELECT 'ソ能', 'ｱ'"]),
+        (
+            "EUC_JP",
+            &["SELECT 名 FROM 表 WHERE id = 1", "SELECT 'ソ能', 'ｱ'"],
+        ),
         ("UHC", &["SELECT '똠방각하', '한'"]),
         ("EUC_KR", &["SELECT '한글'"]),
         (

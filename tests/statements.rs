@@ -106,11 +106,11 @@ fn sessions_over_unprotected_data_are_told_what_postgresql_tells() {
             "EXECUTE nope",
             "PREPARE p AS SELECT 1",
             "PREPARE w (int, text) AS UPDATE plain SET t = $2 WHERE id = $1 RETURNING t",
-            "EXECUTE w(3, 'new')",
+            "EXECUTE w(3, 'x3')",
             "DEALLOCATE p",
             "EXECUTE p(3)",
             "DEALLOCATE PREPARE ALL",
-            "EXECUTE w(3, 'new')",
+            "EXECUTE w(3, 'x3')",
             // Transactions
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             "SHOW transaction_isolation",

@@ -267,12 +267,20 @@ impl State {
 
     /// More rows were stored in temporary relations than the role may take out: they are not read.
     pub fn withhold(&mut self, plan: &StatementPlan) {
-        for effect in &plan.effects {
-            if let Effect::TemporaryMade(name) = effect
-                && self.withheld.len() < MAX_MADE
-            {
-                self.withheld.insert(name.clone());
+        let made = plan.effects.iter().filter_map(|effect| match effect {
+            Effect::TemporaryMade(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let filled = plan
+            .writes
+            .iter()
+            .filter_map(|name| name.strip_prefix("pg_temp."));
+        for name in made.chain(filled) {
+            if self.withheld.len() >= MAX_MADE {
+                // What is not known to be made here is not read either.
+                self.made.remove(name);
             }
+            self.withheld.insert(name.to_owned());
         }
         self.temporary_dirty = true;
         self.foreseen = None;

@@ -144,8 +144,10 @@ impl<H: Host> ToClient<'_, H> {
             && running.meter.store(record::affected(&tag).unwrap_or(0)) == Count::Exceeded
         {
             running.stopped = true;
-            if let Some(plan) = running.statement.plan() {
-                state.withhold(plan);
+            for statement in [&running.statement, running.governing()] {
+                if let Some(plan) = statement.plan() {
+                    state.withhold(plan);
+                }
             }
             return self.export_stopped(state, header, running);
         }

@@ -102,7 +102,9 @@ impl<H: Host> ToServer<'_, H> {
             let state = self.shared.lock();
             let inner = state.ledger.statements.inner(runs);
             let governing = inner.as_ref().map_or(runs, |inner| &inner.statement);
-            !governing.protected() || state.ledger.is_described(portal, governing)
+            runs.refusal().is_some()
+                || !governing.protected()
+                || state.ledger.is_described(portal, governing)
         };
         if !self.restricted || described {
             return;

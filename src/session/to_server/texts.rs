@@ -194,7 +194,15 @@ impl<H: Host> ToServer<'_, H> {
         let Some(text) = decoded.map(Arc::<str>::from) else {
             return Ok(Decided::refused(None, encoding_refusal()));
         };
-        let source = match self.plan(text, facts).await {
+        let planned = match self.plan(text.clone(), facts.clone()).await {
+            Ok(source) if makes_temporary(&source) => {
+                // A name must be free now, not only in the last snapshot.
+                self.host.schema_changed().await;
+                self.plan(text, facts).await
+            }
+            other => other,
+        };
+        let source = match planned {
             Ok(source) => source,
             Err(error) => return Ok(Decided::refused(None, unavailable(&error))),
         };
@@ -295,6 +303,11 @@ impl<H: Host> ToServer<'_, H> {
         }
         Ok(None)
     }
+}
+
+fn makes_temporary(source: &Source) -> bool {
+    let mut effects = source.statements().iter().flat_map(|plan| &plan.effects);
+    effects.any(|effect| matches!(effect, Effect::TemporaryMade(_)))
 }
 
 pub(super) fn setting_refusal() -> Refusal {
