@@ -50,6 +50,7 @@ pub async fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
         catalog,
         role: Arc::clone(role),
         facts: Arc::new(SessionFacts {
+            values: Arc::default(),
             search_path: args
                 .search_path
                 .clone()

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
-use crate::catalog::{Catalog, CatalogStore};
+use crate::catalog::{Catalog, CatalogStore, Oid};
 use crate::config::{OnFull, Settings};
 use crate::policy::{CompiledPolicy, PolicySet, RolePolicy};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
@@ -16,8 +16,8 @@ use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::shared::Encodings;
 use crate::session::statements::Epoch;
-use crate::sql::Planner;
-use crate::sql::plan::SessionFacts;
+use crate::sql::plan::{Refusal, SessionFacts};
+use crate::sql::{Planner, functions};
 use crate::wire::cancel::CancelHandle;
 
 /// The share of `limits.drain_timeout` that is kept for last words: one in so many.
@@ -181,6 +181,14 @@ impl Host for SessionHost {
         })
     }
 
+    async fn parameter_objection(&self, oid: Oid) -> Option<Refusal> {
+        match self.proxy.standing(&self.database, &self.role).await {
+            Ok((catalog, role)) => functions::parameter_refusal(&catalog, &role, oid),
+            // The text is not decided on either.
+            Err(_) => None,
+        }
+    }
+
     async fn schema_changed(&self) {
         if let Err(error) = self.proxy.catalogs.refresh(&self.database).await {
             tracing::warn!(%error, database = self.database, "the catalog could not be read again");
@@ -272,6 +280,7 @@ pub async fn run(
         restricted,
         role: opening_role(&proxy, &facts, restricted).await,
         user: facts.db_user.clone(),
+        values: Arc::new(policy.session_values(&facts.db_user, &facts.db_user)),
         encodings: Encodings {
             client: facts.client_encoding.clone(),
             server: facts

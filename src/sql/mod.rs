@@ -16,6 +16,7 @@ pub mod plan;
 pub mod planner;
 mod propose;
 mod refuse;
+mod scope;
 mod splice;
 pub mod system;
 pub mod template;

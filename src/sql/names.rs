@@ -146,6 +146,7 @@ mod tests {
         let path_in = |catalog: &Catalog, setting: &str| {
             search_path(
                 &SessionFacts {
+                    values: Default::default(),
                     search_path: setting.into(),
                     user: "joe".into(),
                     ..SessionFacts::default()

@@ -38,6 +38,7 @@ pub fn plan(
             role,
             path: &[],
             templates,
+            values: &facts.values,
         },
         text,
     };
@@ -110,6 +111,7 @@ impl Desk<'_> {
                     plan.verdict = Verdict::Rewrite;
                 }
                 plan.origins = origins;
+                plan.hidden_rows = client.hidden_rows;
                 plan.effects = client.effects;
                 (plan, Ready::Text(text))
             }
@@ -152,14 +154,21 @@ impl Desk<'_> {
             catalog: self.rules.catalog,
             role: self.rules.role,
             templates: self.rules.templates,
+            values: self.rules.values,
         };
-        let spliced = splice::splice(&scene, self.text, tokens, uses, &client.additions)
+        let spliced = splice::splice(&scene, self.text, tokens, uses, client)
             .ok_or_else(|| refuse::judge("the relations of the statement could not be located"))?;
         accept(&self.rules, &spliced.text, client)?;
         Ok(spliced)
     }
 
     fn note(&self, plan: &mut StatementPlan, client: &Examined) {
+        for (relation, column) in &client.lookups {
+            if let Some(relation) = self.rules.catalog.relations.get(relation) {
+                plan.lookups
+                    .push(format!("{}.{column}", relation.full_name()));
+            }
+        }
         for found in &client.uses {
             let Some(relation) = self.rules.catalog.relations.get(&found.relation) else {
                 continue;

@@ -61,6 +61,24 @@ pub fn relation(name: &str) -> Refusal {
     )
 }
 
+pub fn closed(name: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("relation {name} is closed to this role: {why}"),
+        "what would show rows that a row rule hides is not read",
+        format!("give {name} a row rule of its own, or {ASK}"),
+    )
+}
+
+pub fn column(name: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("column {name} is not open to this role"),
+        "the policy denies the role columns that no class names",
+        format!("leave the column out, or {ASK}"),
+    )
+}
+
 pub fn function(name: &str) -> Refusal {
     denial(
         Reason::Function,

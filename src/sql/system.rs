@@ -1,96 +1,6 @@
 //! System catalogs and settings: what of them a restricted role may read and change.
 
-/// Relations of `pg_catalog` that hold names and definitions, and no stored values. An allowlist: statistics
-/// (`pg_stats`, `pg_statistic`), activity (`pg_stat_activity`), large objects, passwords and whatever the next
-/// PostgreSQL brings stay out.
-const READABLE: &[&str] = &[
-    "pg_aggregate",
-    "pg_am",
-    "pg_amop",
-    "pg_amproc",
-    "pg_attrdef",
-    "pg_attribute",
-    "pg_auth_members",
-    "pg_available_extension_versions",
-    "pg_available_extensions",
-    "pg_cast",
-    "pg_class",
-    "pg_collation",
-    "pg_config",
-    "pg_constraint",
-    "pg_conversion",
-    "pg_database",
-    "pg_db_role_setting",
-    "pg_default_acl",
-    "pg_depend",
-    "pg_description",
-    "pg_enum",
-    "pg_event_trigger",
-    "pg_extension",
-    "pg_foreign_data_wrapper",
-    "pg_foreign_server",
-    "pg_foreign_table",
-    "pg_group",
-    "pg_index",
-    "pg_indexes",
-    "pg_inherits",
-    "pg_init_privs",
-    "pg_language",
-    "pg_largeobject_metadata",
-    "pg_locks",
-    "pg_matviews",
-    "pg_namespace",
-    "pg_opclass",
-    "pg_operator",
-    "pg_opfamily",
-    "pg_parameter_acl",
-    "pg_partitioned_table",
-    "pg_policies",
-    "pg_policy",
-    "pg_proc",
-    "pg_publication",
-    "pg_publication_namespace",
-    "pg_publication_rel",
-    "pg_publication_tables",
-    "pg_range",
-    "pg_rewrite",
-    "pg_roles",
-    "pg_rules",
-    "pg_seclabel",
-    "pg_seclabels",
-    "pg_sequence",
-    "pg_sequences",
-    "pg_settings",
-    "pg_shdepend",
-    "pg_shdescription",
-    "pg_shseclabel",
-    "pg_statistic_ext",
-    "pg_tables",
-    "pg_tablespace",
-    "pg_timezone_abbrevs",
-    "pg_timezone_names",
-    "pg_transform",
-    "pg_trigger",
-    "pg_ts_config",
-    "pg_ts_config_map",
-    "pg_ts_dict",
-    "pg_ts_parser",
-    "pg_ts_template",
-    "pg_type",
-    "pg_user",
-    "pg_views",
-];
-
-/// Whether a restricted role may read the relation, by its schema and name alone.
-pub fn readable(schema: &str, name: &str) -> bool {
-    match schema {
-        "pg_catalog" => READABLE.contains(&name),
-        "information_schema" => true,
-        // The session's own, under the alias that can mean no other.
-        "pg_temp" => true,
-        _ => !schema.starts_with("pg_toast") && !schema.starts_with("pg_temp"),
-    }
-}
+pub use crate::policy::system::{readable, writable};
 
 /// Beginnings of names of settings that can send to the client what the server does inside.
 const TALKATIVE: &[&str] = &[
@@ -145,22 +55,6 @@ pub fn setting_objection(name: &str, value: Option<&str>) -> Option<&'static str
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statistics_and_activity_are_not_readable() {
-        for name in [
-            "pg_stats",
-            "pg_statistic",
-            "pg_stat_activity",
-            "pg_largeobject",
-            "pg_authid",
-            "pg_new_in_99",
-        ] {
-            assert!(!readable("pg_catalog", name), "{name}");
-        }
-        assert!(readable("pg_catalog", "pg_class") && readable("crm", "contacts"));
-        assert!(!readable("pg_toast", "pg_toast_16384") && !readable("pg_temp_3", "t"));
-    }
 
     #[test]
     fn settings_that_change_what_was_judged_are_refused() {

@@ -163,6 +163,7 @@ fn overlay<'n>(base: &Catalog, names: impl Iterator<Item = &'n String>) -> Catal
             kind: RelationKind::Table,
             columns: Vec::new(),
             primary_key: Vec::new(),
+            unique: Vec::new(),
             parents: Vec::new(),
             sources: Vec::new(),
             extension: None,

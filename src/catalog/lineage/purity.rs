@@ -81,9 +81,6 @@ impl<'a> Purity<'a> {
         let Some((schema, name)) = qualified(name) else {
             return false;
         };
-        if schema == "pg_catalog" {
-            return true;
-        }
         let mut overloads = self
             .catalog
             .operators
@@ -92,7 +89,8 @@ impl<'a> Purity<'a> {
             .flatten()
             .filter(|operator| operator.schema == schema)
             .peekable();
-        overloads.peek().is_some()
+        // Those that initdb made are not listed.
+        (schema == "pg_catalog" || overloads.peek().is_some())
             && overloads.all(|operator| pure_extension(operator.extension.as_deref()))
     }
 
@@ -118,7 +116,7 @@ impl<'a> Purity<'a> {
 
 fn is_pure(function: &Function, name: &str) -> bool {
     let volatile = function.volatility == Volatility::Volatile;
-    if function.schema == "pg_catalog" && function.extension.is_none() {
+    if function.built_in {
         return if volatile {
             VOLATILE_WITHOUT_TABLES.contains(&name)
         } else {

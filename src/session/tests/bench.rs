@@ -64,6 +64,13 @@ impl Host for Arc<FakeHost> {
         })
     }
 
+    async fn parameter_objection(
+        &self,
+        _oid: crate::catalog::Oid,
+    ) -> Option<crate::sql::plan::Refusal> {
+        None
+    }
+
     async fn schema_changed(&self) {}
 
     fn record(&self, record: &Record, _protected: bool) -> Result<(), Unrecorded> {
@@ -219,6 +226,7 @@ impl Bench {
             restricted,
             role,
             user: "tester".to_owned(),
+            values: Arc::default(),
             encodings: Encodings {
                 client: "UTF8".to_owned(),
                 server: "UTF8".to_owned(),

@@ -8,6 +8,7 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::{Flow, ToServer, violated};
+use crate::catalog::{FIRST_NORMAL_OID, Oid};
 use crate::session::burst::READ_BUFFER;
 use crate::session::charset::Charset;
 use crate::session::denial;
@@ -110,6 +111,11 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(violated(malformed.to_string())),
         };
         let mut decided = self.decide(&text, server).await?;
+        if self.restricted
+            && let Some(refusal) = self.parameter_objection(&parameters).await
+        {
+            decided = Decided::refused(decided.source.plan.as_deref(), refusal);
+        }
         if self.restricted && !name.is_ascii() && self.charset(server).await? != Some(Charset::Utf8)
         {
             // Of names no other spelling is kept in mind.
@@ -128,6 +134,22 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         Ok(Flow::Next)
+    }
+
+    /// What the role has against the types that the client gives to parameters: it may not name them in a statement
+    /// either. `parameters`: their number and OIDs, as on the wire.
+    async fn parameter_objection(&self, parameters: &[u8]) -> Option<Refusal> {
+        let oids = parameters.get(2..).unwrap_or_default();
+        for oid in oids.as_chunks::<4>().0 {
+            let oid = Oid::from_be_bytes(*oid);
+            // What initdb made is the server's own.
+            if oid >= FIRST_NORMAL_OID
+                && let Some(refusal) = self.host.parameter_objection(oid).await
+            {
+                return Some(refusal);
+            }
+        }
+        None
     }
 
     fn parse_too_long(&mut self, header: Header) -> Flow {

@@ -57,6 +57,7 @@ impl Walk<'_> {
                 self.field(node, "argtypes")?;
             }
             "ExecuteStmt" => {
+                self.casts(node, true)?;
                 self.effects
                     .push(Effect::Execute(node.text("name").to_owned()));
                 self.field(node, "params")?;
@@ -87,13 +88,6 @@ impl Walk<'_> {
         self.check_system_columns()?;
         self.note_stored(kind);
         Ok(kind)
-    }
-
-    fn field(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
-        match node.get_mut(field) {
-            Some(value) => self.tree(value),
-            None => Ok(()),
-        }
     }
 
     /// A statement within a statement: PREPARE, DECLARE and EXPLAIN carry one.
@@ -187,6 +181,8 @@ impl Walk<'_> {
 
     fn explain(&mut self, node: &mut Node) -> Result<(), Refusal> {
         self.children_statement(node, "query")?;
+        // The rows that come back are the plan.
+        self.hidden_rows = false;
         self.field(node, "options")?;
         let protected = self
             .uses
@@ -216,18 +212,15 @@ impl Walk<'_> {
         };
         if node.flag("is_from") {
             self.relation(&mut relation, Access::Write)?;
-            self.field(node, "where_clause")?;
-            if node.get("where_clause").is_some()
-                && self.uses.iter().any(|found| {
-                    found.access == Access::Write
-                        && self.rules.role.masks.contains_key(&found.relation)
-                })
-            {
+            let ruled = |found: &super::Use| self.rules.role.rows.contains_key(&found.relation);
+            if self.uses.last().is_some_and(ruled) {
                 return Err(refuse::construct(
-                    "COPY FROM ... WHERE",
-                    "filter the data before it is sent",
+                    "COPY into a relation under a row rule",
+                    "use INSERT: its rows can be checked",
                 ));
             }
+            // WHERE is about the rows that come in.
+            self.field(node, "where_clause")?;
             node.set("relation", Tree::Node(relation));
             return Ok(());
         }
@@ -246,7 +239,7 @@ impl Walk<'_> {
         let Some(relation) = found else {
             return Err(refuse::judge("COPY without a relation"));
         };
-        if !self.rules.role.masks.contains_key(&relation.oid) {
+        if !self.rules.role.substitutes(relation.oid) {
             node.set("relation", Tree::Node(named));
             return Ok(());
         }

@@ -233,6 +233,7 @@ impl Walk<'_> {
                 access: Access::Write,
                 at: 0,
                 alias: false,
+                fenced: false,
             });
             *object = Tree::List(vec![
                 Tree::Text(SCHEMA.to_owned()),
