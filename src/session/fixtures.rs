@@ -110,5 +110,6 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
             ..SessionFacts::default()
         }),
         epoch: Epoch::default(),
+        described: Default::default(),
     })
 }

@@ -14,8 +14,8 @@ use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
 use crate::session::scrub;
-use crate::session::shared::{Encodings, OwnQuery, Shared, State};
-use crate::session::to_client::{ToClient, ToClientEnd, strings_do_not_conform};
+use crate::session::shared::{Asks, Encodings, OwnQuery, Shared, State};
+use crate::session::to_client::{ToClient, ToClientEnd, is_reported, strings_do_not_conform};
 use crate::session::to_server::{ToServer, ToServerEnd};
 use crate::sql::plan::SessionFacts;
 use crate::sql::template::SessionValues;
@@ -305,10 +305,11 @@ where
     };
     write(client, &greeting).await?;
     let own = OwnQuery {
+        asks: Asks::Login,
         then: Some(ready),
         ..OwnQuery::default()
     };
-    let question = shared.question(&own);
+    let question = shared.question(own.asks);
     {
         let mut state = shared.lock();
         state.own = Some(own);
@@ -352,6 +353,13 @@ fn scrubbed(mut pending: &[u8]) -> Result<(BytesMut, Bytes), FrameError> {
                 if let Ok(fields) = ErrorFields::parse(body) {
                     let words = scrub::notice(&fields, None);
                     greeting.extend_from_slice(&words.frame(NOTICE_RESPONSE));
+                }
+            }
+            back::PARAMETER_STATUS => {
+                let body = whole.get(HEADER_LEN..).unwrap_or_default();
+                let name = body.split(|byte| *byte == 0).next().unwrap_or_default();
+                if is_reported(name) {
+                    greeting.extend_from_slice(whole);
                 }
             }
             _ => greeting.extend_from_slice(whole),

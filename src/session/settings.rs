@@ -113,7 +113,8 @@ pub fn resolves_names(kind: &str) -> bool {
     !NAMELESS.contains(&kind)
 }
 
-/// The setting of `SET [LOCAL | SESSION] name {= | TO} ...` and `RESET name`; `None` for every other form.
+/// The setting of `SET [LOCAL | SESSION] name {= | TO} ...`, of `SET TIME ZONE` and its like, and of `RESET name`; `None`
+/// for every other form.
 fn setting_name(plan: &StatementPlan) -> Option<&'static str> {
     let words = |text: &str| -> Vec<String> {
         text.to_ascii_lowercase()
@@ -128,6 +129,13 @@ fn setting_name(plan: &StatementPlan) -> Option<&'static str> {
         ["set", name, "=" | "to", ..]
         | ["set", "local" | "session", name, "=" | "to", ..]
         | ["reset", name] => *name,
+        ["set", "time", "zone", ..]
+        | ["set", "local" | "session", "time", "zone", ..]
+        | ["set", "session", "characteristics", ..]
+        | ["set", "local" | "session", "transaction", ..]
+        | ["set", "transaction", ..] => "",
+        ["set", "names", ..] | ["set", "local" | "session", "names", ..] => "client_encoding",
+        ["set", "schema", ..] | ["set", "local" | "session", "schema", ..] => "search_path",
         _ => return None,
     };
     let is_plain = name
@@ -160,9 +168,15 @@ mod tests {
             ("SET client_encoding = $1", false, true),
             ("SET statement_timeout = $1", false, false),
             ("SET session app.user TO $1", false, false),
-            ("SET NAMES $1", true, true),
-            ("SET SCHEMA $1", true, true),
-            ("SET TIME ZONE $1", true, true),
+            ("SET NAMES $1", false, true),
+            ("SET LOCAL SCHEMA $1", true, false),
+            ("SET TIME ZONE $1", false, false),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                false,
+                false,
+            ),
+            ("SET \"time\" zone", true, true),
             ("SET \"search_path\" TO $1", true, true),
             ("SET role TO $1", true, true),
             ("RESET statement_timeout", false, false),

@@ -1,4 +1,5 @@
 //! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await.
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -8,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use crate::policy::compiled::RolePolicy;
+use crate::session::charset::Charset;
 use crate::session::ledger::{Ledger, Rules};
 use crate::session::messages;
 use crate::session::record::Recorder;
@@ -15,6 +17,7 @@ use crate::session::settings::{self, Touched};
 use crate::sql::plan::{Effect, POISON, Plan, SessionFacts, StatementPlan};
 use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
+use crate::wire::frame::{HEADER_LEN, put_frame};
 
 /// Names of temporary relations that are kept in mind at most; those beyond cannot be read.
 const MAX_MADE: usize = 10_000;
@@ -27,14 +30,41 @@ const TEMPORARY_RELATIONS: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog
      pg_catalog.encode(pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'), 'hex') \
      FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
 
+/// The search path behind a `p`, `client_min_messages` behind an `m`.
+const LOGIN: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
+     UNION ALL SELECT 'm' OPERATOR(pg_catalog.||) pg_catalog.current_setting('client_min_messages')";
+
+/// What pgveil asks the server on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asks {
+    /// The search path alone. SHOW needs no snapshot, so it changes nothing about the transaction it runs in.
+    #[default]
+    Path,
+    /// Also what `ALTER ROLE ... SET` may have preset and the server does not report.
+    Login,
+    /// Also the session's temporary relations: only after a statement that changes them, which has taken a snapshot.
+    Temporary,
+}
+
+impl Asks {
+    const fn text(self) -> &'static str {
+        match self {
+            Asks::Path => "SHOW search_path",
+            Asks::Login => LOGIN,
+            Asks::Temporary => TEMPORARY_RELATIONS,
+        }
+    }
+}
+
 /// What pgveil's own question has brought so far.
 #[derive(Debug, Default)]
 pub struct OwnQuery {
-    /// The session's temporary relations are asked for, too.
-    pub asks_temporary: bool,
+    pub asks: Asks,
     /// The answer came to its end.
     pub complete: bool,
     pub search_path: Option<String>,
+    /// `client_min_messages`.
+    pub verbosity: Option<String>,
     /// Names in the session's temporary schema; `true`: of a table or view.
     pub temporary: Vec<(String, bool)>,
     /// Goes to the client once the answer is there: the ReadyForQuery of the login.
@@ -49,10 +79,9 @@ pub struct Encodings {
 }
 
 impl Encodings {
-    /// Text reaches the server's lexer as the UTF-8 that pgveil analysed.
-    pub fn is_utf8(&self) -> bool {
-        let raw = ["SQL_ASCII", "UTF8"].contains(&self.server.as_str());
-        self.client == "UTF8" || (self.client == "SQL_ASCII" && raw)
+    /// How the client's bytes are read.
+    pub fn charset(&self) -> Charset {
+        Charset::of(&self.client, &self.server)
     }
 }
 
@@ -99,14 +128,15 @@ pub struct State {
 
 impl OwnQuery {
     /// Takes a row's only column.
-    pub fn row(&mut self, value: &[u8]) {
-        let text = String::from_utf8(value.to_vec()).ok();
-        if !self.asks_temporary {
-            self.search_path = text;
+    pub fn row(&mut self, value: &[u8], charset: Charset) {
+        let text = charset.decode(value).ok();
+        if self.asks == Asks::Path {
+            self.search_path = text.map(Cow::into_owned);
             return;
         }
         match text.as_deref().and_then(|text| text.split_at_checked(1)) {
             Some(("p", path)) => self.search_path = Some(path.to_owned()),
+            Some(("m", verbosity)) => self.verbosity = Some(verbosity.to_owned()),
             Some((kind @ ("t" | "o"), digits)) => {
                 if let Some(name) = of_digits(digits) {
                     self.temporary.push((name, kind == "t"));
@@ -131,6 +161,21 @@ impl State {
         Rules {
             restricted,
             export_rows: role.export_rows,
+        }
+    }
+
+    /// An error or notice as the client reads it.
+    pub fn encoded(&self, words: &ErrorFields, tag: u8) -> Bytes {
+        let frame = words.frame(tag);
+        let body = frame.get(HEADER_LEN..).unwrap_or_default();
+        let charset = self.encodings.charset();
+        match std::str::from_utf8(body) {
+            Ok(text) if charset != Charset::Utf8 && !text.is_ascii() => {
+                let mut recoded = BytesMut::with_capacity(frame.len());
+                put_frame(&mut recoded, tag, &charset.encode_lossy(text));
+                recoded.freeze()
+            }
+            _ => frame,
         }
     }
 
@@ -199,7 +244,7 @@ impl State {
         self.dirty = false;
         self.touched.search_path &= in_transaction;
         self.own_failures = 0;
-        if own.asks_temporary {
+        if own.asks == Asks::Temporary {
             if !in_transaction {
                 // Nothing that is gone can come back.
                 let listed: BTreeSet<&String> =
@@ -222,12 +267,20 @@ impl State {
 
     /// More rows were stored in temporary relations than the role may take out: they are not read.
     pub fn withhold(&mut self, plan: &StatementPlan) {
-        for effect in &plan.effects {
-            if let Effect::TemporaryMade(name) = effect
-                && self.withheld.len() < MAX_MADE
-            {
-                self.withheld.insert(name.clone());
+        let made = plan.effects.iter().filter_map(|effect| match effect {
+            Effect::TemporaryMade(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let filled = plan
+            .writes
+            .iter()
+            .filter_map(|name| name.strip_prefix("pg_temp."));
+        for name in made.chain(filled) {
+            if self.withheld.len() >= MAX_MADE {
+                // What is not known to be made here is not read either.
+                self.made.remove(name);
             }
+            self.withheld.insert(name.to_owned());
         }
         self.temporary_dirty = true;
         self.foreseen = None;
@@ -253,16 +306,10 @@ impl Shared {
         }
     }
 
-    /// The messages that ask for what `own` wants to know. SHOW needs no snapshot, so it changes nothing about the
-    /// transaction it runs in; temporary relations are asked for only where a statement that changes them has taken one.
-    pub fn question(&self, own: &OwnQuery) -> BytesMut {
+    /// The messages that ask a question.
+    pub fn question(&self, asks: Asks) -> BytesMut {
         let mut question = BytesMut::new();
-        let text = if own.asks_temporary {
-            TEMPORARY_RELATIONS
-        } else {
-            "SHOW search_path"
-        };
-        messages::put_batch(&mut question, &self.own_name, text);
+        messages::put_batch(&mut question, &self.own_name, asks.text());
         question
     }
 

@@ -33,6 +33,16 @@ pub fn permanent(kind: &str) -> Refusal {
     )
 }
 
+/// A temporary table by the name of a permanent relation.
+pub fn shadows(relation: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("a temporary table may not have the name of {relation}"),
+        "triggers and functions that name the permanent relation would write stored values into the temporary one",
+        "give the temporary table another name".to_owned(),
+    )
+}
+
 pub fn construct(what: &str, hint: &str) -> Refusal {
     denial(
         Reason::Construct,

@@ -113,14 +113,28 @@ impl<'a> Circumstances<'a> {
     }
 
     fn lay_over(&mut self) {
-        let names = self.facts.temporary.union(&self.supposed);
-        self.catalog = if self.facts.temporary.is_empty() && self.supposed.is_empty() {
+        // A permanent relation that has come to the same name since wins: what triggers write to is not read.
+        let own = self.facts.temporary.iter();
+        let own = own.filter(|name| taken(self.base, name).is_none());
+        let names: BTreeSet<&String> = own.chain(&self.supposed).collect();
+        self.catalog = if names.is_empty() {
             Cow::Borrowed(self.base)
         } else {
-            Cow::Owned(overlay(self.base, names))
+            Cow::Owned(overlay(self.base, names.into_iter()))
         };
         self.path = names::search_path(&self.facts, &self.catalog);
     }
+}
+
+/// The permanent relation, outside of the system catalogs, that has this name in any schema.
+pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation> {
+    const OWN: &[&str] = &[SCHEMA, "pg_catalog", "information_schema"];
+    catalog
+        .schemas
+        .iter()
+        .filter(|schema| !OWN.contains(&schema.as_str()))
+        .find_map(|schema| catalog.relation(schema, name))
+        .map(|relation| &**relation)
 }
 
 /// The items of a `List` node, or of a plain list.

@@ -142,6 +142,12 @@ fn catalog() -> Catalog {
         "pg_statistic",
         &["starelid", "stavalues1"],
     ));
+    catalog.insert(relation(
+        12_001,
+        "pg_catalog",
+        "pg_settings",
+        &["name", "setting"],
+    ));
     for line in FUNCTIONS.lines() {
         let (name, volatility) = line.split_once(' ').expect("name volatility");
         catalog

@@ -89,6 +89,11 @@ impl Ledger {
             {
                 Ok(self.described())
             }
+            (Sent::Check(_), back::ROW_DESCRIPTION | back::NO_DATA) => {
+                let statement = self.begin().map(|running| running.governing().clone());
+                self.queue.pop_front();
+                Ok(Answer::Checked(statement))
+            }
             (Sent::Query(_), back::ROW_DESCRIPTION) => Ok(self.columns()),
             (
                 Sent::Query(_) | Sent::Execute { .. },

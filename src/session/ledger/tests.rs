@@ -77,6 +77,9 @@ fn receive(ledger: &mut Ledger, message: &str) -> String {
         Ok(Answer::Columns(statement)) => {
             format!("columns of {}", statement.as_ref().map_or("?", kind))
         }
+        Ok(Answer::Checked(statement)) => {
+            format!("check of {}", statement.as_ref().map_or("?", kind))
+        }
         Ok(Answer::Ended(running)) => format!(
             "end of {}, {} rows",
             kind(running.governing()),

@@ -7,9 +7,10 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
+use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
-use crate::session::shared::OwnQuery;
+use crate::session::shared::{Asks, OwnQuery};
 use crate::sql::plan::SessionFacts;
 
 /// pgveil's own question may meet the client's cancel request; this often it is sent again.
@@ -77,30 +78,33 @@ impl<H: Host> ToServer<'_, H> {
             state.own_failures = 0;
             return Next::Done(Known::InBatch);
         }
-        let own = OwnQuery {
-            asks_temporary: state.temporary_dirty,
-            ..OwnQuery::default()
+        let asks = match state.temporary_dirty {
+            true => Asks::Temporary,
+            false => Asks::Path,
         };
-        let question = self.shared.question(&own);
-        state.own = Some(own);
+        let question = self.shared.question(asks);
+        state.own = Some(OwnQuery {
+            asks,
+            ..OwnQuery::default()
+        });
         state.ledger.push(Sent::Own, std::time::Instant::now());
         Next::Ask(question)
     }
 
-    /// Whether the text's bytes reach the server's lexer as the UTF-8 that they are. Waits like [`ToServer::facts`]
-    /// for statements that may change the encoding.
-    pub(super) async fn is_utf8<W: AsyncWrite + Unpin>(
+    /// The encoding in which the server will read what is sent next; `None`: it cannot be told. Waits like
+    /// [`ToServer::facts`] for statements that may change it.
+    pub(super) async fn charset<W: AsyncWrite + Unpin>(
         &mut self,
         server: &mut W,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Charset>> {
         loop {
             {
                 let state = self.shared.lock();
                 if !state.unsettled || state.ledger.is_quiescent() {
-                    return Ok(state.encodings.is_utf8());
+                    return Ok(Some(state.encodings.charset()));
                 }
                 if state.ledger.mid_batch() || state.ledger.is_copying_in() {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
             self.flush(server).await?;

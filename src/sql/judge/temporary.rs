@@ -6,7 +6,7 @@ use crate::catalog::Relation;
 use crate::sql::names::setting_element;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
-use crate::sql::temporary::{SCHEMA, made};
+use crate::sql::temporary::{SCHEMA, made, taken};
 use crate::sql::tree::{Node, Tree};
 
 use super::walk::{Walk, at};
@@ -82,6 +82,11 @@ impl Walk<'_> {
         ];
         only(node, PARTS, "CREATE TEMP TABLE of this form")?;
         let name = self.makes(node.child("relation"), kind)?;
+        self.free(
+            &name,
+            node.child("relation")
+                .map_or(-1, |relation| relation.location),
+        )?;
         self.each(node, "table_elts", |walk, element| match element.kind {
             "ColumnDef" => walk.column_definition(element),
             "Constraint" => walk.constraint(element),
@@ -134,6 +139,10 @@ impl Walk<'_> {
             return Err(refuse::judge("a statement without its target"));
         };
         let name = self.makes(into.child("rel"), kind)?;
+        self.free(
+            &name,
+            into.child("rel").map_or(-1, |relation| relation.location),
+        )?;
         self.walked(into, "options")?;
         Ok(name)
     }
@@ -194,6 +203,7 @@ impl Walk<'_> {
         }
         let name = self.own(node, "relation", kind)?;
         if node.int("rename_type") == ObjectType::ObjectTable as i64 {
+            self.free(node.text("newname"), -1)?;
             self.effects.push(Effect::TemporaryGone(Some(name)));
             self.effects
                 .push(Effect::TemporaryMade(node.text("newname").to_owned()));
@@ -317,6 +327,15 @@ impl Walk<'_> {
         match made(relation) {
             Some(name) => Ok(name.to_owned()),
             None => Err(at(refuse::permanent(kind), relation.location)),
+        }
+    }
+
+    /// A temporary table must not take a permanent one's name. Triggers and functions that do not qualify what they write
+    /// to would put rows of protected relations into it, as they are: `INSERT INTO audit_log VALUES (NEW.*)`.
+    fn free(&self, name: &str, location: i32) -> Result<(), Refusal> {
+        match taken(self.rules.catalog, name) {
+            Some(permanent) => Err(at(refuse::shadows(&permanent.full_name()), location)),
+            None => Ok(()),
         }
     }
 
