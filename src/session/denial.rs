@@ -108,6 +108,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         writes: known.map(|k| k.writes.clone()).unwrap_or_default(),
         masked: known.map(|k| k.masked.clone()).unwrap_or_default(),
         lookups: Vec::new(),
+        hidden_rows: false,
         protected: true,
         origins: Vec::new(),
         effects: Vec::new(),

@@ -133,6 +133,8 @@ pub struct StatementPlan {
     pub masked: Vec<String>,
     /// `schema.table.column` of masked columns that are looked up by their stored value.
     pub lookups: Vec<String>,
+    /// The rows that come back are of pgveil's own asking: neither they nor their description are for the client.
+    pub hidden_rows: bool,
     /// The statement reads a protected relation: its rows are counted.
     pub protected: bool,
     /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
@@ -160,6 +162,7 @@ impl StatementPlan {
             writes: Vec::new(),
             masked: Vec::new(),
             lookups: Vec::new(),
+            hidden_rows: false,
             protected: false,
             origins: Vec::new(),
             effects: Vec::new(),
@@ -216,6 +219,9 @@ impl PositionMap {
         }
     }
 }
+
+/// What a row that a row rule forbids makes the server complain of (22P02): it stands in the message.
+pub const ROW_RULE: &str = "pgveil_row_rule";
 
 /// The name in a poison, so that the error the server makes of it is recognised. Never a column anybody has.
 pub const POISON: &str = "pgveil_refused";

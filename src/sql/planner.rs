@@ -98,6 +98,7 @@ impl Desk<'_> {
                     plan.verdict = Verdict::Rewrite;
                 }
                 plan.origins = origins;
+                plan.hidden_rows = client.hidden_rows;
                 plan.effects = client.effects;
                 (plan, Ready::Text(text))
             }

@@ -8,9 +8,24 @@ use pgveil::sql::plan::{Plan, Verdict};
 
 use crate::fixture::Fixture;
 
-const CASES: &[&str] = &[include_str!("cases.txt"), include_str!("writes.txt")];
+const CASES: &[&str] = &[
+    include_str!("cases.txt"),
+    include_str!("writes.txt"),
+    include_str!("rows.txt"),
+];
 
-fn template(fixture: &Fixture, name: &str) -> String {
+/// `relation`, `ONLY relation`, with `|condition & condition|` behind it, and `fence` behind that.
+fn template(fixture: &Fixture, text: &str) -> String {
+    let mut parts = text.split('|');
+    let name = parts.next().unwrap_or("");
+    let conditions: Vec<String> = parts
+        .next()
+        .unwrap_or("")
+        .split(" & ")
+        .filter(|condition| !condition.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let fence = parts.next() == Some("fence");
     let (only, name) = match name.strip_prefix("ONLY ") {
         Some(name) => (true, name),
         None => (false, name),
@@ -30,7 +45,7 @@ fn template(fixture: &Fixture, name: &str) -> String {
             only,
         )
         .expect("a template");
-    format!("{}{}", template.open, template.end(&[], false))
+    format!("{}{}", template.open, template.end(&conditions, fence))
 }
 
 fn expand(fixture: &Fixture, text: &str) -> String {
@@ -48,6 +63,17 @@ fn expand(fixture: &Fixture, text: &str) -> String {
 /// Masks and what keeps stored values, innermost first.
 fn masks(text: &str) -> String {
     let mut text = text.to_owned();
+    // `<<alias>>` is the check of a row that has been written.
+    while let Some(open) = text.find("<<") {
+        let close = open + text[open..].find(">>").expect("closing brackets");
+        let name = text[open + 2..close].to_owned();
+        let check = format!(
+            "(CASE WHEN (\"{name}\".\"owner\" OPERATOR(pg_catalog.=) 'o''neil') THEN NULL ELSE \
+             pg_catalog.concat('pgveil_row_rule', pg_catalog.\"left\"(\"{name}\".\"id\"::pg_catalog.text, 0))\
+             ::pg_catalog.bool END)"
+        );
+        text.replace_range(open..close + 2, &check);
+    }
     while let Some((open, name)) = text.rmatch_indices('<').find_map(|(open, _)| {
         let behind = &text[open + 1..];
         let end = behind.find(".phone")?;

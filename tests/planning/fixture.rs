@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgveil::catalog::{
     Catalog, Column, ColumnSource, Function, Relation, RelationKind, Type, TypeKind, Volatility,
 };
-use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy, SessionValue};
+use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 use pgveil::sql::plan::{Plan, SessionFacts};
 use pgveil::sql::template::{SessionValues, Templates};
 
@@ -15,6 +15,8 @@ const FUNCTIONS: &str = include_str!("functions.txt");
 pub const CONTACTS: u32 = 16_400;
 pub const ORDERS: u32 = 16_410;
 pub const PARENT: u32 = 16_420;
+/// Under a row rule, with a column that is looked up.
+pub const TICKETS: u32 = 16_440;
 
 pub struct Fixture {
     pub catalog: Catalog,
@@ -104,6 +106,12 @@ fn catalog() -> Catalog {
         "public",
         "Odd \"Table\"",
         &["id", "phone"],
+    ));
+    catalog.insert(relation(
+        TICKETS,
+        "crm",
+        "tickets",
+        &["id", "owner", "phone", "note"],
     ));
     let mut view = relation(16_430, "crm", "v_contacts", &["k", "mobile"]);
     view.kind = RelationKind::View;
@@ -214,13 +222,33 @@ fn role() -> RolePolicy {
             },
         )])
     };
+    let looked_up = HashMap::from([(
+        3,
+        ColumnMask {
+            class: "phone".into(),
+            sql: MaskSql::from_template("(pg_catalog.\"left\"(\0, 3))::pg_catalog.text"),
+            lookup: true,
+        },
+    )]);
+    let rule = RowRule {
+        parts: vec![
+            RulePart::Column("owner".into()),
+            RulePart::Sql(" OPERATOR(pg_catalog.=) ".into()),
+            RulePart::Value(SessionValue::AppUser),
+        ],
+    };
     RolePolicy {
         name: Arc::from("agent"),
         version: 1,
         unmasked: false,
-        masks: HashMap::from([(CONTACTS, mask()), (PARENT, second()), (16_430, second())]),
-        protected: [CONTACTS, PARENT, 16_430].into(),
-        rows: HashMap::new(),
+        masks: HashMap::from([
+            (CONTACTS, mask()),
+            (PARENT, second()),
+            (16_430, second()),
+            (TICKETS, looked_up),
+        ]),
+        protected: [CONTACTS, PARENT, 16_430, TICKETS].into(),
+        rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
         closed: HashMap::new(),
         export_rows: Some(100),

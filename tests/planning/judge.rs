@@ -60,8 +60,9 @@ impl Bench {
         let template = self
             .fixture
             .templates
-            .get(1, &self.fixture.role, relation, only);
-        format!("{})", template.expect("a template").open)
+            .get(1, &self.fixture.role, &self.fixture.values, relation, only)
+            .expect("a template");
+        format!("{}{}", template.open, template.end(&[], false))
     }
 
     fn rewritten(&self, text: &str) -> String {

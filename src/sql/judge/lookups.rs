@@ -230,6 +230,13 @@ impl Walk<'_> {
                     let Some(masked) = target.masked(role, &qualifier, name) else {
                         continue;
                     };
+                    let place = match condition.shape {
+                        Shape::Right => "rexpr",
+                        _ => "lexpr",
+                    };
+                    let column = conjunct.node().and_then(|node| node.child(place));
+                    self.placed
+                        .extend(column.and_then(|node| usize::try_from(node.location).ok()));
                     let name = name.to_owned();
                     let found = (target.relation.oid, name.clone());
                     self.changes.push(Change::Lookup {
@@ -371,7 +378,7 @@ fn located(offer: &Offer, fields: &[String]) -> Option<(String, (Oid, i16))> {
 
 /// The parts of a comparison of a column with constants: the column's name as written, the condition, and its
 /// canonical node (column still to be named). The values are copied by [`Tree::duplicate`].
-fn compared(tree: &Tree) -> Option<(Vec<String>, Condition, Node)> {
+pub(super) fn compared(tree: &Tree) -> Option<(Vec<String>, Condition, Node)> {
     let node = tree.node().filter(|node| node.kind == "AExpr")?;
     let names = node.names("name")?;
     let [operator] = names.as_slice() else {
@@ -427,15 +434,24 @@ fn canonical(operator: &str, any: bool, values: Vec<Tree>) -> Node {
     )
 }
 
+/// A condition as it is written before CASE, over `alias.column`: its canonical node.
+pub(super) fn qualified(node: &mut Node, alias: &str) -> Option<Node> {
+    written_over(node, Some(alias)).map(|(_, node)| node)
+}
+
 /// A condition as it is written into a template: column and canonical node.
 fn written(node: &mut Node) -> Option<(String, Node)> {
+    written_over(node, None)
+}
+
+fn written_over(node: &mut Node, alias: Option<&str>) -> Option<(String, Node)> {
     if node.kind == "BoolExpr" && node.int("boolop") == OR {
         let Some(Tree::List(args)) = node.get_mut("args") else {
             return None;
         };
         let mut all: Option<(String, Vec<Tree>)> = None;
         for arg in args {
-            let (column, mut single) = written(arg.node_mut()?)?;
+            let (column, mut single) = written_over(arg.node_mut()?, alias)?;
             let Some(Tree::List(mut values)) = single.remove("values") else {
                 return None;
             };
@@ -469,8 +485,9 @@ fn written(node: &mut Node) -> Option<(String, Node)> {
     let left = node
         .child("lexpr")
         .filter(|left| left.kind == "ColumnRef")?;
-    let column = match left.names("fields")?.as_slice() {
-        [name] => (*name).to_owned(),
+    let column = match (left.names("fields")?.as_slice(), alias) {
+        ([name], None) => (*name).to_owned(),
+        ([qualifier, name], Some(alias)) if *qualifier == alias => (*name).to_owned(),
         _ => return None,
     };
     let value = node.remove("rexpr").filter(is_constant)?;
@@ -533,7 +550,7 @@ pub(super) fn conjuncts_mut(clause: &mut Tree) -> Vec<&mut Tree> {
     }
 }
 
-fn conjuncts(clause: &Tree) -> Vec<&Tree> {
+pub(super) fn conjuncts(clause: &Tree) -> Vec<&Tree> {
     match clause.node() {
         Some(node) if node.kind == "BoolExpr" && node.int("boolop") == AND => {
             node.list("args").iter().collect()
@@ -543,7 +560,7 @@ fn conjuncts(clause: &Tree) -> Vec<&Tree> {
 }
 
 /// The first byte of an expression.
-fn start(tree: &Tree) -> Option<i32> {
+pub(super) fn start(tree: &Tree) -> Option<i32> {
     match tree {
         Tree::Node(node) => node
             .fields

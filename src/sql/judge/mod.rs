@@ -5,7 +5,9 @@
 //! Both readings bring the tree into one canonical form (templates folded back, names resolved), and the two forms must
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
+mod checks;
 mod grouping;
+mod guards;
 mod kinds;
 mod lookups;
 mod quals;
@@ -95,6 +97,27 @@ pub enum Change {
         reference: String,
         masked: String,
     },
+    /// The output column that begins there gets this around it; `named`: an alias follows it.
+    Wrap {
+        at: usize,
+        open: String,
+        close: String,
+        named: bool,
+    },
+    /// The clauses behind `at` get this at their end.
+    Append { at: usize, text: String },
+    /// The row rule of the target goes into the condition there: behind the last `word` before `at`, or, if none is
+    /// `present`, at the end of the clauses behind `at`.
+    Guard {
+        at: usize,
+        word: &'static str,
+        present: bool,
+        rule: String,
+        /// The condition may raise an error: CASE holds it back. These stand before it.
+        case: bool,
+        /// With the column as it is named in the text that runs.
+        repeats: Vec<(String, Condition)>,
+    },
 }
 
 /// What a reading found.
@@ -113,6 +136,8 @@ pub struct Examined {
     pub conditions: Vec<(usize, Condition)>,
     /// Relations under a row rule must stand behind a fence.
     pub fence: bool,
+    /// The rows that come back are pgveil's own: the client asked for none.
+    pub hidden_rows: bool,
     /// Columns that are looked up by their stored value.
     pub lookups: Vec<(Oid, String)>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
@@ -153,6 +178,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         conditions: walk.conditions,
         fence,
         lookups: walk.lookups,
+        hidden_rows: walk.hidden_rows,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,
     })

@@ -56,7 +56,7 @@ fn computes(query: &Node) -> bool {
             .any(|target| target.get("val").is_some_and(|value| !is_simple(value)))
 }
 
-fn is_plain(condition: &Tree) -> bool {
+pub(super) fn is_plain(condition: &Tree) -> bool {
     match condition {
         Tree::List(items) => items.iter().all(is_plain),
         Tree::Node(node) => match node.kind {

@@ -160,6 +160,8 @@ impl Walk<'_> {
 
     fn explain(&mut self, node: &mut Node) -> Result<(), Refusal> {
         self.children_statement(node, "query")?;
+        // The rows that come back are the plan.
+        self.hidden_rows = false;
         self.field(node, "options")?;
         let protected = self
             .uses
@@ -189,6 +191,13 @@ impl Walk<'_> {
         };
         if node.flag("is_from") {
             self.relation(&mut relation, Access::Write)?;
+            let ruled = |found: &super::Use| self.rules.role.rows.contains_key(&found.relation);
+            if self.uses.last().is_some_and(ruled) {
+                return Err(refuse::construct(
+                    "COPY into a relation under a row rule",
+                    "use INSERT: its rows can be checked",
+                ));
+            }
             // WHERE is about the rows that come in.
             self.field(node, "where_clause")?;
             node.set("relation", Tree::Node(relation));

@@ -31,6 +31,11 @@ pub(super) struct Walk<'a> {
     pub changes: Vec<Change>,
     pub conditions: Vec<(usize, Condition)>,
     pub lookups: Vec<(Oid, String)>,
+    pub hidden_rows: bool,
+    /// WITH clauses that the walk is in.
+    pub inside_with: usize,
+    /// Places of references to the target that a change of their condition covers.
+    pub placed: Vec<usize>,
     /// Comparisons with constants in WHERE of the query that the walk is in.
     pub comparisons: Vec<Comparison>,
     pub effects: Vec<Effect>,
@@ -56,6 +61,9 @@ impl<'a> Walk<'a> {
             changes: Vec::new(),
             conditions: Vec::new(),
             lookups: Vec::new(),
+            hidden_rows: false,
+            inside_with: 0,
+            placed: Vec::new(),
             comparisons: Vec::new(),
             effects: Vec::new(),
             additions: Vec::new(),
@@ -236,9 +244,11 @@ impl<'a> Walk<'a> {
         };
         self.scopes.push(Vec::new());
         // Its queries see what is outside of this one, not its FROM: the level is not there yet.
+        self.inside_with += 1;
         if let Some(clause) = with.node_mut() {
             self.with_clause(clause)?;
         }
+        self.inside_with -= 1;
         body(self, node)?;
         self.scopes.pop();
         node.set("with_clause", with);
@@ -361,10 +371,12 @@ impl<'a> Walk<'a> {
         if !target.means_itself(&qualifier, &name) {
             return Err(unclear(&name, node.location));
         }
-        self.changes.push(Change::Reference {
-            at: usize::try_from(node.location).unwrap_or(0),
-            text: format!("({masked})"),
-        });
+        let at = usize::try_from(node.location).unwrap_or(0);
+        let text = format!("({masked})");
+        // A condition that is looked up names its column both ways already.
+        if !self.placed.contains(&at) {
+            self.changes.push(Change::Reference { at, text });
+        }
         *node = reference(&qualifier, &name, node.location);
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::sql::refuse;
 use crate::sql::scope::{Offer, Reader, column_name};
 use crate::sql::tree::{Node, Tree};
 
+use super::checks::Check;
 use super::target::{Meaning, Target};
 use super::walk::{Walk, at};
 use super::writeback::{self, WriteBack};
@@ -51,7 +52,8 @@ impl Walk<'_> {
                     .child("alias")
                     .map_or("", |alias| alias.text("aliasname"))
                     .to_owned();
-                self.protected(node, relation, alias)?;
+                let anchor = offset(named.location);
+                self.protected(node, relation, alias, anchor)?;
             }
         }
         // The field order is the same on both sides: the target goes last.
@@ -64,6 +66,7 @@ impl Walk<'_> {
         node: &mut Node,
         relation: Arc<Relation>,
         alias: String,
+        anchor: usize,
     ) -> Result<(), Refusal> {
         let source = match node.kind {
             "UpdateStmt" => "from_clause",
@@ -88,15 +91,15 @@ impl Walk<'_> {
         match node.kind {
             "InsertStmt" => self.conflict(node)?,
             "MergeStmt" => {
-                self.field(node, "join_condition")?;
+                self.guarded_condition(node, "join_condition", anchor)?;
                 self.actions(node)?;
             }
             _ => {
                 self.assignments(node)?;
-                self.field(node, "where_clause")?;
+                self.guarded_condition(node, "where_clause", anchor)?;
             }
         }
-        self.returning(node, merges)?;
+        self.returning(node, merges, anchor)?;
         self.target = None;
         Ok(())
     }
@@ -122,6 +125,7 @@ impl Walk<'_> {
 
     /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no masked column may take part in finding it.
     fn conflict(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const DO_UPDATE: i64 = 3;
         let Some(conflict) = node.get_mut("on_conflict_clause").and_then(Tree::node_mut) else {
             return Ok(());
         };
@@ -134,7 +138,10 @@ impl Walk<'_> {
             target.beside_excluded = true;
         }
         self.assignments(conflict)?;
-        self.field(conflict, "where_clause")?;
+        if conflict.int("action") == DO_UPDATE {
+            let anchor = offset(conflict.location);
+            self.guarded_condition(conflict, "where_clause", anchor)?;
+        }
         if let Some(target) = &mut self.target {
             target.beside_excluded = false;
         }
@@ -177,6 +184,7 @@ impl Walk<'_> {
     }
 
     fn actions(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const NOT_MATCHED_BY_SOURCE: i64 = 2;
         const NOT_MATCHED_BY_TARGET: i64 = 3;
         let Some(Tree::List(clauses)) = node.get_mut("merge_when_clauses") else {
             return Ok(());
@@ -189,6 +197,12 @@ impl Walk<'_> {
                 return Err(refuse::judge("MERGE holds something unknown"));
             };
             let inserts = clause.int("match_kind") == NOT_MATCHED_BY_TARGET;
+            if clause.int("match_kind") == NOT_MATCHED_BY_SOURCE && self.target_rule().is_some() {
+                return Err(refuse::construct(
+                    "WHEN NOT MATCHED BY SOURCE under a row rule",
+                    "use DELETE or UPDATE with NOT EXISTS",
+                ));
+            }
             if let Some(target) = &mut self.target {
                 target.visible = !inserts;
             }
@@ -292,8 +306,9 @@ impl Walk<'_> {
     }
 
     /// RETURNING: `*` is written out, and what shows a mask keeps the name it would have had.
-    fn returning(&mut self, node: &mut Node, merges: bool) -> Result<(), Refusal> {
+    fn returning(&mut self, node: &mut Node, merges: bool, anchor: usize) -> Result<(), Refusal> {
         let merge = node.kind == "MergeStmt";
+        let mut check = self.returning_check(node, anchor)?;
         let Some(clause) = node.get_mut("returning_clause").and_then(Tree::node_mut) else {
             return Ok(());
         };
@@ -308,7 +323,8 @@ impl Walk<'_> {
             let Tree::Node(mut item) = item else {
                 return Err(refuse::judge("RETURNING holds something unknown"));
             };
-            if let Some(columns) = self.star(&item, merges, merge)? {
+            if let Some(mut columns) = self.star(&item, merges, merge)? {
+                self.check_first(&mut columns, &mut check);
                 let text: Vec<&str> = columns.iter().map(|(_, text)| text.as_str()).collect();
                 self.changes.push(Change::Star {
                     at: offset(item.location),
@@ -317,18 +333,72 @@ impl Walk<'_> {
                 items.extend(columns.into_iter().map(|(node, _)| Tree::Node(node)));
                 continue;
             }
-            self.returned(&mut item)?;
+            self.returned(&mut item, &mut check)?;
             items.push(Tree::Node(item));
         }
-        Ok(())
+        match check {
+            None => Ok(()),
+            Some(_) if self.side == Side::Run => Err(refuse::judge(
+                "a write leaves rows without regard to their row rule",
+            )),
+            Some(_) => Err(refuse::construct(
+                "RETURNING without a column of the relation that is written",
+                "return a column of it, too",
+            )),
+        }
     }
 
-    fn returned(&mut self, item: &mut Node) -> Result<(), Refusal> {
+    /// Puts the check around the first column of the target that `*` stands for.
+    fn check_first(&self, columns: &mut [(Node, String)], check: &mut Option<Check>) {
+        let first = columns
+            .iter_mut()
+            .find(|(item, _)| !is_star(item.child("val")));
+        let (Some((item, text)), Some(taken)) = (first, check.take()) else {
+            return;
+        };
+        let name = item.child("val").map_or("", column_name).to_owned();
+        let (open, close) = taken.around(self.type_of(item.child("val")).as_deref());
+        let value = match item.text("name") {
+            "" => text.as_str(),
+            label => text
+                .strip_suffix(&format!(" AS {}", quoted(label)))
+                .unwrap_or(text),
+        };
+        *text = format!("{}{value}{close} AS {}", open.trim_start(), quoted(&name));
+        item.set("name", Tree::Text(name));
+    }
+
+    /// The type of a reference to the target's column, as SQL.
+    fn type_of(&self, value: Option<&Node>) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let names = value
+            .filter(|value| value.kind == "ColumnRef")?
+            .names("fields")?;
+        let column = target.relation.column(names.last()?)?;
+        Some(column.type_sql.clone())
+    }
+
+    fn returned(&mut self, item: &mut Node, check: &mut Option<Check>) -> Result<(), Refusal> {
+        if self.side == Side::Run && check.as_ref().is_some_and(|check| check.take_off(item)) {
+            *check = None;
+        }
         let name = match item.text("name") {
             "" => item.child("val").map(|value| column_name(value).to_owned()),
             _ => None,
         };
         let before = self.changes.len();
+        if self.side == Side::Client
+            && !is_star(item.child("val"))
+            && let Some(check) = check.take()
+        {
+            let (open, close) = check.around(self.type_of(item.child("val")).as_deref());
+            self.changes.push(Change::Wrap {
+                at: offset(item.location),
+                open,
+                close,
+                named: name.is_none(),
+            });
+        }
         self.children(item)?;
         if let (Some(name), true) = (name, self.changes.len() > before) {
             self.changes.push(Change::Label {
@@ -351,7 +421,7 @@ impl Walk<'_> {
             return Ok(None);
         };
         let fields = value.list("fields");
-        if value.kind != "ColumnRef" || fields.last().is_none_or(|last| last.string().is_some()) {
+        if !is_star(Some(value)) {
             return Ok(None);
         }
         if self.side == Side::Run {
@@ -420,6 +490,16 @@ fn target_columns(walk: &Walk<'_>, target: &Target, qualifier: &str) -> Vec<(Nod
         (item, text)
     })
     .collect()
+}
+
+fn is_star(value: Option<&Node>) -> bool {
+    value.is_some_and(|value| {
+        value.kind == "ColumnRef"
+            && value
+                .list("fields")
+                .last()
+                .is_some_and(|last| last.string().is_none())
+    })
 }
 
 /// `alias.*` for each other relation; `None` where one has no name to be called by.

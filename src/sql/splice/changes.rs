@@ -12,8 +12,11 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         Change::Reference { at, .. }
         | Change::Assigned { at, .. }
         | Change::Label { at, .. }
-        | Change::Star { at, .. } => *at,
+        | Change::Star { at, .. }
+        | Change::Wrap { at, .. }
+        | Change::Append { at, .. } => *at,
         Change::Lookup { condition, .. } => condition.at,
+        Change::Guard { at, .. } => *at,
     };
     let first = tokens.iter().position(|token| token.span.start == at)?;
     let edit = |first: usize, end: usize, text: &str| Edit {
@@ -50,6 +53,52 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
                 &format!("({stored} OR {shown})"),
             )]
         }
+        Change::Append { text: added, .. } => {
+            let end = clauses_end(text, tokens, first);
+            vec![edit(end, end, added)]
+        }
+        Change::Wrap {
+            open, close, named, ..
+        } => {
+            let mut end = expression_end(text, tokens, first);
+            if *named {
+                end = alias_begin(text, tokens, first, end);
+            }
+            vec![edit(first, first, open), edit(end, end, close)]
+        }
+        Change::Guard {
+            word,
+            present,
+            rule,
+            case,
+            repeats,
+            ..
+        } => {
+            if !present {
+                let end = clauses_end(text, tokens, first);
+                return Some(vec![edit(end, end, &format!(" WHERE {rule}"))]);
+            }
+            let keyword = (0..first).rev().find(|at| {
+                tokens
+                    .get(*at)
+                    .is_some_and(|token| token.is_word(text, word))
+            })?;
+            let (from, to) = (keyword + 1, expression_end(text, tokens, keyword + 1));
+            if !case {
+                return Some(vec![
+                    edit(from, from, " ("),
+                    edit(to, to, &format!(") AND {rule}")),
+                ]);
+            }
+            let mut open = String::from(" ");
+            for (reference, condition) in repeats {
+                let found = conditions::find(text, tokens, condition)?;
+                let again = conditions::rendered(text, tokens, &found, condition, reference)?;
+                open.push_str(&format!("{again} AND "));
+            }
+            open.push_str(&format!("CASE WHEN {rule} THEN ("));
+            vec![edit(from, from, &open), edit(to, to, ") ELSE FALSE END")]
+        }
         Change::Assigned { nth, around, .. } => {
             let (from, to) = assigned(text, tokens, first, *nth)?;
             vec![edit(from, from, &around.open), edit(to, to, &around.close)]
@@ -85,6 +134,39 @@ fn assigned(
         from += 1;
     }
     Some((from, expression_end(text, tokens, from)))
+}
+
+/// Where the alias of an output column begins, with its AS.
+fn alias_begin(text: &str, tokens: &[Token], from: usize, end: usize) -> usize {
+    match end.checked_sub(2) {
+        Some(at)
+            if at > from
+                && tokens
+                    .get(at)
+                    .is_some_and(|token| token.is_word(text, "as")) =>
+        {
+            at
+        }
+        _ => end.saturating_sub(1),
+    }
+}
+
+/// One past the clauses behind `from` that come before RETURNING.
+fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        if token.is(text, "(") || token.is(text, "[") {
+            depth += 1;
+        } else if token.is(text, ")") || token.is(text, "]") {
+            if depth == 0 {
+                return index;
+            }
+            depth -= 1;
+        } else if depth == 0 && (token.is(text, ";") || token.is_word(text, "returning")) {
+            return index;
+        }
+    }
+    tokens.len()
 }
 
 /// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
