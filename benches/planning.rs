@@ -67,6 +67,7 @@ fn cache_hit(bencher: Bencher) {
         values: Default::default(),
         search_path: "crm, public".into(),
         user: "agent".into(),
+        ..SessionFacts::default()
     });
     let text: Arc<str> = STATEMENT.into();
     let hit = || {

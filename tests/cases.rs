@@ -280,6 +280,7 @@ fn crm() -> Catalog {
         volatility: Volatility::Immutable,
         extension: None,
         security_definer: false,
+        built_in: true,
     };
     catalog.functions.insert("lower".into(), vec![lower]);
     let rank = Function {

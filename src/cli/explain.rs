@@ -56,6 +56,7 @@ pub async fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
                 .clone()
                 .unwrap_or_else(|| SEARCH_PATH.to_owned()),
             user: args.role.clone(),
+            ..SessionFacts::default()
         }),
     };
     let mut refused = false;

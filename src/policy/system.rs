@@ -88,7 +88,9 @@ fn is_system(schema: &str) -> bool {
 pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
     let schema = relation.schema.as_str();
     if !is_system(schema) {
-        return !schema.starts_with("pg_toast") && !schema.starts_with("pg_temp");
+        // `pg_temp` is the session's own temporary schema, under the alias that can mean no other.
+        return !schema.starts_with("pg_toast")
+            && (schema == "pg_temp" || !schema.starts_with("pg_temp"));
     }
     relations()
         .get(relation.full_name().as_str())

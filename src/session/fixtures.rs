@@ -107,6 +107,7 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
             values: Default::default(),
             search_path: search_path.to_owned(),
             user: "tester".to_owned(),
+            ..SessionFacts::default()
         }),
         epoch: Epoch::default(),
     })

@@ -117,8 +117,13 @@ fn first_state(opening: &Opening) -> State {
             search_path: "\"$user\", public".to_owned(),
             user: opening.user.clone(),
             values: Arc::clone(&opening.values),
+            ..SessionFacts::default()
         }),
         dirty: opening.restricted,
+        temporary_dirty: false,
+        foreseen: None,
+        made: Default::default(),
+        withheld: Default::default(),
         own: None,
         own_failures: 0,
         touched: Default::default(),
@@ -299,15 +304,17 @@ where
         }
     };
     write(client, &greeting).await?;
+    let own = OwnQuery {
+        then: Some(ready),
+        ..OwnQuery::default()
+    };
+    let question = shared.question(&own);
     {
         let mut state = shared.lock();
-        state.own = Some(OwnQuery {
-            then: Some(ready),
-            ..OwnQuery::default()
-        });
+        state.own = Some(own);
         state.ledger.push(Sent::Own, Instant::now());
     }
-    match write(server, &shared.question()).await {
+    match write(server, &question).await {
         Ok(()) => Ok(()),
         // The pump to the client finds the server gone and says so.
         Err(_) => Ok(()),

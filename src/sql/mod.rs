@@ -20,6 +20,7 @@ mod scope;
 mod splice;
 pub mod system;
 pub mod template;
+pub mod temporary;
 pub mod tree;
 
 pub use cache::Planner;

@@ -14,6 +14,8 @@ pub struct SessionFacts {
     pub user: String,
     /// What row rules name of the session.
     pub values: Arc<BTreeMap<SessionValue, String>>,
+    /// Names in the session's temporary schema.
+    pub temporary: std::collections::BTreeSet<String>,
 }
 
 /// Why a statement is refused. The label is a metric label and a field of the audit record.
@@ -106,6 +108,14 @@ pub enum Effect {
     CloseCursor(Option<String>),
     /// DDL: the catalog must be read again.
     SchemaChanged,
+    /// `SET search_path` to this value, as SHOW will give it. Stands besides [`Effect::SettingsChanged`].
+    SearchPath(String),
+    /// A relation of this name is in the session's temporary schema now.
+    TemporaryMade(String),
+    /// It is gone; `None`: all of them are.
+    TemporaryGone(Option<String>),
+    /// Rows of protected relations go into another relation; the command tag says how many.
+    StoresRows,
 }
 
 /// An output column that is a plain column of a relation in the client's text.

@@ -23,6 +23,16 @@ pub fn statement(kind: &str) -> Refusal {
     )
 }
 
+/// A statement that is allowed on temporary relations only.
+pub fn permanent(kind: &str) -> Refusal {
+    denial(
+        Reason::Statement,
+        format!("{kind} of a permanent relation is not allowed for this role"),
+        "restricted roles may define temporary relations only",
+        format!("use a temporary table (CREATE TEMP TABLE), or {ASK}"),
+    )
+}
+
 pub fn construct(what: &str, hint: &str) -> Refusal {
     denial(
         Reason::Construct,

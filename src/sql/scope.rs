@@ -219,6 +219,9 @@ impl<'a> Reader<'a> {
         } else {
             self.rules.catalog.relation(schema, name)
         }?;
+        if relation.schema == super::temporary::SCHEMA {
+            return None; // Its columns are not known.
+        }
         Some(
             relation
                 .columns

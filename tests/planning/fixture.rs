@@ -44,6 +44,7 @@ impl Fixture {
             values: self.values.clone().into(),
             search_path: search_path.into(),
             user: "agent".into(),
+            ..SessionFacts::default()
         };
         pgveil::sql::planner::plan(text, &self.catalog, &self.role, &facts, &self.templates)
     }

@@ -14,6 +14,7 @@ mod quals;
 mod relations;
 mod statements;
 mod target;
+mod temporary;
 mod walk;
 mod writeback;
 mod writes;
