@@ -1,9 +1,10 @@
 //! Users' code that runs unasked: functions behind casts and behind the checks of domains. And what of the catalog tells
 //! about rows: indexes, and values kept in `pg_attribute`.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Client;
 
+use super::lineage::purity::pure_extension;
 use super::load::{Members, field, rows};
 use super::types::FIRST_NORMAL_OID;
 use super::{Cast, CastContext, Catalog, CatalogError, Checker, Oid, Storage};
@@ -36,6 +37,10 @@ const CAST_TYPES: &str = "WITH RECURSIVE holds(cast_oid, side, type) AS ( \
              AND NOT a.attisdropped AND a.atttypid = h.type)) \
          OR EXISTS (SELECT FROM pg_range r WHERE r.rngtypid = t.oid AND r.rngsubtype = h.type)) \
      SELECT h.cast_oid, h.side = 's', h.type, t.typrelid FROM holds h JOIN pg_type t ON t.oid = h.type";
+
+const CAST_VIEWS: &str = "SELECT DISTINCT c.oid, r.ev_class FROM pg_cast c JOIN pg_depend d \
+     ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = c.castfunc AND d.classid = 'pg_rewrite'::regclass \
+     JOIN pg_rewrite r ON r.oid = d.objid WHERE c.castfunc >= 16384";
 
 /// Types whose input calls functions or operators that initdb did not make.
 const CHECKED: &str = "WITH RECURSIVE checked(class, checker, type) AS ( \
@@ -110,8 +115,16 @@ async fn read_casts(
             relation: field(&row, 3)?,
         });
     }
+    let mut views: HashMap<Oid, HashSet<Oid>> = HashMap::new();
+    for row in rows(client, "views with casts", CAST_VIEWS).await? {
+        views
+            .entry(field(&row, 0)?)
+            .or_default()
+            .insert(field(&row, 1)?);
+    }
     for row in casts {
-        let holders = holders.remove(&field(&row, 0)?).unwrap_or_default();
+        let cast: Oid = field(&row, 0)?;
+        let holders = holders.remove(&cast).unwrap_or_default();
         let (source, target): (Oid, Oid) = (field(&row, 1)?, field(&row, 2)?);
         let context = match field::<String>(&row, 3)?.as_str() {
             "e" => CastContext::Explicit,
@@ -132,9 +145,21 @@ async fn read_casts(
                 .map(|holder| holder.relation)
                 .collect(),
             types: holders.iter().map(|holder| holder.type_oid).collect(),
+            views: views.remove(&cast).unwrap_or_default(),
         });
     }
     Ok(())
+}
+
+/// Views that apply a cast whose function nobody has read: their columns could hold anything.
+pub(super) fn opaque_views(catalog: &Catalog) -> HashSet<Oid> {
+    let unread = |cast: &&Cast| !pure_extension(cast.extension.as_deref());
+    catalog
+        .casts
+        .iter()
+        .filter(unread)
+        .flat_map(|cast| cast.views.iter().copied())
+        .collect()
 }
 
 /// A type that holds values of a cast's source or target.

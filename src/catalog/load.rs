@@ -9,8 +9,8 @@ use super::lineage::{self, Aggregates};
 use super::type_sql::type_sql;
 use super::version::content_version;
 use super::{
-    AttNum, Catalog, CatalogError, Column, Function, Oid, Operator, Relation, RelationKind, Type,
-    TypeKind, Volatility, code, queries,
+    AttNum, Catalog, CatalogError, Column, ColumnSource, Function, Oid, Operator, Relation,
+    RelationKind, Type, TypeKind, Volatility, code, queries,
 };
 
 /// Object identifiers of `pg_class`, `pg_proc` and `pg_operator`, fixed since bootstrapping (catalog/pg_*.h).
@@ -268,10 +268,14 @@ fn attribute(
         .into_iter()
         .map(|view| (view.oid, view.definition))
         .collect();
+    let opaque: HashSet<Oid> = code::opaque_views(catalog);
     for (oid, sources) in lineage::attribute_all(catalog, &definitions, aggregates)? {
         if let Some(relation) = catalog.relations.get(&oid) {
             let mut relation = Relation::clone(relation);
-            relation.sources = sources;
+            relation.sources = match opaque.contains(&oid) {
+                true => vec![ColumnSource::Unknown; sources.len()],
+                false => sources,
+            };
             catalog.relations.insert(oid, relation.into());
         }
     }

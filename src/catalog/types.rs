@@ -166,6 +166,8 @@ pub struct Cast {
     pub relations: HashSet<Oid>,
     /// Types to name which can bring the cast about: they hold values of its source or target type.
     pub types: HashSet<Oid>,
+    /// Views whose definition applies the cast, which need not show in its text.
+    pub views: HashSet<Oid>,
 }
 
 /// `pg_cast.castcontext`: where the server applies it of its own accord.

@@ -24,7 +24,8 @@ pub fn content_version(catalog: &Catalog) -> u64 {
         let relations: BTreeSet<_> = cast.relations.iter().collect();
         let types: BTreeSet<_> = cast.types.iter().collect();
         digest.one(&(cast.source, cast.target, cast.context, &cast.function));
-        digest.one(&(&cast.extension, relations, types));
+        let views: BTreeSet<_> = cast.views.iter().collect();
+        digest.one(&(&cast.extension, relations, types, views));
     }
     digest.sorted(&catalog.checked_types);
     digest.sorted(&catalog.foreign_keys);

@@ -9,9 +9,9 @@
 //! values. Sizes in blocks and bytes are physical facts, outside the promise.
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use crate::catalog::{Catalog, Column, FIRST_NORMAL_OID, Oid, Relation};
+use crate::catalog::{AttNum, Catalog, Column, ColumnSource, FIRST_NORMAL_OID, Oid, Relation};
 
 use super::compiled::{ColumnMask, MaskSql, RolePolicy};
 
@@ -95,7 +95,9 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
     relations()
         .get(relation.full_name().as_str())
         .is_some_and(|rules| {
-            let masks = rules.iter().any(|(rule, _)| applies(*rule, role));
+            let masks = rules.iter().any(|(rule, names)| {
+                applies(*rule, role) && names.iter().any(|name| relation.column(name).is_some())
+            });
             !masks || role.masks.contains_key(&relation.oid)
         })
 }
@@ -141,14 +143,58 @@ pub fn guard(role: &mut RolePolicy, catalog: &Catalog) {
             }
         }
     }
-    let class: Arc<str> = SYSTEM.into();
     for (relation, column, sql) in found {
-        let mask = ColumnMask {
-            class: Arc::clone(&class),
-            sql: MaskSql::from_template(&sql),
-            lookup: false,
+        add(role, relation, column, &sql);
+    }
+    guard_views(role, catalog);
+}
+
+fn add(role: &mut RolePolicy, relation: Oid, column: AttNum, sql: &str) {
+    let mask = ColumnMask {
+        class: SYSTEM.into(),
+        sql: MaskSql::from_template(sql),
+        lookup: false,
+    };
+    let masks = role.masks.entry(relation).or_default();
+    masks.entry(column).or_insert(mask);
+}
+
+/// Users' views over system relations: they run with their owner's sight, so a column that takes its value from one that
+/// is masked or closed is NULL.
+fn guard_views(role: &mut RolePolicy, catalog: &Catalog) {
+    let mut guarded: BTreeSet<(Oid, AttNum)> = BTreeSet::new();
+    loop {
+        let hides = |relation: Oid, column: AttNum| {
+            let Some(source) = catalog.relations.get(&relation) else {
+                return false;
+            };
+            if !is_system(&source.schema) {
+                return guarded.contains(&(relation, column));
+            }
+            role.mask(relation, column).is_some() || !readable(role, source)
         };
-        role.masks.entry(relation).or_default().insert(column, mask);
+        let mut found = Vec::new();
+        for (oid, view) in &catalog.relations {
+            for (column, source) in view.columns.iter().zip(&view.sources) {
+                let hidden = match source {
+                    ColumnSource::Same { relation, column } => hides(*relation, *column),
+                    ColumnSource::Computed { from } => {
+                        from.iter().any(|cell| hides(cell.0, cell.1))
+                    }
+                    ColumnSource::Unknown => false,
+                };
+                if hidden && !guarded.contains(&(*oid, column.num)) {
+                    found.push((*oid, column.num, format!("NULL::{}", column.type_sql)));
+                }
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        for (oid, column, sql) in found {
+            guarded.insert((oid, column));
+            add(role, oid, column, &sql);
+        }
     }
 }
 
@@ -217,10 +263,16 @@ impl<'a> Scope<'a> {
             Rule::Own => "\"pid\" OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()".to_owned(),
             Rule::Any if self.hidden.is_empty() => return None,
             Rule::Any => return Some(format!("NULL::{}", column.type_sql)),
-            Rule::Counts if column.name == "reltuples" => {
+            // `pg_class` has no NULLs there: as of a relation that was never analysed.
+            Rule::Counts if relation.name == "pg_class" => {
                 let rows = among("oid", &self.uncounted)?;
+                let never = if column.name == "reltuples" {
+                    "-1"
+                } else {
+                    "0"
+                };
                 return Some(format!(
-                    "CASE WHEN {rows} THEN '-1'::{} ELSE {raw} END",
+                    "CASE WHEN {rows} THEN '{never}'::{} ELSE {raw} END",
                     column.type_sql
                 ));
             }

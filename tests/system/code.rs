@@ -14,6 +14,7 @@ CREATE FUNCTION crm.ref_phone(crm.ref) RETURNS text LANGUAGE sql STABLE SECURITY
 CREATE CAST (crm.ref AS text) WITH FUNCTION crm.ref_phone(crm.ref) AS IMPLICIT;
 CREATE TABLE crm.calls (id int, who crm.ref);
 INSERT INTO crm.calls VALUES (1, ROW(1));
+CREATE VIEW crm.call_lengths AS SELECT id, left(who, 20) AS who FROM crm.calls;
 CREATE TABLE crm.call_lists (id int, whos crm.ref[]);
 CREATE TYPE crm.tag AS ENUM ('1', '2');
 CREATE FUNCTION crm.tag_number(crm.tag) RETURNS int LANGUAGE sql AS 'SELECT 1';
@@ -54,6 +55,11 @@ fn a_users_cast_takes_no_part_unless_the_policy_allows_its_function() {
             "{sql}: {said}"
         );
     }
+    // A view hides the cast, and what its column holds.
+    let raw = outcome(&mut direct, "SELECT who FROM crm.call_lengths");
+    assert!(raw.starts_with("138"), "{raw}");
+    let shown = outcome(&mut client, "SELECT who FROM crm.call_lengths");
+    assert!(!shown.contains(&raw), "{shown}");
     // A parameter's type is the client's to name, too.
     let oid: u32 = server.sql("crm", "SELECT 'crm.ref'::regtype::oid")[0][0]
         .as_deref()

@@ -105,6 +105,44 @@ fn values_and_counts_kept_in_the_catalogs_are_masked() {
 }
 
 #[test]
+fn users_views_over_system_relations_hide_the_same() {
+    let (server, pgveil) = start(
+        "CREATE VIEW crm.activity AS SELECT pid, query, left(query, 300) AS start FROM pg_stat_activity WHERE usename = 'agent'; \
+         CREATE VIEW crm.activity_again AS SELECT start AS again FROM crm.activity; \
+         CREATE VIEW crm.activity_by_function AS SELECT query FROM pg_stat_get_activity(NULL); \
+         CREATE MATERIALIZED VIEW crm.histograms AS SELECT tablename, attname, histogram_bounds::text AS bounds FROM pg_stats WHERE tablename = 'contacts'; \
+         CREATE VIEW crm.raw_statistics AS SELECT starelid, stavalues1::text AS v FROM pg_statistic WHERE starelid = 'crm.contacts'::regclass; \
+         CREATE VIEW crm.names AS SELECT relname FROM pg_class WHERE relname = 'contacts'; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA crm TO agent",
+    );
+    let mut other = agent(server.port());
+    other.query("SELECT 'secret 13912345678' AS said");
+    let (mut client, mut direct) = (agent(pgveil.port()), agent(server.port()));
+    for view in [
+        "activity",
+        "activity_again",
+        "activity_by_function",
+        "histograms",
+        "raw_statistics",
+    ] {
+        let sql = format!("SELECT v::text FROM crm.{view} v");
+        let raw = rows(&direct.query(&sql)).join(" ");
+        assert!(
+            raw.contains("13912345678") || raw.contains("13800"),
+            "{view}: {raw}"
+        );
+        let frames = client.query(&sql);
+        let shown = rows(&frames).join(" ");
+        assert!(
+            !shown.contains("139123") && !shown.contains("13800"),
+            "{view}: {shown}"
+        );
+        assert_eq!(error(&frames), None, "{view}");
+    }
+    assert_eq!(rows(&client.query("SELECT * FROM crm.names")), ["contacts"]);
+}
+
+#[test]
 fn passwords_are_masked() {
     let (server, pgveil) = start("");
     let mut client = agent(pgveil.port());
