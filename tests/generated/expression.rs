@@ -159,7 +159,7 @@ impl Generator {
             return self.leaf(ty, scope);
         }
         let (alias, column) = *self.random.pick(&fields);
-        // As a function only names that a table has: others are known to be missed (`compare::KNOWN`).
+        // As a function only names that a table has: pgveil does not know those of alias lists and subqueries so.
         let of_table = TABLES
             .iter()
             .any(|table| table.columns.iter().any(|known| known.0 == column));
