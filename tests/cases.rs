@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pgveil::catalog::{
     Catalog, Column, ColumnSource, Function, Oid, Relation, RelationKind, Type, TypeKind,
-    Volatility,
+    ViewReads, Volatility,
 };
 use pgveil::config::{Diagnostics, Severity};
 use pgveil::policy::{self, PolicySet};
@@ -174,17 +174,38 @@ fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
             for (num, mask) in columns {
                 let column = relation.column_number(*num).expect("a column");
                 masks.push(format!(
-                    "{}: {}.{} {}: {}",
+                    "{}: {}.{} {}{}: {}",
                     role.name,
                     relation.full_name(),
                     column.name,
                     mask.class,
+                    if mask.lookup { " (lookup)" } else { "" },
                     short(&mask.sql.over(&format!("\"{}\"", column.name)))
                 ));
             }
         }
         masks.sort();
         shown.extend(masks);
+        let mut rows: Vec<String> = Vec::new();
+        for (oid, rule) in &role.rows {
+            assert!(
+                role.protected.contains(oid),
+                "a ruled relation is protected"
+            );
+            let sql = rule.sql("r", |value| Some(format!("{value:?}")));
+            let name = catalog.relations[oid].full_name();
+            rows.push(format!("{}: rows of {name}: {sql}", role.name));
+        }
+        for (oid, reason) in &role.closed {
+            assert!(
+                !role.rows.contains_key(oid),
+                "a closed relation has no rule"
+            );
+            let name = catalog.relations[oid].full_name();
+            rows.push(format!("{}: closed {name}: {reason}", role.name));
+        }
+        rows.sort();
+        shown.extend(rows);
         let mut protected: Vec<String> = role
             .protected
             .iter()
@@ -254,6 +275,13 @@ fn crm() -> Catalog {
         extension: None,
     };
     catalog.insert_type(9001, mood);
+    let lower = Function {
+        schema: "pg_catalog".into(),
+        volatility: Volatility::Immutable,
+        extension: None,
+        security_definer: false,
+    };
+    catalog.functions.insert("lower".into(), vec![lower]);
     let rank = Function {
         schema: "crm".into(),
         volatility: Volatility::Immutable,
@@ -372,6 +400,19 @@ fn crm() -> Catalog {
         relation.sources = sources;
         catalog.insert(relation);
     }
+    for (view, relations, opaque) in [
+        (20, vec![1], false),
+        (21, vec![20], false),
+        (22, vec![1], false),
+        (24, vec![9, 31], false),
+        (25, vec![1], true),
+    ] {
+        let reads = ViewReads {
+            relations: relations.into_iter().map(oid).collect(),
+            opaque,
+        };
+        catalog.view_reads.insert(oid(view), reads);
+    }
     catalog.insert(table(30, "pg_catalog.pg_phone", Table, "phone text", &[]));
     catalog.insert(table(
         31,
@@ -423,6 +464,7 @@ fn table(number: Oid, name: &str, kind: RelationKind, columns: &str, parents: &[
         kind,
         columns,
         primary_key: vec![1],
+        unique: vec![1],
         parents: parents.iter().copied().map(oid).collect(),
         sources: vec![],
         extension: None,

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
+use super::lineage::purity::PURE_EXTENSIONS;
 use super::lineage::{self, Aggregates};
 use super::type_sql::type_sql;
 use super::version::content_version;
@@ -11,6 +12,11 @@ use super::{
     AttNum, Catalog, CatalogError, Column, Function, Oid, Operator, Relation, RelationKind, Type,
     TypeKind, Volatility, queries,
 };
+
+/// Object identifiers of `pg_class`, `pg_proc` and `pg_operator`, fixed since bootstrapping (catalog/pg_*.h).
+const RELATION_CATALOG: Oid = 1259;
+const FUNCTION_CATALOG: Oid = 1255;
+const OPERATOR_CATALOG: Oid = 2617;
 
 /// Extension names of catalog objects, by the object's kind.
 #[derive(Default)]
@@ -72,6 +78,7 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
         let name: String = field(&row, 1)?;
         catalog.operators.entry(name).or_default().push(operator);
     }
+    read_view_reads(client, &mut catalog, &members).await?;
     read_types(client, &mut catalog, &members).await?;
     Ok((catalog, views, aggregates))
 }
@@ -79,11 +86,10 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
 async fn read_members(client: &Client) -> Result<Members, CatalogError> {
     let mut members = Members::default();
     for row in rows(client, "extensions", queries::EXTENSION_MEMBERS).await? {
-        // The object identifiers of these catalogs are fixed since bootstrapping (catalog/pg_*.h).
         let of_kind = match field::<Oid>(&row, 0)? {
-            1259 => &mut members.relations,
-            1255 => &mut members.functions,
-            2617 => &mut members.operators,
+            RELATION_CATALOG => &mut members.relations,
+            FUNCTION_CATALOG => &mut members.functions,
+            OPERATOR_CATALOG => &mut members.operators,
             _ => &mut members.types,
         };
         of_kind.insert(field(&row, 1)?, field(&row, 2)?);
@@ -110,12 +116,41 @@ async fn read_relations(
             kind: relation_kind(&field::<String>(&row, 3)?),
             columns: columns.remove(&oid).unwrap_or_default(),
             primary_key: field(&row, 4)?,
+            unique: field(&row, 7)?,
             parents: field(&row, 5)?,
             sources: Vec::new(),
             extension: members.relations.get(&oid).cloned(),
         });
     }
     Ok(views)
+}
+
+async fn read_view_reads(
+    client: &Client,
+    catalog: &mut Catalog,
+    members: &Members,
+) -> Result<(), CatalogError> {
+    for row in rows(client, "what views read", queries::VIEW_READS).await? {
+        let object: Oid = field(&row, 2)?;
+        let extension = match field::<Oid>(&row, 1)? {
+            RELATION_CATALOG => {
+                let reads = catalog.view_reads.entry(field(&row, 0)?).or_default();
+                reads.relations.insert(object);
+                continue;
+            }
+            FUNCTION_CATALOG => members.functions.get(&object),
+            _ => members.operators.get(&object),
+        };
+        let pure = extension.is_some_and(|name| PURE_EXTENSIONS.contains(&name.as_str()));
+        if !pure || field(&row, 3)? {
+            catalog
+                .view_reads
+                .entry(field(&row, 0)?)
+                .or_default()
+                .opaque = true;
+        }
+    }
+    Ok(())
 }
 
 async fn read_columns(client: &Client) -> Result<HashMap<Oid, Vec<Column>>, CatalogError> {
@@ -182,6 +217,10 @@ async fn read_types(
         let base: Oid = field(&row, 5)?;
         if base != 0 {
             bases.insert(oid, base);
+        }
+        let element: Oid = field(&row, 6)?;
+        if element != 0 {
+            catalog.elements.insert(oid, element);
         }
         let data_type = Type {
             schema: field(&row, 1)?,

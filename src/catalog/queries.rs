@@ -30,7 +30,9 @@ pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.r
                  WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable), '{}'), \
        ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), \
        CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
-            THEN pg_get_viewdef(c.oid) END \
+            THEN pg_get_viewdef(c.oid) END, \
+       ARRAY(SELECT DISTINCT k FROM pg_index i, unnest(i.indkey::int2[]) k \
+             WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) ORDER BY k) \
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY c.oid";
 
@@ -58,6 +60,18 @@ pub const GENERATED: &str = "SELECT d.adrelid, d.adnum, p.refobjsubid::int2 \
          OR (p.classid = 'pg_class'::regclass AND p.objid = d.adrelid AND p.objsubid = d.adnum)) \
      ORDER BY 1, 2, 3";
 
+/// What the definitions of users' views depend on: view, the catalog of the object, the object, and whether it is a
+/// function that does anything but compute from its arguments. Objects that initdb made are pinned and have no entry.
+pub const VIEW_READS: &str = "SELECT r.ev_class, d.refclassid, d.refobjid, \
+       coalesce(p.provolatile = 'v' OR p.prosecdef, false) \
+     FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace \
+     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+     LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid \
+     WHERE c.relkind IN ('v', 'm') AND d.refobjid <> r.ev_class \
+       AND d.refclassid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass) \
+       AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_' \
+     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3";
+
 pub const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, n.nspname::text, p.provolatile::text, p.prosecdef, \
        p.prokind = 'a' \
      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
@@ -68,6 +82,7 @@ pub const OPERATORS: &str = "SELECT o.oid, o.oprname::text, n.nspname::text \
      WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
 
 pub const TYPES: &str = "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, \
-       t.typbasetype \
+       t.typbasetype, \
+       CASE WHEN t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE 0 END \
      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY t.oid";

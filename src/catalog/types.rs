@@ -1,7 +1,7 @@
 //! The schema snapshot: relations, columns, functions, operators and types of one database.
 //!
 //! A snapshot is immutable. A refresh makes a new one with another [`Catalog::version`].
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// An object identifier as PostgreSQL assigns it (`pg_class.oid` and the like).
@@ -57,6 +57,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Column numbers of the primary key; empty where there is none that GROUP BY may rely on (a deferrable one).
     pub primary_key: Vec<AttNum>,
+    /// Columns of unique indexes and exclusion constraints, the primary key's included; 0 for an expression.
+    pub unique: Vec<AttNum>,
     /// Parents by inheritance or partitioning (`pg_inherits`).
     pub parents: Vec<Oid>,
     /// For views and materialized views: one entry per column, in the order of `columns`. Empty for the views of
@@ -85,6 +87,14 @@ pub enum Volatility {
     Immutable,
     Stable,
     Volatile,
+}
+
+/// What a view reads for any purpose: its values, its conditions, its counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ViewReads {
+    pub relations: BTreeSet<Oid>,
+    /// It calls a function or operator whose body may read anything.
+    pub opaque: bool,
 }
 
 /// One overload of a function, procedure, aggregate or window function.
@@ -142,6 +152,10 @@ pub struct Catalog {
     /// Operators outside `pg_catalog`, by name.
     pub operators: HashMap<String, Vec<Operator>>,
     pub types: HashMap<Oid, Type>,
+    /// The type of the elements, by type of array.
+    pub elements: HashMap<Oid, Oid>,
+    /// What users' views read, by view.
+    pub view_reads: HashMap<Oid, ViewReads>,
     names: HashMap<String, HashMap<String, Oid>>,
     type_names: HashMap<String, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,

@@ -17,6 +17,8 @@ pub fn content_version(catalog: &Catalog) -> u64 {
     digest.sorted(&catalog.functions);
     digest.sorted(&catalog.operators);
     digest.sorted(&catalog.types);
+    digest.sorted(&catalog.elements);
+    digest.sorted(&catalog.view_reads);
     let hash = digest.0.finalize();
     hash.iter()
         .take(8)

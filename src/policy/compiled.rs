@@ -67,8 +67,17 @@ pub struct RowRule {
 }
 
 impl RowRule {
+    /// Whether the rule reads other relations.
+    pub fn has_subquery(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            RulePart::Sql(text) => text.contains(crate::policy::ALIAS_PREFIX),
+            RulePart::Column(_) | RulePart::Value(_) => false,
+        })
+    }
+
     /// The rule as an SQL condition, in parentheses. `alias` is the quoted name under which the relation stands, empty
-    /// for bare columns. A value the session does not have is NULL, so that no row passes.
+    /// for bare columns, which will do only where [`RowRule::has_subquery`] is false: a relation within the rule may have
+    /// columns of the same names. No alias around the rule may begin with [`crate::policy::ALIAS_PREFIX`]. A value the session does not have is NULL, so that no row passes.
     pub fn sql(&self, alias: &str, value: impl Fn(&SessionValue) -> Option<String>) -> String {
         let mut sql = String::from("(");
         for part in &self.parts {

@@ -6,7 +6,7 @@ use super::PolicySet;
 use crate::catalog::{AttNum, Catalog, ColumnSource, Oid, Relation, RelationKind};
 
 /// `FirstNormalObjectId` (access/transam.h): what has a smaller OID was made by initdb.
-const FIRST_NORMAL_OID: Oid = 16_384;
+pub const FIRST_NORMAL_OID: Oid = 16_384;
 
 /// A column of a relation.
 pub type Cell = (Oid, AttNum);
@@ -219,7 +219,7 @@ impl Flow {
     }
 }
 
-fn is_view(relation: &Relation) -> bool {
+pub fn is_view(relation: &Relation) -> bool {
     matches!(
         relation.kind,
         RelationKind::View | RelationKind::MaterializedView

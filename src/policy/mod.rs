@@ -10,12 +10,16 @@ mod load;
 pub mod mask;
 pub mod pattern;
 pub mod raw;
+mod rows;
 pub mod rules;
 
 pub use compile::CompiledPolicy;
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use load::load;
-pub use rules::{ClassRule, RoleRule, Unmatched};
+pub use rows::ALIAS_PREFIX;
+pub use rules::{ClassRule, Person, RoleRule, Unmatched};
+
+use std::collections::BTreeMap;
 
 use crate::config::Diagnostics;
 
@@ -30,6 +34,7 @@ pub struct PolicySet {
     /// In order: the first that matches a session is its role.
     pub roles: Vec<RoleRule>,
     pub unmatched: Unmatched,
+    pub people: Vec<Person>,
     /// Findings that do not keep the policy from being used.
     pub warnings: Diagnostics,
 }
@@ -50,6 +55,26 @@ impl PolicySet {
         }
     }
 
+    /// What row rules know of a person, by the name that `{app_user}` has.
+    pub fn attribute(&self, person: &str, name: &str) -> Option<&str> {
+        let person = self.people.iter().find(|known| known.name == person)?;
+        person.attributes.get(name).map(String::as_str)
+    }
+
+    /// The values that row rules find in a session. Attributes are those of `app_user`, and of nobody else: what the
+    /// application's own login may see is no measure for the person behind it.
+    pub fn session_values(&self, db_user: &str, app_user: &str) -> BTreeMap<SessionValue, String> {
+        let mut values = BTreeMap::from([
+            (SessionValue::AppUser, app_user.to_owned()),
+            (SessionValue::DbUser, db_user.to_owned()),
+        ]);
+        let person = self.people.iter().find(|known| known.name == app_user);
+        for (name, value) in person.into_iter().flat_map(|person| &person.attributes) {
+            values.insert(SessionValue::Attribute(name.clone()), value.clone());
+        }
+        values
+    }
+
     pub fn role(&self, name: &str) -> Option<&RoleRule> {
         self.roles.iter().find(|role| &*role.name == name)
     }
@@ -58,3 +83,6 @@ impl PolicySet {
         self.classes.iter().find(|class| &*class.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,31 @@ pub struct ColumnPattern {
     pub column: NamePattern,
 }
 
+/// `schema.name`, of one relation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RelationName {
+    pub schema: String,
+    pub name: String,
+}
+
+impl RelationName {
+    /// `None` if the text is not two names with a dot between, without wildcards.
+    pub fn parse(text: &str) -> Option<Self> {
+        match <[NamePattern; 2]>::try_from(parse_names(text)?).ok()? {
+            [NamePattern::Exact(schema), NamePattern::Exact(name)] => Some(Self { schema, name }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for RelationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [schema, name] =
+            [&self.schema, &self.name].map(|part| NamePattern::Exact(part.clone()));
+        write!(f, "{schema}.{name}")
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum NamePattern {
     Exact(String),
@@ -33,9 +58,8 @@ impl ColumnPattern {
     /// Whether relations of that name can hold columns of the pattern. A wildcard never reaches into the system's own
     /// schemas: whoever means those names them.
     pub fn matches_relation(&self, relation: &Relation) -> bool {
-        let system = relation.schema.starts_with("pg_") || relation.schema == "information_schema";
         let schema = match &self.schema {
-            NamePattern::Glob(_) if system => false,
+            NamePattern::Glob(_) if is_system(&relation.schema) => false,
             schema => schema.matches(&relation.schema),
         };
         schema
@@ -75,6 +99,11 @@ impl fmt::Display for NamePattern {
             NamePattern::Glob(pieces) => f.write_str(&pieces.join("*")),
         }
     }
+}
+
+/// Whether a schema is PostgreSQL's own.
+pub fn is_system(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
 }
 
 /// First and last piece are anchored; those between are taken leftmost first, which finds a match where there is one.

@@ -26,6 +26,8 @@ pub struct RawPolicy {
     pub roles: Option<Entries<Spanned<RawRole>>>,
     /// A session that no role matches: `deny`, or the name of a role.
     pub unmatched: Leaf,
+    /// What row rules know of the people who use the database: attributes by person.
+    pub people: Option<Entries<Spanned<Entries<Spanned<Scalar>>>>>,
     pub subject: NotYet,
     pub retention: NotYet,
     pub audit: NotYet,
@@ -54,7 +56,8 @@ pub struct RawRole {
     pub statements: Option<Spanned<RawAllow>>,
     /// Sees everything; statements are still recorded.
     pub unmasked: Leaf,
-    pub rows: NotYet,
+    /// Row rules by relation, `schema.name`.
+    pub rows: Option<Entries<Spanned<Scalar>>>,
     pub audit: NotYet,
     pub purpose: NotYet,
     pub when: NotYet,
@@ -98,17 +101,25 @@ pub enum RawMask {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawMaskKeys {
+    /// `redact: true`, for a mask that needs no options to stand beside `lookup`.
+    pub redact: Leaf,
+    /// `"null": true`.
+    pub null: Leaf,
     pub show: Option<Spanned<RawShow>>,
     pub email: Option<Spanned<RawEmail>>,
     pub constant: Leaf,
     pub round: Leaf,
     pub bucket: Leaf,
     pub truncate: Leaf,
-    pub json: NotYet,
+    /// Masks by path within a `json` or `jsonb` value.
+    pub json: Option<Entries<Spanned<RawMask>>>,
+    /// Bits kept of an IPv4 address, or bits by version.
+    pub network: Option<Spanned<RawNetwork>>,
     pub hash: NotYet,
     pub pseudonym: NotYet,
     pub fpe: NotYet,
-    pub lookup: NotYet,
+    /// `exact`: equality with a constant or parameter runs on the stored value.
+    pub lookup: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -122,6 +133,20 @@ pub struct RawShow {
     pub char: Leaf,
 }
 
+/// `network: 24`, or `network: { ipv4: 24, ipv6: 48 }`.
+#[derive(Debug, Clone)]
+pub enum RawNetwork {
+    Leaf(Scalar),
+    Keys(RawNetworkKeys),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawNetworkKeys {
+    pub ipv4: Leaf,
+    pub ipv6: Leaf,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawEmail {
@@ -129,41 +154,52 @@ pub struct RawEmail {
     pub first: Leaf,
 }
 
-impl<'de> Deserialize<'de> for RawMask {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Mask;
-        impl<'de> Visitor<'de> for Mask {
-            type Value = RawMask;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mask")
-            }
-            fn visit_unit<E>(self) -> Result<RawMask, E> {
-                Ok(RawMask::Leaf(Scalar::Null))
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<RawMask, E> {
-                Ok(RawMask::Leaf(Scalar::Bool(value)))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<RawMask, E> {
-                Ok(RawMask::Leaf(Scalar::Integer(value.into())))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<RawMask, E> {
-                Ok(RawMask::Leaf(Scalar::Integer(value.into())))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<RawMask, E> {
-                Ok(RawMask::Leaf(Scalar::Float(value)))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<RawMask, E> {
-                Ok(RawMask::Leaf(Scalar::Text(value.to_owned())))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawMask, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(RawMask::Leaf(Scalar::List))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawMask, A::Error> {
-                let keys = RawMaskKeys::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(RawMask::Keys(Box::new(keys)))
+/// A leaf of any kind, or keys with values.
+macro_rules! leaf_or_keys {
+    ($type:ident, $expecting:literal, |$map:ident| $keys:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Any;
+                impl<'de> Visitor<'de> for Any {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_unit<E>(self) -> Result<$type, E> {
+                        Ok($type::Leaf(Scalar::Null))
+                    }
+                    fn visit_bool<E>(self, value: bool) -> Result<$type, E> {
+                        Ok($type::Leaf(Scalar::Bool(value)))
+                    }
+                    fn visit_i64<E>(self, value: i64) -> Result<$type, E> {
+                        Ok($type::Leaf(Scalar::Integer(value.into())))
+                    }
+                    fn visit_u64<E>(self, value: u64) -> Result<$type, E> {
+                        Ok($type::Leaf(Scalar::Integer(value.into())))
+                    }
+                    fn visit_f64<E>(self, value: f64) -> Result<$type, E> {
+                        Ok($type::Leaf(Scalar::Float(value)))
+                    }
+                    fn visit_str<E>(self, value: &str) -> Result<$type, E> {
+                        Ok($type::Leaf(Scalar::Text(value.to_owned())))
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<$type, A::Error> {
+                        while list.next_element::<IgnoredAny>()?.is_some() {}
+                        Ok($type::Leaf(Scalar::List))
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, $map: A) -> Result<$type, A::Error> {
+                        Ok($type::Keys($keys))
+                    }
+                }
+                deserializer.deserialize_any(Any)
             }
         }
-        deserializer.deserialize_any(Mask)
-    }
+    };
 }
+
+leaf_or_keys!(RawMask, "a mask", |map| Box::new(RawMaskKeys::deserialize(
+    MapAccessDeserializer::new(map)
+)?));
+leaf_or_keys!(RawNetwork, "a number of bits", |map| {
+    RawNetworkKeys::deserialize(MapAccessDeserializer::new(map))?
+});

@@ -1,9 +1,10 @@
 //! A policy as checked without a database: classes of columns, and roles in order.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::mask::Mask;
-use super::pattern::ColumnPattern;
+use super::pattern::{ColumnPattern, RelationName};
+use super::rows::Condition;
 use crate::config::Origin;
 
 /// A class of sensitive data.
@@ -37,6 +38,8 @@ pub struct RoleRule {
     /// Bytes pass unchanged; excludes everything below.
     pub unmasked: bool,
     pub masks: Vec<MaskRule>,
+    /// At most one of a relation.
+    pub rows: Vec<RowsRule>,
     /// Most rows of protected data in one result.
     pub export_rows: Option<u64>,
     /// `schema.name`.
@@ -49,7 +52,28 @@ pub struct RoleRule {
 pub struct MaskRule {
     pub class: Arc<str>,
     pub mask: Mask,
+    /// Where the rule says `lookup: exact`.
+    pub lookup: Option<Origin>,
     pub origin: Origin,
+}
+
+/// A row rule as the policy has it.
+#[derive(Debug, Clone)]
+pub struct RowsRule {
+    pub relation: RelationName,
+    /// Where the relation is named.
+    pub named: Origin,
+    pub condition: Condition,
+    /// Where the condition stands.
+    pub origin: Origin,
+}
+
+/// What row rules know of a person.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// As `{app_user}` has it.
+    pub name: String,
+    pub attributes: BTreeMap<Box<str>, String>,
 }
 
 impl RoleRule {

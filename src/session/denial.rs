@@ -107,6 +107,8 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         reads: known.map(|k| k.reads.clone()).unwrap_or_default(),
         writes: known.map(|k| k.writes.clone()).unwrap_or_default(),
         masked: known.map(|k| k.masked.clone()).unwrap_or_default(),
+        lookups: Vec::new(),
+        hidden_rows: false,
         protected: true,
         origins: Vec::new(),
         effects: Vec::new(),

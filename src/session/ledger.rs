@@ -91,6 +91,16 @@ impl Running {
     pub fn governing(&self) -> &Statement {
         self.inner.as_ref().unwrap_or(&self.statement)
     }
+
+    /// Rows of protected relations go into another relation instead of to the client.
+    pub fn stores_rows(&self) -> bool {
+        let stores = |statement: &Statement| statement.effects().contains(&Effect::StoresRows);
+        let executed = self
+            .statement
+            .plan()
+            .is_some_and(|plan| plan.kind == "CREATE TABLE AS");
+        stores(self.governing()) || (executed && self.governing().protected())
+    }
 }
 
 /// An ErrorResponse's statement.

@@ -272,6 +272,7 @@ pub async fn run(
         restricted,
         role: opening_role(&proxy, &facts, restricted).await,
         user: facts.db_user.clone(),
+        values: Arc::new(policy.session_values(&facts.db_user, &facts.db_user)),
         encodings: Encodings {
             client: facts.client_encoding.clone(),
             server: facts

@@ -1,29 +1,39 @@
-//! What a statement may do to the settings that planning depends on: the search path and the client's encoding.
+//! What a statement may do to that which planning depends on: the search path, the client's encoding, the session's
+//! temporary relations.
 //!
 //! Known harmless settings are told by name, because every doubt costs a round trip to the server; what is not
 //! recognised counts as a change of both.
-use crate::sql::plan::{Effect, StatementPlan};
+use crate::sql::plan::{Effect, SessionFacts, StatementPlan};
+use crate::sql::temporary;
 
-/// Which of the two a statement may change.
+/// Which of them a statement may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Touched {
     pub search_path: bool,
     pub encoding: bool,
+    pub temporary: bool,
 }
 
 impl Touched {
-    const ALL: Touched = Touched {
+    const SETTINGS: Touched = Touched {
         search_path: true,
         encoding: true,
+        temporary: false,
     };
 
     pub fn any(self) -> bool {
-        self.search_path || self.encoding
+        self.search_path || self.encoding || self.temporary
+    }
+
+    /// Names may mean something else afterwards.
+    pub fn names(self) -> bool {
+        self.search_path || self.temporary
     }
 
     pub fn merge(&mut self, other: Touched) {
         self.search_path |= other.search_path;
         self.encoding |= other.encoding;
+        self.temporary |= other.temporary;
     }
 }
 
@@ -32,25 +42,46 @@ pub fn touched(plan: &StatementPlan) -> Touched {
     if ends_transaction(plan.kind) {
         return Touched::default();
     }
+    Touched {
+        temporary: plan
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::TemporaryMade(_) | Effect::TemporaryGone(_))),
+        ..settings_touched(plan)
+    }
+}
+
+fn settings_touched(plan: &StatementPlan) -> Touched {
     let changes = plan
         .effects
         .iter()
         .any(|effect| matches!(effect, Effect::SettingsChanged));
-    if !changes && !["SET", "RESET", "DISCARD"].contains(&plan.kind) {
+    if !changes && !["SET", "RESET"].contains(&plan.kind) {
         return Touched::default();
     }
     match setting_name(plan) {
         Some("search_path") => Touched {
             search_path: true,
-            encoding: false,
+            ..Touched::default()
         },
         Some("client_encoding") => Touched {
-            search_path: false,
             encoding: true,
+            ..Touched::default()
         },
-        Some("role" | "session_authorization" | "all") | None => Touched::ALL,
+        Some("role" | "session_authorization" | "all") | None => Touched::SETTINGS,
         Some(_) => Touched::default(),
     }
+}
+
+/// Whether what names mean after a statement can be told before it has run, given what was changed before it in the
+/// same transaction.
+pub fn foreseeable(plan: &StatementPlan, before: Touched) -> bool {
+    if ends_transaction(plan.kind) {
+        // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone.
+        let kept = plan.kind.starts_with("COMMIT");
+        return !before.search_path && (kept || !before.temporary);
+    }
+    !touched(plan).names() || temporary::after(&SessionFacts::default(), &plan.effects).is_some()
 }
 
 /// The end of a transaction, or of a part of it, takes back settings that were made in it: all of them if it fails,
@@ -150,16 +181,21 @@ mod tests {
             let plan = StatementPlan {
                 kind,
                 normalised: text.to_owned(),
+                effects: match kind {
+                    "DISCARD" => vec![Effect::SettingsChanged],
+                    _ => Vec::new(),
+                },
                 ..fixtures::statement("SELECT")
             };
             let expected = Touched {
                 search_path,
                 encoding,
+                temporary: false,
             };
             assert_eq!(touched(&plan), expected, "{text}");
         }
         let mut plan = fixtures::statement("SELECT set_config");
         plan.effects = vec![Effect::SettingsChanged];
-        assert_eq!(touched(&plan), Touched::ALL);
+        assert_eq!(touched(&plan), Touched::SETTINGS);
     }
 }

@@ -1,4 +1,5 @@
 //! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await.
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,31 @@ use crate::session::ledger::{Ledger, Rules};
 use crate::session::messages;
 use crate::session::record::Recorder;
 use crate::session::settings::{self, Touched};
-use crate::sql::plan::{POISON, Plan, SessionFacts, StatementPlan};
+use crate::sql::plan::{Effect, POISON, Plan, SessionFacts, StatementPlan};
+use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
+
+/// Names of temporary relations that are kept in mind at most; those beyond cannot be read.
+const MAX_MADE: usize = 10_000;
+
+/// The search path behind a `p`, then the names in the session's temporary schema: behind a `t` those of tables, behind
+/// an `o` those of indexes and sequences. In hexadecimal digits of UTF-8: the client's encoding may lack their letters.
+const TEMPORARY_RELATIONS: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
+     UNION ALL SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'i' OR c.relkind OPERATOR(pg_catalog.=) 'S' \
+     THEN 'o' ELSE 't' END OPERATOR(pg_catalog.||) \
+     pg_catalog.encode(pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'), 'hex') \
+     FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
 
 /// What pgveil's own question has brought so far.
 #[derive(Debug, Default)]
 pub struct OwnQuery {
+    /// The session's temporary relations are asked for, too.
+    pub asks_temporary: bool,
+    /// The answer came to its end.
+    pub complete: bool,
     pub search_path: Option<String>,
+    /// Names in the session's temporary schema; `true`: of a table or view.
+    pub temporary: Vec<(String, bool)>,
     /// Goes to the client once the answer is there: the ReadyForQuery of the login.
     pub then: Option<Bytes>,
 }
@@ -46,6 +65,15 @@ pub struct State {
     pub facts: Arc<SessionFacts>,
     /// The search path may be another one than `facts` says.
     pub dirty: bool,
+    /// So may the temporary relations.
+    pub temporary_dirty: bool,
+    /// The facts once everything has run well that was sent; `None`: they cannot be told.
+    pub foreseen: Option<Arc<SessionFacts>>,
+    /// Temporary relations that statements of the client made, and that may still be there. What a function or trigger
+    /// made is not the session's to read.
+    pub made: BTreeSet<String>,
+    /// Temporary relations that hold more rows than the role may take out.
+    pub withheld: BTreeSet<String>,
     /// pgveil's own question is under way.
     pub own: Option<OwnQuery>,
     /// What was changed in this transaction: its end may bring the old settings back.
@@ -69,6 +97,35 @@ pub struct State {
     pub server_at_boundary: bool,
 }
 
+impl OwnQuery {
+    /// Takes a row's only column.
+    pub fn row(&mut self, value: &[u8]) {
+        let text = String::from_utf8(value.to_vec()).ok();
+        if !self.asks_temporary {
+            self.search_path = text;
+            return;
+        }
+        match text.as_deref().and_then(|text| text.split_at_checked(1)) {
+            Some(("p", path)) => self.search_path = Some(path.to_owned()),
+            Some((kind @ ("t" | "o"), digits)) => {
+                if let Some(name) = of_digits(digits) {
+                    self.temporary.push((name, kind == "t"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The text whose bytes are written as pairs of hexadecimal digits.
+fn of_digits(digits: &str) -> Option<String> {
+    let pairs = (0..digits.len()).step_by(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect();
+    String::from_utf8(bytes?).ok()
+}
+
 impl State {
     pub fn rules(restricted: bool, role: &RolePolicy) -> Rules {
         Rules {
@@ -89,28 +146,91 @@ impl State {
     /// Follows what a statement about to run does to settings. The answers to come may show otherwise, but until
     /// then nothing may be planned on what was known before.
     pub fn foresee(&mut self, plan: &StatementPlan) {
+        if !settings::foreseeable(plan, self.touched) {
+            self.foreseen = None;
+        }
         if settings::ends_transaction(plan.kind) {
-            self.dirty |= self.touched.search_path;
-            self.unsettled |= self.touched.encoding;
+            self.suspect(self.touched);
             return;
         }
         let touched = settings::touched(plan);
-        self.dirty |= touched.search_path;
-        self.unsettled |= touched.encoding;
+        self.suspect(touched);
         self.touched.merge(touched);
+        if touched.names()
+            && let Some(foreseen) = &self.foreseen
+        {
+            self.foreseen = temporary::after(foreseen, &plan.effects).map(Arc::new);
+        }
+        for effect in &plan.effects {
+            if let Effect::TemporaryMade(name) = effect
+                && self.made.len() < MAX_MADE
+            {
+                self.made.insert(name.clone());
+            }
+        }
     }
 
-    /// Whether a text changes the search path and then names something: what it names cannot be known before.
+    /// What may have been changed is read again before it is relied on.
+    pub fn suspect(&mut self, touched: Touched) {
+        self.dirty |= touched.search_path;
+        self.temporary_dirty |= touched.temporary;
+        self.unsettled |= touched.encoding;
+    }
+
+    /// Whether a text names something where what it names cannot be told before it runs.
     pub fn names_after_change(&self, plan: &Plan) -> bool {
-        let mut changed = false;
+        let mut unknown = false;
+        let mut before = self.touched;
         for statement in &plan.statements {
-            if changed && settings::resolves_names(statement.kind) {
+            if unknown && settings::resolves_names(statement.kind) {
                 return true;
             }
-            changed |= settings::touched(statement).search_path
-                || (settings::ends_transaction(statement.kind) && self.touched.search_path);
+            unknown |= !settings::foreseeable(statement, before);
+            before.merge(settings::touched(statement));
         }
         false
+    }
+
+    /// pgveil's own question was answered.
+    pub fn learn(&mut self, own: OwnQuery, search_path: String) {
+        let in_transaction = self.ledger.transaction() == Some(b'T');
+        let mut facts = SessionFacts::clone(&self.facts);
+        facts.search_path = search_path;
+        self.dirty = false;
+        self.touched.search_path &= in_transaction;
+        self.own_failures = 0;
+        if own.asks_temporary {
+            if !in_transaction {
+                // Nothing that is gone can come back.
+                let listed: BTreeSet<&String> =
+                    own.temporary.iter().map(|(name, _)| name).collect();
+                self.made.retain(|name| listed.contains(name));
+                self.withheld.retain(|name| listed.contains(name));
+            }
+            let readable = own.temporary.into_iter().filter(|(name, is_table)| {
+                (self.made.contains(name) || !is_table) && !self.withheld.contains(name)
+            });
+            facts.temporary = readable.map(|(name, _)| name).collect();
+            self.temporary_dirty = false;
+            self.touched.temporary &= in_transaction;
+        }
+        if *self.facts != facts {
+            self.facts = Arc::new(facts);
+        }
+        self.foreseen = Some(self.facts.clone());
+    }
+
+    /// More rows were stored in temporary relations than the role may take out: they are not read.
+    pub fn withhold(&mut self, plan: &StatementPlan) {
+        for effect in &plan.effects {
+            if let Effect::TemporaryMade(name) = effect
+                && self.withheld.len() < MAX_MADE
+            {
+                self.withheld.insert(name.clone());
+            }
+        }
+        self.temporary_dirty = true;
+        self.foreseen = None;
     }
 }
 
@@ -133,11 +253,16 @@ impl Shared {
         }
     }
 
-    /// The messages that ask for the search path. SHOW needs no snapshot, so it changes nothing about the transaction
-    /// it runs in.
-    pub fn question(&self) -> BytesMut {
+    /// The messages that ask for what `own` wants to know. SHOW needs no snapshot, so it changes nothing about the
+    /// transaction it runs in; temporary relations are asked for only where a statement that changes them has taken one.
+    pub fn question(&self, own: &OwnQuery) -> BytesMut {
         let mut question = BytesMut::new();
-        messages::put_batch(&mut question, &self.own_name, "SHOW search_path");
+        let text = if own.asks_temporary {
+            TEMPORARY_RELATIONS
+        } else {
+            "SHOW search_path"
+        };
+        messages::put_batch(&mut question, &self.own_name, text);
         question
     }
 

@@ -209,6 +209,10 @@ impl Statements {
                 }
                 Effect::CloseCursor(None) => self.portals.clear(),
                 Effect::SettingsChanged
+                | Effect::SearchPath(_)
+                | Effect::TemporaryMade(_)
+                | Effect::TemporaryGone(_)
+                | Effect::StoresRows
                 | Effect::Execute(_)
                 | Effect::Fetch(_)
                 | Effect::SchemaChanged => {}

@@ -232,10 +232,15 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
         match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {
+                if header.tag == back::COMMAND_COMPLETE
+                    && let Some(own) = state.own.as_mut()
+                {
+                    own.complete = true;
+                }
                 self.burst.discard(header);
                 Flow::Next
             }
-            Ok(Answer::Ended(running)) => self.ended(state, header, &running),
+            Ok(Answer::Ended(mut running)) => self.ended(state, header, &mut running),
             Ok(Answer::Columns(_)) => self.pass(state, header), // NoData
             Ok(_) => {
                 match header.tag {
@@ -271,8 +276,9 @@ impl<'a, H: Host> ToClient<'a, H> {
             Err(error) => return self.unexpected(state, header, error),
         };
         if status == b'I' && state.touched.any() {
-            state.dirty |= state.touched.search_path;
-            state.touched = Default::default();
+            let touched = std::mem::take(&mut state.touched);
+            state.dirty |= touched.search_path;
+            state.temporary_dirty |= touched.temporary;
         }
         if state.ledger.is_quiescent() {
             state.unsettled = false;
@@ -282,21 +288,15 @@ impl<'a, H: Host> ToClient<'a, H> {
 
     fn own_ready(&mut self, state: &mut State, header: Header) -> Flow {
         self.burst.discard(header);
-        let Some(own) = state.own.take() else {
+        let Some(mut own) = state.own.take() else {
             return Flow::Next;
         };
-        match own.search_path {
-            Some(search_path) => {
-                if state.facts.search_path != search_path {
-                    Arc::make_mut(&mut state.facts).search_path = search_path;
-                }
-                state.dirty = false;
-                state.touched.search_path &= state.ledger.transaction() == Some(b'T');
-                state.own_failures = 0;
-            }
+        let then = own.then.take();
+        match own.search_path.take().filter(|_| own.complete) {
+            Some(search_path) => state.learn(own, search_path),
             None => state.own_failures += 1,
         }
-        let Some(ready) = own.then else {
+        let Some(ready) = then else {
             return Flow::Next;
         };
         // It stands in the place of pgveil's own.

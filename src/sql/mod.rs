@@ -16,9 +16,11 @@ pub mod plan;
 pub mod planner;
 mod propose;
 mod refuse;
+mod scope;
 mod splice;
 pub mod system;
 pub mod template;
+pub mod temporary;
 pub mod tree;
 
 pub use cache::Planner;

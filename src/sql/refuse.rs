@@ -23,6 +23,16 @@ pub fn statement(kind: &str) -> Refusal {
     )
 }
 
+/// A statement that is allowed on temporary relations only.
+pub fn permanent(kind: &str) -> Refusal {
+    denial(
+        Reason::Statement,
+        format!("{kind} of a permanent relation is not allowed for this role"),
+        "restricted roles may define temporary relations only",
+        format!("use a temporary table (CREATE TEMP TABLE), or {ASK}"),
+    )
+}
+
 pub fn construct(what: &str, hint: &str) -> Refusal {
     denial(
         Reason::Construct,
@@ -38,6 +48,24 @@ pub fn relation(name: &str) -> Refusal {
         format!("relation {name} is not readable for this role"),
         "system relations that hold stored values, activity or secrets are closed to restricted roles",
         ASK.to_owned(),
+    )
+}
+
+pub fn closed(name: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("relation {name} is closed to this role: {why}"),
+        "what would show rows that a row rule hides is not read",
+        format!("give {name} a row rule of its own, or {ASK}"),
+    )
+}
+
+pub fn column(name: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("column {name} is not open to this role"),
+        "the policy denies the role columns that no class names",
+        format!("leave the column out, or {ASK}"),
     )
 }
 

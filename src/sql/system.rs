@@ -86,6 +86,8 @@ pub fn readable(schema: &str, name: &str) -> bool {
     match schema {
         "pg_catalog" => READABLE.contains(&name),
         "information_schema" => true,
+        // The session's own, under the alias that can mean no other.
+        "pg_temp" => true,
         _ => !schema.starts_with("pg_toast") && !schema.starts_with("pg_temp"),
     }
 }

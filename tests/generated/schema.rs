@@ -290,6 +290,7 @@ pub fn masks() -> Vec<(&'static str, &'static str, String)> {
             family,
             sql: sql.into(),
             typmod: -1,
+            element: None,
             shown: sql.into(),
         };
         let masked = mask.sql(&format!("\"{column}\""), &data_type);

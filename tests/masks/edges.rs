@@ -1,5 +1,5 @@
 //! Types with the values at their edges, and masks with theirs.
-use pgveil::policy::mask::{Constant, Mask, Step, TimeUnit};
+use pgveil::policy::mask::{Constant, JsonMasks, JsonPath, Mask, Network, Step, TimeUnit};
 
 /// Types with the values at their edges, as SQL expressions.
 pub const EDGES: &[(&str, &[&str])] = &[
@@ -75,19 +75,73 @@ pub const EDGES: &[(&str, &[&str])] = &[
     ("time", &["'00:00'", "'24:00:00'"]),
     ("interval", &["'0'", "'178000000 years'"]),
     ("uuid", &["'ffffffff-ffff-ffff-ffff-ffffffffffff'"]),
-    ("json", &["'null'", "'{\"a\":[1]}'"]),
-    ("jsonb", &["'null'", "'{\"a\":[1]}'"]),
+    ("json", JSONS),
+    (
+        "json",
+        &[
+            r#"'"\u0000"'"#,
+            r#"'{"a": "\ud800"}'"#,
+            r#"'{"\u0000": 1}'"#,
+            "'1e999999'",
+            "'[1E-20000]'",
+            "repeat('9', 140000)::json",
+            r#"'{"a": "1e999999", "a": 2}'"#,
+            r#"'{"a" : "quoted \" 1e999 \\" , "b": 1e99}'"#,
+        ],
+    ),
+    ("jsonb", JSONS),
+    ("json_document", JSONS),
+    (
+        "jsonb[]",
+        &["ARRAY['{\"a\": \"x\"}', 'null', NULL]::jsonb[]"],
+    ),
     ("bytea", &["''", "'\\xdeadbeef'"]),
-    ("inet", &["'10.0.0.1/8'", "'::1'"]),
-    ("cidr", &["'10.0.0.0/8'", "'::1/128'"]),
+    ("inet", ADDRESSES),
+    (
+        "cidr",
+        &[
+            "'10.0.0.0/8'",
+            "'::1/128'",
+            "'0.0.0.0/0'",
+            "'::/0'",
+            "'255.255.255.255/32'",
+        ],
+    ),
+    ("inet[]", &["'{10.0.0.1/8,::1,NULL}'"]),
     ("macaddr", &["'08:00:2b:01:02:03'"]),
     ("xml", &["'<a/>'"]),
     ("bit(3)", &["B'101'"]),
     ("int4range", &["'empty'", "'(,)'"]),
     ("point", &["'(0,0)'"]),
     ("tsvector", &["'a:1'"]),
-    ("text[]", &["'{}'", "'{a,NULL}'"]),
+    (
+        "text[]",
+        &[
+            "'{}'",
+            "'{a,NULL}'",
+            "'{13812345678,a@b.de,1e5}'",
+            "'{{a,b},{c,d}}'",
+            "'[5:6]={a,b}'",
+            "'[0:0][0:0]={{a}}'",
+        ],
+    ),
     ("varchar(5)[]", &["'{abcdefgh}'::varchar(5)[]"]),
+    ("char(5)[]", &["'{abc,NULL}'"]),
+    ("name[]", &["'{abc}'"]),
+    ("\"char\"[]", &["'{a}'"]),
+    ("citext[]", &["'{aBc,a@b.de}'::citext[]"]),
+    ("smallint[]", &["'{-32768,32767,NULL}'"]),
+    ("numeric(12,2)[]", &["'{9999999999.99,NaN,NULL}'"]),
+    (
+        "double precision[]",
+        &["'{1.7976931348623157e308,NaN,-infinity}'"],
+    ),
+    ("date[]", &["'{infinity,1987-06-15,4714-11-24 BC}'"]),
+    (
+        "timestamptz(3)[]",
+        &["'{infinity,1987-06-15 13:14:15.678901+00}'"],
+    ),
+    ("phones", &["'{13812345678,NULL}'", "'{}'"]),
     ("phone_number[]", &["ARRAY['13812345678'::phone_number]"]),
     ("oidvector", &["'1 2'"]),
     ("mood", &["'sad'"]),
@@ -115,6 +169,35 @@ const TEXTS: &[&str] = &[
     "'\u{1f600}\u{1f600}\u{1f600}'",
     "left(repeat('long', 1000), 2)",
     "'%_*.?'",
+];
+const JSONS: &[&str] = &[
+    "'null'",
+    "'true'",
+    "'0'",
+    "'1e100'",
+    "'-12345.678e-10'",
+    "'\"x\"'",
+    "'\"\"'",
+    "'{}'",
+    "'[]'",
+    "'{\"a\":[1]}'",
+    "'{\"a\":{\"b\":\"13812345678\",\"c\":1},\"p\":[{\"n\":\"13812345678\"},{\"n\":138},{\"n\":null},{},[],1]}'",
+    "'{\"a\":{\"b\":{\"b\":1}},\"p\":{\"n\":1}}'",
+    "'{\"a\":null,\"p\":null}'",
+    "'{\"a\":\"13812345678\",\"p\":\"x\"}'",
+    "'[[{\"a\":\"x\"}],{\"a\":{\"b\":true}}]'",
+    "'{\"\":1,\"it''s\":\"x\",\"a.b\":\"secret\"}'",
+    "(repeat('[', 500) || repeat(']', 500))::json",
+];
+const ADDRESSES: &[&str] = &[
+    "'10.0.0.1/8'",
+    "'10.20.30.40'",
+    "'0.0.0.0/0'",
+    "'255.255.255.255'",
+    "'::1'",
+    "'::/0'",
+    "'2001:db8:1:2:3:4:5:6/127'",
+    "'::ffff:1.2.3.4'",
 ];
 const NUMERICS: &[&str] = &[
     "0",
@@ -160,6 +243,16 @@ const TIMES: &[&str] = &[
     "'1582-10-10 00:00:00'",
 ];
 
+/// A mask of documents.
+pub fn json(masks: &[(&str, Mask)]) -> Mask {
+    let mut all = JsonMasks::default();
+    for (path, mask) in masks {
+        let path = JsonPath::parse(path).expect("a path");
+        all.add(&path, mask.clone()).expect("a mask for it");
+    }
+    Mask::Json(all)
+}
+
 /// Every mask, with options at their own edges.
 pub fn masks() -> Vec<Mask> {
     let mut masks = vec![Mask::Null, Mask::Redact];
@@ -185,6 +278,31 @@ pub fn masks() -> Vec<Mask> {
     ] {
         let step = Step::parse(step).expect("a step");
         masks.extend([Mask::Round(step), Mask::Bucket(step)]);
+    }
+    let show = Mask::Show {
+        first: 3,
+        last: 4,
+        char: '*',
+    };
+    let thousand = Step::parse("1000").expect("a step");
+    let email = Mask::Email { first: 1 };
+    masks.extend([
+        json(&[("a", show.clone()), ("p[*]", Mask::Round(thousand))]),
+        json(&[
+            ("a.b", show.clone()),
+            ("a.c", Mask::Bucket(thousand)),
+            ("p[*].n", email),
+            ("it's", Mask::Null),
+            ("\"a.b\"", Mask::Redact),
+        ]),
+        json(&[
+            ("[*][*].a", show),
+            ("[*].a.b", Mask::Constant(Constant::Text("it's".to_owned()))),
+            ("a[*]", Mask::Constant(Constant::Decimal(0.5))),
+        ]),
+    ]);
+    for (ipv4, ipv6) in [(24, 48), (0, 0), (32, 127), (31, 128)] {
+        masks.push(Mask::Network(Network::new(ipv4, ipv6).expect("bits")));
     }
     masks.extend(TimeUnit::ALL.map(|(_, unit)| Mask::Truncate(unit)));
     for text in [

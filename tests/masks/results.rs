@@ -19,7 +19,7 @@ fn masks_give_what_they_say() {
     let email = |first| Mask::Email { first };
     let year = Mask::Truncate(TimeUnit::Year);
     let constant = |text: &str| Mask::Constant(Constant::Text(text.to_owned()));
-    let cases: Vec<(Mask, &str, &str, Option<&str>)> = vec![
+    let cases: Vec<Case> = vec![
         (show(3, 4), "text", "13812345678", Some("138****5678")),
         (
             show(3, 4),
@@ -218,6 +218,13 @@ fn masks_give_what_they_say() {
         ),
         (year, "timestamptz", "294276-12-31 23:59:59+00", None),
     ];
+    each_gives(&cases);
+}
+
+/// A mask, the type it stands on, a value, and what becomes of it.
+pub type Case<'a> = (Mask, &'a str, &'a str, Option<&'a str>);
+
+pub fn each_gives(cases: &[Case]) {
     let postgres = start();
     let mut text = String::new();
     for (index, (_, data_type, input, _)) in cases.iter().enumerate() {

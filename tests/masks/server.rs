@@ -12,6 +12,8 @@ const SCHEMA: &str = "
     CREATE DOMAIN phone_number AS varchar(20) CHECK (VALUE ~ '^[+]?[0-9]+$');
     CREATE DOMAIN price AS numeric(10,2) CHECK (VALUE >= 0);
     CREATE DOMAIN never_null AS text NOT NULL CHECK (VALUE <> '***');
+    CREATE DOMAIN json_document AS jsonb CHECK (VALUE::text !~ '[*][*][*]');
+    CREATE DOMAIN phones AS text[] CHECK (VALUE IS NULL OR NOT '***' = ANY (VALUE));
     CREATE TYPE mood AS ENUM ('sad', 'ok');
     CREATE TYPE pair AS (a int, b text);
     CREATE SCHEMA masks;";
@@ -32,6 +34,19 @@ fn hostile() -> String {
         ("date_trunc(text, timestamp)", "timestamp"),
         ("timezone(interval, timestamp)", "timestamptz"),
         ("timezone(interval, timestamptz)", "timestamp"),
+        ("jsonb_typeof(jsonb)", "text"),
+        ("to_jsonb(text)", "jsonb"),
+        ("jsonb_exists(jsonb, text)", "bool"),
+        ("jsonb_build_object(text, jsonb)", "jsonb"),
+        ("jsonb_array_elements(jsonb)", "jsonb"),
+        ("jsonb_agg(jsonb)", "jsonb"),
+        ("regexp_replace(text, text, text, text)", "text"),
+        ("unnest(text[])", "text"),
+        ("array_ndims(text[])", "int"),
+        ("masklen(inet)", "int"),
+        ("family(inet)", "int"),
+        ("set_masklen(inet, int)", "inet"),
+        ("network(inet)", "cidr"),
     ] {
         let _ = write!(
             text,
@@ -40,6 +55,9 @@ fn hostile() -> String {
     }
     for (number, (operator, operand, result)) in [
         ("<=", "int", "bool"),
+        ("=", "int", "bool"),
+        ("=", "text", "bool"),
+        ("!~", "text", "bool"),
         (">", "int", "bool"),
         ("-", "int", "int"),
         ("||", "text", "text"),
@@ -73,6 +91,9 @@ fn hostile() -> String {
         "interval",
         "uuid",
         "jsonb",
+        "json",
+        "_text",
+        "inet",
         "bytea",
     ] {
         let _ = write!(

@@ -88,6 +88,7 @@ pub fn relation(oid: Oid, schema: &str, name: &str, columns: &[&str]) -> Relatio
         kind: RelationKind::Table,
         columns: columns.collect(),
         primary_key: Vec::new(),
+        unique: Vec::new(),
         parents: Vec::new(),
         sources: Vec::new(),
         extension: None,

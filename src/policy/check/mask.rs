@@ -6,9 +6,11 @@ use serde_yaml::Spanned;
 use super::Checker;
 use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
-use crate::config::yaml::Scalar;
-use crate::policy::mask::{Constant, MAX_SHOWN, Mask, Step, TimeUnit};
-use crate::policy::raw::{Leaf, RawMask, RawMaskKeys, RawShow};
+use crate::config::yaml::{Entries, Scalar};
+use crate::policy::mask::{
+    Constant, JsonConflict, JsonMasks, JsonPath, MAX_SHOWN, Mask, Network, Step, TimeUnit,
+};
+use crate::policy::raw::{Leaf, RawMask, RawMaskKeys, RawNetwork, RawShow};
 
 /// What stands for a hidden character unless the policy says otherwise.
 const DEFAULT_CHAR: char = '*';
@@ -44,14 +46,15 @@ impl Checker {
         match word {
             "null" => Some(Mask::Null),
             "redact" => Some(Mask::Redact),
-            "constant" | "show" | "email" | "round" | "bucket" | "truncate" => {
+            "constant" | "show" | "email" | "round" | "bucket" | "truncate" | "json"
+            | "network" => {
                 let diagnostic =
                     Diagnostic::error(origin, format!("the mask `{word}` needs its options"));
                 self.diagnostics
                     .push(diagnostic.suggest(format!("write `{}`", example(word))));
                 None
             }
-            "json" | "hash" | "pseudonym" | "fpe" => {
+            "hash" | "pseudonym" | "fpe" => {
                 self.error(
                     origin,
                     format!("the mask `{word}` is part of the language but not supported yet"),
@@ -69,24 +72,26 @@ impl Checker {
 
     fn keys(&mut self, source: &Arc<Source>, origin: &Origin, keys: &RawMaskKeys) -> Option<Mask> {
         for (key, value) in [
-            ("json", &keys.json),
             ("hash", &keys.hash),
             ("pseudonym", &keys.pseudonym),
             ("fpe", &keys.fpe),
-            ("lookup", &keys.lookup),
         ] {
             self.not_yet(source, key, value);
         }
-        let later = [&keys.json, &keys.hash, &keys.pseudonym, &keys.fpe]
+        let later = [&keys.hash, &keys.pseudonym, &keys.fpe]
             .iter()
             .any(|key| key.is_some());
         let given = [
+            keys.redact.is_some(),
+            keys.null.is_some(),
             keys.show.is_some(),
             keys.email.is_some(),
             keys.constant.is_some(),
             keys.round.is_some(),
             keys.bucket.is_some(),
             keys.truncate.is_some(),
+            keys.json.is_some(),
+            keys.network.is_some(),
         ];
         match given.into_iter().filter(|given| *given).count() {
             1 => self.one_key(source, keys),
@@ -103,6 +108,14 @@ impl Checker {
     }
 
     fn one_key(&mut self, source: &Arc<Source>, keys: &RawMaskKeys) -> Option<Mask> {
+        for (word, mask, leaf) in [
+            ("redact", Mask::Redact, &keys.redact),
+            ("null", Mask::Null, &keys.null),
+        ] {
+            if let Some(leaf) = leaf {
+                return self.on(source, word, leaf).then_some(mask);
+            }
+        }
         if let Some(show) = &keys.show {
             return self.show(source, &show.value);
         }
@@ -110,6 +123,12 @@ impl Checker {
             return Some(Mask::Email {
                 first: self.shown(source, &email.value.first)?,
             });
+        }
+        if let Some(paths) = &keys.json {
+            return self.json(source, paths);
+        }
+        if let Some(network) = &keys.network {
+            return self.network(source, network);
         }
         if let Some(leaf) = &keys.constant {
             return self.constant(source, leaf).map(Mask::Constant);
@@ -124,6 +143,102 @@ impl Checker {
             .as_ref()
             .and_then(|leaf| self.unit(source, leaf))
             .map(Mask::Truncate)
+    }
+
+    /// A mask without options, written as a key: `redact: true`.
+    fn on(&mut self, source: &Arc<Source>, word: &str, leaf: &Spanned<Scalar>) -> bool {
+        let on = leaf.value == Scalar::Bool(true);
+        if !on {
+            let message = format!("expected `true`, found {}", leaf.value.describe());
+            let diagnostic = Diagnostic::error(&Origin::new(source, leaf), message);
+            self.diagnostics
+                .push(diagnostic.suggest(format!("write `{word}: true`, or take `{word}` out")));
+        }
+        on
+    }
+
+    /// Whether the mask says `lookup: exact`, and where.
+    pub(super) fn lookup(&mut self, source: &Arc<Source>, raw: &RawMask) -> Option<Origin> {
+        let RawMask::Keys(keys) = raw else {
+            return None;
+        };
+        let leaf = keys.lookup.as_ref()?;
+        let origin = Origin::new(source, leaf);
+        if leaf.value.text() == Some("exact") {
+            return Some(origin);
+        }
+        let message = format!("expected `lookup: exact`, found {}", leaf.value.describe());
+        self.error(&origin, message);
+        None
+    }
+
+    fn json(&mut self, source: &Arc<Source>, paths: &Entries<Spanned<RawMask>>) -> Option<Mask> {
+        let mut masks = JsonMasks::default();
+        for (path, raw) in &paths.0 {
+            let (place, origin) = (Origin::new(source, path), Origin::new(source, raw));
+            if let Some(lookup) = self.lookup(source, &raw.value) {
+                self.error(
+                    &lookup,
+                    "`lookup` is for a column, not for a path within it",
+                );
+            }
+            let mask = self.mask(source, &origin, &raw.value)?;
+            let Some(parsed) = JsonPath::parse(&path.value) else {
+                let message = format!("`{}` is no path into a document", path.value);
+                let diagnostic = Diagnostic::error(&place, message);
+                self.diagnostics.push(
+                    diagnostic.suggest("write it like `address.street` or `phones[*].number`"),
+                );
+                continue;
+            };
+            let name = mask.name();
+            match masks.add(&parsed, mask) {
+                Ok(()) => {}
+                Err(JsonConflict::Path) => {
+                    let message = format!("`{}` leads to or through another path", path.value);
+                    self.error(&place, message);
+                }
+                Err(JsonConflict::Mask) => {
+                    let message = format!("the mask `{name}` cannot stand within a document");
+                    let diagnostic = Diagnostic::error(&origin, message);
+                    self.diagnostics.push(diagnostic.suggest(
+                        "masks within a document: `null`, `redact`, `constant`, `show`, `email`, `round`, `bucket`",
+                    ));
+                }
+            }
+        }
+        if paths.0.is_empty() {
+            return None;
+        }
+        Some(Mask::Json(masks))
+    }
+
+    fn network(&mut self, source: &Arc<Source>, raw: &Spanned<RawNetwork>) -> Option<Mask> {
+        let bits = |leaf: &Scalar| leaf.integer().and_then(|bits| u8::try_from(bits).ok());
+        let network = match &raw.value {
+            RawNetwork::Leaf(leaf) => {
+                bits(leaf).and_then(|ipv4| Network::new(ipv4, Network::IPV6_DEFAULT))
+            }
+            RawNetwork::Keys(keys) => {
+                let or = |leaf: &Leaf, default| match leaf {
+                    Some(leaf) => bits(&leaf.value),
+                    None => Some(default),
+                };
+                or(&keys.ipv4, 0)
+                    .zip(or(&keys.ipv6, Network::IPV6_DEFAULT))
+                    .and_then(|(ipv4, ipv6)| Network::new(ipv4, ipv6))
+            }
+        };
+        if network.is_none() {
+            let diagnostic = Diagnostic::error(
+                &Origin::new(source, raw),
+                "expected bits that stay: at most 32 of IPv4 and 128 of IPv6, and not all",
+            );
+            self.diagnostics.push(
+                diagnostic.suggest("write `network: 24` or `network: { ipv4: 24, ipv6: 48 }`"),
+            );
+        }
+        network.map(Mask::Network)
     }
 
     fn show(&mut self, source: &Arc<Source>, raw: &RawShow) -> Option<Mask> {
@@ -250,6 +365,8 @@ fn example(mask: &str) -> &'static str {
         "email" => "{ email: { first: 1 } }",
         "round" => "{ round: 1000 }",
         "bucket" => "{ bucket: 1000 }",
+        "json" => "{ json: { address.street: redact } }",
+        "network" => "{ network: 24 }",
         _ => "{ truncate: month }",
     }
 }

@@ -1,6 +1,8 @@
 //! From raw policy files to checked rules.
 mod mask;
+mod people;
 mod role;
+mod rows;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use serde_yaml::Spanned;
 
 use super::pattern::ColumnPattern;
 use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
-use super::rules::{ClassColumn, ClassRule, Missing, RoleRule, Unmatched};
+use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
 use super::{DERIVED, PolicySet};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
@@ -26,6 +28,7 @@ pub struct Checker {
     classes: Vec<ClassRule>,
     roles: Vec<RoleRule>,
     unmatched: Option<(Unmatched, Origin)>,
+    people: Vec<Person>,
     /// Where each database user was named first.
     users: HashMap<String, Arc<str>>,
 }
@@ -37,6 +40,7 @@ impl Checker {
             classes: Vec::new(),
             roles: Vec::new(),
             unmatched: None,
+            people: Vec::new(),
             users: HashMap::new(),
         }
     }
@@ -56,6 +60,9 @@ impl Checker {
             for (name, class) in raw.data.iter().flat_map(|entries| &entries.0) {
                 self.class(source, name, &class.value);
             }
+            for (name, person) in raw.people.iter().flat_map(|entries| &entries.0) {
+                self.person(source, name, &person.value);
+            }
         }
         for (source, raw) in files {
             for (name, role) in raw.roles.iter().flat_map(|entries| &entries.0) {
@@ -67,6 +74,7 @@ impl Checker {
         }
         if complete {
             self.reachable(files);
+            self.known_attributes();
         }
     }
 
@@ -102,6 +110,7 @@ impl Checker {
             unmatched: self
                 .unmatched
                 .map_or(Unmatched::Deny, |(unmatched, _)| unmatched),
+            people: self.people,
             warnings: self.diagnostics,
         })
     }

@@ -36,7 +36,6 @@ impl Checker {
             );
         }
         for (key, value) in [
-            ("rows", &raw.rows),
             ("audit", &raw.audit),
             ("purpose", &raw.purpose),
             ("when", &raw.when),
@@ -46,10 +45,12 @@ impl Checker {
         let name: Arc<str> = name.value.as_str().into();
         let users = self.users(source, &name, raw);
         let masks = self.masks(source, raw, complete);
+        let rows = self.rows(source, raw);
         let role = RoleRule {
             users,
             unmasked: self.boolean(source, &raw.unmasked),
             masks,
+            rows,
             export_rows: raw
                 .export
                 .as_ref()
@@ -76,6 +77,13 @@ impl Checker {
             (
                 "mask",
                 raw.mask
+                    .as_ref()
+                    .and_then(|entries| entries.0.first())
+                    .map(|(name, _)| Origin::new(source, name)),
+            ),
+            (
+                "rows",
+                raw.rows
                     .as_ref()
                     .and_then(|entries| entries.0.first())
                     .map(|(name, _)| Origin::new(source, name)),
@@ -208,10 +216,12 @@ impl Checker {
         raw: &Spanned<RawMask>,
     ) -> Option<MaskRule> {
         let origin = Origin::new(source, raw);
+        let lookup = self.lookup(source, &raw.value);
         let mask = self.mask(source, &origin, &raw.value)?;
         Some(MaskRule {
             class: class.value.as_str().into(),
             mask,
+            lookup,
             origin,
         })
     }

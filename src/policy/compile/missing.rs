@@ -6,14 +6,16 @@ use crate::config::Diagnostic;
 use crate::config::diagnostics::closest;
 use crate::policy::PolicySet;
 use crate::policy::flow::ClassIndex;
-use crate::policy::pattern::{ColumnPattern, NamePattern};
-use crate::policy::rules::{ClassColumn, Missing};
+use crate::policy::pattern::{ColumnPattern, NamePattern, RelationName};
+use crate::policy::rules::{ClassColumn, Missing, RowsRule};
 
 /// What is missing: a column of a class, or a function of a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Absent {
     Column(ClassIndex, usize),
     Function(String),
+    /// The relation of a row rule, by role and rule.
+    Relation(usize, usize),
 }
 
 impl PolicySet {
@@ -29,7 +31,13 @@ impl PolicySet {
                 }
             }
         }
-        for role in &self.roles {
+        for (index, role) in self.roles.iter().enumerate() {
+            for (rule, found) in role.rows.iter().enumerate() {
+                let name = &found.relation;
+                if catalog.relation(&name.schema, &name.name).is_none() {
+                    missing.insert(Absent::Relation(index, rule), no_relation(catalog, found));
+                }
+            }
             for function in role
                 .functions
                 .iter()
@@ -45,6 +53,21 @@ impl PolicySet {
             }
         }
         missing
+    }
+}
+
+fn no_relation(catalog: &Catalog, rule: &RowsRule) -> Diagnostic {
+    let RelationName { schema, name } = &rule.relation;
+    let message = format!("the relation `{}` does not exist", rule.relation);
+    let diagnostic = Diagnostic::error(&rule.named, message);
+    let relations = catalog.relations.values();
+    let near = closest(
+        name,
+        sorted(relations.filter(|relation| relation.schema == *schema)),
+    );
+    match near {
+        Some(found) => diagnostic.suggest(format!("did you mean `{schema}.{found}`?")),
+        None => diagnostic,
     }
 }
 

@@ -1,9 +1,13 @@
 //! From a [`PolicySet`] and a catalog to what the planner uses.
 mod missing;
 mod role;
+mod rows;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+use rows::Rows;
 
 use super::PolicySet;
 use super::compiled::RolePolicy;
@@ -61,10 +65,27 @@ impl PolicySet {
     fn compile_present(&self, catalog: &Catalog) -> (CompiledPolicy, Diagnostics) {
         let flow = Flow::trace(self, catalog);
         let mut diagnostics = self.contradictions(catalog, &flow);
-        let protected: HashSet<Oid> = flow.taints.keys().map(|(relation, _)| *relation).collect();
+        let rows: Vec<Rows> = self
+            .roles
+            .iter()
+            .map(|role| rows::compile(role, catalog, &mut diagnostics))
+            .collect();
+        let mut protected: HashSet<Oid> =
+            flow.taints.keys().map(|(relation, _)| *relation).collect();
+        for rows in &rows {
+            protected.extend(rows.rules.keys().chain(rows.closed.keys()));
+        }
         let mut compiled = CompiledPolicy::default();
-        for role in &self.roles {
-            let policy = role::compile(self, role, catalog, &flow, &protected, &mut diagnostics);
+        for (role, rows) in self.roles.iter().zip(rows) {
+            let policy = role::compile(
+                self,
+                role,
+                catalog,
+                &flow,
+                rows,
+                &protected,
+                &mut diagnostics,
+            );
             compiled
                 .roles
                 .insert(Arc::clone(&role.name), Arc::new(policy));

@@ -2,8 +2,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
+use super::rows::Rows;
+use super::version::version;
 use super::{column_name, locate};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics};
@@ -18,6 +18,7 @@ pub(super) fn compile(
     role: &RoleRule,
     catalog: &Catalog,
     flow: &Flow,
+    rows: Rows,
     protected: &HashSet<Oid>,
     diagnostics: &mut Diagnostics,
 ) -> RolePolicy {
@@ -37,9 +38,9 @@ pub(super) fn compile(
         version: 0,
         unmasked: role.unmasked,
         masks,
-        rows: HashMap::new(),
+        rows: rows.rules,
         denied: HashMap::new(),
-        closed: HashMap::new(),
+        closed: rows.closed,
         protected: protected.clone(),
         export_rows: role.export_rows,
         functions: role.functions.iter().cloned().collect(),
@@ -111,7 +112,7 @@ impl<'a> RoleCompiler<'a> {
                     return Some(ColumnMask {
                         class: Arc::clone(&rule.class),
                         sql: MaskSql::from_template(&sql),
-                        lookup: false,
+                        lookup: self.lookup(rule, relation, column, named, diagnostics),
                     });
                 }
                 Err(misfit) => {
@@ -137,6 +138,35 @@ impl<'a> RoleCompiler<'a> {
             sql: MaskSql::from_template(&sql),
             lookup: false,
         })
+    }
+
+    /// Whether equality with a constant may run on the stored value. The comparison is PostgreSQL's own `=`, so the type
+    /// must have one.
+    fn lookup(
+        &mut self,
+        rule: &MaskRule,
+        relation: &Relation,
+        column: &Column,
+        named: bool,
+        diagnostics: &mut Diagnostics,
+    ) -> bool {
+        let Some(origin) = &rule.lookup else {
+            return false;
+        };
+        let data_type = ColumnType::of(column, self.catalog);
+        let has_equality = data_type.has_equality(column, self.catalog);
+        if !has_equality && named {
+            let message = format!(
+                "`{}` of type `{}` cannot be looked up: the type has no equality of its own",
+                column_name(relation, column),
+                data_type.shown
+            );
+            diagnostics.push(
+                Diagnostic::error(origin, message)
+                    .suggest("take `lookup` out, or give the column a class of its own"),
+            );
+        }
+        has_equality
     }
 
     /// A class named for the column itself comes first: its author has looked at the column. Without one (or where the
@@ -194,56 +224,10 @@ impl<'a> RoleCompiler<'a> {
                 format!("the mask `{mask}` does not fit `{column}` of type `{shown}`: {why}"),
             ),
         };
-        let fitting: Vec<String> = Mask::fitting(data_type.family)
+        let fitting: Vec<String> = Mask::fitting(data_type)
             .map(|name| format!("`{name}`"))
             .collect();
         diagnostics
             .push(diagnostic.suggest(format!("masks for this type: {}", fitting.join(", "))));
     }
-}
-
-/// Hash of everything in it.
-fn version(policy: &RolePolicy) -> u64 {
-    let mut hash = Sha256::new();
-    let mut put = |bytes: &[u8]| {
-        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(bytes);
-    };
-    put(policy.name.as_bytes());
-    put(&[
-        u8::from(policy.unmasked),
-        u8::from(policy.export_rows.is_some()),
-    ]);
-    put(&policy.export_rows.unwrap_or(0).to_be_bytes());
-    let masks: BTreeMap<(Oid, AttNum), &ColumnMask> = policy
-        .masks
-        .iter()
-        .flat_map(|(oid, columns)| columns.iter().map(|(num, mask)| ((*oid, *num), mask)))
-        .collect();
-    put(&masks.len().to_be_bytes());
-    for ((oid, num), mask) in masks {
-        put(&oid.to_be_bytes());
-        put(&num.to_be_bytes());
-        put(mask.class.as_bytes());
-        put(&mask.sql.pieces().len().to_be_bytes());
-        for piece in mask.sql.pieces() {
-            put(piece.as_bytes());
-        }
-        put(&[u8::from(mask.lookup)]);
-    }
-    put(&policy.protected.len().to_be_bytes());
-    for oid in policy.protected.iter().collect::<BTreeSet<_>>() {
-        put(&oid.to_be_bytes());
-    }
-    for set in [&policy.functions, &policy.statements] {
-        put(&set.len().to_be_bytes());
-        for name in set.iter().collect::<BTreeSet<_>>() {
-            put(name.as_bytes());
-        }
-    }
-    let digest = hash.finalize();
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |version, byte| (version << 8) | u64::from(*byte))
 }

@@ -44,6 +44,8 @@ pub struct ColumnType {
     pub typmod: i32,
     /// The column's own type, for messages.
     pub shown: String,
+    /// Of an array: the type of its elements, where masks can be put on them one by one.
+    pub element: Option<Box<ColumnType>>,
 }
 
 impl ColumnType {
@@ -55,6 +57,7 @@ impl ColumnType {
                 sql: column.type_sql.clone(),
                 typmod: column.typmod,
                 shown,
+                element: None,
             };
         };
         if data_type.kind == TypeKind::Domain {
@@ -64,7 +67,27 @@ impl ColumnType {
             family: family(column.type_oid, catalog),
             sql: column.type_sql.clone(),
             typmod: column.typmod,
+            element: element(column.type_oid, column.typmod, catalog),
             shown,
+        }
+    }
+
+    /// Whether `pg_catalog` has an `=` for the type that goes by its values. That of `citext` is the extension's, but its
+    /// values compare as text.
+    pub fn has_equality(&self, column: &Column, catalog: &Catalog) -> bool {
+        match self.family {
+            Family::Json | Family::Array => false,
+            Family::Other => {
+                let oid = match catalog.types.get(&column.type_oid) {
+                    Some(data_type) => data_type.base.unwrap_or(column.type_oid),
+                    None => column.type_oid,
+                };
+                catalog
+                    .types
+                    .get(&oid)
+                    .is_some_and(|data_type| data_type.kind == TypeKind::Enum)
+            }
+            _ => true,
         }
     }
 
@@ -79,6 +102,7 @@ impl ColumnType {
                     quote_identifier(&base.name)
                 ),
                 typmod: -1,
+                element: element(oid, -1, catalog),
                 shown,
             },
             // NULL cast to text: the one thing that cannot raise without knowing the type.
@@ -86,8 +110,51 @@ impl ColumnType {
                 family: Family::Other,
                 sql: "pg_catalog.text".to_owned(),
                 typmod: -1,
+                element: None,
                 shown,
             },
+        }
+    }
+}
+
+/// The elements of an array have its typmod. Elements that are of a domain are left out: a mask may break its CHECK.
+fn element(array: Oid, typmod: i32, catalog: &Catalog) -> Option<Box<ColumnType>> {
+    let oid = *catalog.elements.get(&array)?;
+    let data_type = catalog.types.get(&oid)?;
+    let is_array = family(array, catalog) == Family::Array;
+    (is_array && data_type.kind == TypeKind::Base).then(|| {
+        let sql = format!(
+            "{}.{}",
+            quote_identifier(&data_type.schema),
+            quote_identifier(&data_type.name)
+        );
+        Box::new(ColumnType {
+            family: family(oid, catalog),
+            shown: data_type.name.clone(),
+            sql,
+            typmod,
+            element: None,
+        })
+    })
+}
+
+/// A value as it stands within SQL that masks are made of.
+impl ColumnType {
+    pub(super) fn text() -> Self {
+        Self::plain(Family::Text, "text")
+    }
+
+    pub(super) fn numeric() -> Self {
+        Self::plain(Family::Numeric, "numeric")
+    }
+
+    fn plain(family: Family, name: &str) -> Self {
+        Self {
+            family,
+            sql: format!("pg_catalog.{name}"),
+            typmod: -1,
+            shown: name.to_owned(),
+            element: None,
         }
     }
 }

@@ -202,7 +202,7 @@ impl Constant {
     }
 
     /// The value as a JSON scalar.
-    fn json(&self) -> Result<String, String> {
+    pub(super) fn json(&self) -> Result<String, String> {
         match self {
             Constant::Text(text) => serde_json::to_string(text).map_err(|error| error.to_string()),
             Constant::Integer(number) => Ok(number.to_string()),

@@ -1,12 +1,16 @@
 //! Masks: what becomes of a value before a role sees it, as SQL.
 //!
 //! Every mask is total: for no input does its SQL raise an error, and no session setting changes what it gives. NULL
-//! stays NULL. All names are qualified, so that nothing in a session's `search_path` takes part (CVE-2026-2360 class):
+//! stays NULL. Within a mask's SQL the column stands in no query of its own save as an argument of FROM, where no name
+//! but the column's can be meant. All names are qualified, so that nothing in a session's `search_path` takes part (CVE-2026-2360 class):
 //! functions as `pg_catalog.f`, operators as `OPERATOR(pg_catalog.+)`, types with their schema. Constructs whose
 //! operator the grammar looks up by its bare name (`IN`, `BETWEEN`, `LIKE`, simple `CASE`, `NULLIF`, `IS DISTINCT FROM`)
 //! do not occur. The SQL reads the same in PostgreSQL 13 to 18.
+mod array;
 mod column_type;
 mod constant;
+mod json;
+mod network;
 mod number;
 mod redact;
 mod sql;
@@ -15,6 +19,8 @@ mod time;
 
 pub use column_type::{ColumnType, Family};
 pub use constant::Constant;
+pub use json::{JsonConflict, JsonMasks, JsonPath};
+pub use network::Network;
 pub use number::Step;
 pub use sql::{quote_identifier, quote_literal};
 pub use time::TimeUnit;
@@ -41,6 +47,10 @@ pub enum Mask {
     Bucket(Step),
     /// `truncate: year|month|day`, in UTC for `timestamptz`.
     Truncate(TimeUnit),
+    /// `json: { path: mask }`: masks within a document, the rest of it unchanged.
+    Json(JsonMasks),
+    /// `network: bits`: the network that an address is in.
+    Network(Network),
 }
 
 /// Why a mask cannot stand on a column.
@@ -54,8 +64,9 @@ pub enum Misfit {
 
 impl Mask {
     /// Names of all masks, as the language spells them.
-    pub const NAMES: [&'static str; 8] = [
-        "null", "redact", "constant", "show", "email", "round", "bucket", "truncate",
+    pub const NAMES: [&'static str; 10] = [
+        "null", "redact", "constant", "show", "email", "round", "bucket", "truncate", "json",
+        "network",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -68,14 +79,14 @@ impl Mask {
             Mask::Round(_) => "round",
             Mask::Bucket(_) => "bucket",
             Mask::Truncate(_) => "truncate",
+            Mask::Json(_) => "json",
+            Mask::Network(_) => "network",
         }
     }
 
     /// The masks that take a type, `null` and `redact` first.
-    pub fn fitting(family: Family) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
-            .into_iter()
-            .filter(move |name| takes(name, family))
+    pub fn fitting(data_type: &ColumnType) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(|name| fits(name, data_type))
     }
 
     /// The masked value of a column as an SQL expression of the column's type and typmod.
@@ -88,7 +99,12 @@ impl Mask {
     /// [`Misfit`] if the mask does not go with the type.
     pub fn sql(&self, column: &str, data_type: &ColumnType) -> Result<String, Misfit> {
         if !takes(self.name(), data_type.family) {
-            return Err(Misfit::Type);
+            return match &data_type.element {
+                Some(element) if takes(self.name(), element.family) => {
+                    array::each(self, column, data_type, element)
+                }
+                _ => Err(Misfit::Type),
+            };
         }
         match self {
             Mask::Null => Ok(format!("NULL::{}", data_type.sql)),
@@ -101,8 +117,16 @@ impl Mask {
             Mask::Round(step) => number::round(column, data_type, step),
             Mask::Bucket(step) => number::bucket(column, data_type, step),
             Mask::Truncate(unit) => time::truncate(column, data_type, *unit),
+            Mask::Json(masks) => Ok(masks.sql(column, data_type)),
+            Mask::Network(network) => Ok(network.sql(column, data_type)),
         }
     }
+}
+
+/// Whether a mask takes the type or, of an array, its elements.
+fn fits(mask: &str, data_type: &ColumnType) -> bool {
+    let element = data_type.element.as_ref();
+    takes(mask, data_type.family) || element.is_some_and(|element| takes(mask, element.family))
 }
 
 fn takes(mask: &str, family: Family) -> bool {
@@ -118,6 +142,8 @@ fn takes(mask: &str, family: Family) -> bool {
             family,
             Family::Date | Family::Timestamp | Family::TimestampTz
         ),
+        "json" => family == Family::Json,
+        "network" => matches!(family, Family::Inet | Family::Cidr),
         _ => false,
     }
 }

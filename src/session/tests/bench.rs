@@ -211,6 +211,7 @@ impl Bench {
             restricted,
             role,
             user: "tester".to_owned(),
+            values: Arc::default(),
             encodings: Encodings {
                 client: "UTF8".to_owned(),
                 server: "UTF8".to_owned(),

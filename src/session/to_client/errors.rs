@@ -68,6 +68,7 @@ impl<H: Host> ToClient<'_, H> {
         }
         // Settings made in what the error undoes go back.
         state.dirty |= state.touched.search_path;
+        state.temporary_dirty |= state.touched.temporary;
         self.say(state, header, words)
     }
 

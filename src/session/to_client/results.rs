@@ -42,7 +42,7 @@ impl<H: Host> ToClient<'_, H> {
         }
     }
 
-    /// The only column of the only row of `SHOW search_path`.
+    /// The only column of a row that pgveil asked for.
     fn own_row(&mut self, state: &mut State, header: Header) -> Flow {
         let Some(body) = self.burst.body(header) else {
             return Flow::Wait;
@@ -53,7 +53,7 @@ impl<H: Host> ToClient<'_, H> {
             .and_then(|_| fields.int32())
             .and_then(|length| fields.bytes(usize::try_from(length).unwrap_or(usize::MAX)));
         if let (Ok(value), Some(own)) = (value, state.own.as_mut()) {
-            own.search_path = String::from_utf8(value.to_vec()).ok();
+            own.row(value);
         }
         self.burst.discard(header);
         Flow::Next
@@ -100,7 +100,12 @@ impl<H: Host> ToClient<'_, H> {
     }
 
     /// A statement has ended well: its record comes first.
-    pub(super) fn ended(&mut self, state: &mut State, header: Header, running: &Running) -> Flow {
+    pub(super) fn ended(
+        &mut self,
+        state: &mut State,
+        header: Header,
+        running: &mut Running,
+    ) -> Flow {
         self.copies_binary = false;
         if running.stopped {
             return self.export_stopped(state, header, running);
@@ -109,6 +114,15 @@ impl<H: Host> ToClient<'_, H> {
             back::COMMAND_COMPLETE => self.command_tag(header),
             _ => String::new(),
         };
+        if running.stores_rows()
+            && running.meter.store(record::affected(&tag).unwrap_or(0)) == Count::Exceeded
+        {
+            running.stopped = true;
+            if let Some(plan) = running.statement.plan() {
+                state.withhold(plan);
+            }
+            return self.export_stopped(state, header, running);
+        }
         let outcome = Outcome {
             affected: record::affected(&tag),
             ..Outcome::default()
@@ -154,9 +168,11 @@ impl<H: Host> ToClient<'_, H> {
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
         let touched = settings::touched(plan);
         state.dirty |= touched.search_path;
+        state.temporary_dirty |= touched.temporary;
         // COMMIT of a failed transaction is answered by ROLLBACK.
         if tag == "ROLLBACK" || settings::ends_transaction(plan.kind) {
             state.dirty |= state.touched.search_path;
+            state.temporary_dirty |= state.touched.temporary;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
@@ -14,17 +15,17 @@ use crate::sql::plan::SessionFacts;
 /// pgveil's own question may meet the client's cancel request; this often it is sent again.
 const MAX_OWN_FAILURES: u32 = 3;
 
-/// Whether the search path is known.
+/// Whether it is known what names mean.
 pub(super) enum Known {
     Facts(Arc<SessionFacts>),
-    /// It may change, or have changed, in a batch that has not been synced.
+    /// It may change, or have changed, in a batch that has not been synced, in a way that cannot be told before.
     InBatch,
 }
 
 enum Next {
     Done(Known),
     Await,
-    Ask,
+    Ask(BytesMut),
 }
 
 impl<H: Host> ToServer<'_, H> {
@@ -44,9 +45,9 @@ impl<H: Host> ToServer<'_, H> {
                     self.flush(server).await?;
                     self.shared.progress.notified().await;
                 }
-                Next::Ask => {
+                Next::Ask(question) => {
                     self.flush(server).await?;
-                    self.ask(&self.shared.question(), server).await?;
+                    self.ask(&question, server).await?;
                 }
             }
         }
@@ -57,11 +58,13 @@ impl<H: Host> ToServer<'_, H> {
         if state.own.is_some() {
             return Next::Await;
         }
-        if !state.dirty {
+        if !state.dirty && !state.temporary_dirty {
             return Next::Done(Known::Facts(state.facts.clone()));
         }
         if state.ledger.mid_batch() || state.ledger.is_copying_in() {
-            return Next::Done(Known::InBatch);
+            // If something fails, what comes after it is skipped: else it stands as foreseen.
+            let foreseen = state.foreseen.clone();
+            return Next::Done(foreseen.map_or(Known::InBatch, Known::Facts));
         }
         if !state.ledger.is_quiescent() {
             return Next::Await;
@@ -74,9 +77,14 @@ impl<H: Host> ToServer<'_, H> {
             state.own_failures = 0;
             return Next::Done(Known::InBatch);
         }
-        state.own = Some(OwnQuery::default());
+        let own = OwnQuery {
+            asks_temporary: state.temporary_dirty,
+            ..OwnQuery::default()
+        };
+        let question = self.shared.question(&own);
+        state.own = Some(own);
         state.ledger.push(Sent::Own, std::time::Instant::now());
-        Next::Ask
+        Next::Ask(question)
     }
 
     /// Whether the text's bytes reach the server's lexer as the UTF-8 that they are. Waits like [`ToServer::facts`]

@@ -1,0 +1,82 @@
+//! A number for a compiled role's content.
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::catalog::{AttNum, Oid};
+use crate::policy::compiled::{ColumnMask, RolePolicy, RulePart, SessionValue};
+
+/// Hash of everything in it.
+pub(super) fn version(policy: &RolePolicy) -> u64 {
+    let mut hash = Sha256::new();
+    let mut put = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(bytes);
+    };
+    put(policy.name.as_bytes());
+    put(&[
+        u8::from(policy.unmasked),
+        u8::from(policy.export_rows.is_some()),
+    ]);
+    put(&policy.export_rows.unwrap_or(0).to_be_bytes());
+    let masks: BTreeMap<(Oid, AttNum), &ColumnMask> = policy
+        .masks
+        .iter()
+        .flat_map(|(oid, columns)| columns.iter().map(|(num, mask)| ((*oid, *num), mask)))
+        .collect();
+    put(&masks.len().to_be_bytes());
+    for ((oid, num), mask) in masks {
+        put(&oid.to_be_bytes());
+        put(&num.to_be_bytes());
+        put(mask.class.as_bytes());
+        put(&mask.sql.pieces().len().to_be_bytes());
+        for piece in mask.sql.pieces() {
+            put(piece.as_bytes());
+        }
+        put(&[u8::from(mask.lookup)]);
+    }
+    put(&policy.rows.len().to_be_bytes());
+    for (oid, rule) in policy.rows.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(&rule.parts.len().to_be_bytes());
+        for part in &rule.parts {
+            let (kind, text): (u8, &str) = match part {
+                RulePart::Sql(text) => (0, text),
+                RulePart::Column(name) => (1, name),
+                RulePart::Value(SessionValue::AppUser) => (2, ""),
+                RulePart::Value(SessionValue::DbUser) => (3, ""),
+                RulePart::Value(SessionValue::Attribute(name)) => (4, name),
+            };
+            put(&[kind]);
+            put(text.as_bytes());
+        }
+    }
+    put(&policy.denied.len().to_be_bytes());
+    for (oid, columns) in policy.denied.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(&columns.len().to_be_bytes());
+        for num in columns.iter().collect::<BTreeSet<_>>() {
+            put(&num.to_be_bytes());
+        }
+    }
+    put(&policy.closed.len().to_be_bytes());
+    for (oid, reason) in policy.closed.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(reason.as_bytes());
+    }
+    put(&policy.protected.len().to_be_bytes());
+    for oid in policy.protected.iter().collect::<BTreeSet<_>>() {
+        put(&oid.to_be_bytes());
+    }
+    for set in [&policy.functions, &policy.statements] {
+        put(&set.len().to_be_bytes());
+        for name in set.iter().collect::<BTreeSet<_>>() {
+            put(name.as_bytes());
+        }
+    }
+    let digest = hash.finalize();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |version, byte| (version << 8) | u64::from(*byte))
+}

@@ -1,0 +1,35 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::config::Diagnostics;
+
+fn policy() -> PolicySet {
+    let person = |name: &str, region: &str| Person {
+        name: name.into(),
+        attributes: BTreeMap::from([("region".into(), region.into())]),
+    };
+    PolicySet {
+        version: String::new(),
+        classes: vec![],
+        roles: vec![],
+        unmatched: Unmatched::Deny,
+        people: vec![person("ann", "east"), person("crm_app", "everywhere")],
+        warnings: Diagnostics::default(),
+    }
+}
+
+#[test]
+fn a_session_has_the_attributes_of_its_person_and_of_nobody_else() {
+    let policy = policy();
+    let region = SessionValue::Attribute("region".into());
+    let values = policy.session_values("crm_app", "ann");
+    assert_eq!(values[&SessionValue::AppUser], "ann");
+    assert_eq!(values[&SessionValue::DbUser], "crm_app");
+    assert_eq!(values[&region], "east");
+    let stranger = policy.session_values("crm_app", "bob");
+    assert_eq!(stranger.get(&region), None);
+    let names: BTreeSet<_> = stranger.into_keys().collect();
+    assert_eq!(names, [SessionValue::AppUser, SessionValue::DbUser].into());
+    assert_eq!(policy.attribute("ann", "region"), Some("east"));
+    assert_eq!(policy.attribute("ann", "desk"), None);
+}
