@@ -1,9 +1,14 @@
 //! Refusals: one constructor per reason, so that every message says what was refused, by which rule, and the way out.
+use std::panic::Location;
+
+use super::marks;
 use super::plan::{Reason, Refusal};
 
 const ASK: &str = "ask the owner of the pgveil policy if your role needs this";
 
+#[track_caller]
 fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason,
         sqlstate: "42501",
@@ -14,6 +19,7 @@ fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusa
     }
 }
 
+#[track_caller]
 pub fn statement(kind: &str) -> Refusal {
     denial(
         Reason::Statement,
@@ -24,6 +30,7 @@ pub fn statement(kind: &str) -> Refusal {
 }
 
 /// A statement that is allowed on temporary relations only.
+#[track_caller]
 pub fn permanent(kind: &str) -> Refusal {
     denial(
         Reason::Statement,
@@ -33,6 +40,7 @@ pub fn permanent(kind: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn construct(what: &str, hint: &str) -> Refusal {
     denial(
         Reason::Construct,
@@ -42,6 +50,7 @@ pub fn construct(what: &str, hint: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn relation(name: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -51,6 +60,7 @@ pub fn relation(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn closed(name: &str, why: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -60,6 +70,7 @@ pub fn closed(name: &str, why: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn column(name: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -69,6 +80,7 @@ pub fn column(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn function(name: &str) -> Refusal {
     denial(
         Reason::Function,
@@ -78,6 +90,7 @@ pub fn function(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn operator(name: &str) -> Refusal {
     denial(
         Reason::Operator,
@@ -89,6 +102,7 @@ pub fn operator(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn data_type(name: &str) -> Refusal {
     denial(
         Reason::Type,
@@ -98,6 +112,7 @@ pub fn data_type(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn setting(name: &str, why: &str) -> Refusal {
     denial(
         Reason::Setting,
@@ -107,6 +122,7 @@ pub fn setting(name: &str, why: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn judge(check: &str) -> Refusal {
     denial(
         Reason::Judge,
@@ -117,6 +133,7 @@ pub fn judge(check: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn limit(what: &str) -> Refusal {
     denial(
         Reason::Limit,
@@ -127,7 +144,9 @@ pub fn limit(what: &str) -> Refusal {
 }
 
 /// A text that PostgreSQL's grammar rejects: the server is asked for its own error.
+#[track_caller]
 pub fn syntax(message: &str) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason: Reason::Syntax,
         sqlstate: "42601",
@@ -139,7 +158,9 @@ pub fn syntax(message: &str) -> Refusal {
 }
 
 /// A relation, function or schema that is not there: PostgreSQL's own message.
+#[track_caller]
 pub fn undefined(sqlstate: &'static str, message: String) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason: Reason::Undefined,
         sqlstate,

@@ -10,12 +10,17 @@ mod compare;
 mod description;
 mod expression;
 mod generator;
+mod grouping;
+mod literal;
 mod random;
 mod report;
+mod rows;
 mod schema;
 mod shrink;
+mod sources;
 mod sqlsmith;
 mod statement;
+mod write;
 
 use std::env;
 
