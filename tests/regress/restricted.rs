@@ -195,6 +195,16 @@ impl Sessions {
     }
 }
 
+/// The file that `\set filename :abs_srcdir '/data/x.data'` names: the one psql variable that much depends on.
+fn file_named(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("\\set filename :abs_srcdir '")?;
+    Some(format!(
+        "{}{}",
+        folder().display(),
+        rest.strip_suffix('\'')?
+    ))
+}
+
 /// Patterns of refused.txt: `message with * | reason`.
 fn listed(message: &str) -> bool {
     REFUSED
@@ -237,6 +247,7 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
             session.query("SET statement_timeout = '20s'");
         }
         let mut open = false;
+        let mut file = String::new();
         for item in items(&text) {
             match item {
                 Item::Statement(statement) => {
@@ -245,7 +256,14 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
                 Item::CopyIn(statement, data) => {
                     sessions.run(&test, &statement, Some(&data), &mut counts, &mut open)
                 }
-                Item::Psql(_) => counts.psql += 1,
+                Item::Psql(text) => match file_named(&text) {
+                    Some(path) => file = path,
+                    None if text.starts_with("COPY") && text.contains(":'filename'") => {
+                        let statement = text.replace(":'filename'", &format!("'{file}'"));
+                        sessions.run(&test, &statement, None, &mut counts, &mut open);
+                    }
+                    None => counts.psql += 1,
+                },
             }
         }
     }

@@ -1,10 +1,13 @@
 //! As an unrestricted role: psql prints the same through pgveil as without.
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::Postgres;
 use crate::{DATABASE, folder, server, tests, veil};
 
-fn psql(server: &Postgres, port: u16, test: &str) -> String {
+/// What psql prints for a file, and how long it took.
+fn psql(server: &Postgres, port: u16, test: &str) -> (String, Duration) {
+    let started = Instant::now();
     let folder = folder();
     let script = format!(
         "{} -f {} 2>&1",
@@ -32,10 +35,11 @@ fn psql(server: &Postgres, port: u16, test: &str) -> String {
         .env("LC_MESSAGES", "C")
         .output()
         .expect("psql");
-    String::from_utf8_lossy(&output.stdout)
+    let printed = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| line.replace(&port.to_string(), "PORT") + "\n")
-        .collect()
+        .collect();
+    (printed, started.elapsed())
 }
 
 #[test]
@@ -43,13 +47,16 @@ fn psql_prints_the_same_through_pgveil_for_an_unrestricted_role() {
     let (direct, behind) = (server(), server());
     let pgveil = veil(&behind);
     let mut different = Vec::new();
+    let (mut through, mut direct_took) = (Duration::ZERO, Duration::ZERO);
     let tests = tests();
     for test in &tests {
-        let (ours, theirs) = std::thread::scope(|scope| {
+        let ((ours, slow), (theirs, fast)) = std::thread::scope(|scope| {
             let ours = scope.spawn(|| psql(&behind, pgveil.port(), test));
             let theirs = scope.spawn(|| psql(&direct, direct.port(), test));
             (ours.join().expect("psql"), theirs.join().expect("psql"))
         });
+        through += slow;
+        direct_took += fast;
         assert!(theirs.len() > 20, "{test}: {theirs}");
         if ours == theirs {
             continue;
@@ -68,7 +75,7 @@ fn psql_prints_the_same_through_pgveil_for_an_unrestricted_role() {
         ));
     }
     println!(
-        "{} of {} files print the same",
+        "{} of {} files print the same; {through:.1?} through pgveil, {direct_took:.1?} without",
         tests.len() - different.len(),
         tests.len()
     );
