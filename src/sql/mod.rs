@@ -7,6 +7,7 @@ pub mod cache;
 pub mod functions;
 pub mod judge;
 pub mod lex;
+pub mod marks;
 pub mod names;
 pub mod normalise;
 mod observe;

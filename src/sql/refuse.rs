@@ -1,9 +1,14 @@
 //! Refusals: one constructor per reason, so that every message says what was refused, by which rule, and the way out.
+use std::panic::Location;
+
+use super::marks;
 use super::plan::{Reason, Refusal};
 
 const ASK: &str = "ask the owner of the pgveil policy if your role needs this";
 
+#[track_caller]
 fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason,
         sqlstate: "42501",
@@ -14,6 +19,7 @@ fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusa
     }
 }
 
+#[track_caller]
 pub fn statement(kind: &str) -> Refusal {
     denial(
         Reason::Statement,
@@ -24,6 +30,7 @@ pub fn statement(kind: &str) -> Refusal {
 }
 
 /// A statement that is allowed on temporary relations only.
+#[track_caller]
 pub fn permanent(kind: &str) -> Refusal {
     denial(
         Reason::Statement,
@@ -34,6 +41,7 @@ pub fn permanent(kind: &str) -> Refusal {
 }
 
 /// A temporary table by the name of a permanent relation.
+#[track_caller]
 pub fn shadows(relation: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -43,6 +51,7 @@ pub fn shadows(relation: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn construct(what: &str, hint: &str) -> Refusal {
     denial(
         Reason::Construct,
@@ -52,6 +61,7 @@ pub fn construct(what: &str, hint: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn relation(name: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -61,6 +71,7 @@ pub fn relation(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn closed(name: &str, why: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -70,6 +81,7 @@ pub fn closed(name: &str, why: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn column(name: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -79,6 +91,7 @@ pub fn column(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn function(name: &str) -> Refusal {
     denial(
         Reason::Function,
@@ -88,6 +101,7 @@ pub fn function(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn operator(name: &str) -> Refusal {
     denial(
         Reason::Operator,
@@ -99,6 +113,7 @@ pub fn operator(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn data_type(name: &str) -> Refusal {
     denial(
         Reason::Type,
@@ -108,6 +123,7 @@ pub fn data_type(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn setting(name: &str, why: &str) -> Refusal {
     denial(
         Reason::Setting,
@@ -117,6 +133,7 @@ pub fn setting(name: &str, why: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn judge(check: &str) -> Refusal {
     denial(
         Reason::Judge,
@@ -127,6 +144,7 @@ pub fn judge(check: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn limit(what: &str) -> Refusal {
     denial(
         Reason::Limit,
@@ -137,7 +155,9 @@ pub fn limit(what: &str) -> Refusal {
 }
 
 /// A text that PostgreSQL's grammar rejects: the server is asked for its own error.
+#[track_caller]
 pub fn syntax(message: &str) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason: Reason::Syntax,
         sqlstate: "42601",
@@ -149,7 +169,9 @@ pub fn syntax(message: &str) -> Refusal {
 }
 
 /// A relation, function or schema that is not there: PostgreSQL's own message.
+#[track_caller]
 pub fn undefined(sqlstate: &'static str, message: String) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason: Reason::Undefined,
         sqlstate,

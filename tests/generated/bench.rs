@@ -1,7 +1,8 @@
 //! Three servers of one schema: twins A and B with other secrets of equal masks, a pgveil before each, and the copy whose
 //! cells are masked physically, spoken to directly. Each worker has a database of its own on all three.
 use crate::message::{self, Client, Frame};
-use crate::schema::{DDL, POLICY, masks, rows};
+use crate::rows::rows;
+use crate::schema::{DDL, POLICY, masks};
 use crate::statement::{Case, Step};
 use crate::support::{Config, Options, Pgveil, Postgres};
 

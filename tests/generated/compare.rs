@@ -17,8 +17,8 @@ pub const KNOWN: &[(&str, &str)] = &[
         "table and column number are restored for plain columns, not for `(c).phone`, `(c).*`, RETURNING and alias lists",
     ),
     (
-        "error 42883 against none",
-        "`name(row)` is known as a column only where a table has the name, not an alias list or a subquery",
+        "type modifier",
+        "of a set operation PostgreSQL describes the branch that its plan kept: masks change which branches it can prune",
     ),
 ];
 

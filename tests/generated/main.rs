@@ -10,12 +10,17 @@ mod compare;
 mod description;
 mod expression;
 mod generator;
+mod grouping;
+mod literal;
 mod random;
 mod report;
+mod rows;
 mod schema;
 mod shrink;
+mod sources;
 mod sqlsmith;
 mod statement;
+mod write;
 
 use std::env;
 
@@ -25,7 +30,7 @@ use statement::generate;
 use support::message;
 
 /// Statements of a normal test run.
-const SAMPLE: u64 = 1_500;
+const SAMPLE: u64 = 600;
 const WORKERS: usize = 2;
 
 fn number(name: &str, default: u64) -> u64 {
