@@ -322,9 +322,16 @@ mod rules {
         assert!(closed.closed.contains_key(&gone) && !closed.rows.contains_key(&gone));
         assert!(!fourth.drift.is_empty());
 
-        // Without what was known before, the rule would be gone with the name.
+        // Without what was known before, rule and masks would be gone with the name.
         let ignorant = policy.compile_again(&catalog, &Memory::default());
         let role = &ignorant.compiled.roles["ruled"];
         assert!(!role.closed.contains_key(&gone) && !role.rows.contains_key(&gone));
+        let masked = |compiled: &Recompiled| {
+            let masks = &compiled.compiled.roles["agent"].masks;
+            masks
+                .get(&gone)
+                .is_some_and(|columns| columns.contains_key(&3))
+        };
+        assert!(masked(&fourth) && !masked(&ignorant));
     }
 }
