@@ -64,8 +64,10 @@ fn cache_hit(bencher: Bencher) {
     let planner = Planner::new(64 << 20, 1).expect("threads");
     let (catalog, role) = (Arc::new(fixture.catalog), Arc::new(fixture.role));
     let facts = Arc::new(SessionFacts {
+        values: Default::default(),
         search_path: "crm, public".into(),
         user: "agent".into(),
+        ..SessionFacts::default()
     });
     let text: Arc<str> = STATEMENT.into();
     let hit = || {

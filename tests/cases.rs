@@ -300,6 +300,7 @@ fn crm() -> Catalog {
         volatility: Volatility::Immutable,
         extension: None,
         security_definer: false,
+        built_in: true,
     };
     catalog.functions.insert("lower".into(), vec![lower]);
     let rank = Function {
@@ -307,6 +308,7 @@ fn crm() -> Catalog {
         volatility: Volatility::Immutable,
         extension: None,
         security_definer: false,
+        built_in: false,
     };
     catalog
         .functions
@@ -485,6 +487,7 @@ fn table(number: Oid, name: &str, kind: RelationKind, columns: &str, parents: &[
         kind,
         columns,
         primary_key: vec![1],
+        unique: vec![1],
         parents: parents.iter().copied().map(oid).collect(),
         sources: vec![],
         extension: None,

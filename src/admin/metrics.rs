@@ -66,6 +66,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Statements refused by `role` and `reason`.",
     ),
     (
+        "pgveil_lookups_total",
+        "counter",
+        "Masked columns looked up by their stored value (`lookup: exact`), by `role`; who did is on record.",
+    ),
+    (
         "pgveil_export_stops_total",
         "counter",
         "Results ended at the row after their export limit, by `role`.",
@@ -150,6 +155,7 @@ pub struct Metrics {
     cache_bytes: IntGauge,
     rows: IntCounterVec,
     refusals: IntCounterVec,
+    lookups: IntCounterVec,
     export_stops: IntCounterVec,
     violations: IntCounter,
     audit_records: IntCounterVec,
@@ -192,6 +198,7 @@ impl Metrics {
             cache_bytes: made.gauge("pgveil_plan_cache_bytes")?,
             rows: made.counters("pgveil_rows_total", &["role", "protected"])?,
             refusals: made.counters("pgveil_refusals_total", &["role", "reason"])?,
+            lookups: made.counters("pgveil_lookups_total", &["role"])?,
             export_stops: made.counters("pgveil_export_stops_total", &["role"])?,
             violations: made.counter("pgveil_violations_total")?,
             audit_records: made.counters("pgveil_audit_records_total", &["event"])?,
@@ -243,6 +250,13 @@ impl Metrics {
         self.statement_duration
             .with_label_values(&[role])
             .observe(duration.as_secs_f64());
+    }
+
+    /// A statement looked up that many columns by their stored values.
+    pub fn lookups(&self, role: &str, count: usize) {
+        if let Ok(count) = u64::try_from(count) {
+            self.lookups.with_label_values(&[role]).inc_by(count);
+        }
     }
 
     pub fn planned(&self, took: Duration, cached: bool) {

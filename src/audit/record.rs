@@ -146,6 +146,9 @@ pub struct Record {
     /// `schema.table.column` of the masked columns that the statement can reach.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
+    /// `schema.table.column` of the masked columns that were looked up by their stored value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lookups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRecord>,
     /// Label of why a statement was refused or a result stopped.
@@ -195,6 +198,7 @@ impl Record {
             reads: Vec::new(),
             writes: Vec::new(),
             masked: Vec::new(),
+            lookups: Vec::new(),
             verdict: None,
             reason: None,
             rule: None,

@@ -31,10 +31,11 @@ SELECT concat_ws(' ',
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
      FROM pg_namespace WHERE oid NOT IN (SELECT oid FROM temporary_schema)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_constraint WHERE contype IN ('p', 'f') AND conrelid NOT IN (SELECT oid FROM temporary)),
+     FROM pg_constraint WHERE (contype IN ('p', 'f') OR contypid <> 0) AND conrelid NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(inhrelid::int8 << 32 | inhparent::int8, xmin::text::int8)))
      FROM pg_inherits WHERE inhrelid NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8))) FROM pg_operator),
+  (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8))) FROM pg_cast),
   (SELECT concat(count(*), ':', sum(hashint8extended(objid::int8, xmin::text::int8)))
      FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'),
   current_setting('server_version_num'))";

@@ -9,8 +9,8 @@ use super::lineage::{self, Aggregates};
 use super::type_sql::type_sql;
 use super::version::content_version;
 use super::{
-    AttNum, Catalog, CatalogError, Column, Function, Oid, Operator, Relation, RelationKind, Type,
-    TypeKind, Volatility, queries,
+    AttNum, Catalog, CatalogError, Column, ColumnSource, Function, Oid, Operator, Relation,
+    RelationKind, Type, TypeKind, Volatility, code, queries,
 };
 
 /// Object identifiers of `pg_class`, `pg_proc` and `pg_operator`, fixed since bootstrapping (catalog/pg_*.h).
@@ -20,10 +20,10 @@ const OPERATOR_CATALOG: Oid = 2617;
 
 /// Extension names of catalog objects, by the object's kind.
 #[derive(Default)]
-struct Members {
+pub(super) struct Members {
     relations: HashMap<Oid, String>,
-    functions: HashMap<Oid, String>,
-    operators: HashMap<Oid, String>,
+    pub functions: HashMap<Oid, String>,
+    pub operators: HashMap<Oid, String>,
     types: HashMap<Oid, String>,
 }
 
@@ -85,6 +85,7 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
         catalog.foreign_keys.insert(column, referred);
     }
     read_types(client, &mut catalog, &members).await?;
+    code::read(client, &mut catalog, &members).await?;
     Ok((catalog, views, aggregates))
 }
 
@@ -121,6 +122,7 @@ async fn read_relations(
             kind: relation_kind(&field::<String>(&row, 3)?),
             columns: columns.remove(&oid).unwrap_or_default(),
             primary_key: field(&row, 4)?,
+            unique: field(&row, 7)?,
             parents: field(&row, 5)?,
             sources: Vec::new(),
             extension: members.relations.get(&oid).cloned(),
@@ -204,6 +206,7 @@ async fn read_functions(
             volatility,
             extension: members.functions.get(&field(&row, 0)?).cloned(),
             security_definer: field(&row, 4)?,
+            built_in: field(&row, 6)?,
         });
     }
     Ok(aggregates)
@@ -265,10 +268,14 @@ fn attribute(
         .into_iter()
         .map(|view| (view.oid, view.definition))
         .collect();
+    let opaque: HashSet<Oid> = code::opaque_views(catalog);
     for (oid, sources) in lineage::attribute_all(catalog, &definitions, aggregates)? {
         if let Some(relation) = catalog.relations.get(&oid) {
             let mut relation = Relation::clone(relation);
-            relation.sources = sources;
+            relation.sources = match opaque.contains(&oid) {
+                true => vec![ColumnSource::Unknown; sources.len()],
+                false => sources,
+            };
             catalog.relations.insert(oid, relation.into());
         }
     }
@@ -298,14 +305,18 @@ fn type_kind(typtype: &str) -> TypeKind {
     }
 }
 
-async fn rows(client: &Client, what: &'static str, query: &str) -> Result<Vec<Row>, CatalogError> {
+pub(super) async fn rows(
+    client: &Client,
+    what: &'static str,
+    query: &str,
+) -> Result<Vec<Row>, CatalogError> {
     client
         .query(query, &[])
         .await
         .map_err(|error| CatalogError::query(what, &error))
 }
 
-fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, CatalogError> {
+pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, CatalogError> {
     row.try_get(index)
         .map_err(|error| CatalogError::Malformed(format!("column {index}: {error}")))
 }

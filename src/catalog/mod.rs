@@ -2,6 +2,7 @@
 //!
 //! [`load()`] reads a snapshot; [`CatalogStore`] keeps one per database current; [`lineage`] finds where the columns
 //! of views take their values from.
+mod code;
 pub mod connect;
 pub mod error;
 mod fingerprint;

@@ -30,7 +30,9 @@ pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.r
                  WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable), '{}'), \
        ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), \
        CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
-            THEN pg_get_viewdef(c.oid) END \
+            THEN pg_get_viewdef(c.oid) END, \
+       ARRAY(SELECT DISTINCT k FROM pg_index i, unnest(i.indkey::int2[]) k \
+             WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) ORDER BY k) \
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY c.oid";
 
@@ -79,13 +81,15 @@ pub const VIEW_READS: &str = "SELECT r.ev_class, d.refclassid, d.refobjid, \
      GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3";
 
 pub const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, n.nspname::text, p.provolatile::text, p.prosecdef, \
-       p.prokind = 'a' \
+       p.prokind = 'a', p.oid < 16384 OR p.oid IN ( \
+         SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_type'::regclass \
+         AND d.deptype = 'i') \
      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY p.proname, n.nspname, p.oid";
 
 pub const OPERATORS: &str = "SELECT o.oid, o.oprname::text, n.nspname::text \
      FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace \
-     WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
+     WHERE o.oid >= 16384 AND n.nspname !~ '^pg_(toast_)?temp_' ORDER BY o.oprname, n.nspname, o.oid";
 
 pub const TYPES: &str = "SELECT t.oid, n.nspname::text, t.typname::text, t.typtype::text, t.typcategory::text, \
        t.typbasetype, \

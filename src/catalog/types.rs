@@ -9,6 +9,9 @@ pub type Oid = u32;
 /// A column number (`pg_attribute.attnum`); user columns start at 1, system columns are negative.
 pub type AttNum = i16;
 
+/// `FirstNormalObjectId` (access/transam.h): what has a smaller OID was made by initdb.
+pub const FIRST_NORMAL_OID: Oid = 16_384;
+
 /// `pg_class.relkind`, for the kinds that a statement can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RelationKind {
@@ -57,6 +60,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Column numbers of the primary key; empty where there is none that GROUP BY may rely on (a deferrable one).
     pub primary_key: Vec<AttNum>,
+    /// Columns of unique indexes and exclusion constraints, the primary key's included; 0 for an expression.
+    pub unique: Vec<AttNum>,
     /// Parents by inheritance or partitioning (`pg_inherits`).
     pub parents: Vec<Oid>,
     /// For views and materialized views: one entry per column, in the order of `columns`. Empty for the views of
@@ -103,9 +108,12 @@ pub struct Function {
     /// Name of the extension that owns it.
     pub extension: Option<String>,
     pub security_definer: bool,
+    /// PostgreSQL's own: made by initdb (its OID is below `FirstNormalObjectId`), or with a range type as its
+    /// constructor. A superuser can add functions to `pg_catalog`.
+    pub built_in: bool,
 }
 
-/// One operator outside `pg_catalog`.
+/// One operator that initdb did not make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operator {
     pub schema: String,
@@ -135,6 +143,52 @@ pub struct Type {
     pub extension: Option<String>,
 }
 
+/// An index, a TOAST table or its index: its counters say something of the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage {
+    /// The table.
+    pub of: Oid,
+    /// An index with a predicate: how many rows it has depends on values.
+    pub partial: bool,
+}
+
+/// A cast by a function that initdb did not make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cast {
+    pub source: Oid,
+    pub target: Oid,
+    pub context: CastContext,
+    /// `schema.name` of the function.
+    pub function: String,
+    pub extension: Option<String>,
+    /// Relations whose rows hold values of the source type, at any depth; of the target type too, where the server may
+    /// apply the cast of its own accord.
+    pub relations: HashSet<Oid>,
+    /// Types to name which can bring the cast about: they hold values of its source or target type.
+    pub types: HashSet<Oid>,
+    /// Views whose definition applies the cast, which need not show in its text.
+    pub views: HashSet<Oid>,
+}
+
+/// `pg_cast.castcontext`: where the server applies it of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CastContext {
+    /// Nowhere.
+    Explicit,
+    /// In assignments to columns.
+    Assignment,
+    /// In expressions.
+    Implicit,
+}
+
+/// A function or operator that initdb did not make and that the input of a domain calls (its CHECK).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Checker {
+    /// `schema.name`
+    pub name: String,
+    pub extension: Option<String>,
+}
+
 /// The schema of one database. Lookups are by exact (already folded) names.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
@@ -147,9 +201,16 @@ pub struct Catalog {
     pub schemas: HashSet<String>,
     /// All functions by name, `pg_catalog` included.
     pub functions: HashMap<String, Vec<Function>>,
-    /// Operators outside `pg_catalog`, by name.
+    /// Operators that initdb did not make, by name.
     pub operators: HashMap<String, Vec<Operator>>,
     pub types: HashMap<Oid, Type>,
+    /// Indexes and TOAST tables of users' tables.
+    pub storage: HashMap<Oid, Storage>,
+    /// Columns whose value in older rows stands in `pg_attribute.attmissingval`.
+    pub missing_values: HashSet<(Oid, AttNum)>,
+    pub casts: Vec<Cast>,
+    /// What the input of a type calls: domains with a CHECK, and the arrays, composites and domains over them.
+    pub checked_types: HashMap<Oid, Vec<Checker>>,
     /// Columns that refer to one of a primary key, by (relation, column): the column referred to.
     pub foreign_keys: HashMap<(Oid, AttNum), (Oid, AttNum)>,
     /// The type of the elements, by type of array.
@@ -198,11 +259,16 @@ impl Catalog {
 
     /// Types of that name in any schema.
     pub fn types_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Type> {
+        self.numbered_types_named(name).map(|(_, found)| found)
+    }
+
+    /// Types of that name in any schema, with their OIDs.
+    pub fn numbered_types_named<'a>(&'a self, name: &str) -> impl Iterator<Item = (Oid, &'a Type)> {
         self.type_names
             .get(name)
             .into_iter()
             .flatten()
-            .filter_map(|oid| self.types.get(oid))
+            .filter_map(|oid| Some((*oid, self.types.get(oid)?)))
     }
 
     /// Direct inheritance children or partitions.

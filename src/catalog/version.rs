@@ -1,4 +1,5 @@
 //! A number for a snapshot's content.
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug, Write};
 
 use sha2::{Digest, Sha256};
@@ -17,6 +18,16 @@ pub fn content_version(catalog: &Catalog) -> u64 {
     digest.sorted(&catalog.functions);
     digest.sorted(&catalog.operators);
     digest.sorted(&catalog.types);
+    digest.sorted(&catalog.storage);
+    digest.sorted(catalog.missing_values.iter().map(|column| (column, ())));
+    for cast in &catalog.casts {
+        let relations: BTreeSet<_> = cast.relations.iter().collect();
+        let types: BTreeSet<_> = cast.types.iter().collect();
+        digest.one(&(cast.source, cast.target, cast.context, &cast.function));
+        let views: BTreeSet<_> = cast.views.iter().collect();
+        digest.one(&(&cast.extension, relations, types, views));
+    }
+    digest.sorted(&catalog.checked_types);
     digest.sorted(&catalog.foreign_keys);
     digest.sorted(&catalog.elements);
     digest.sorted(&catalog.view_reads);

@@ -8,6 +8,7 @@ use super::serve::catalogs;
 use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, print};
 use crate::catalog::Catalog;
 use crate::config::{self, Diagnostics, Settings};
+use crate::policy::system::SYSTEM;
 use crate::policy::{self, PolicySet};
 
 /// Findings go to standard error, as JSON to standard output. Exit code 2 if one of them is an error.
@@ -58,13 +59,17 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
                 continue;
             }
             let (database, name) = (&catalog.database, &rule.name);
-            let (columns, relations) = (
-                role.masks
-                    .values()
-                    .map(|columns| columns.len())
-                    .sum::<usize>(),
-                role.masks.len(),
-            );
+            // The built-in ones of system relations are not the policy's.
+            let masked: Vec<usize> = role
+                .masks
+                .values()
+                .map(|columns| {
+                    let own = columns.values().filter(|mask| &*mask.class != SYSTEM);
+                    own.count()
+                })
+                .filter(|columns| *columns > 0)
+                .collect();
+            let (columns, relations) = (masked.iter().sum(), masked.len());
             let _ = match role.unmasked {
                 true => writeln!(summary, "{database}: {name} sees everything"),
                 false => writeln!(

@@ -50,11 +50,13 @@ pub async fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
         catalog,
         role: Arc::clone(role),
         facts: Arc::new(SessionFacts {
+            values: Arc::default(),
             search_path: args
                 .search_path
                 .clone()
                 .unwrap_or_else(|| SEARCH_PATH.to_owned()),
             user: args.role.clone(),
+            ..SessionFacts::default()
         }),
     };
     let mut refused = false;

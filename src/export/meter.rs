@@ -66,6 +66,19 @@ impl Meter {
         Count::Within
     }
 
+    /// Counts rows that a statement has put into another relation. They stand for rows that go out: from there they can
+    /// be read without being counted.
+    pub const fn store(&mut self, rows: u64) -> Count {
+        // RETURNING has shown some of them already.
+        if rows > self.rows {
+            self.rows = rows;
+        }
+        match self.limit {
+            Some(limit) if self.total() > limit => Count::Exceeded,
+            _ => Count::Within,
+        }
+    }
+
     pub const fn limit(&self) -> Option<u64> {
         self.limit
     }

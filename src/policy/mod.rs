@@ -12,6 +12,7 @@ pub mod pattern;
 pub mod raw;
 mod rows;
 pub mod rules;
+pub mod system;
 
 pub use compile::{CompiledPolicy, Memory, Recompiled};
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};

@@ -46,6 +46,22 @@ pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
         && error.routine.as_deref() != Some("exec_parse_message")
 }
 
+/// SQLSTATE of the error by which a check of a row rule ends a statement.
+pub const ROW_RULE_RAISES: &str = "22P02";
+
+/// A row that a write leaves behind is outside the row rule: as a view's CHECK OPTION says it.
+pub fn of_row_rule(plan: Option<&StatementPlan>) -> ErrorFields {
+    let relation = plan
+        .and_then(|plan| plan.writes.first())
+        .map_or(String::new(), |name| format!(" of relation \"{name}\""));
+    let mut words = ErrorFields::error(
+        "44000",
+        format!("pgveil: new row violates the row rule{relation}"),
+    );
+    words.hint = Some("write rows that your role may read".to_owned());
+    words
+}
+
 /// The end of a result that has more rows than its role may take out.
 pub fn of_export(limit: u64, role: &str) -> ErrorFields {
     ErrorFields::error(
@@ -107,6 +123,8 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         reads: known.map(|k| k.reads.clone()).unwrap_or_default(),
         writes: known.map(|k| k.writes.clone()).unwrap_or_default(),
         masked: known.map(|k| k.masked.clone()).unwrap_or_default(),
+        lookups: Vec::new(),
+        hidden_rows: false,
         protected: true,
         origins: Vec::new(),
         effects: Vec::new(),

@@ -5,6 +5,7 @@
 //! table; drivers that show or update by it get to see what they would see without pgveil.
 use crate::catalog::{AttNum, Oid};
 use crate::policy::compiled::RolePolicy;
+use crate::session::charset::Charset;
 use crate::sql::plan::Origin;
 use crate::wire::frame::Malformed;
 
@@ -70,7 +71,11 @@ pub fn raw_column(body: &[u8], role: &RolePolicy) -> Result<Option<RawColumn>, M
 
 /// Puts table and column back where a masked column lost them. Does nothing where the result is not the one that
 /// was planned: another number of fields, another name.
-pub fn restore(body: &mut [u8], origins: &[Option<Origin>]) -> Result<(), Malformed> {
+pub fn restore(
+    body: &mut [u8],
+    origins: &[Option<Origin>],
+    charset: Charset,
+) -> Result<(), Malformed> {
     let found = fields(body)?;
     if found.len() != origins.len() {
         return Ok(());
@@ -80,7 +85,8 @@ pub fn restore(body: &mut [u8], origins: &[Option<Origin>]) -> Result<(), Malfor
         .zip(origins)
         .filter_map(|(field, origin)| {
             let origin = origin.as_ref()?;
-            let lost = field.relation == 0 && field.name == origin.name.as_bytes();
+            let name = charset.encode(&origin.name)?;
+            let lost = field.relation == 0 && field.name == name.as_ref();
             lost.then_some((field.tail, origin.relation, origin.column))
         })
         .collect();
@@ -147,7 +153,7 @@ mod tests {
     fn metadata_is_restored_for_fields_of_the_planned_name_only() {
         let mut body = description(&[("phone", 0, 0), ("other", 0, 0), ("phone", 7, 1)]);
         let origins = [origin("phone"), origin("phone"), origin("phone")];
-        restore(&mut body, &origins).unwrap();
+        restore(&mut body, &origins, Charset::Utf8).unwrap();
         let expected = description(&[("phone", 500, 3), ("other", 0, 0), ("phone", 7, 1)]);
         assert_eq!(body, expected);
     }
@@ -155,7 +161,7 @@ mod tests {
     #[test]
     fn a_result_of_another_width_is_left_alone() {
         let mut body = description(&[("phone", 0, 0)]);
-        restore(&mut body, &[origin("phone"), None]).unwrap();
+        restore(&mut body, &[origin("phone"), None], Charset::Utf8).unwrap();
         assert_eq!(body, description(&[("phone", 0, 0)]));
     }
 

@@ -67,6 +67,8 @@ pub fn statement(text: &str) -> StatementPlan {
         reads: Vec::new(),
         writes: Vec::new(),
         masked: Vec::new(),
+        lookups: Vec::new(),
+        hidden_rows: false,
         protected: text.contains("SECRET"),
         origins: Vec::new(),
         effects,
@@ -102,9 +104,12 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
         text: Some(Arc::from(text)),
         plan: Some(Arc::new(plan(text))),
         facts: Arc::new(SessionFacts {
+            values: Default::default(),
             search_path: search_path.to_owned(),
             user: "tester".to_owned(),
+            ..SessionFacts::default()
         }),
         epoch: Epoch::default(),
+        described: Default::default(),
     })
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::Record;
+use crate::catalog::Oid;
 use crate::policy::compiled::RolePolicy;
 use crate::session::statements::Epoch;
-use crate::sql::plan::{Plan, SessionFacts};
+use crate::sql::plan::{Plan, Refusal, SessionFacts};
 
 /// The role of a session under the catalog and the policy in force.
 #[derive(Debug, Clone)]
@@ -41,6 +42,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// The role as it stands now; cheap.
     fn standing(&self) -> impl Future<Output = Result<Standing, Unavailable>> + Send;
+
+    /// Why a parameter may not have that type; cheap.
+    fn parameter_objection(&self, oid: Oid) -> impl Future<Output = Option<Refusal>> + Send;
 
     /// Reads the catalog again: a statement of this session has changed the schema.
     fn schema_changed(&self) -> impl Future<Output = ()> + Send;

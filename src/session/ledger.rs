@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::export::Meter;
@@ -43,6 +44,8 @@ pub enum Sent {
         denied: Option<Refusal>,
     },
     Describe(Target),
+    /// pgveil's own Describe of a portal: its answer is looked at and goes no further.
+    Check(Name),
     Execute {
         portal: Name,
         /// A message that must fail was sent in its place.
@@ -91,6 +94,22 @@ impl Running {
     pub fn governing(&self) -> &Statement {
         self.inner.as_ref().unwrap_or(&self.statement)
     }
+
+    /// The rows that come back are pgveil's own: the client asked for none.
+    pub fn hides_rows(&self) -> bool {
+        let plan = self.governing().plan();
+        plan.is_some_and(|plan| plan.hidden_rows)
+    }
+
+    /// Rows of protected relations go into another relation instead of to the client.
+    pub fn stores_rows(&self) -> bool {
+        let stores = |statement: &Statement| statement.effects().contains(&Effect::StoresRows);
+        let executed = self
+            .statement
+            .plan()
+            .is_some_and(|plan| plan.kind == "CREATE TABLE AS");
+        stores(self.governing()) || (executed && self.governing().protected())
+    }
 }
 
 /// An ErrorResponse's statement.
@@ -108,6 +127,12 @@ pub enum Answer {
     Progress,
     /// The columns of a result.
     Columns(Option<Statement>),
+    /// The columns of rows that are pgveil's own; `described`: the client asked for a description.
+    HiddenColumns {
+        described: bool,
+    },
+    /// The columns of a result, for pgveil alone.
+    Checked(Option<Statement>),
     /// CommandComplete, EmptyQueryResponse, PortalSuspended or FunctionCallResponse: a statement has ended well.
     Ended(Box<Running>),
     Failed(Box<Failure>),
@@ -217,6 +242,14 @@ impl Ledger {
         self.running.as_ref()
     }
 
+    /// The statement that answers are for now, also before the first has come.
+    pub fn current(&self) -> Option<Statement> {
+        match &self.running {
+            Some(running) => Some(running.statement.clone()),
+            None => self.begin().map(|running| running.statement),
+        }
+    }
+
     /// A ReadyForQuery is certain to come.
     pub fn awaits_ready(&self) -> bool {
         self.queue.iter().any(Entry::is_awaited)
@@ -279,6 +312,16 @@ impl Ledger {
         }
     }
 
+    /// Whether the server has described the result of a portal that is about to run, or will before it runs: what comes
+    /// back in rows is held against the policy by its description.
+    pub fn is_described(&self, portal: &Name, runs: &Statement) -> bool {
+        runs.source.described.load(Ordering::Relaxed)
+            || self.queue.iter().rev().any(|entry| match &entry.sent {
+                Sent::Check(name) | Sent::Describe(Target::Portal(name)) => name == portal,
+                _ => false,
+            })
+    }
+
     /// A prepared statement was decided on again, with the same outcome.
     pub fn bring_up_to_date(&mut self, name: &Name, then: &Statement, now: &Statement) {
         for entry in &mut self.queue {
@@ -319,7 +362,9 @@ impl Ledger {
                     .unwrap_or_else(unknown),
                 None,
             ),
-            Sent::Describe(Target::Portal(name)) | Sent::Execute { portal: name, .. } => (
+            Sent::Describe(Target::Portal(name))
+            | Sent::Check(name)
+            | Sent::Execute { portal: name, .. } => (
                 self.statements
                     .portal(name)
                     .map_or_else(unknown, |portal| portal.statement.clone()),

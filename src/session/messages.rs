@@ -97,19 +97,20 @@ pub fn read_target(body: &[u8]) -> Result<Target, Malformed> {
     }
 }
 
-pub fn put_query(out: &mut BytesMut, text: &str) {
+/// A Query; `text` in the client's encoding.
+pub fn put_query(out: &mut BytesMut, text: &[u8]) {
     let mut body = BytesMut::with_capacity(text.len() + 1);
-    body.put_slice(text.as_bytes());
+    body.put_slice(text);
     body.put_u8(0);
     put_frame(out, front::QUERY, &body);
 }
 
 /// A Parse of another text under the client's name and parameter types.
-pub fn put_parse(out: &mut BytesMut, name: &[u8], text: &str, parameters: &[u8]) {
+pub fn put_parse(out: &mut BytesMut, name: &[u8], text: &[u8], parameters: &[u8]) {
     let mut body = BytesMut::with_capacity(name.len() + text.len() + 2 + parameters.len());
     body.put_slice(name);
     body.put_u8(0);
-    body.put_slice(text.as_bytes());
+    body.put_slice(text);
     body.put_u8(0);
     body.put_slice(parameters);
     put_frame(out, front::PARSE, &body);
@@ -124,6 +125,26 @@ pub fn put_bind(out: &mut BytesMut, portal: &str, statement: &str) {
     body.put_u8(0);
     body.put_slice(&[0; 6]); // No parameter formats, parameters, result formats.
     put_frame(out, front::BIND, &body);
+}
+
+/// The Execute with this body, its limit of rows taken off.
+pub fn without_limit(body: &[u8]) -> Option<BytesMut> {
+    let portal = body.get(..body.len().checked_sub(4)?)?;
+    let mut unlimited = BytesMut::with_capacity(body.len());
+    unlimited.put_slice(portal);
+    unlimited.put_i32(0);
+    let mut out = BytesMut::new();
+    put_frame(&mut out, front::EXECUTE, &unlimited);
+    Some(out)
+}
+
+/// A Describe of a portal.
+pub fn put_describe(out: &mut BytesMut, portal: &Name) {
+    let mut body = BytesMut::with_capacity(portal.0.len() + 2);
+    body.put_u8(b'P');
+    body.put_slice(&portal.0);
+    body.put_u8(0);
+    put_frame(out, front::DESCRIBE, &body);
 }
 
 /// An Execute of a portal, to its end.
@@ -148,7 +169,7 @@ pub fn put_batch(out: &mut BytesMut, name: &str, text: &str) {
         put_frame(out, front::CLOSE, &body);
     };
     close(out, b'S');
-    put_parse(out, name.as_bytes(), text, &[0, 0]);
+    put_parse(out, name.as_bytes(), text.as_bytes(), &[0, 0]);
     put_bind(out, name, name);
     put_execute(out, name);
     close(out, b'P');
@@ -165,7 +186,7 @@ mod tests {
     fn a_rebuilt_parse_reads_as_the_client_sent_it() {
         let mut out = BytesMut::new();
         let parameters = [0, 2, 0, 0, 0, 23, 0, 0, 0, 25];
-        put_parse(&mut out, b"s1", "SELECT $1", &parameters);
+        put_parse(&mut out, b"s1", b"SELECT $1", &parameters);
         let parse = Parse::read(&out[HEADER_LEN..]).unwrap();
         assert_eq!(parse.name, b"s1");
         assert_eq!(parse.text, b"SELECT $1");

@@ -8,11 +8,13 @@
 //! * [`burst`]: what one read brought, and which of it goes on.
 //! * [`ledger`]: what was sent and not yet answered; attributes each answer to its statement.
 //! * [`statements`]: prepared statements, portals and cursors with their plans.
-//! * [`settings`]: what a statement may do to the search path and the encoding.
+//! * [`settings`]: what a statement may do to the search path, the encoding and temporary relations.
+//! * [`charset`]: client encodings, to UTF-8 and back.
 //! * [`messages`], [`describe`]: the few message bodies that are read, built or changed.
 //! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
 //! * [`record`]: the audit records of a session.
 pub mod burst;
+pub mod charset;
 pub mod denial;
 pub mod describe;
 #[cfg(test)]

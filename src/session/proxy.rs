@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
-use crate::catalog::{Catalog, CatalogStore};
+use crate::catalog::{Catalog, CatalogStore, Oid};
 use crate::config::{OnFull, Settings};
 use crate::policy::{CompiledPolicy, Memory, PolicySet, RolePolicy};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
@@ -17,8 +17,8 @@ use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::shared::Encodings;
 use crate::session::statements::Epoch;
-use crate::sql::Planner;
-use crate::sql::plan::SessionFacts;
+use crate::sql::plan::{Refusal, SessionFacts};
+use crate::sql::{Planner, functions};
 use crate::wire::cancel::CancelHandle;
 
 /// The share of `limits.drain_timeout` that is kept for last words: one in so many.
@@ -179,6 +179,7 @@ impl Proxy {
         let duration = record.duration.unwrap_or_default();
         self.metrics
             .statement(role, kind, verdict.label(), duration);
+        self.metrics.lookups(role, record.lookups.len());
         // Rows that the statement wrote have no bytes.
         if record.bytes.is_some_and(|bytes| bytes > 0) {
             self.metrics.rows(role, protected, record.rows.unwrap_or(0));
@@ -236,6 +237,14 @@ impl Host for SessionHost {
             epoch: epoch(&catalog, &role),
             role,
         })
+    }
+
+    async fn parameter_objection(&self, oid: Oid) -> Option<Refusal> {
+        match self.proxy.standing(&self.database, &self.role).await {
+            Ok((catalog, role)) => functions::parameter_refusal(&catalog, &role, oid),
+            // The text is not decided on either.
+            Err(_) => None,
+        }
     }
 
     async fn schema_changed(&self) {
@@ -329,6 +338,7 @@ pub async fn run(
         restricted,
         role: opening_role(&proxy, &facts, restricted).await,
         user: facts.db_user.clone(),
+        values: Arc::new(policy.session_values(&facts.db_user, &facts.db_user)),
         encodings: Encodings {
             client: facts.client_encoding.clone(),
             server: facts

@@ -75,6 +75,9 @@ impl Recorder {
             masked: governing
                 .map(|plan| plan.masked.clone())
                 .unwrap_or_default(),
+            lookups: governing
+                .map(|plan| plan.lookups.clone())
+                .unwrap_or_default(),
             verdict: Some(verdict(running, outcome)),
             reason: match outcome.refusal {
                 Some(refusal) => Some(Cow::Borrowed(refusal.reason.label())),

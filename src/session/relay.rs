@@ -14,10 +14,11 @@ use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
 use crate::session::scrub;
-use crate::session::shared::{Encodings, OwnQuery, Shared, State};
-use crate::session::to_client::{ToClient, ToClientEnd, strings_do_not_conform};
+use crate::session::shared::{Asks, Encodings, OwnQuery, Shared, State};
+use crate::session::to_client::{ToClient, ToClientEnd, is_reported, strings_do_not_conform};
 use crate::session::to_server::{ToServer, ToServerEnd};
 use crate::sql::plan::SessionFacts;
+use crate::sql::template::SessionValues;
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
 use crate::wire::frame::{self, FrameError, HEADER_LEN, Side, back, front, put_frame};
 
@@ -35,6 +36,8 @@ pub struct Opening {
     pub role: Arc<RolePolicy>,
     /// The database user.
     pub user: String,
+    /// What row rules name of the session.
+    pub values: Arc<SessionValues>,
     pub encodings: Encodings,
     /// `standard_conforming_strings` as the server reported it.
     pub strings_conform: bool,
@@ -113,8 +116,14 @@ fn first_state(opening: &Opening) -> State {
         facts: Arc::new(SessionFacts {
             search_path: "\"$user\", public".to_owned(),
             user: opening.user.clone(),
+            values: Arc::clone(&opening.values),
+            ..SessionFacts::default()
         }),
         dirty: opening.restricted,
+        temporary_dirty: false,
+        foreseen: None,
+        made: Default::default(),
+        withheld: Default::default(),
         own: None,
         own_failures: 0,
         touched: Default::default(),
@@ -295,15 +304,18 @@ where
         }
     };
     write(client, &greeting).await?;
+    let own = OwnQuery {
+        asks: Asks::Login,
+        then: Some(ready),
+        ..OwnQuery::default()
+    };
+    let question = shared.question(own.asks);
     {
         let mut state = shared.lock();
-        state.own = Some(OwnQuery {
-            then: Some(ready),
-            ..OwnQuery::default()
-        });
+        state.own = Some(own);
         state.ledger.push(Sent::Own, Instant::now());
     }
-    match write(server, &shared.question()).await {
+    match write(server, &question).await {
         Ok(()) => Ok(()),
         // The pump to the client finds the server gone and says so.
         Err(_) => Ok(()),
@@ -341,6 +353,13 @@ fn scrubbed(mut pending: &[u8]) -> Result<(BytesMut, Bytes), FrameError> {
                 if let Ok(fields) = ErrorFields::parse(body) {
                     let words = scrub::notice(&fields, None);
                     greeting.extend_from_slice(&words.frame(NOTICE_RESPONSE));
+                }
+            }
+            back::PARAMETER_STATUS => {
+                let body = whole.get(HEADER_LEN..).unwrap_or_default();
+                let name = body.split(|byte| *byte == 0).next().unwrap_or_default();
+                if is_reported(name) {
+                    greeting.extend_from_slice(whole);
                 }
             }
             _ => greeting.extend_from_slice(whole),

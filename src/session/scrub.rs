@@ -1,8 +1,10 @@
 //! Errors and notices of a restricted session, rebuilt so that they carry no data.
 //!
 //! What a value raises can quote the value: `invalid input syntax for type integer: "secret"`, DETAIL `Key
-//! (phone)=(...) already exists`, a RAISE in a trigger. SQLSTATE, severity and object names stay; DETAIL, CONTEXT and the
-//! internal query go; the message stays where its SQLSTATE class only ever names objects, and is built anew elsewhere.
+//! (phone)=(...) already exists`, a RAISE in a trigger. SQLSTATE, severity and object names stay; CONTEXT and the internal
+//! query go, DETAIL nearly always; the message stays where its SQLSTATE class only ever names objects and the client's
+//! own statement raised it, and is built anew elsewhere: a function may build SQL from stored values, and then even
+//! `column "..." does not exist` quotes one.
 use crate::sql::plan::PositionMap;
 use crate::wire::error::ErrorFields;
 
@@ -12,11 +14,28 @@ const CLASSES_WITHOUT_DATA: &[&str] = &[
     "55", "57",
 ];
 
-/// The class whose hints name objects only (`Perhaps you meant to reference ...`).
-const CLASS_WITH_HINTS: &str = "42";
+/// SQLSTATEs of other classes whose hint is always the same one: a backslash before a quote.
+const HINTED: &[&str] = &["22P06"];
 
-/// PL/pgSQL's RAISE can give any SQLSTATE to any message (pl_exec.c).
-const RAISING_ROUTINE: &str = "exec_stmt_raise";
+/// Classes whose details name objects only: what depends on what, which form of a statement is not supported.
+const CLASSES_WITH_DETAIL: &[&str] = &["0A", "25", "2B", "42"];
+
+/// Routines that give any SQLSTATE to any message: RAISE and ASSERT of PL/pgSQL (pl_exec.c), `elog` of PL/Perl, PL/Python and
+/// PL/Tcl.
+const RAISING_ROUTINES: &[&str] = &[
+    "exec_stmt_raise",
+    "exec_stmt_assert",
+    "plperl_util_elog",
+    "do_util_elog",
+    "PLy_elog_impl",
+    "PLy_elog",
+    "PLy_output",
+    "pltcl_elog",
+    "throw_pltcl_error",
+    "croak_cstr",
+    "plperl_call_perl_func",
+    "plperl_call_perl_trigger_func",
+];
 
 const RAISED: &str = "an error was raised by a function of the database";
 const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
@@ -48,6 +67,7 @@ const FIXED: &[&str] = &[
     "extra data after last expected column",
     "unexpected EOF in COPY data",
     "stack depth limit exceeded",
+    "unsafe use of \\' in a string literal",
 ];
 
 /// Heads of messages that are kept up to the value they go on with.
@@ -135,14 +155,20 @@ const NOTICE_ENDS: &[&str] = &[
 
 /// An error of the server as a restricted session may see it. `positions` maps from the text that ran.
 pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
-    let keeps_hint = fields.sqlstate.starts_with(CLASS_WITH_HINTS) && !raised(fields);
+    let class = fields.sqlstate.get(..2).unwrap_or_default();
+    let names_only_in = |classes: &[&str]| classes.contains(&class) && !raised(fields);
+    let kept = |text: &Option<String>, keeps: bool| {
+        text.as_ref()
+            .filter(|_| keeps)
+            .map(|text| without_added_schema(text))
+    };
     ErrorFields {
         message: message(fields),
-        hint: fields
-            .hint
-            .as_ref()
-            .filter(|_| keeps_hint)
-            .map(|hint| without_added_schema(hint)),
+        hint: kept(
+            &fields.hint,
+            names_only_in(CLASSES_WITHOUT_DATA) || HINTED.contains(&fields.sqlstate.as_str()),
+        ),
+        detail: kept(&fields.detail, names_only_in(CLASSES_WITH_DETAIL)),
         position: fields
             .position
             .map(|position| positions.map_or(position, |positions| positions.to_client(position))),
@@ -152,8 +178,9 @@ pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFiel
 
 /// A notice of the server as a restricted session may see it.
 pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
+    let class = fields.sqlstate.get(..2).unwrap_or_default();
     let known = !raised(fields)
-        && (fields.sqlstate.starts_with("42")
+        && (CLASSES_WITHOUT_DATA.contains(&class)
             || NOTICE_ENDS.iter().any(|end| fields.message.ends_with(end)));
     ErrorFields {
         message: if known {
@@ -168,8 +195,23 @@ pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFie
     }
 }
 
+/// A function of the database made the message, or the SQL that failed.
 fn raised(fields: &ErrorFields) -> bool {
-    fields.routine.as_deref() == Some(RAISING_ROUTINE)
+    let by_routine = fields
+        .routine
+        .as_deref()
+        .is_some_and(|routine| RAISING_ROUTINES.contains(&routine));
+    by_routine
+        || fields.internal_query.is_some()
+        || fields.context.as_deref().is_some_and(in_function)
+}
+
+/// Whether a CONTEXT tells of a function: `PL/pgSQL function f() line 3 at SQL statement`, `SQL function "f" statement
+/// 1`, `SQL statement "..."`, `PL/Perl function "f"`. Those of COPY and of the parser do not.
+fn in_function(context: &str) -> bool {
+    context.contains(" function ")
+        || context.contains("SQL statement \"")
+        || context.contains("PL/")
 }
 
 fn names_only(fields: &ErrorFields) -> ErrorFields {
@@ -189,10 +231,19 @@ fn names_only(fields: &ErrorFields) -> ErrorFields {
 }
 
 fn message(fields: &ErrorFields) -> String {
-    if raised(fields) {
+    if fields
+        .routine
+        .as_deref()
+        .is_some_and(|routine| RAISING_ROUTINES.contains(&routine))
+    {
         return RAISED.to_owned();
     }
     let class = fields.sqlstate.get(..2).unwrap_or_default();
+    // Cancels, conflicts and shortages read the same wherever they happen.
+    let independent = ["23", "25", "40", "53", "57"].contains(&class);
+    if raised(fields) && !independent {
+        return condition(&fields.sqlstate);
+    }
     if CLASSES_WITHOUT_DATA.contains(&class) {
         return without_added_schema(&fields.message);
     }
@@ -284,9 +335,7 @@ mod tests {
         let fields = ErrorFields {
             detail: Some("Key (phone)=(13812345678) already exists.".to_owned()),
             hint: Some("secret hint".to_owned()),
-            context: Some("PL/pgSQL function leak(text) line 1 at RAISE".to_owned()),
-            internal_query: Some("SELECT 'secret'".to_owned()),
-            internal_position: Some(3),
+            context: Some("COPY contacts, line 1, column phone: 13812345678".to_owned()),
             table: Some("contacts".to_owned()),
             column: Some("phone".to_owned()),
             constraint: Some("contacts_phone_key".to_owned()),
@@ -297,12 +346,44 @@ mod tests {
         assert_eq!(scrubbed.message, expected);
         assert_eq!(scrubbed.sqlstate, sqlstate);
         assert_eq!(scrubbed.constraint, fields.constraint);
-        assert_eq!(scrubbed.detail, None);
         assert_eq!(scrubbed.context, None);
-        assert_eq!(scrubbed.internal_query, None);
-        assert_eq!(scrubbed.internal_position, None);
         assert!(scrubbed.other.is_empty());
-        assert_eq!(scrubbed.hint.is_some(), sqlstate.starts_with("42"));
+        let class = &sqlstate[..2];
+        assert_eq!(
+            scrubbed.detail.is_some(),
+            CLASSES_WITH_DETAIL.contains(&class)
+        );
+        assert_eq!(
+            scrubbed.hint.is_some(),
+            CLASSES_WITHOUT_DATA.contains(&class)
+        );
+    }
+
+    #[test]
+    fn an_error_within_a_function_says_its_sqlstate_and_names_alone() {
+        for (context, internal_query) in [
+            (Some("PL/pgSQL function leak() line 3 at EXECUTE"), None),
+            (Some("SQL function \"leak\" statement 1"), None),
+            (None, Some("SELECT 13812345678x")),
+        ] {
+            let fields = ErrorFields {
+                context: context.map(str::to_owned),
+                internal_query: internal_query.map(str::to_owned),
+                internal_position: internal_query.map(|_| 8),
+                detail: Some("13812345678".to_owned()),
+                hint: Some("13812345678".to_owned()),
+                ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
+            };
+            let scrubbed = error(&fields, None);
+            assert_eq!(scrubbed.message, "the statement failed with SQLSTATE 42703");
+            let rest = (
+                scrubbed.detail,
+                scrubbed.hint,
+                scrubbed.internal_query,
+                scrubbed.internal_position,
+            );
+            assert_eq!(rest, (None, None, None, None));
+        }
     }
 
     #[test]
@@ -397,7 +478,7 @@ mod tests {
     #[test]
     fn a_raise_that_borrows_a_harmless_sqlstate_is_still_a_raise() {
         let fields = ErrorFields {
-            routine: Some(RAISING_ROUTINE.to_owned()),
+            routine: Some("exec_stmt_raise".to_owned()),
             hint: Some("13812345678".to_owned()),
             ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
         };

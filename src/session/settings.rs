@@ -1,29 +1,39 @@
-//! What a statement may do to the settings that planning depends on: the search path and the client's encoding.
+//! What a statement may do to that which planning depends on: the search path, the client's encoding, the session's
+//! temporary relations.
 //!
 //! Known harmless settings are told by name, because every doubt costs a round trip to the server; what is not
 //! recognised counts as a change of both.
-use crate::sql::plan::{Effect, StatementPlan};
+use crate::sql::plan::{Effect, SessionFacts, StatementPlan};
+use crate::sql::temporary;
 
-/// Which of the two a statement may change.
+/// Which of them a statement may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Touched {
     pub search_path: bool,
     pub encoding: bool,
+    pub temporary: bool,
 }
 
 impl Touched {
-    const ALL: Touched = Touched {
+    const SETTINGS: Touched = Touched {
         search_path: true,
         encoding: true,
+        temporary: false,
     };
 
     pub fn any(self) -> bool {
-        self.search_path || self.encoding
+        self.search_path || self.encoding || self.temporary
+    }
+
+    /// Names may mean something else afterwards.
+    pub fn names(self) -> bool {
+        self.search_path || self.temporary
     }
 
     pub fn merge(&mut self, other: Touched) {
         self.search_path |= other.search_path;
         self.encoding |= other.encoding;
+        self.temporary |= other.temporary;
     }
 }
 
@@ -32,25 +42,46 @@ pub fn touched(plan: &StatementPlan) -> Touched {
     if ends_transaction(plan.kind) {
         return Touched::default();
     }
+    Touched {
+        temporary: plan
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::TemporaryMade(_) | Effect::TemporaryGone(_))),
+        ..settings_touched(plan)
+    }
+}
+
+fn settings_touched(plan: &StatementPlan) -> Touched {
     let changes = plan
         .effects
         .iter()
         .any(|effect| matches!(effect, Effect::SettingsChanged));
-    if !changes && !["SET", "RESET", "DISCARD"].contains(&plan.kind) {
+    if !changes && !["SET", "RESET"].contains(&plan.kind) {
         return Touched::default();
     }
     match setting_name(plan) {
         Some("search_path") => Touched {
             search_path: true,
-            encoding: false,
+            ..Touched::default()
         },
         Some("client_encoding") => Touched {
-            search_path: false,
             encoding: true,
+            ..Touched::default()
         },
-        Some("role" | "session_authorization" | "all") | None => Touched::ALL,
+        Some("role" | "session_authorization" | "all") | None => Touched::SETTINGS,
         Some(_) => Touched::default(),
     }
+}
+
+/// Whether what names mean after a statement can be told before it has run, given what was changed before it in the
+/// same transaction.
+pub fn foreseeable(plan: &StatementPlan, before: Touched) -> bool {
+    if ends_transaction(plan.kind) {
+        // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone.
+        let kept = plan.kind.starts_with("COMMIT");
+        return !before.search_path && (kept || !before.temporary);
+    }
+    !touched(plan).names() || temporary::after(&SessionFacts::default(), &plan.effects).is_some()
 }
 
 /// The end of a transaction, or of a part of it, takes back settings that were made in it: all of them if it fails,
@@ -82,7 +113,8 @@ pub fn resolves_names(kind: &str) -> bool {
     !NAMELESS.contains(&kind)
 }
 
-/// The setting of `SET [LOCAL | SESSION] name {= | TO} ...` and `RESET name`; `None` for every other form.
+/// The setting of `SET [LOCAL | SESSION] name {= | TO} ...`, of `SET TIME ZONE` and its like, and of `RESET name`; `None`
+/// for every other form.
 fn setting_name(plan: &StatementPlan) -> Option<&'static str> {
     let words = |text: &str| -> Vec<String> {
         text.to_ascii_lowercase()
@@ -97,6 +129,13 @@ fn setting_name(plan: &StatementPlan) -> Option<&'static str> {
         ["set", name, "=" | "to", ..]
         | ["set", "local" | "session", name, "=" | "to", ..]
         | ["reset", name] => *name,
+        ["set", "time", "zone", ..]
+        | ["set", "local" | "session", "time", "zone", ..]
+        | ["set", "session", "characteristics", ..]
+        | ["set", "local" | "session", "transaction", ..]
+        | ["set", "transaction", ..] => "",
+        ["set", "names", ..] | ["set", "local" | "session", "names", ..] => "client_encoding",
+        ["set", "schema", ..] | ["set", "local" | "session", "schema", ..] => "search_path",
         _ => return None,
     };
     let is_plain = name
@@ -129,9 +168,15 @@ mod tests {
             ("SET client_encoding = $1", false, true),
             ("SET statement_timeout = $1", false, false),
             ("SET session app.user TO $1", false, false),
-            ("SET NAMES $1", true, true),
-            ("SET SCHEMA $1", true, true),
-            ("SET TIME ZONE $1", true, true),
+            ("SET NAMES $1", false, true),
+            ("SET LOCAL SCHEMA $1", true, false),
+            ("SET TIME ZONE $1", false, false),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                false,
+                false,
+            ),
+            ("SET \"time\" zone", true, true),
             ("SET \"search_path\" TO $1", true, true),
             ("SET role TO $1", true, true),
             ("RESET statement_timeout", false, false),
@@ -150,16 +195,21 @@ mod tests {
             let plan = StatementPlan {
                 kind,
                 normalised: text.to_owned(),
+                effects: match kind {
+                    "DISCARD" => vec![Effect::SettingsChanged],
+                    _ => Vec::new(),
+                },
                 ..fixtures::statement("SELECT")
             };
             let expected = Touched {
                 search_path,
                 encoding,
+                temporary: false,
             };
             assert_eq!(touched(&plan), expected, "{text}");
         }
         let mut plan = fixtures::statement("SELECT set_config");
         plan.effects = vec![Effect::SettingsChanged];
-        assert_eq!(touched(&plan), Touched::ALL);
+        assert_eq!(touched(&plan), Touched::SETTINGS);
     }
 }

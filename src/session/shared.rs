@@ -1,4 +1,6 @@
 //! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await.
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,17 +9,64 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use crate::policy::compiled::RolePolicy;
+use crate::session::charset::Charset;
 use crate::session::ledger::{Ledger, Rules};
 use crate::session::messages;
 use crate::session::record::Recorder;
 use crate::session::settings::{self, Touched};
-use crate::sql::plan::{POISON, Plan, SessionFacts, StatementPlan};
+use crate::sql::plan::{Effect, POISON, Plan, SessionFacts, StatementPlan};
+use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
+use crate::wire::frame::{HEADER_LEN, put_frame};
+
+/// Names of temporary relations that are kept in mind at most; those beyond cannot be read.
+const MAX_MADE: usize = 10_000;
+
+/// The search path behind a `p`, then the names in the session's temporary schema: behind a `t` those of tables, behind
+/// an `o` those of indexes and sequences. In hexadecimal digits of UTF-8: the client's encoding may lack their letters.
+const TEMPORARY_RELATIONS: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
+     UNION ALL SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'i' OR c.relkind OPERATOR(pg_catalog.=) 'S' \
+     THEN 'o' ELSE 't' END OPERATOR(pg_catalog.||) \
+     pg_catalog.encode(pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'), 'hex') \
+     FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
+
+/// The search path behind a `p`, `client_min_messages` behind an `m`.
+const LOGIN: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
+     UNION ALL SELECT 'm' OPERATOR(pg_catalog.||) pg_catalog.current_setting('client_min_messages')";
+
+/// What pgveil asks the server on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asks {
+    /// The search path alone. SHOW needs no snapshot, so it changes nothing about the transaction it runs in.
+    #[default]
+    Path,
+    /// Also what `ALTER ROLE ... SET` may have preset and the server does not report.
+    Login,
+    /// Also the session's temporary relations: only after a statement that changes them, which has taken a snapshot.
+    Temporary,
+}
+
+impl Asks {
+    const fn text(self) -> &'static str {
+        match self {
+            Asks::Path => "SHOW search_path",
+            Asks::Login => LOGIN,
+            Asks::Temporary => TEMPORARY_RELATIONS,
+        }
+    }
+}
 
 /// What pgveil's own question has brought so far.
 #[derive(Debug, Default)]
 pub struct OwnQuery {
+    pub asks: Asks,
+    /// The answer came to its end.
+    pub complete: bool,
     pub search_path: Option<String>,
+    /// `client_min_messages`.
+    pub verbosity: Option<String>,
+    /// Names in the session's temporary schema; `true`: of a table or view.
+    pub temporary: Vec<(String, bool)>,
     /// Goes to the client once the answer is there: the ReadyForQuery of the login.
     pub then: Option<Bytes>,
 }
@@ -30,10 +79,9 @@ pub struct Encodings {
 }
 
 impl Encodings {
-    /// Text reaches the server's lexer as the UTF-8 that pgveil analysed.
-    pub fn is_utf8(&self) -> bool {
-        let raw = ["SQL_ASCII", "UTF8"].contains(&self.server.as_str());
-        self.client == "UTF8" || (self.client == "SQL_ASCII" && raw)
+    /// How the client's bytes are read.
+    pub fn charset(&self) -> Charset {
+        Charset::of(&self.client, &self.server)
     }
 }
 
@@ -46,6 +94,15 @@ pub struct State {
     pub facts: Arc<SessionFacts>,
     /// The search path may be another one than `facts` says.
     pub dirty: bool,
+    /// So may the temporary relations.
+    pub temporary_dirty: bool,
+    /// The facts once everything has run well that was sent; `None`: they cannot be told.
+    pub foreseen: Option<Arc<SessionFacts>>,
+    /// Temporary relations that statements of the client made, and that may still be there. What a function or trigger
+    /// made is not the session's to read.
+    pub made: BTreeSet<String>,
+    /// Temporary relations that hold more rows than the role may take out.
+    pub withheld: BTreeSet<String>,
     /// pgveil's own question is under way.
     pub own: Option<OwnQuery>,
     /// What was changed in this transaction: its end may bring the old settings back.
@@ -69,11 +126,56 @@ pub struct State {
     pub server_at_boundary: bool,
 }
 
+impl OwnQuery {
+    /// Takes a row's only column.
+    pub fn row(&mut self, value: &[u8], charset: Charset) {
+        let text = charset.decode(value).ok();
+        if self.asks == Asks::Path {
+            self.search_path = text.map(Cow::into_owned);
+            return;
+        }
+        match text.as_deref().and_then(|text| text.split_at_checked(1)) {
+            Some(("p", path)) => self.search_path = Some(path.to_owned()),
+            Some(("m", verbosity)) => self.verbosity = Some(verbosity.to_owned()),
+            Some((kind @ ("t" | "o"), digits)) => {
+                if let Some(name) = of_digits(digits) {
+                    self.temporary.push((name, kind == "t"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The text whose bytes are written as pairs of hexadecimal digits.
+fn of_digits(digits: &str) -> Option<String> {
+    let pairs = (0..digits.len()).step_by(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect();
+    String::from_utf8(bytes?).ok()
+}
+
 impl State {
     pub fn rules(restricted: bool, role: &RolePolicy) -> Rules {
         Rules {
             restricted,
             export_rows: role.export_rows,
+        }
+    }
+
+    /// An error or notice as the client reads it.
+    pub fn encoded(&self, words: &ErrorFields, tag: u8) -> Bytes {
+        let frame = words.frame(tag);
+        let body = frame.get(HEADER_LEN..).unwrap_or_default();
+        let charset = self.encodings.charset();
+        match std::str::from_utf8(body) {
+            Ok(text) if charset != Charset::Utf8 && !text.is_ascii() => {
+                let mut recoded = BytesMut::with_capacity(frame.len());
+                put_frame(&mut recoded, tag, &charset.encode_lossy(text));
+                recoded.freeze()
+            }
+            _ => frame,
         }
     }
 
@@ -89,28 +191,99 @@ impl State {
     /// Follows what a statement about to run does to settings. The answers to come may show otherwise, but until
     /// then nothing may be planned on what was known before.
     pub fn foresee(&mut self, plan: &StatementPlan) {
+        if !settings::foreseeable(plan, self.touched) {
+            self.foreseen = None;
+        }
         if settings::ends_transaction(plan.kind) {
-            self.dirty |= self.touched.search_path;
-            self.unsettled |= self.touched.encoding;
+            self.suspect(self.touched);
             return;
         }
         let touched = settings::touched(plan);
-        self.dirty |= touched.search_path;
-        self.unsettled |= touched.encoding;
+        self.suspect(touched);
         self.touched.merge(touched);
+        if touched.names()
+            && let Some(foreseen) = &self.foreseen
+        {
+            self.foreseen = temporary::after(foreseen, &plan.effects).map(Arc::new);
+        }
+        for effect in &plan.effects {
+            if let Effect::TemporaryMade(name) = effect
+                && self.made.len() < MAX_MADE
+            {
+                self.made.insert(name.clone());
+            }
+        }
     }
 
-    /// Whether a text changes the search path and then names something: what it names cannot be known before.
+    /// What may have been changed is read again before it is relied on.
+    pub fn suspect(&mut self, touched: Touched) {
+        self.dirty |= touched.search_path;
+        self.temporary_dirty |= touched.temporary;
+        self.unsettled |= touched.encoding;
+    }
+
+    /// Whether a text names something where what it names cannot be told before it runs.
     pub fn names_after_change(&self, plan: &Plan) -> bool {
-        let mut changed = false;
+        let mut unknown = false;
+        let mut before = self.touched;
         for statement in &plan.statements {
-            if changed && settings::resolves_names(statement.kind) {
+            if unknown && settings::resolves_names(statement.kind) {
                 return true;
             }
-            changed |= settings::touched(statement).search_path
-                || (settings::ends_transaction(statement.kind) && self.touched.search_path);
+            unknown |= !settings::foreseeable(statement, before);
+            before.merge(settings::touched(statement));
         }
         false
+    }
+
+    /// pgveil's own question was answered.
+    pub fn learn(&mut self, own: OwnQuery, search_path: String) {
+        let in_transaction = self.ledger.transaction() == Some(b'T');
+        let mut facts = SessionFacts::clone(&self.facts);
+        facts.search_path = search_path;
+        self.dirty = false;
+        self.touched.search_path &= in_transaction;
+        self.own_failures = 0;
+        if own.asks == Asks::Temporary {
+            if !in_transaction {
+                // Nothing that is gone can come back.
+                let listed: BTreeSet<&String> =
+                    own.temporary.iter().map(|(name, _)| name).collect();
+                self.made.retain(|name| listed.contains(name));
+                self.withheld.retain(|name| listed.contains(name));
+            }
+            let readable = own.temporary.into_iter().filter(|(name, is_table)| {
+                (self.made.contains(name) || !is_table) && !self.withheld.contains(name)
+            });
+            facts.temporary = readable.map(|(name, _)| name).collect();
+            self.temporary_dirty = false;
+            self.touched.temporary &= in_transaction;
+        }
+        if *self.facts != facts {
+            self.facts = Arc::new(facts);
+        }
+        self.foreseen = Some(self.facts.clone());
+    }
+
+    /// More rows were stored in temporary relations than the role may take out: they are not read.
+    pub fn withhold(&mut self, plan: &StatementPlan) {
+        let made = plan.effects.iter().filter_map(|effect| match effect {
+            Effect::TemporaryMade(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let filled = plan
+            .writes
+            .iter()
+            .filter_map(|name| name.strip_prefix("pg_temp."));
+        for name in made.chain(filled) {
+            if self.withheld.len() >= MAX_MADE {
+                // What is not known to be made here is not read either.
+                self.made.remove(name);
+            }
+            self.withheld.insert(name.to_owned());
+        }
+        self.temporary_dirty = true;
+        self.foreseen = None;
     }
 }
 
@@ -133,11 +306,10 @@ impl Shared {
         }
     }
 
-    /// The messages that ask for the search path. SHOW needs no snapshot, so it changes nothing about the transaction
-    /// it runs in.
-    pub fn question(&self) -> BytesMut {
+    /// The messages that ask a question.
+    pub fn question(&self, asks: Asks) -> BytesMut {
         let mut question = BytesMut::new();
-        messages::put_batch(&mut question, &self.own_name, "SHOW search_path");
+        messages::put_batch(&mut question, &self.own_name, asks.text());
         question
     }
 

@@ -5,6 +5,7 @@
 //! leaves nothing.
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::session::messages::{Name, Target};
 use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
@@ -25,6 +26,8 @@ pub struct Source {
     pub plan: Option<Arc<Plan>>,
     pub facts: Arc<SessionFacts>,
     pub epoch: Epoch,
+    /// The server has described its result, and no masked column was in it.
+    pub described: AtomicBool,
 }
 
 impl Source {
@@ -35,6 +38,7 @@ impl Source {
             plan: None,
             facts: Arc::default(),
             epoch: Epoch::default(),
+            described: AtomicBool::new(false),
         })
     }
 
@@ -209,6 +213,10 @@ impl Statements {
                 }
                 Effect::CloseCursor(None) => self.portals.clear(),
                 Effect::SettingsChanged
+                | Effect::SearchPath(_)
+                | Effect::TemporaryMade(_)
+                | Effect::TemporaryGone(_)
+                | Effect::StoresRows
                 | Effect::Execute(_)
                 | Effect::Fetch(_)
                 | Effect::SchemaChanged => {}

@@ -6,20 +6,21 @@ mod results;
 use std::io;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::audit::{Event, Record};
+use crate::auth::restrict;
 use crate::session::burst::Burst;
 use crate::session::denial;
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Unexpected};
 use crate::session::shared::{Shared, State};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
-use crate::wire::frame::{Fields, HELD_FRAME, Header, Side, back};
+use crate::wire::frame::{Fields, HELD_FRAME, Header, Side, back, put_frame};
 
 /// How the pump to the client ended.
 #[derive(Debug)]
@@ -188,10 +189,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             back::NOTICE_RESPONSE => self.notice(state, header),
             back::READY_FOR_QUERY => self.ready(state, header),
             back::PARAMETER_STATUS => self.parameter(state, header),
-            back::NOTIFICATION_RESPONSE => {
-                self.burst.forward(header);
-                Flow::Next
-            }
+            back::NOTIFICATION_RESPONSE => self.notification(state, header),
             _ => self.other(state, header),
         }
     }
@@ -232,11 +230,25 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
         match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {
+                if header.tag == back::COMMAND_COMPLETE
+                    && let Some(own) = state.own.as_mut()
+                {
+                    own.complete = true;
+                }
                 self.burst.discard(header);
                 Flow::Next
             }
-            Ok(Answer::Ended(running)) => self.ended(state, header, &running),
-            Ok(Answer::Columns(_)) => self.pass(state, header), // NoData
+            Ok(Answer::Ended(mut running)) => self.ended(state, header, &mut running),
+            // NoData
+            Ok(Answer::Columns(statement)) => {
+                results::described(statement.as_ref());
+                self.pass(state, header)
+            }
+            Ok(Answer::Checked(statement)) => {
+                results::described(statement.as_ref());
+                self.burst.discard(header);
+                Flow::Next
+            }
             Ok(_) => {
                 match header.tag {
                     back::COPY_OUT_RESPONSE => {
@@ -271,8 +283,9 @@ impl<'a, H: Host> ToClient<'a, H> {
             Err(error) => return self.unexpected(state, header, error),
         };
         if status == b'I' && state.touched.any() {
-            state.dirty |= state.touched.search_path;
-            state.touched = Default::default();
+            let touched = std::mem::take(&mut state.touched);
+            state.dirty |= touched.search_path;
+            state.temporary_dirty |= touched.temporary;
         }
         if state.ledger.is_quiescent() {
             state.unsettled = false;
@@ -282,21 +295,20 @@ impl<'a, H: Host> ToClient<'a, H> {
 
     fn own_ready(&mut self, state: &mut State, header: Header) -> Flow {
         self.burst.discard(header);
-        let Some(own) = state.own.take() else {
+        let Some(mut own) = state.own.take() else {
             return Flow::Next;
         };
-        match own.search_path {
-            Some(search_path) => {
-                if state.facts.search_path != search_path {
-                    Arc::make_mut(&mut state.facts).search_path = search_path;
-                }
-                state.dirty = false;
-                state.touched.search_path &= state.ledger.transaction() == Some(b'T');
-                state.own_failures = 0;
-            }
+        let then = own.then.take();
+        if let Some(verbosity) = own.verbosity.take()
+            && let Err(words) = restrict::check_setting("client_min_messages", &verbosity)
+        {
+            return Flow::End(words);
+        }
+        match own.search_path.take().filter(|_| own.complete) {
+            Some(search_path) => state.learn(own, search_path),
             None => state.own_failures += 1,
         }
-        let Some(ready) = own.then else {
+        let Some(ready) = then else {
             return Flow::Next;
         };
         // It stands in the place of pgveil's own.
@@ -307,6 +319,30 @@ impl<'a, H: Host> ToClient<'a, H> {
             ));
         }
         self.burst.put(&ready);
+        Flow::Next
+    }
+
+    /// A payload may hold anything: what a trigger sends of a row, to whoever listens. A restricted session is told that
+    /// there was a notification, on a channel whose name it knows, and not what it says.
+    fn notification(&mut self, state: &State, header: Header) -> Flow {
+        if !state.restricted || state.role.statements.contains(NOTIFY_PAYLOAD) {
+            self.burst.forward(header);
+            return Flow::Next;
+        }
+        let Some(body) = self.burst.body(header) else {
+            return Flow::Wait;
+        };
+        let mut fields = Fields::new(body);
+        let mut empty = BytesMut::new();
+        if let (Ok(backend), Ok(channel)) = (fields.int32(), fields.string()) {
+            empty.put_i32(backend);
+            empty.put_slice(channel);
+            empty.put_slice(&[0, 0]);
+            let mut notification = BytesMut::new();
+            put_frame(&mut notification, header.tag, &empty);
+            self.burst.put(&notification);
+        }
+        self.burst.discard(header);
         Flow::Next
     }
 
@@ -321,6 +357,11 @@ impl<'a, H: Host> ToClient<'a, H> {
         let mut fields = Fields::new(body);
         if let (Ok(name), Ok(value)) = (fields.string(), fields.string()) {
             let value = String::from_utf8_lossy(value);
+            if state.restricted && !is_reported(name) {
+                tracing::debug!(name = %String::from_utf8_lossy(name), "a ParameterStatus is left out");
+                self.burst.discard(header);
+                return Flow::Next;
+            }
             match name {
                 b"client_encoding" => state.encodings.client = value.into_owned(),
                 b"standard_conforming_strings" if value != "on" && state.restricted => {
@@ -332,6 +373,34 @@ impl<'a, H: Host> ToClient<'a, H> {
         self.burst.forward(header);
         Flow::Next
     }
+}
+
+/// Word in `statements.allow` of a role that may read the payloads of notifications.
+const NOTIFY_PAYLOAD: &str = "notify_payload";
+
+/// Parameters that PostgreSQL reports (`GUC_REPORT` in guc_tables.c); each is a setting of the session or of the server.
+/// What an extension reports besides may be anything.
+const REPORTED: &[&str] = &[
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "application_name",
+    "client_encoding",
+    "default_transaction_read_only",
+    "in_hot_standby",
+    "integer_datetimes",
+    "is_superuser",
+    "scram_iterations",
+    "search_path",
+    "server_encoding",
+    "server_version",
+    "session_authorization",
+    "standard_conforming_strings",
+];
+
+/// Whether a restricted session is told of a parameter.
+pub fn is_reported(name: &[u8]) -> bool {
+    REPORTED.iter().any(|known| known.as_bytes() == name)
 }
 
 fn end(words: ErrorFields) -> Flow {

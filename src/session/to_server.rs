@@ -201,7 +201,7 @@ impl<'a, H: Host> ToServer<'a, H> {
             denied: Some(refusal),
         });
         let mut instead = BytesMut::new();
-        messages::put_query(&mut instead, &denial::poison());
+        messages::put_query(&mut instead, denial::poison().as_bytes());
         self.replace(header, &instead);
         Flow::Next
     }

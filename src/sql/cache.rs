@@ -50,6 +50,12 @@ impl Weighter<Key, Arc<Plan>> for Bytes {
             .sum();
         let bytes = key.text.len()
             + key.facts.search_path.len()
+            + key
+                .facts
+                .temporary
+                .iter()
+                .map(|name| name.len() + 24)
+                .sum::<usize>()
             + plan.text.as_ref().map_or(0, |text| text.len())
             + plan.positions.runs.len() * 12
             + statements

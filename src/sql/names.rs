@@ -20,8 +20,8 @@ pub fn literal(value: &str) -> String {
 
 /// The schemas in which an unqualified name is looked up, in order (`recomputeNamespacePath` in
 /// `src/backend/catalog/namespace.c`): `pg_catalog` first unless the setting names it, `"$user"` the schema of the
-/// user's name, schemas that do not exist left out. The temporary schema takes no part: a restricted session cannot
-/// make objects in it.
+/// user's name, schemas that do not exist left out. The session's temporary schema, where it has one, comes first of
+/// all unless the setting names it.
 pub fn search_path(facts: &SessionFacts, catalog: &Catalog) -> Vec<String> {
     let mut path = Vec::new();
     for element in setting_elements(&facts.search_path) {
@@ -30,12 +30,14 @@ pub fn search_path(facts: &SessionFacts, catalog: &Catalog) -> Vec<String> {
         } else {
             element
         };
-        if schema != "pg_temp" && catalog.schemas.contains(&schema) && !path.contains(&schema) {
+        if catalog.schemas.contains(&schema) && !path.contains(&schema) {
             path.push(schema);
         }
     }
-    if !path.iter().any(|schema| schema == "pg_catalog") {
-        path.insert(0, "pg_catalog".to_owned());
+    for first in ["pg_catalog", "pg_temp"] {
+        if catalog.schemas.contains(first) && !path.iter().any(|schema| schema == first) {
+            path.insert(0, first.to_owned());
+        }
     }
     path
 }
@@ -54,11 +56,34 @@ fn setting_elements(setting: &str) -> Vec<String> {
             }
         };
         if !element.is_empty() {
-            elements.push(element);
+            elements.push(truncated(element));
         }
         rest = behind.trim_start().strip_prefix(',').unwrap_or("").trim();
     }
     elements
+}
+
+/// `NAMEDATALEN - 1`, in bytes: longer names are cut (`truncate_identifier`).
+const NAME_BYTES: usize = 63;
+
+fn truncated(mut name: String) -> String {
+    let mut end = name.len().min(NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.truncate(end);
+    name
+}
+
+/// An element of a list setting as SET stores it (`flatten_set_variable_args`, guc_funcs.c). Keywords are quoted there
+/// and not here; both read the same.
+pub fn setting_element(name: &str) -> String {
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if plain { name.to_owned() } else { quoted(name) }
 }
 
 fn quoted_element(body: &str) -> (String, &str) {
@@ -92,8 +117,23 @@ mod tests {
             ("\"\"", vec![]),
             ("A, \"B c\",d", vec!["a", "B c", "d"]),
             ("\"a\"\"b\", c", vec!["a\"b", "c"]),
+            (
+                "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn",
+                vec!["nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"],
+            ),
         ] {
             assert_eq!(setting_elements(setting), expected, "{setting}");
+        }
+    }
+
+    #[test]
+    fn what_set_stores_reads_back_as_it_was_given() {
+        for name in ["crm", "A b", "$user", "q\"q", "", "9a", "pg_temp"] {
+            let expected: Vec<&str> = Some(name)
+                .filter(|name| !name.is_empty())
+                .into_iter()
+                .collect();
+            assert_eq!(setting_elements(&setting_element(name)), expected);
         }
     }
 
@@ -103,16 +143,24 @@ mod tests {
         catalog
             .schemas
             .extend(["public", "crm", "pg_catalog", "joe"].map(String::from));
-        let path = |setting: &str| {
+        let path_in = |catalog: &Catalog, setting: &str| {
             search_path(
                 &SessionFacts {
+                    values: Default::default(),
                     search_path: setting.into(),
                     user: "joe".into(),
+                    ..SessionFacts::default()
                 },
-                &catalog,
+                catalog,
             )
         };
+        let path = |setting: &str| path_in(&catalog, setting);
         assert_eq!(path("\"$user\", public"), ["pg_catalog", "joe", "public"]);
         assert_eq!(path("crm, pg_catalog, nowhere"), ["crm", "pg_catalog"]);
+        let mut catalog = catalog.clone();
+        catalog.schemas.insert("pg_temp".to_owned());
+        let path = |setting: &str| path_in(&catalog, setting);
+        assert_eq!(path("crm"), ["pg_temp", "pg_catalog", "crm"]);
+        assert_eq!(path("crm, pg_temp"), ["pg_catalog", "crm", "pg_temp"]);
     }
 }

@@ -1,7 +1,9 @@
 //! The outcome of planning: what to run for a statement text, and what to put on record about it.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
+use crate::policy::compiled::SessionValue;
 
 /// What a session knows about itself when a statement is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -10,6 +12,10 @@ pub struct SessionFacts {
     pub search_path: String,
     /// The database user, for `"$user"`.
     pub user: String,
+    /// What row rules name of the session.
+    pub values: Arc<BTreeMap<SessionValue, String>>,
+    /// Names in the session's temporary schema.
+    pub temporary: std::collections::BTreeSet<String>,
 }
 
 /// Why a statement is refused. The label is a metric label and a field of the audit record.
@@ -102,6 +108,14 @@ pub enum Effect {
     CloseCursor(Option<String>),
     /// DDL: the catalog must be read again.
     SchemaChanged,
+    /// `SET search_path` to this value, as SHOW will give it. Stands besides [`Effect::SettingsChanged`].
+    SearchPath(String),
+    /// A relation of this name is in the session's temporary schema now.
+    TemporaryMade(String),
+    /// It is gone; `None`: all of them are.
+    TemporaryGone(Option<String>),
+    /// Rows of protected relations go into another relation; the command tag says how many.
+    StoresRows,
 }
 
 /// An output column that is a plain column of a relation in the client's text.
@@ -127,6 +141,10 @@ pub struct StatementPlan {
     pub writes: Vec<String>,
     /// `schema.table.column` of masked columns that the statement can reach.
     pub masked: Vec<String>,
+    /// `schema.table.column` of masked columns that are looked up by their stored value.
+    pub lookups: Vec<String>,
+    /// The rows that come back are of pgveil's own asking: neither they nor their description are for the client.
+    pub hidden_rows: bool,
     /// The statement reads a protected relation: its rows are counted.
     pub protected: bool,
     /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
@@ -153,6 +171,8 @@ impl StatementPlan {
             reads: Vec::new(),
             writes: Vec::new(),
             masked: Vec::new(),
+            lookups: Vec::new(),
+            hidden_rows: false,
             protected: false,
             origins: Vec::new(),
             effects: Vec::new(),
@@ -209,6 +229,9 @@ impl PositionMap {
         }
     }
 }
+
+/// What a row that a row rule forbids makes the server complain of (22P02): it stands in the message.
+pub const ROW_RULE: &str = "pgveil_row_rule";
 
 /// The name in a poison, so that the error the server makes of it is recognised. Never a column anybody has.
 pub const POISON: &str = "pgveil_refused";

@@ -6,7 +6,6 @@ use crate::policy::compiled::RolePolicy;
 
 use super::judge::{self, Access, Examined, Rules, Side, Use};
 use super::lex::{self, Token};
-use super::names;
 use super::normalise;
 use super::origins;
 use super::parse::{self, Statement};
@@ -17,6 +16,7 @@ use super::propose;
 use super::refuse;
 use super::splice::{self, Scene, Spliced};
 use super::template::Templates;
+use super::temporary::{self, Circumstances};
 
 /// Plans a text. Pure: the same arguments give the same plan, whatever `templates` holds already.
 ///
@@ -28,20 +28,21 @@ pub fn plan(
     facts: &SessionFacts,
     templates: &Templates,
 ) -> Plan {
-    let path = names::search_path(facts, catalog);
+    let mut circumstances = Circumstances::new(catalog, facts);
     if role.unmasked {
-        return super::observe::plan(text, catalog, role, &path);
+        return super::observe::plan(text, catalog, role, circumstances.path());
     }
     let desk = Desk {
         rules: Rules {
             catalog,
             role,
-            path: &path,
+            path: &[],
             templates,
+            values: &facts.values,
         },
         text,
     };
-    desk.plan()
+    desk.plan(&mut circumstances)
 }
 
 struct Desk<'a> {
@@ -56,7 +57,7 @@ enum Ready {
 }
 
 impl Desk<'_> {
-    fn plan(&self) -> Plan {
+    fn plan(&self, circumstances: &mut Circumstances<'_>) -> Plan {
         let tokens = match lex::tokens(self.text) {
             Ok(tokens) => tokens,
             Err(error) if error.is_limit() => {
@@ -72,7 +73,17 @@ impl Desk<'_> {
         let mut ready = Vec::with_capacity(statements.len());
         for statement in statements {
             let own = within(&tokens, statement.span);
-            let (plan, text) = self.statement(statement, own);
+            circumstances.meet(&statement.tree);
+            let desk = Desk {
+                rules: Rules {
+                    catalog: circumstances.catalog(),
+                    path: circumstances.path(),
+                    ..self.rules
+                },
+                text: self.text,
+            };
+            let (plan, text) = desk.statement(statement, own);
+            circumstances.follow(&plan.effects);
             plans.push(plan);
             ready.push(text);
         }
@@ -86,10 +97,13 @@ impl Desk<'_> {
         let origins = origins::masked_outputs(&self.rules, &statement.tree);
         let recorded = normalise::recorded(normalise::normalised(self.text, tokens));
         let mut plan = StatementPlan::passing(kind, recorded, span);
-        let client = match judge::examine(&self.rules, Side::Client, statement.tree) {
+        let mut client = match judge::examine(&self.rules, Side::Client, statement.tree) {
             Ok(client) => client,
             Err(refusal) => return self.refused(plan, refusal),
         };
+        if kind == "DROP" {
+            temporary::place(&mut client.uses, self.text, tokens);
+        }
         self.note(&mut plan, &client);
         match self.verified(span, tokens, &client) {
             Ok(text) => {
@@ -97,6 +111,7 @@ impl Desk<'_> {
                     plan.verdict = Verdict::Rewrite;
                 }
                 plan.origins = origins;
+                plan.hidden_rows = client.hidden_rows;
                 plan.effects = client.effects;
                 (plan, Ready::Text(text))
             }
@@ -139,14 +154,21 @@ impl Desk<'_> {
             catalog: self.rules.catalog,
             role: self.rules.role,
             templates: self.rules.templates,
+            values: self.rules.values,
         };
-        let spliced = splice::splice(&scene, self.text, tokens, uses, &client.additions)
+        let spliced = splice::splice(&scene, self.text, tokens, uses, client)
             .ok_or_else(|| refuse::judge("the relations of the statement could not be located"))?;
         accept(&self.rules, &spliced.text, client)?;
         Ok(spliced)
     }
 
     fn note(&self, plan: &mut StatementPlan, client: &Examined) {
+        for (relation, column) in &client.lookups {
+            if let Some(relation) = self.rules.catalog.relations.get(relation) {
+                plan.lookups
+                    .push(format!("{}.{column}", relation.full_name()));
+            }
+        }
         for found in &client.uses {
             let Some(relation) = self.rules.catalog.relations.get(&found.relation) else {
                 continue;

@@ -91,6 +91,7 @@ impl Reader<'_> {
                     access,
                     at,
                     alias,
+                    fenced: false,
                 });
                 ControlFlow::Continue(())
             }

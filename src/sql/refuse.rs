@@ -1,9 +1,14 @@
 //! Refusals: one constructor per reason, so that every message says what was refused, by which rule, and the way out.
+use std::panic::Location;
+
+use super::marks;
 use super::plan::{Reason, Refusal};
 
 const ASK: &str = "ask the owner of the pgveil policy if your role needs this";
 
+#[track_caller]
 fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason,
         sqlstate: "42501",
@@ -14,6 +19,7 @@ fn denial(reason: Reason, message: String, detail: &str, hint: String) -> Refusa
     }
 }
 
+#[track_caller]
 pub fn statement(kind: &str) -> Refusal {
     denial(
         Reason::Statement,
@@ -23,6 +29,29 @@ pub fn statement(kind: &str) -> Refusal {
     )
 }
 
+/// A statement that is allowed on temporary relations only.
+#[track_caller]
+pub fn permanent(kind: &str) -> Refusal {
+    denial(
+        Reason::Statement,
+        format!("{kind} of a permanent relation is not allowed for this role"),
+        "restricted roles may define temporary relations only",
+        format!("use a temporary table (CREATE TEMP TABLE), or {ASK}"),
+    )
+}
+
+/// A temporary table by the name of a permanent relation.
+#[track_caller]
+pub fn shadows(relation: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("a temporary table may not have the name of {relation}"),
+        "triggers and functions that name the permanent relation would write stored values into the temporary one",
+        "give the temporary table another name".to_owned(),
+    )
+}
+
+#[track_caller]
 pub fn construct(what: &str, hint: &str) -> Refusal {
     denial(
         Reason::Construct,
@@ -32,6 +61,7 @@ pub fn construct(what: &str, hint: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn relation(name: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -41,6 +71,27 @@ pub fn relation(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
+pub fn closed(name: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("relation {name} is closed to this role: {why}"),
+        "what would show rows that a row rule hides is not read",
+        format!("give {name} a row rule of its own, or {ASK}"),
+    )
+}
+
+#[track_caller]
+pub fn column(name: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("column {name} is not open to this role"),
+        "the policy denies the role columns that no class names",
+        format!("leave the column out, or {ASK}"),
+    )
+}
+
+#[track_caller]
 pub fn function(name: &str) -> Refusal {
     denial(
         Reason::Function,
@@ -50,6 +101,7 @@ pub fn function(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn operator(name: &str) -> Refusal {
     denial(
         Reason::Operator,
@@ -61,6 +113,7 @@ pub fn operator(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn data_type(name: &str) -> Refusal {
     denial(
         Reason::Type,
@@ -70,6 +123,7 @@ pub fn data_type(name: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn setting(name: &str, why: &str) -> Refusal {
     denial(
         Reason::Setting,
@@ -79,6 +133,7 @@ pub fn setting(name: &str, why: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn judge(check: &str) -> Refusal {
     denial(
         Reason::Judge,
@@ -89,6 +144,7 @@ pub fn judge(check: &str) -> Refusal {
     )
 }
 
+#[track_caller]
 pub fn limit(what: &str) -> Refusal {
     denial(
         Reason::Limit,
@@ -99,7 +155,9 @@ pub fn limit(what: &str) -> Refusal {
 }
 
 /// A text that PostgreSQL's grammar rejects: the server is asked for its own error.
+#[track_caller]
 pub fn syntax(message: &str) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason: Reason::Syntax,
         sqlstate: "42601",
@@ -111,7 +169,9 @@ pub fn syntax(message: &str) -> Refusal {
 }
 
 /// A relation, function or schema that is not there: PostgreSQL's own message.
+#[track_caller]
 pub fn undefined(sqlstate: &'static str, message: String) -> Refusal {
+    marks::reach(Location::caller());
     Refusal {
         reason: Reason::Undefined,
         sqlstate,

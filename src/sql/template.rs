@@ -2,30 +2,70 @@
 //!
 //! One half of the trusted base: what the text of a template selects is all that a restricted statement can see of the
 //! relation. The judge compares the subqueries of the text that runs with the tree of exactly this text.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dashmap::DashMap;
 
 use crate::catalog::{Oid, Relation};
-use crate::policy::compiled::RolePolicy;
+use crate::policy::compiled::{RolePolicy, SessionValue};
 
 use super::names::{qualified, quoted};
 use super::parse;
-use super::tree::Tree;
+use super::tree::{Node, Tree};
+
+/// Values of the session that row rules name.
+pub type SessionValues = BTreeMap<SessionValue, String>;
 
 /// A template: its text in parentheses up to the relation's name, and its tree.
 #[derive(Debug)]
 pub struct Template {
-    /// `(SELECT ... FROM "schema"."name"`: a sampling clause may follow, then `)`.
+    /// `(SELECT ... FROM "schema"."name"`: a sampling clause may follow, then [`Template::end`].
     pub open: String,
-    /// The tree of the whole SELECT.
+    /// The tree of the SELECT without its WHERE.
     pub tree: Tree,
+    /// The same behind an optimisation fence.
+    pub fenced: Tree,
+    /// The row rule in parentheses.
+    pub rule: Option<String>,
+    /// `SELECT 1 WHERE` the rule.
+    rule_tree: Option<Arc<Tree>>,
 }
+
+/// Keeps the planner from evaluating conditions around the subquery before those in it: a subquery with LIMIT or OFFSET
+/// takes no conditions from outside (`subquery_is_pushdown_safe` in `src/backend/optimizer/path/allpaths.c`).
+const FENCE: &str = " OFFSET 0";
+
+impl Template {
+    /// What follows the relation and its sampling clause: conditions first, the row rule last.
+    pub fn end(&self, conditions: &[String], fence: bool) -> String {
+        let mut all: Vec<&str> = conditions.iter().map(String::as_str).collect();
+        all.extend(self.rule.as_deref());
+        let mut end = String::new();
+        if !all.is_empty() {
+            end.push_str(" WHERE ");
+            end.push_str(&all.join(" AND "));
+        }
+        if fence {
+            end.push_str(FENCE);
+        }
+        end.push(')');
+        end
+    }
+
+    pub fn rule_node(&self) -> Option<&Node> {
+        self.rule_tree.as_deref()?.node()?.child("where_clause")
+    }
+}
+
+/// By catalog version, role version, relation, ONLY, and the row rule with the session's values in it.
+type Key = (u64, u64, Oid, bool, Option<String>);
 
 /// Templates by relation and by whether descendants are left out (ONLY). Filled as statements ask for them.
 #[derive(Debug, Default)]
 pub struct Templates {
-    made: DashMap<(u64, u64, Oid, bool), Option<Arc<Template>>>,
+    made: DashMap<Key, Option<Arc<Template>>>,
+    texts: DashMap<String, Option<Arc<Tree>>>,
 }
 
 impl Templates {
@@ -35,47 +75,95 @@ impl Templates {
         &self,
         catalog_version: u64,
         role: &RolePolicy,
+        values: &SessionValues,
         relation: &Relation,
         only: bool,
     ) -> Option<Arc<Template>> {
-        let key = (catalog_version, role.version, relation.oid, only);
+        let rule = rule(role, values, relation.oid, "");
+        let key = (catalog_version, role.version, relation.oid, only, rule);
         if let Some(found) = self.made.get(&key) {
             return found.clone();
         }
         if self.made.len() > MAX_TEMPLATES {
             self.made.clear();
         }
-        let made = make(role, relation, only).map(Arc::new);
+        let made = self.make(role, relation, only, key.4.clone()).map(Arc::new);
         self.made.insert(key, made.clone());
         made
     }
+
+    /// The tree of a text of pgveil's own that is one statement.
+    pub fn text(&self, text: &str) -> Option<Arc<Tree>> {
+        if let Some(found) = self.texts.get(text) {
+            return found.clone();
+        }
+        if self.texts.len() > MAX_TEMPLATES {
+            self.texts.clear();
+        }
+        let made = single(text).map(Arc::new);
+        self.texts.insert(text.to_owned(), made.clone());
+        made
+    }
+
+    fn make(
+        &self,
+        role: &RolePolicy,
+        relation: &Relation,
+        only: bool,
+        rule: Option<String>,
+    ) -> Option<Template> {
+        let columns: Vec<String> = relation
+            .columns
+            .iter()
+            .filter(|column| !role.denies(relation.oid, column.num))
+            .map(|column| match role.mask(relation.oid, column.num) {
+                Some(mask) => format!(
+                    "{} AS {}",
+                    mask.sql.over(&quoted(&column.name)),
+                    quoted(&column.name)
+                ),
+                None => quoted(&column.name),
+            })
+            .collect();
+        let open = format!(
+            "(SELECT {} FROM {}{}",
+            columns.join(", "),
+            if only { "ONLY " } else { "" },
+            qualified(&relation.schema, &relation.name)
+        );
+        let select = open.get(1..)?;
+        let rule_tree = match &rule {
+            Some(rule) => Some(self.text(&condition(rule))?),
+            None => None,
+        };
+        Some(Template {
+            tree: single(select)?,
+            fenced: single(&format!("{select}{FENCE}"))?,
+            open,
+            rule,
+            rule_tree,
+        })
+    }
+}
+
+/// A text whose tree holds a condition of pgveil's own.
+pub fn condition(rule: &str) -> String {
+    format!("SELECT 1 WHERE {rule}")
+}
+
+/// The row rule of a relation as a condition in parentheses; `alias` as [`crate::policy::compiled::RowRule::sql`] takes it.
+pub fn rule(
+    role: &RolePolicy,
+    values: &SessionValues,
+    relation: Oid,
+    alias: &str,
+) -> Option<String> {
+    let rule = role.rows.get(&relation)?;
+    Some(rule.sql(alias, |name| values.get(name).cloned()))
 }
 
 /// Templates kept at most; a change of policy or schema leaves old ones behind, so the store is emptied when full.
 const MAX_TEMPLATES: usize = 10_000;
-
-fn make(role: &RolePolicy, relation: &Relation, only: bool) -> Option<Template> {
-    let columns: Vec<String> = relation
-        .columns
-        .iter()
-        .map(|column| match role.mask(relation.oid, column.num) {
-            Some(mask) => format!(
-                "{} AS {}",
-                mask.sql.over(&quoted(&column.name)),
-                quoted(&column.name)
-            ),
-            None => quoted(&column.name),
-        })
-        .collect();
-    let open = format!(
-        "(SELECT {} FROM {}{}",
-        columns.join(", "),
-        if only { "ONLY " } else { "" },
-        qualified(&relation.schema, &relation.name)
-    );
-    let tree = single(open.get(1..)?)?;
-    Some(Template { open, tree })
-}
 
 /// The tree of a text that is exactly one statement.
 pub fn single(text: &str) -> Option<Tree> {

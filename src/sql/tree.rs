@@ -75,6 +75,26 @@ impl Tree {
         }
     }
 
+    /// A copy: for values and names, never for whole statements.
+    pub fn duplicate(&self) -> Tree {
+        match self {
+            Tree::Nothing => Tree::Nothing,
+            Tree::Bool(value) => Tree::Bool(*value),
+            Tree::Int(value) => Tree::Int(*value),
+            Tree::Text(text) => Tree::Text(text.clone()),
+            Tree::List(items) => Tree::List(items.iter().map(Tree::duplicate).collect()),
+            Tree::Node(node) => Tree::Node(Node {
+                kind: node.kind,
+                fields: node
+                    .fields
+                    .iter()
+                    .map(|(name, value)| (*name, value.duplicate()))
+                    .collect(),
+                location: node.location,
+            }),
+        }
+    }
+
     fn is_default(&self) -> bool {
         match self {
             Tree::Nothing => true,

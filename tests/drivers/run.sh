@@ -15,7 +15,7 @@ export LC_ALL=C.UTF-8
 tools=${DRIVER_TOOLS:-$root/target/drivers}
 export SKIPS=$root/tests/skips.txt
 baseline=0 pgveil=$root/target/debug/pgveil
-suites=(python node jdbc psql pgbench pg_dump)
+suites=(python reflection node jdbc psql pgbench pg_dump)
 while [ $# -gt 0 ]; do
     case $1 in
         --baseline) baseline=1 ;;
@@ -132,6 +132,7 @@ run_suite() { # NAME OF THE LISTENER, SUITE
     local output counts
     case $2 in
         python) output=$("$tools/venv/bin/python" "$here/python/session.py" 2>&1) ;;
+        reflection) output=$("$tools/venv/bin/python" "$here/python/reflection.py" 2>&1) ;;
         node) output=$(NODE_MODULES=$tools/node/node_modules node "$here/node/session.js" 2>&1) ;;
         jdbc) output=$(java -Dfile.encoding=UTF-8 -cp "${JDBC_JAR:-/usr/share/java/postgresql.jar}" "$here/jdbc/Session.java" 2>&1) ;;
         *) output=$("$here/$2/session.sh" 2>&1) ;;
@@ -154,7 +155,7 @@ run_all() {
         reason=$(skip_reason "drivers/$suite")
         if [ -z "$reason" ]; then
             case $suite in
-                python) [ -x "$tools/venv/bin/python" ] || reason="no $tools/venv; tests/run.sh makes it" ;;
+                python | reflection) [ -x "$tools/venv/bin/python" ] || reason="no $tools/venv; tests/run.sh makes it" ;;
                 node) [ -d "$tools/node/node_modules/pg" ] || reason="no $tools/node; tests/run.sh makes it" ;;
                 jdbc) command -v java >/dev/null && [ -f "${JDBC_JAR:-/usr/share/java/postgresql.jar}" ] || reason='no java or no driver; tests/run.sh installs them' ;;
             esac

@@ -1,14 +1,31 @@
 //! Case files: a statement, and the text that runs or the reason it is refused.
 //!
 //! `cases.txt` holds blocks separated by blank lines. A block's first line is the statement; the second is `= text that
-//! runs` with templates written as `{relation}` or `{ONLY relation}`, `pass`, or `refuse reason: part of the message`.
+//! runs` with templates written as `{relation}` or `{ONLY relation}`, `pass`, or `refuse reason: part of the message`. In
+//! writes `<alias.phone>` is the mask of a target's column, `<alias.phone := text>` the text with what keeps the stored
+//! value around it.
 use pgveil::sql::plan::{Plan, Verdict};
 
 use crate::fixture::Fixture;
 
-const CASES: &str = include_str!("cases.txt");
+const CASES: &[&str] = &[
+    include_str!("cases.txt"),
+    include_str!("writes.txt"),
+    include_str!("rows.txt"),
+];
 
-fn template(fixture: &Fixture, name: &str) -> String {
+/// `relation`, `ONLY relation`, with `|condition & condition|` behind it, and `fence` behind that.
+fn template(fixture: &Fixture, text: &str) -> String {
+    let mut parts = text.split('|');
+    let name = parts.next().unwrap_or("");
+    let conditions: Vec<String> = parts
+        .next()
+        .unwrap_or("")
+        .split(" & ")
+        .filter(|condition| !condition.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let fence = parts.next() == Some("fence");
     let (only, name) = match name.strip_prefix("ONLY ") {
         Some(name) => (true, name),
         None => (false, name),
@@ -20,9 +37,15 @@ fn template(fixture: &Fixture, name: &str) -> String {
         .expect("a relation of the fixture");
     let template = fixture
         .templates
-        .get(fixture.catalog.version, &fixture.role, relation, only)
+        .get(
+            fixture.catalog.version,
+            &fixture.role,
+            &fixture.values,
+            relation,
+            only,
+        )
         .expect("a template");
-    format!("{})", template.open)
+    format!("{}{}", template.open, template.end(&conditions, fence))
 }
 
 fn expand(fixture: &Fixture, text: &str) -> String {
@@ -34,7 +57,46 @@ fn expand(fixture: &Fixture, text: &str) -> String {
         out.push_str(&template(fixture, name));
         rest = after;
     }
-    out + rest
+    masks(&(out + rest))
+}
+
+/// Masks and what keeps stored values, innermost first.
+fn masks(text: &str) -> String {
+    let mut text = text.to_owned();
+    // `<<alias>>` is the check of a row that has been written.
+    while let Some(open) = text.find("<<") {
+        let close = open + text[open..].find(">>").expect("closing brackets");
+        let name = text[open + 2..close].to_owned();
+        let check = format!(
+            "(CASE WHEN (\"{name}\".\"owner\" OPERATOR(pg_catalog.=) 'o''neil') THEN NULL ELSE \
+             pg_catalog.concat('pgveil_row_rule', pg_catalog.\"left\"(\"{name}\".\"id\"::pg_catalog.text, 0))\
+             ::pg_catalog.bool END)"
+        );
+        text.replace_range(open..close + 2, &check);
+    }
+    while let Some((open, name)) = text.rmatch_indices('<').find_map(|(open, _)| {
+        let behind = &text[open + 1..];
+        let end = behind.find(".phone")?;
+        behind[..end]
+            .chars()
+            .all(|c| c.is_ascii_lowercase())
+            .then(|| (open, behind[..end].to_owned()))
+    }) {
+        let from = open + 1 + name.len() + ".phone".len();
+        let close = from + text[from..].find('>').expect("a closing bracket");
+        let column = format!("\"{name}\".\"phone\"");
+        let mask = format!("(pg_catalog.\"left\"({column}, 3))::pg_catalog.text");
+        let new = match text[from..close].strip_prefix(" := ") {
+            None => mask,
+            Some(value) => format!(
+                "(SELECT CASE WHEN (\"pgveil_w\".\"v\" IS NULL AND \"pgveil_w\".\"m\" IS NULL) OR \"pgveil_w\".\"v\" \
+                 OPERATOR(pg_catalog.=) \"pgveil_w\".\"m\" THEN {column} ELSE \"pgveil_w\".\"v\" END FROM (SELECT ( \
+                 {value})::\"pg_catalog\".\"text\" AS \"v\", {mask} AS \"m\") AS \"pgveil_w\")"
+            ),
+        };
+        text.replace_range(open..=close, &new);
+    }
+    text
 }
 
 fn outcome(plan: &Plan) -> String {
@@ -63,7 +125,7 @@ fn statements_run_as_the_case_file_says() {
     let fixture = Fixture::new();
     let mut failures = Vec::new();
     let mut count = 0;
-    for block in CASES.split("\n\n") {
+    for block in CASES.iter().flat_map(|cases| cases.split("\n\n")) {
         let lines: Vec<&str> = block
             .lines()
             .filter(|line| !line.starts_with('#'))

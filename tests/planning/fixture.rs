@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pgveil::catalog::{
     Catalog, Column, ColumnSource, Function, Relation, RelationKind, Type, TypeKind, Volatility,
 };
-use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
+use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 use pgveil::sql::plan::{Plan, SessionFacts};
-use pgveil::sql::template::Templates;
+use pgveil::sql::template::{SessionValues, Templates};
 
 /// `name volatility` of pg_catalog's functions in PostgreSQL 15.
 const FUNCTIONS: &str = include_str!("functions.txt");
@@ -15,19 +15,26 @@ const FUNCTIONS: &str = include_str!("functions.txt");
 pub const CONTACTS: u32 = 16_400;
 pub const ORDERS: u32 = 16_410;
 pub const PARENT: u32 = 16_420;
+/// Under a row rule, with a column that is looked up.
+pub const TICKETS: u32 = 16_440;
 
 pub struct Fixture {
     pub catalog: Catalog,
     pub role: RolePolicy,
     pub templates: Templates,
+    pub values: SessionValues,
 }
 
 impl Fixture {
     pub fn new() -> Self {
+        let catalog = catalog();
+        let mut role = role();
+        pgveil::policy::system::guard(&mut role, &catalog);
         Fixture {
-            catalog: catalog(),
-            role: role(),
+            catalog,
+            role,
             templates: Templates::default(),
+            values: SessionValues::from([(SessionValue::AppUser, "o'neil".to_owned())]),
         }
     }
 
@@ -37,8 +44,10 @@ impl Fixture {
 
     pub fn plan_in(&self, search_path: &str, text: &str) -> Plan {
         let facts = SessionFacts {
+            values: self.values.clone().into(),
             search_path: search_path.into(),
             user: "agent".into(),
+            ..SessionFacts::default()
         };
         pgveil::sql::planner::plan(text, &self.catalog, &self.role, &facts, &self.templates)
     }
@@ -68,6 +77,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
             })
             .collect(),
         primary_key: vec![1],
+        unique: vec![1],
         parents: Vec::new(),
         sources: Vec::new(),
         extension: None,
@@ -101,6 +111,12 @@ fn catalog() -> Catalog {
         "Odd \"Table\"",
         &["id", "phone"],
     ));
+    catalog.insert(relation(
+        TICKETS,
+        "crm",
+        "tickets",
+        &["id", "owner", "phone", "note"],
+    ));
     let mut view = relation(16_430, "crm", "v_contacts", &["k", "mobile"]);
     view.kind = RelationKind::View;
     view.sources = vec![
@@ -115,16 +131,22 @@ fn catalog() -> Catalog {
     ];
     catalog.insert(view);
     catalog.insert(relation(
-        1_259,
+        2_615,
         "pg_catalog",
-        "pg_class",
-        &["oid", "relname", "relnamespace"],
+        "pg_namespace",
+        &["oid", "nspname"],
     ));
     catalog.insert(relation(
         12_000,
         "pg_catalog",
-        "pg_stats",
-        &["tablename", "histogram_bounds"],
+        "pg_statistic",
+        &["starelid", "stavalues1"],
+    ));
+    catalog.insert(relation(
+        12_001,
+        "pg_catalog",
+        "pg_settings",
+        &["name", "setting"],
     ));
     for line in FUNCTIONS.lines() {
         let (name, volatility) = line.split_once(' ').expect("name volatility");
@@ -141,6 +163,7 @@ fn catalog() -> Catalog {
                 },
                 extension: None,
                 security_definer: false,
+                built_in: true,
             });
     }
     for (name, schema) in [
@@ -157,6 +180,7 @@ fn catalog() -> Catalog {
                 volatility: Volatility::Stable,
                 extension: None,
                 security_definer: false,
+                built_in: false,
             });
     }
     catalog
@@ -208,13 +232,33 @@ fn role() -> RolePolicy {
             },
         )])
     };
+    let looked_up = HashMap::from([(
+        3,
+        ColumnMask {
+            class: "phone".into(),
+            sql: MaskSql::from_template("(pg_catalog.\"left\"(\0, 3))::pg_catalog.text"),
+            lookup: true,
+        },
+    )]);
+    let rule = RowRule {
+        parts: vec![
+            RulePart::Column("owner".into()),
+            RulePart::Sql(" OPERATOR(pg_catalog.=) ".into()),
+            RulePart::Value(SessionValue::AppUser),
+        ],
+    };
     RolePolicy {
         name: Arc::from("agent"),
         version: 1,
         unmasked: false,
-        masks: HashMap::from([(CONTACTS, mask()), (PARENT, second()), (16_430, second())]),
-        protected: [CONTACTS, PARENT, 16_430].into(),
-        rows: HashMap::new(),
+        masks: HashMap::from([
+            (CONTACTS, mask()),
+            (PARENT, second()),
+            (16_430, second()),
+            (TICKETS, looked_up),
+        ]),
+        protected: [CONTACTS, PARENT, 16_430, TICKETS].into(),
+        rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
         closed: HashMap::new(),
         export_rows: Some(100),

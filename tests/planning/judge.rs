@@ -38,6 +38,7 @@ impl Bench {
             role: &self.fixture.role,
             path: &self.path,
             templates: &self.fixture.templates,
+            values: &self.fixture.values,
         }
     }
 
@@ -59,8 +60,9 @@ impl Bench {
         let template = self
             .fixture
             .templates
-            .get(1, &self.fixture.role, relation, only);
-        format!("{})", template.expect("a template").open)
+            .get(1, &self.fixture.role, &self.fixture.values, relation, only)
+            .expect("a template");
+        format!("{}{}", template.open, template.end(&[], false))
     }
 
     fn rewritten(&self, text: &str) -> String {

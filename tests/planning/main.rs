@@ -2,3 +2,4 @@
 mod cases;
 mod fixture;
 mod judge;
+mod marks;

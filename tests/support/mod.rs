@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod certificates;
+pub mod compare;
 pub mod folder;
 pub mod guard;
 pub mod message;

@@ -143,9 +143,11 @@ impl Log {
     }
 }
 
-/// The binary with any arguments, for tests of commands that end by themselves.
+/// The binary with any arguments, for tests of commands that end by themselves. `PGVEIL_TEST_BINARY` names another one
+/// than was built with the tests: a faster build for the long runs.
 pub fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_pgveil"))
+    let built = || env!("CARGO_BIN_EXE_pgveil").into();
+    Command::new(std::env::var_os("PGVEIL_TEST_BINARY").unwrap_or_else(built))
 }
 
 impl Pgveil {

@@ -228,6 +228,11 @@ impl Postgres {
         self.port
     }
 
+    /// The folder of its programs.
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
     /// The server's version number, as 15 or 18.
     pub fn major(&self) -> u32 {
         let shown = self.sql("postgres", "SHOW server_version_num");

@@ -52,6 +52,7 @@ pub fn catalog() -> Catalog {
                 volatility: *volatility,
                 extension: extension.map(str::to_owned),
                 security_definer: false,
+                built_in: true,
             });
     }
     for (oid, name, kind) in [
@@ -88,6 +89,7 @@ pub fn relation(oid: Oid, schema: &str, name: &str, columns: &[&str]) -> Relatio
         kind: RelationKind::Table,
         columns: columns.collect(),
         primary_key: Vec::new(),
+        unique: Vec::new(),
         parents: Vec::new(),
         sources: Vec::new(),
         extension: None,

@@ -45,6 +45,9 @@ const VOLATILE_WITHOUT_TABLES: &[&str] = &[
 /// Endings of stable functions of `pg_catalog` that run a query or read a table named in an argument (xml.c).
 const STABLE_WITH_TABLES: &[&str] = &["_to_xml", "_to_xmlschema", "_to_xml_and_xmlschema"];
 
+/// Beginnings of stable functions of `pg_catalog` that tell of sessions and stored rows (pgstatfuncs.c, mcv.c).
+const STABLE_ON_STATISTICS: &[&str] = &["pg_stat_get_", "pg_mcv_list_items"];
+
 /// Made by the grammar itself; before PostgreSQL 14 the server knew it as `date_part`.
 const GRAMMAR_FUNCTIONS: &[&str] = &["extract"];
 
@@ -81,9 +84,6 @@ impl<'a> Purity<'a> {
         let Some((schema, name)) = qualified(name) else {
             return false;
         };
-        if schema == "pg_catalog" {
-            return true;
-        }
         let mut overloads = self
             .catalog
             .operators
@@ -92,7 +92,8 @@ impl<'a> Purity<'a> {
             .flatten()
             .filter(|operator| operator.schema == schema)
             .peekable();
-        overloads.peek().is_some()
+        // Those that initdb made are not listed.
+        (schema == "pg_catalog" || overloads.peek().is_some())
             && overloads.all(|operator| pure_extension(operator.extension.as_deref()))
     }
 
@@ -118,19 +119,22 @@ impl<'a> Purity<'a> {
 
 fn is_pure(function: &Function, name: &str) -> bool {
     let volatile = function.volatility == Volatility::Volatile;
-    if function.schema == "pg_catalog" && function.extension.is_none() {
+    if function.built_in {
         return if volatile {
             VOLATILE_WITHOUT_TABLES.contains(&name)
         } else {
             !STABLE_WITH_TABLES
                 .iter()
                 .any(|ending| name.ends_with(ending))
+                && !STABLE_ON_STATISTICS
+                    .iter()
+                    .any(|beginning| name.starts_with(beginning))
         };
     }
     !volatile && !function.security_definer && pure_extension(function.extension.as_deref())
 }
 
-fn pure_extension(extension: Option<&str>) -> bool {
+pub fn pure_extension(extension: Option<&str>) -> bool {
     extension.is_some_and(|name| PURE_EXTENSIONS.contains(&name))
 }
 

@@ -133,6 +133,7 @@ fn expressions_are_computed_from_all_they_read() {
                 volatility: Volatility::Immutable,
                 extension: None,
                 security_definer: false,
+                built_in: true,
             });
         catalog.insert(relation(999, "crm", "v", &["x"]));
         let definition = format!("SELECT {expression} AS x FROM crm.contacts c");

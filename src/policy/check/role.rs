@@ -11,7 +11,7 @@ use crate::policy::raw::{Leaf, RawAllow, RawExport, RawMask, RawRole, RawWho};
 use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
 
 /// What `statements.allow` may name.
-pub const STATEMENTS: [&str; 1] = ["explain"];
+pub const STATEMENTS: [&str; 2] = ["explain", "notify_payload"];
 
 impl Checker {
     pub(super) fn role(

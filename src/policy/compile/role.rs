@@ -12,7 +12,7 @@ use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use crate::policy::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::policy::mask::{ColumnType, Mask, Misfit};
 use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
-use crate::policy::{DERIVED, PolicySet, UNLISTED};
+use crate::policy::{DERIVED, PolicySet, UNLISTED, system};
 
 pub(super) fn compile(
     policies: &PolicySet,
@@ -71,6 +71,10 @@ pub(super) fn compile(
         functions: role.functions.iter().cloned().collect(),
         statements: role.statements.iter().cloned().collect(),
     };
+    if !policy.unmasked {
+        // Last: what it adds depends on all the role is kept from seeing.
+        system::guard(&mut policy, catalog);
+    }
     policy.version = version(&policy);
     policy
 }

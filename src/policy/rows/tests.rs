@@ -44,6 +44,7 @@ fn catalog() -> Catalog {
             volatility,
             extension: None,
             security_definer: false,
+            built_in: schema == "pg_catalog",
         };
         catalog
             .functions
@@ -95,6 +96,7 @@ fn relation(oid: u32, name: &str, columns: &str) -> Relation {
         kind: RelationKind::Table,
         columns,
         primary_key: vec![1],
+        unique: vec![1],
         parents: vec![],
         sources: vec![],
         extension: None,

@@ -6,11 +6,11 @@ use crate::session::statements::Statement;
 use crate::wire::frame::back;
 
 impl Ledger {
-    /// Counts a DataRow or CopyData of `bytes` on the wire.
+    /// Counts a DataRow or CopyData of `bytes` on the wire; `None`: it is pgveil's own and not for the client.
     ///
     /// # Errors
     /// No statement runs.
-    pub fn row(&mut self, tag: u8, bytes: u64) -> Result<Count, Unexpected> {
+    pub fn row(&mut self, tag: u8, bytes: u64) -> Result<Option<Count>, Unexpected> {
         if self.running.is_none() {
             self.settle(tag);
             let expects_rows = matches!(
@@ -26,12 +26,15 @@ impl Ledger {
             }
         }
         let running = self.start().ok_or(Unexpected { tag })?;
+        if running.hides_rows() {
+            return Ok(None);
+        }
         if running.stopped {
-            return Ok(Count::Exceeded);
+            return Ok(Some(Count::Exceeded));
         }
         let count = running.meter.row(bytes);
         running.stopped = count == Count::Exceeded;
-        Ok(count)
+        Ok(Some(count))
     }
 
     /// pgveil's own Query is being answered.
@@ -85,6 +88,11 @@ impl Ledger {
                 if front.answered == 1 || matches!(target, Target::Portal(_)) =>
             {
                 Ok(self.described())
+            }
+            (Sent::Check(_), back::ROW_DESCRIPTION | back::NO_DATA) => {
+                let statement = self.begin().map(|running| running.governing().clone());
+                self.queue.pop_front();
+                Ok(Answer::Checked(statement))
             }
             (Sent::Query(_), back::ROW_DESCRIPTION) => Ok(self.columns()),
             (
@@ -188,13 +196,21 @@ impl Ledger {
     }
 
     fn described(&mut self) -> Answer {
-        let statement = self.begin().map(|running| running.governing().clone());
+        let running = self.begin();
+        let hidden = running.as_ref().is_some_and(|running| running.hides_rows());
+        let statement = running.map(|running| running.governing().clone());
         self.queue.pop_front();
-        Answer::Columns(statement)
+        match hidden {
+            true => Answer::HiddenColumns { described: true },
+            false => Answer::Columns(statement),
+        }
     }
 
     fn columns(&mut self) -> Answer {
-        Answer::Columns(self.start().map(|running| running.governing().clone()))
+        match self.start() {
+            Some(running) if running.hides_rows() => Answer::HiddenColumns { described: false },
+            running => Answer::Columns(running.map(|running| running.governing().clone())),
+        }
     }
 
     /// `G`: what was sent up to the client's end of the copy is read by the COPY, which ignores Sync.

@@ -64,16 +64,21 @@ fn receive(ledger: &mut Ledger, message: &str) -> String {
     let tag = message.as_bytes()[0];
     if matches!(message, "D" | "d") && !ledger.own_is_next(tag) {
         return match ledger.row(tag, 10) {
-            Ok(Count::Within) => "row".to_owned(),
-            Ok(Count::Exceeded) => "too many".to_owned(),
+            Ok(None) => "hidden".to_owned(),
+            Ok(Some(Count::Within)) => "row".to_owned(),
+            Ok(Some(Count::Exceeded)) => "too many".to_owned(),
             Err(error) => error.to_string(),
         };
     }
     let status = message.as_bytes().get(1).copied().unwrap_or(b'I');
     match ledger.answer(tag, status) {
         Ok(Answer::Progress) => "progress".to_owned(),
+        Ok(Answer::HiddenColumns { described }) => format!("hidden columns {described}"),
         Ok(Answer::Columns(statement)) => {
             format!("columns of {}", statement.as_ref().map_or("?", kind))
+        }
+        Ok(Answer::Checked(statement)) => {
+            format!("check of {}", statement.as_ref().map_or("?", kind))
         }
         Ok(Answer::Ended(running)) => format!(
             "end of {}, {} rows",

@@ -306,13 +306,13 @@ async fn whom_the_policy_denies_never_reaches_the_server() {
 }
 
 #[tokio::test]
-async fn settings_of_the_role_that_hide_bytes_end_a_restricted_login() {
+async fn settings_of_the_role_that_change_how_texts_are_read_end_a_restricted_login() {
     let listener = listener().await;
     let gate = gate(&listener, AuthMethod::Passthrough);
     for (user, accepted) in [("ann", false), ("dpo", true)] {
         let server = async {
             let mut server = accept(&listener).await.0;
-            let parameter = Frame::new(b'S', b"client_encoding\0GBK\0").bytes();
+            let parameter = Frame::new(b'S', b"standard_conforming_strings\0off\0").bytes();
             let answer = [OK, &parameter, KEY, READY].concat();
             server.write_all(&answer).await.unwrap();
             server

@@ -64,6 +64,13 @@ impl Host for Arc<FakeHost> {
         })
     }
 
+    async fn parameter_objection(
+        &self,
+        _oid: crate::catalog::Oid,
+    ) -> Option<crate::sql::plan::Refusal> {
+        None
+    }
+
     async fn schema_changed(&self) {}
 
     fn record(&self, record: &Record, _protected: bool) -> Result<(), Unrecorded> {
@@ -81,6 +88,14 @@ impl Host for Arc<FakeHost> {
             host.cancel_done.acquire().await.unwrap().forget();
         }
     }
+}
+
+/// What pgveil asks the server on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Path,
+    Login,
+    Temporary,
 }
 
 pub struct Bench {
@@ -211,6 +226,7 @@ impl Bench {
             restricted,
             role,
             user: "tester".to_owned(),
+            values: Arc::default(),
             encodings: Encodings {
                 client: "UTF8".to_owned(),
                 server: "UTF8".to_owned(),
@@ -273,31 +289,47 @@ impl Bench {
     }
 
     /// Takes pgveil's own question in.
-    pub async fn server_is_asked_for_the_search_path(&mut self) {
+    pub async fn server_is_asked_for_the_search_path(&mut self) -> Asked {
         let mut tags = String::new();
+        let mut asked = None;
         while !tags.ends_with('S') {
             let (tag, body) = self.server_gets_any().await;
-            let asks = String::from_utf8_lossy(&body).contains("\0SHOW search_path\0");
-            assert_eq!(asks, tag == 'P', "{tag} {body:?}");
+            if tag == 'P' {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                asked = Some(match text {
+                    text if text.contains("\0SHOW search_path\0") => Asked::Path,
+                    text if text.contains("'client_min_messages'") => Asked::Login,
+                    text if text.contains("pg_my_temp_schema()") => Asked::Temporary,
+                    other => panic!("asked {other}"),
+                });
+            }
             tags.push(tag);
         }
         assert_eq!(tags, "CPBECCS");
+        asked.expect("a question")
     }
 
     /// Answers pgveil's own question.
     pub async fn answers_search_path(&mut self, path: &str, status: char) {
-        self.server_is_asked_for_the_search_path().await;
-        self.server_sends(&[
-            frame('3', ""),
-            frame('1', ""),
-            frame('2', ""),
-            row(path),
+        let rows = match self.server_is_asked_for_the_search_path().await {
+            Asked::Path => vec![row(path)],
+            Asked::Login => vec![row(&format!("p{path}")), row("mnotice")],
+            Asked::Temporary => panic!("not asked for the search path alone"),
+        };
+        self.answers(&rows, status).await;
+    }
+
+    /// Answers a question that was asked, with these rows.
+    pub async fn answers(&mut self, rows: &[Vec<u8>], status: char) {
+        let begin = [frame('3', ""), frame('1', ""), frame('2', "")];
+        let end = [
             complete("SHOW"),
             frame('3', ""),
             frame('3', ""),
             ready(status),
-        ])
-        .await;
+        ];
+        self.server_sends(&[&begin[..], rows, &end[..]].concat())
+            .await;
     }
 
     pub async fn client_is_closed(&mut self) {

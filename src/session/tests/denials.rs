@@ -139,7 +139,23 @@ async fn bytes_that_are_not_the_sessions_encoding_are_refused() {
     bench
         .client_gets(&frame('S', "client_encoding\0LATIN1\0"))
         .await;
-    bench.client_sends(&[query("SELECT 'é'")]).await;
+    let latin = frame('Q', b"SELECT '\xe9'\0");
+    bench.client_sends(std::slice::from_ref(&latin)).await;
+    bench.server_gets(&latin).await;
+    // One that pgveil cannot read.
+    bench
+        .server_sends(&[complete("SELECT 1"), ready('I')])
+        .await;
+    bench
+        .server_sends(&[frame('S', "client_encoding\0JOHAB\0")])
+        .await;
+    for expected in [complete("SELECT 1"), ready('I')] {
+        bench.client_gets(&expected).await;
+    }
+    bench
+        .client_gets(&frame('S', "client_encoding\0JOHAB\0"))
+        .await;
+    bench.client_sends(&[latin]).await;
     bench.server_gets(&query(POISON)).await;
     bench.client_sends(&[query("SELECT 'e'")]).await;
     bench.server_gets(&query("SELECT 'e'")).await;

@@ -7,12 +7,14 @@ use crate::session::ledger::{Answer, Failure};
 use crate::session::record::Outcome;
 use crate::session::scrub;
 use crate::session::shared::State;
+use crate::session::statements::Statement;
+use crate::sql::plan::{ROW_RULE, StatementPlan};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
 use crate::wire::frame::{HELD_FRAME, Header};
 
 impl<H: Host> ToClient<'_, H> {
     pub(super) fn error(&mut self, state: &mut State, header: Header) -> Flow {
-        let Some(fields) = self.fields(header) else {
+        let Some(fields) = self.fields(state, header) else {
             return Flow::Wait;
         };
         if matches!(fields.severity.as_str(), "FATAL" | "PANIC") {
@@ -68,6 +70,7 @@ impl<H: Host> ToClient<'_, H> {
         }
         // Settings made in what the error undoes go back.
         state.dirty |= state.touched.search_path;
+        state.temporary_dirty |= state.touched.temporary;
         self.say(state, header, words)
     }
 
@@ -87,6 +90,10 @@ impl<H: Host> ToClient<'_, H> {
         if !state.restricted {
             return None;
         }
+        if fields.sqlstate == denial::ROW_RULE_RAISES && fields.message.contains(ROW_RULE) {
+            let governing = running.governing();
+            return Some(denial::of_row_rule(governing.plan()));
+        }
         let positions = denial::positions(&running.statement.source);
         let mut words = scrub::error(fields, positions);
         if running.inner.is_some() {
@@ -100,7 +107,7 @@ impl<H: Host> ToClient<'_, H> {
     fn say(&mut self, state: &State, header: Header, words: Option<ErrorFields>) -> Flow {
         match words {
             Some(words) if !state.muted => {
-                self.burst.put(&words.frame(ERROR_RESPONSE));
+                self.burst.put(&state.encoded(&words, ERROR_RESPONSE));
                 self.burst.discard(header);
                 Flow::Next
             }
@@ -112,17 +119,21 @@ impl<H: Host> ToClient<'_, H> {
         if !state.restricted {
             return self.pass(state, header);
         }
-        let Some(fields) = self.fields(header) else {
+        let Some(fields) = self.fields(state, header) else {
             return Flow::Wait;
         };
         let own = state.ledger.own_is_next(header.tag);
-        let positions = state
-            .ledger
-            .running()
-            .and_then(|running| denial::positions(&running.statement.source));
-        let words = scrub::notice(&fields, positions);
+        let statement = state.ledger.current();
+        let positions = statement
+            .as_ref()
+            .and_then(|statement| denial::positions(&statement.source));
+        let mut words = scrub::notice(&fields, positions);
+        let dropped = statement.as_ref().and_then(Statement::plan);
+        if let Some(plan) = dropped.filter(|_| fields.message == NO_TEMPORARY_SCHEMA) {
+            words.message = not_there(plan);
+        }
         if !own && !state.muted {
-            self.burst.put(&words.frame(NOTICE_RESPONSE));
+            self.burst.put(&state.encoded(&words, NOTICE_RESPONSE));
         }
         self.burst.discard(header);
         Flow::Next
@@ -130,13 +141,36 @@ impl<H: Host> ToClient<'_, H> {
 
     /// The fields of an error or notice; `None` while more of it must be read. Of one that is too long to be held the
     /// head must do: severity and SQLSTATE come first (`send_message_to_frontend`, elog.c).
-    fn fields(&self, header: Header) -> Option<ErrorFields> {
+    fn fields(&self, state: &State, header: Header) -> Option<ErrorFields> {
         if let Some(body) = self.burst.body(header) {
-            return Some(ErrorFields::parse(body).unwrap_or_else(|_| unreadable()));
+            let body = state.encodings.charset().decode_lossy(body);
+            return Some(ErrorFields::parse(body.as_bytes()).unwrap_or_else(|_| unreadable()));
         }
         let seen = self.burst.seen(header);
         let held = header.length <= HELD_FRAME || seen.len() < READ_BUFFER / 2;
         (!held).then(|| head_of(seen))
+    }
+}
+
+/// DROP ... IF EXISTS of a name that planning put into the session's temporary schema, which there is none of yet.
+const NO_TEMPORARY_SCHEMA: &str = "schema \"pg_temp\" does not exist, skipping";
+
+/// The notice in the words for a name without a schema.
+fn not_there(plan: &StatementPlan) -> String {
+    let what = ["index", "sequence"]
+        .into_iter()
+        .find(|what| {
+            plan.normalised
+                .to_ascii_lowercase()
+                .starts_with(&format!("drop {what}"))
+        })
+        .unwrap_or("table");
+    match plan.writes.as_slice() {
+        [only] => {
+            let name = only.strip_prefix("pg_temp.").unwrap_or(only);
+            format!("{what} \"{name}\" does not exist, skipping")
+        }
+        _ => format!("{what} does not exist, skipping"),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Rows, their descriptions, and the ends of statements.
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Flow, ToClient, end};
@@ -10,12 +11,23 @@ use crate::session::ledger::{Answer, Running};
 use crate::session::record::{self, Outcome};
 use crate::session::settings;
 use crate::session::shared::State;
+use crate::session::statements::Statement;
 use crate::sql::plan::Effect;
 use crate::wire::error::ERROR_RESPONSE;
 use crate::wire::frame::{Fields, Header, back};
 
+/// The result of a statement was described, and nothing speaks against it.
+pub(super) fn described(statement: Option<&Statement>) {
+    if let Some(statement) = statement {
+        statement.source.described.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Ends binary COPY data (copyto.c).
 const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+
+/// A whole NoData message.
+const NO_DATA: [u8; 5] = [back::NO_DATA, 0, 0, 0, 4];
 
 impl<H: Host> ToClient<'_, H> {
     pub(super) fn row(&mut self, state: &mut State, header: Header) -> Flow {
@@ -30,8 +42,12 @@ impl<H: Host> ToClient<'_, H> {
             }
         }
         match state.ledger.row(header.tag, header.total() as u64) {
-            Ok(Count::Within) => self.pass(state, header),
-            Ok(Count::Exceeded) => {
+            Ok(None) => {
+                self.burst.discard(header);
+                Flow::Next
+            }
+            Ok(Some(Count::Within)) => self.pass(state, header),
+            Ok(Some(Count::Exceeded)) => {
                 if self.cancel.is_none() {
                     self.cancel = Some(tokio::spawn(self.host.cancel()));
                 }
@@ -42,7 +58,7 @@ impl<H: Host> ToClient<'_, H> {
         }
     }
 
-    /// The only column of the only row of `SHOW search_path`.
+    /// The only column of a row that pgveil asked for.
     fn own_row(&mut self, state: &mut State, header: Header) -> Flow {
         let Some(body) = self.burst.body(header) else {
             return Flow::Wait;
@@ -53,7 +69,7 @@ impl<H: Host> ToClient<'_, H> {
             .and_then(|_| fields.int32())
             .and_then(|length| fields.bytes(usize::try_from(length).unwrap_or(usize::MAX)));
         if let (Ok(value), Some(own)) = (value, state.own.as_mut()) {
-            own.search_path = String::from_utf8(value.to_vec()).ok();
+            own.row(value, state.encodings.charset());
         }
         self.burst.discard(header);
         Flow::Next
@@ -63,44 +79,73 @@ impl<H: Host> ToClient<'_, H> {
         if self.burst.body(header).is_none() {
             return Flow::Wait;
         }
-        let statement = match state.ledger.answer(header.tag, 0) {
+        let (statement, for_client) = match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {
                 self.burst.discard(header);
                 return Flow::Next;
             }
-            Ok(Answer::Columns(statement)) => statement,
-            Ok(_) => None,
+            Ok(Answer::Columns(statement)) => (statement, true),
+            Ok(Answer::Checked(statement)) => (statement, false),
+            Ok(Answer::HiddenColumns { described }) => {
+                if described && !state.muted {
+                    self.burst.put(&NO_DATA);
+                }
+                self.burst.discard(header);
+                return Flow::Next;
+            }
+            Ok(_) => (None, true),
             Err(error) => return self.unexpected(state, header, error),
         };
         if !state.restricted {
             return self.pass(state, header);
         }
-        let Some(body) = self.burst.body_mut(header) else {
-            return Flow::Wait;
-        };
+        if let Err(what) = self.check_columns(state, header, statement.as_ref()) {
+            return self.violation(state, what);
+        }
+        if for_client {
+            return self.pass(state, header);
+        }
+        self.burst.discard(header);
+        Flow::Next
+    }
+
+    /// The second line of defence: no masked column may come back as itself. Then restores what masks hid of the
+    /// columns' metadata.
+    fn check_columns(
+        &mut self,
+        state: &State,
+        header: Header,
+        statement: Option<&Statement>,
+    ) -> Result<(), String> {
+        let malformed = || "a malformed RowDescription".to_owned();
+        let body = self.burst.body_mut(header).ok_or_else(malformed)?;
         match describe::raw_column(body, &state.role) {
             Ok(None) => {}
             Ok(Some(raw)) => {
-                let what = format!(
+                return Err(format!(
                     "column {} of relation {} is masked for the role and came back as a plain column",
                     raw.column, raw.relation
-                );
-                return self.violation(state, what);
+                ));
             }
-            Err(_) => return self.violation(state, "a malformed RowDescription".to_owned()),
+            Err(_) => return Err(malformed()),
         }
-        let origins = statement.as_ref().and_then(|statement| statement.plan());
-        if let Some(plan) = origins
-            && !plan.origins.is_empty()
-            && describe::restore(body, &plan.origins).is_err()
-        {
-            return self.violation(state, "a malformed RowDescription".to_owned());
+        described(statement);
+        match statement.and_then(Statement::plan) {
+            Some(plan) if !plan.origins.is_empty() => {
+                describe::restore(body, &plan.origins, state.encodings.charset())
+                    .map_err(|_| malformed())
+            }
+            _ => Ok(()),
         }
-        self.pass(state, header)
     }
 
     /// A statement has ended well: its record comes first.
-    pub(super) fn ended(&mut self, state: &mut State, header: Header, running: &Running) -> Flow {
+    pub(super) fn ended(
+        &mut self,
+        state: &mut State,
+        header: Header,
+        running: &mut Running,
+    ) -> Flow {
         self.copies_binary = false;
         if running.stopped {
             return self.export_stopped(state, header, running);
@@ -109,6 +154,17 @@ impl<H: Host> ToClient<'_, H> {
             back::COMMAND_COMPLETE => self.command_tag(header),
             _ => String::new(),
         };
+        if running.stores_rows()
+            && running.meter.store(record::affected(&tag).unwrap_or(0)) == Count::Exceeded
+        {
+            running.stopped = true;
+            for statement in [&running.statement, running.governing()] {
+                if let Some(plan) = statement.plan() {
+                    state.withhold(plan);
+                }
+            }
+            return self.export_stopped(state, header, running);
+        }
         let outcome = Outcome {
             affected: record::affected(&tag),
             ..Outcome::default()
@@ -138,7 +194,7 @@ impl<H: Host> ToClient<'_, H> {
             return ended;
         }
         if !state.muted {
-            self.burst.put(&words.frame(ERROR_RESPONSE));
+            self.burst.put(&state.encoded(&words, ERROR_RESPONSE));
         }
         self.burst.discard(header);
         state.muted = true;
@@ -154,9 +210,11 @@ impl<H: Host> ToClient<'_, H> {
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
         let touched = settings::touched(plan);
         state.dirty |= touched.search_path;
+        state.temporary_dirty |= touched.temporary;
         // COMMIT of a failed transaction is answered by ROLLBACK.
         if tag == "ROLLBACK" || settings::ends_transaction(plan.kind) {
             state.dirty |= state.touched.search_path;
+            state.temporary_dirty |= state.touched.temporary;
         }
     }
 

@@ -3,28 +3,30 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
+use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
-use crate::session::shared::OwnQuery;
+use crate::session::shared::{Asks, OwnQuery};
 use crate::sql::plan::SessionFacts;
 
 /// pgveil's own question may meet the client's cancel request; this often it is sent again.
 const MAX_OWN_FAILURES: u32 = 3;
 
-/// Whether the search path is known.
+/// Whether it is known what names mean.
 pub(super) enum Known {
     Facts(Arc<SessionFacts>),
-    /// It may change, or have changed, in a batch that has not been synced.
+    /// It may change, or have changed, in a batch that has not been synced, in a way that cannot be told before.
     InBatch,
 }
 
 enum Next {
     Done(Known),
     Await,
-    Ask,
+    Ask(BytesMut),
 }
 
 impl<H: Host> ToServer<'_, H> {
@@ -44,9 +46,9 @@ impl<H: Host> ToServer<'_, H> {
                     self.flush(server).await?;
                     self.shared.progress.notified().await;
                 }
-                Next::Ask => {
+                Next::Ask(question) => {
                     self.flush(server).await?;
-                    self.ask(&self.shared.question(), server).await?;
+                    self.ask(&question, server).await?;
                 }
             }
         }
@@ -57,11 +59,13 @@ impl<H: Host> ToServer<'_, H> {
         if state.own.is_some() {
             return Next::Await;
         }
-        if !state.dirty {
+        if !state.dirty && !state.temporary_dirty {
             return Next::Done(Known::Facts(state.facts.clone()));
         }
         if state.ledger.mid_batch() || state.ledger.is_copying_in() {
-            return Next::Done(Known::InBatch);
+            // If something fails, what comes after it is skipped: else it stands as foreseen.
+            let foreseen = state.foreseen.clone();
+            return Next::Done(foreseen.map_or(Known::InBatch, Known::Facts));
         }
         if !state.ledger.is_quiescent() {
             return Next::Await;
@@ -74,25 +78,33 @@ impl<H: Host> ToServer<'_, H> {
             state.own_failures = 0;
             return Next::Done(Known::InBatch);
         }
-        state.own = Some(OwnQuery::default());
+        let asks = match state.temporary_dirty {
+            true => Asks::Temporary,
+            false => Asks::Path,
+        };
+        let question = self.shared.question(asks);
+        state.own = Some(OwnQuery {
+            asks,
+            ..OwnQuery::default()
+        });
         state.ledger.push(Sent::Own, std::time::Instant::now());
-        Next::Ask
+        Next::Ask(question)
     }
 
-    /// Whether the text's bytes reach the server's lexer as the UTF-8 that they are. Waits like [`ToServer::facts`]
-    /// for statements that may change the encoding.
-    pub(super) async fn is_utf8<W: AsyncWrite + Unpin>(
+    /// The encoding in which the server will read what is sent next; `None`: it cannot be told. Waits like
+    /// [`ToServer::facts`] for statements that may change it.
+    pub(super) async fn charset<W: AsyncWrite + Unpin>(
         &mut self,
         server: &mut W,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<Charset>> {
         loop {
             {
                 let state = self.shared.lock();
                 if !state.unsettled || state.ledger.is_quiescent() {
-                    return Ok(state.encodings.is_utf8());
+                    return Ok(Some(state.encodings.charset()));
                 }
                 if state.ledger.mid_batch() || state.ledger.is_copying_in() {
-                    return Ok(false);
+                    return Ok(None);
                 }
             }
             self.flush(server).await?;

@@ -83,13 +83,49 @@ impl<H: Host> ToServer<'_, H> {
             messages::put_execute(&mut instead, &self.shared.own_name);
             self.replace(header, &instead);
         } else {
-            self.burst.forward(header);
+            if let Some(statement) = &runs {
+                self.check_description(&portal, statement);
+            }
+            let hidden = runs
+                .as_ref()
+                .and_then(Statement::plan)
+                .is_some_and(|plan| plan.hidden_rows);
+            // A limit is about rows that the client asked for; these are none of them.
+            match self
+                .burst
+                .body(header)
+                .filter(|_| hidden)
+                .and_then(messages::without_limit)
+            {
+                Some(unlimited) => self.replace(header, &unlimited),
+                None => self.burst.forward(header),
+            }
             if let Some(plan) = runs.as_ref().and_then(Statement::plan) {
                 self.shared.lock().foresee(plan);
             }
         }
         self.push(Sent::Execute { portal, denied });
         Ok(Flow::Next)
+    }
+
+    /// Rows of protected relations come with a description, asked for by the client or by pgveil: by it they are held
+    /// against the policy. COPY has none; its rows are those of a query whose text was judged.
+    fn check_description(&mut self, portal: &Name, runs: &Statement) {
+        let described = {
+            let state = self.shared.lock();
+            let inner = state.ledger.statements.inner(runs);
+            let governing = inner.as_ref().map_or(runs, |inner| &inner.statement);
+            runs.refusal().is_some()
+                || !governing.protected()
+                || state.ledger.is_described(portal, governing)
+        };
+        if !self.restricted || described {
+            return;
+        }
+        let mut question = BytesMut::new();
+        messages::put_describe(&mut question, portal);
+        self.burst.put(&question);
+        self.push(Sent::Check(portal.clone()));
     }
 
     pub(super) fn describe_or_close(&mut self, header: Header) -> Flow {

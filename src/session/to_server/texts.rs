@@ -1,13 +1,16 @@
 //! Query and Parse: the messages that carry SQL.
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::{Flow, ToServer, violated};
+use crate::catalog::{FIRST_NORMAL_OID, Oid};
 use crate::session::burst::READ_BUFFER;
+use crate::session::charset::Charset;
 use crate::session::denial;
 use crate::session::host::{Host, Unavailable};
 use crate::session::ledger::Sent;
@@ -19,8 +22,8 @@ use crate::wire::frame::{Fields, Header};
 /// What was decided about a text.
 pub(super) struct Decided {
     pub source: Arc<Source>,
-    /// What goes to the server; `None`: the client's own bytes.
-    pub text: Option<Arc<str>>,
+    /// What goes to the server, in the client's encoding; `None`: the client's own bytes.
+    pub text: Option<Bytes>,
 }
 
 impl Decided {
@@ -28,12 +31,17 @@ impl Decided {
         let statement = known.and_then(|plan| plan.statements.first());
         let plan = denial::refused_plan(statement, refusal);
         Decided {
-            text: plan.text.clone(),
+            // A poison, in ASCII.
+            text: plan
+                .text
+                .as_deref()
+                .map(|text| Bytes::copy_from_slice(text.as_bytes())),
             source: Arc::new(Source {
                 text: None,
                 plan: Some(Arc::new(plan)),
                 facts: Arc::default(),
                 epoch: Epoch::default(),
+                described: AtomicBool::new(false),
             }),
         }
     }
@@ -103,7 +111,14 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(violated(malformed.to_string())),
         };
         let mut decided = self.decide(&text, server).await?;
-        if self.restricted && !name.is_ascii() && !self.is_utf8(server).await? {
+        if self.restricted
+            && let Some(refusal) = self.parameter_objection(&parameters).await
+        {
+            decided = Decided::refused(decided.source.plan.as_deref(), refusal);
+        }
+        if self.restricted && !name.is_ascii() && self.charset(server).await? != Some(Charset::Utf8)
+        {
+            // Of names no other spelling is kept in mind.
             decided = Decided::refused(None, encoding_refusal());
         }
         self.push(Sent::Parse {
@@ -119,6 +134,22 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         Ok(Flow::Next)
+    }
+
+    /// What the role has against the types that the client gives to parameters: it may not name them in a statement
+    /// either. `parameters`: their number and OIDs, as on the wire.
+    async fn parameter_objection(&self, parameters: &[u8]) -> Option<Refusal> {
+        let oids = parameters.get(2..).unwrap_or_default();
+        for oid in oids.as_chunks::<4>().0 {
+            let oid = Oid::from_be_bytes(*oid);
+            // What initdb made is the server's own.
+            if oid >= FIRST_NORMAL_OID
+                && let Some(refusal) = self.host.parameter_objection(oid).await
+            {
+                return Some(refusal);
+            }
+        }
+        None
     }
 
     fn parse_too_long(&mut self, header: Header) -> Flow {
@@ -175,22 +206,48 @@ impl<H: Host> ToServer<'_, H> {
             Known::Facts(facts) => facts,
             Known::InBatch => return Ok(Decided::refused(None, setting_refusal())),
         };
-        let utf8 = text.is_ascii() || self.is_utf8(server).await?;
-        let text = match std::str::from_utf8(text) {
-            Ok(text) if utf8 => Arc::<str>::from(text),
-            _ => return Ok(Decided::refused(None, encoding_refusal())),
+        let decoded = match text.is_ascii() {
+            true => Charset::Ascii.decode(text).ok(),
+            false => match self.charset(server).await? {
+                Some(charset) => charset.decode(text).ok(),
+                None => None,
+            },
         };
-        let source = match self.plan(text, facts).await {
+        let Some(text) = decoded.map(Arc::<str>::from) else {
+            return Ok(Decided::refused(None, encoding_refusal()));
+        };
+        let planned = match self.plan(text.clone(), facts.clone()).await {
+            Ok(source) if makes_temporary(&source) => {
+                // A name must be free now, not only in the last snapshot.
+                self.host.schema_changed().await;
+                self.plan(text, facts).await
+            }
+            other => other,
+        };
+        let source = match planned {
             Ok(source) => source,
             Err(error) => return Ok(Decided::refused(None, unavailable(&error))),
         };
         if let Some(refusal) = self.objection(&source, server).await? {
             return Ok(Decided::refused(source.plan.as_deref(), refusal));
         }
-        Ok(Decided {
-            text: source.plan.as_ref().and_then(|plan| plan.text.clone()),
-            source,
-        })
+        let Some(text) = source.plan.as_ref().and_then(|plan| plan.text.clone()) else {
+            return Ok(Decided { source, text: None });
+        };
+        let charset = match text.is_ascii() {
+            true => Some(Charset::Ascii),
+            false => self.charset(server).await?,
+        };
+        match charset.and_then(|charset| charset.encode(&text)) {
+            Some(bytes) => Ok(Decided {
+                text: Some(Bytes::copy_from_slice(&bytes)),
+                source,
+            }),
+            None => {
+                let refusal = unwritable_refusal();
+                Ok(Decided::refused(source.plan.as_deref(), refusal))
+            }
+        }
     }
 
     async fn observe(&mut self, text: &[u8]) -> Decided {
@@ -222,6 +279,7 @@ impl<H: Host> ToServer<'_, H> {
             plan: Some(planned.plan),
             facts,
             epoch: planned.standing.epoch,
+            described: AtomicBool::new(false),
         }))
     }
 
@@ -269,6 +327,11 @@ impl<H: Host> ToServer<'_, H> {
     }
 }
 
+fn makes_temporary(source: &Source) -> bool {
+    let mut effects = source.statements().iter().flat_map(|plan| &plan.effects);
+    effects.any(|effect| matches!(effect, Effect::TemporaryMade(_)))
+}
+
 pub(super) fn setting_refusal() -> Refusal {
     denial::refusal(
         Reason::Setting,
@@ -281,9 +344,18 @@ pub(super) fn setting_refusal() -> Refusal {
 fn encoding_refusal() -> Refusal {
     denial::refusal(
         Reason::Encoding,
-        "the statement holds characters that cannot be read in the session's client_encoding",
-        "statements of this role are analysed as UTF-8",
-        "SET client_encoding TO 'UTF8' and send valid UTF-8, or send such values as parameters.",
+        "the statement holds bytes that are not valid in the session's client_encoding",
+        "statements of this role are decoded before they are analysed; what does not come back byte for byte is not run",
+        "Send valid text, SET client_encoding TO 'UTF8', or send such values as parameters.",
+    )
+}
+
+fn unwritable_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Encoding,
+        "the masked form of the statement cannot be written in the session's client_encoding",
+        "names of columns or texts of masks hold characters that the encoding lacks",
+        "SET client_encoding TO 'UTF8'.",
     )
 }
 

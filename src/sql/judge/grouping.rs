@@ -85,7 +85,7 @@ impl Walk<'_> {
                     .child("alias")
                     .filter(|alias| alias.list("colnames").is_empty());
                 if let (Some(relation), Some(alias)) = (found, alias)
-                    && self.rules.role.masks.contains_key(&relation.oid)
+                    && self.rules.role.substitutes(relation.oid)
                     && !relation.primary_key.is_empty()
                 {
                     named.push(Named {

@@ -31,6 +31,8 @@ const PLAIN: &[&str] = &[
     "XmlExpr",
     "XmlSerialize",
     "MultiAssignRef",
+    "MergeSupportFunc",
+    "CurrentOfExpr",
     // SQL/JSON
     "JsonObjectConstructor",
     "JsonArrayConstructor",

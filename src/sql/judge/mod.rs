@@ -5,15 +5,24 @@
 //! Both readings bring the tree into one canonical form (templates folded back, names resolved), and the two forms must
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
+mod checks;
 mod grouping;
+mod guards;
 mod kinds;
+mod lookups;
+mod quals;
 mod relations;
 mod statements;
+mod target;
+mod temporary;
 mod walk;
+mod writeback;
 mod writes;
 
 pub use grouping::Addition;
+pub use lookups::{Condition, Shape};
 pub use statements::statement_kind;
+pub use writeback::WriteBack;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +30,8 @@ use crate::catalog::{Catalog, Oid};
 use crate::policy::compiled::RolePolicy;
 
 use super::plan::{Effect, Refusal};
-use super::template::Templates;
+use super::refuse;
+use super::template::{SessionValues, Templates};
 use super::tree::Tree;
 
 /// Which text the tree came from.
@@ -40,6 +50,8 @@ pub struct Rules<'a> {
     /// Schemas in which unqualified names are looked up, in order.
     pub path: &'a [String],
     pub templates: &'a Templates,
+    /// What row rules name of the session.
+    pub values: &'a SessionValues,
 }
 
 /// How a statement uses a relation.
@@ -60,6 +72,53 @@ pub struct Use {
     /// Byte offset of the name in the text that was parsed.
     pub at: usize,
     pub alias: bool,
+    /// It stands behind a fence.
+    pub fenced: bool,
+}
+
+/// An edit that a write to a protected target needs. `at` is a byte offset in the parsed text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The column reference there is replaced.
+    Reference { at: usize, text: String },
+    /// The expression assigned to the column named there, the `nth` of a row, gets this around it.
+    Assigned {
+        at: usize,
+        nth: Option<usize>,
+        around: WriteBack,
+    },
+    /// The output column that begins there gets this at its end.
+    Label { at: usize, text: String },
+    /// The `*` or `name.*` there is replaced.
+    Star { at: usize, text: String },
+    /// The condition on a column of the target holds for its stored value, too: `reference` is that column, `masked` its
+    /// mask.
+    Lookup {
+        condition: Condition,
+        reference: String,
+        masked: String,
+    },
+    /// The output column that begins there gets this around it; `named`: an alias follows it.
+    Wrap {
+        at: usize,
+        open: String,
+        close: String,
+        named: bool,
+    },
+    /// The clauses behind `at` get this at their end.
+    Append { at: usize, text: String },
+    /// The row rule of the target goes into the condition there: behind the last `word` before `at`, or, if none is
+    /// `present`, at the end of the clauses behind `at`.
+    Guard {
+        at: usize,
+        word: &'static str,
+        present: bool,
+        rule: String,
+        /// The condition may raise an error: CASE holds it back. These stand before it.
+        case: bool,
+        /// With the column as it is named in the text that runs.
+        repeats: Vec<(String, Condition)>,
+    },
 }
 
 /// What a reading found.
@@ -72,6 +131,16 @@ pub struct Examined {
     pub effects: Vec<Effect>,
     /// What the text that runs must group by besides.
     pub additions: Vec<Addition>,
+    /// What else the text that runs must say otherwise.
+    pub changes: Vec<Change>,
+    /// Conditions to be written into the template of the relation named at a byte offset.
+    pub conditions: Vec<(usize, Condition)>,
+    /// Relations under a row rule must stand behind a fence.
+    pub fence: bool,
+    /// The rows that come back are pgveil's own: the client asked for none.
+    pub hidden_rows: bool,
+    /// Columns that are looked up by their stored value.
+    pub lookups: Vec<(Oid, String)>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
     pub columns: BTreeSet<String>,
     /// A `*` or a whole-row reference: every column is reached.
@@ -87,12 +156,30 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
+    let ruled =
+        |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
+    let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);
+    if side == Side::Run
+        && walk
+            .uses
+            .iter()
+            .any(|found| ruled(found) && found.fenced != fence)
+    {
+        return Err(refuse::judge(
+            "a relation under a row rule does not stand behind its fence",
+        ));
+    }
     Ok(Examined {
         kind,
         tree,
         uses: walk.uses,
         effects: walk.effects,
         additions: walk.additions,
+        changes: walk.changes,
+        conditions: walk.conditions,
+        fence,
+        lookups: walk.lookups,
+        hidden_rows: walk.hidden_rows,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,
     })

@@ -1,12 +1,14 @@
 //! Relations in FROM: names resolved, templates recognised and folded back.
 use crate::catalog::{Relation, RelationKind};
+use crate::sql::functions::{self, Objection};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::system;
+use crate::sql::template::Template;
 use crate::sql::tree::{Node, Tree};
 
 use super::walk::{Walk, at};
-use super::{Access, Side, Use};
+use super::{Access, Side, Use, lookups};
 
 impl Walk<'_> {
     /// A relation that is read. A common table expression in scope is none.
@@ -24,13 +26,23 @@ impl Walk<'_> {
     /// Resolves the name, checks that the role may use the relation so, and notes the use.
     pub(super) fn relation(&mut self, node: &mut Node, access: Access) -> Result<(), Refusal> {
         let relation = self.resolve(node)?;
-        if !system::readable(&relation.schema, &relation.name)
+        if !system::readable(self.rules.role, &relation)
+            || (access == Access::Write && !system::writable(&relation))
             || relation.kind == RelationKind::Other
             || (relation.extension.is_some() && relation.schema != "pg_catalog")
         {
             return Err(at(refuse::relation(&relation.full_name()), node.location));
         }
-        let masked = self.rules.role.masks.contains_key(&relation.oid);
+        if let Err(Objection::Runs(function)) =
+            functions::check_relation(self.rules.catalog, self.rules.role, relation.oid)
+        {
+            return Err(at(refuse::function(&function), node.location));
+        }
+        if let Some(why) = self.rules.role.closed.get(&relation.oid) {
+            let name = relation.full_name();
+            return Err(at(refuse::closed(&name, why), node.location));
+        }
+        let masked = self.rules.role.substitutes(relation.oid);
         if masked {
             let alias = node
                 .child("alias")
@@ -52,14 +64,19 @@ impl Walk<'_> {
             access,
             at: usize::try_from(node.location).unwrap_or(0),
             alias: node.child("alias").is_some(),
+            fenced: false,
         });
         let inherits = node.flag("inh");
         let alias = node.remove("alias");
+        let conditions = node.remove(lookups::FIELD);
         *node = canonical(&relation, inherits, alias, node.location);
+        if let Some(conditions) = conditions {
+            node.set(lookups::FIELD, conditions);
+        }
         Ok(())
     }
 
-    fn resolve(&self, node: &Node) -> Result<std::sync::Arc<Relation>, Refusal> {
+    pub(super) fn resolve(&self, node: &Node) -> Result<std::sync::Arc<Relation>, Refusal> {
         let catalog = self.rules.catalog;
         let (database, schema, name) = (
             node.text("catalogname"),
@@ -129,18 +146,43 @@ impl Walk<'_> {
         let Some(relation) = self.rules.catalog.relation(schema, name).cloned() else {
             return self.put_back(query, sample);
         };
-        if !self.rules.role.masks.contains_key(&relation.oid) {
+        if !self.rules.role.substitutes(relation.oid) {
             return self.put_back(query, sample);
         }
-        let template =
-            self.rules
-                .templates
-                .get(self.rules.catalog.version, self.rules.role, &relation, only);
-        let equal = template
-            .is_some_and(|template| template.tree.node().is_some_and(|tree| *tree == *query));
-        if !equal {
+        let template_of = self.rules.templates.get(
+            self.rules.catalog.version,
+            self.rules.role,
+            self.rules.values,
+            &relation,
+            only,
+        );
+        let Some(template) = template_of else {
+            return Err(refuse::judge("a template could not be made"));
+        };
+        let conditions = template_conditions(query, &template);
+        let fenced = *query == *node_of(&template.fenced)?;
+        let (true, Some(conditions)) = (fenced || *query == *node_of(&template.tree)?, conditions)
+        else {
             return Err(refuse::judge(
                 "a subquery over a protected relation is not its template",
+            ));
+        };
+        let Some((found, repeats)) = self.template_conditions(&relation, conditions)? else {
+            return Err(refuse::judge(
+                "a template holds a condition that it may not",
+            ));
+        };
+        let alias_name = node
+            .child("alias")
+            .map_or("", |alias| alias.text("aliasname"));
+        let repeated = |tree: &Tree| {
+            self.comparisons
+                .iter()
+                .any(|(alias, node)| alias == alias_name && tree.node() == Some(node))
+        };
+        if !repeats.iter().all(repeated) {
+            return Err(refuse::judge(
+                "a template holds a condition that the statement does not",
             ));
         }
         self.uses.push(Use {
@@ -148,9 +190,13 @@ impl Walk<'_> {
             access: Access::Read,
             at: usize::try_from(location).unwrap_or(0),
             alias: true,
+            fenced,
         });
         let alias = node.remove("alias");
-        let folded = canonical(&relation, !only, alias, location);
+        let mut folded = canonical(&relation, !only, alias, location);
+        if !found.is_empty() {
+            folded.set(lookups::FIELD, Tree::List(found));
+        }
         Ok(Some(match sample {
             None => folded,
             Some(mut sample) => {
@@ -185,7 +231,7 @@ impl Walk<'_> {
             .get(before..)
             .into_iter()
             .flatten()
-            .any(|found| self.rules.role.masks.contains_key(&found.relation));
+            .any(|found| self.rules.role.substitutes(found.relation));
         if masked && !constant_arguments(node) {
             return Err(at(
                 refuse::construct(
@@ -263,6 +309,40 @@ fn take_sample(query: &mut Node) -> Option<Option<Node>> {
         Tree::Node(sample) => Some(Some(sample)),
         _ => None,
     }
+}
+
+fn node_of(tree: &Tree) -> Result<&Node, Refusal> {
+    tree.node()
+        .ok_or_else(|| refuse::judge("a template could not be made"))
+}
+
+/// Takes WHERE off a template's query and gives the conditions in it besides the row rule; `None` where the rule is not
+/// there as it should be.
+fn template_conditions(query: &mut Node, template: &Template) -> Option<Vec<Tree>> {
+    const AND: i64 = 1;
+    let Some(clause) = query.remove("where_clause") else {
+        return template.rule.is_none().then(Vec::new);
+    };
+    let rule = template.rule_node();
+    if template.rule.is_some() && rule.is_some_and(|rule| clause.node() == Some(rule)) {
+        return Some(Vec::new());
+    }
+    let mut conditions = match clause {
+        Tree::Node(mut node) if node.kind == "BoolExpr" && node.int("boolop") == AND => {
+            match node.remove("args") {
+                Some(Tree::List(args)) => args,
+                _ => return None,
+            }
+        }
+        other => vec![other],
+    };
+    if template.rule.is_some() {
+        let last = conditions.pop()?;
+        if last.node() != Some(rule?) {
+            return None;
+        }
+    }
+    Some(conditions)
 }
 
 fn single_relation(query: &Node) -> Option<&Node> {

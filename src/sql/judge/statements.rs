@@ -1,4 +1,6 @@
 //! Statements as a whole: which kinds a restricted role may send, and what they do to the session.
+use pg_query::protobuf::DiscardMode;
+
 use crate::sql::names::quoted;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -17,6 +19,12 @@ impl Walk<'_> {
             return Err(refuse::judge("an empty statement"));
         };
         let kind = kind(node);
+        if let Some(done) = self.temporary(node, kind) {
+            done?;
+            self.check_system_columns()?;
+            self.note_stored(kind);
+            return Ok(kind);
+        }
         match node.kind {
             "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 self.node(node)?;
@@ -26,11 +34,20 @@ impl Walk<'_> {
             "VariableShowStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt" => {}
             "ConstraintsSetStmt" => self.constraints(node)?,
             "DiscardStmt" => {
-                self.effects.push(Effect::SettingsChanged);
                 // DISCARD ALL and DISCARD TEMP; the first also drops statements and cursors.
-                if node.int("target") == DISCARD_ALL {
+                let target = node.int("target");
+                if target == DiscardMode::DiscardAll as i64 {
                     self.effects.push(Effect::Deallocate(None));
                     self.effects.push(Effect::CloseCursor(None));
+                    self.effects.push(Effect::SettingsChanged);
+                }
+                if [
+                    DiscardMode::DiscardAll as i64,
+                    DiscardMode::DiscardTemp as i64,
+                ]
+                .contains(&target)
+                {
+                    self.effects.push(Effect::TemporaryGone(None));
                 }
             }
             "PrepareStmt" => {
@@ -40,6 +57,7 @@ impl Walk<'_> {
                 self.field(node, "argtypes")?;
             }
             "ExecuteStmt" => {
+                self.casts(node, true)?;
                 self.effects
                     .push(Effect::Execute(node.text("name").to_owned()));
                 self.field(node, "params")?;
@@ -68,14 +86,8 @@ impl Walk<'_> {
             _ => return Err(refuse::statement(kind)),
         }
         self.check_system_columns()?;
+        self.note_stored(kind);
         Ok(kind)
-    }
-
-    fn field(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
-        match node.get_mut(field) {
-            Some(value) => self.tree(value),
-            None => Ok(()),
-        }
     }
 
     /// A statement within a statement: PREPARE, DECLARE and EXPLAIN carry one.
@@ -136,6 +148,9 @@ impl Walk<'_> {
             }
         }
         self.effects.push(Effect::SettingsChanged);
+        if name.eq_ignore_ascii_case("search_path") && node.int("kind") == VALUE {
+            self.effects.extend(super::temporary::search_path(&values));
+        }
         Ok(())
     }
 
@@ -166,6 +181,8 @@ impl Walk<'_> {
 
     fn explain(&mut self, node: &mut Node) -> Result<(), Refusal> {
         self.children_statement(node, "query")?;
+        // The rows that come back are the plan.
+        self.hidden_rows = false;
         self.field(node, "options")?;
         let protected = self
             .uses
@@ -195,18 +212,15 @@ impl Walk<'_> {
         };
         if node.flag("is_from") {
             self.relation(&mut relation, Access::Write)?;
-            self.field(node, "where_clause")?;
-            if node.get("where_clause").is_some()
-                && self.uses.iter().any(|found| {
-                    found.access == Access::Write
-                        && self.rules.role.masks.contains_key(&found.relation)
-                })
-            {
+            let ruled = |found: &super::Use| self.rules.role.rows.contains_key(&found.relation);
+            if self.uses.last().is_some_and(ruled) {
                 return Err(refuse::construct(
-                    "COPY FROM ... WHERE",
-                    "filter the data before it is sent",
+                    "COPY into a relation under a row rule",
+                    "use INSERT: its rows can be checked",
                 ));
             }
+            // WHERE is about the rows that come in.
+            self.field(node, "where_clause")?;
             node.set("relation", Tree::Node(relation));
             return Ok(());
         }
@@ -225,7 +239,7 @@ impl Walk<'_> {
         let Some(relation) = found else {
             return Err(refuse::judge("COPY without a relation"));
         };
-        if !self.rules.role.masks.contains_key(&relation.oid) {
+        if !self.rules.role.substitutes(relation.oid) {
             node.set("relation", Tree::Node(named));
             return Ok(());
         }
@@ -274,8 +288,6 @@ impl Walk<'_> {
     }
 }
 
-const DISCARD_ALL: i64 = 1;
-
 /// The value of a setting as text: a literal, a number or a bare word.
 fn setting_value(node: &Node) -> Option<String> {
     if let Some(text) = string_constant(node) {
@@ -293,7 +305,7 @@ fn setting_value(node: &Node) -> Option<String> {
 /// The statement's kind in the words of its command tag.
 pub(super) fn kind(node: &Node) -> &'static str {
     match node.kind {
-        "SelectStmt" if node.get("into_clause").is_some() => "SELECT INTO",
+        "SelectStmt" if super::temporary::has_into(node) => "SELECT INTO",
         "SelectStmt" => "SELECT",
         "InsertStmt" => "INSERT",
         "UpdateStmt" => "UPDATE",
@@ -344,7 +356,9 @@ pub(super) fn kind(node: &Node) -> &'static str {
         "GrantStmt" | "GrantRoleStmt" => "GRANT",
         "CreateRoleStmt" => "CREATE ROLE",
         "AlterRoleStmt" | "AlterRoleSetStmt" => "ALTER ROLE",
+        "VacuumStmt" if !node.flag("is_vacuumcmd") => "ANALYZE",
         "VacuumStmt" => "VACUUM",
+        "CreateSeqStmt" => "CREATE SEQUENCE",
         "RefreshMatViewStmt" => "REFRESH MATERIALIZED VIEW",
         "LoadStmt" => "LOAD",
         "CreateExtensionStmt" => "CREATE EXTENSION",

@@ -1,15 +1,19 @@
 //! The walk over a tree: total, depth first, with the common table expressions in scope.
 use std::collections::BTreeSet;
 
+use crate::catalog::Oid;
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
+use crate::sql::scope::Cte;
 use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
 use super::grouping::Addition;
 use super::kinds;
-use super::{Rules, Side, Use};
+use super::lookups::{Comparison, Condition};
+use super::target::{Level, Meaning, Target, Visibility, reference};
+use super::{Change, Rules, Side, Use};
 
 /// System columns: a template has none of them.
 const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
@@ -17,9 +21,23 @@ const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "table
 pub(super) struct Walk<'a> {
     pub rules: &'a Rules<'a>,
     pub side: Side,
-    /// Names of common table expressions in scope, innermost last.
-    scopes: Vec<Vec<String>>,
+    /// Common table expressions in scope, innermost last. Their columns are known where `resolving` is set.
+    pub scopes: Vec<Vec<Cte>>,
+    /// Whether the columns of common table expressions are wanted: a write may need them.
+    pub resolving: bool,
+    /// The protected target of the write that the walk is in.
+    pub target: Option<Target>,
     pub uses: Vec<Use>,
+    pub changes: Vec<Change>,
+    pub conditions: Vec<(usize, Condition)>,
+    pub lookups: Vec<(Oid, String)>,
+    pub hidden_rows: bool,
+    /// WITH clauses that the walk is in.
+    pub inside_with: usize,
+    /// Places of references to the target that a change of their condition covers.
+    pub placed: Vec<usize>,
+    /// Comparisons with constants in WHERE of the query that the walk is in.
+    pub comparisons: Vec<Comparison>,
     pub effects: Vec<Effect>,
     pub additions: Vec<Addition>,
     pub columns: BTreeSet<String>,
@@ -28,7 +46,7 @@ pub(super) struct Walk<'a> {
     /// Names under which protected relations are referred to.
     pub aliases: BTreeSet<String>,
     /// A system column was named, at this byte offset.
-    system_column: Option<(String, i32)>,
+    system_columns: Vec<(Option<String>, String, i32)>,
 }
 
 impl<'a> Walk<'a> {
@@ -37,24 +55,42 @@ impl<'a> Walk<'a> {
             rules,
             side,
             scopes: Vec::new(),
+            resolving: false,
+            target: None,
             uses: Vec::new(),
+            changes: Vec::new(),
+            conditions: Vec::new(),
+            lookups: Vec::new(),
+            hidden_rows: false,
+            inside_with: 0,
+            placed: Vec::new(),
+            comparisons: Vec::new(),
             effects: Vec::new(),
             additions: Vec::new(),
             columns: BTreeSet::new(),
             stars: false,
             aliases: BTreeSet::new(),
-            system_column: None,
+            system_columns: Vec::new(),
         }
     }
 
     pub fn in_scope(&self, name: &str) -> bool {
-        self.scopes.iter().flatten().any(|cte| cte == name)
+        self.scopes.iter().flatten().any(|(cte, _)| cte == name)
     }
 
     pub fn tree(&mut self, tree: &mut Tree) -> Result<(), Refusal> {
         match tree {
             Tree::List(items) => items.iter_mut().try_for_each(|item| self.tree(item)),
-            Tree::Node(node) => self.node(node),
+            Tree::Node(node) => {
+                if self.side == Side::Run
+                    && self.target.is_some()
+                    && let Some(folded) = self.unmasked(node)?
+                {
+                    *node = folded;
+                    return Ok(());
+                }
+                self.node(node)
+            }
             Tree::Nothing | Tree::Bool(_) | Tree::Int(_) | Tree::Text(_) => Ok(()),
         }
     }
@@ -64,7 +100,13 @@ impl<'a> Walk<'a> {
             "SelectStmt" => self.query(node),
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.write(node),
             "RangeVar" => self.read(node),
-            "RangeSubselect" => self.subselect(node),
+            "RangeSubselect" => {
+                let visibility = match node.flag("lateral") {
+                    true => Visibility::Partial,
+                    false => Visibility::Hidden,
+                };
+                self.seeing(visibility, |walk| walk.subselect(node))
+            }
             "RangeTableSample" => self.sample(node),
             "CaseExpr" | "JoinExpr" => {
                 self.implied_operators(node)?;
@@ -97,11 +139,96 @@ impl<'a> Walk<'a> {
 
     /// A SELECT, VALUES or set operation: its WITH clause first, then everything else with those names in scope.
     fn query(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.casts(node, false)?;
         if node.get("into_clause").is_some() {
             return Err(at(refuse::statement("SELECT INTO"), node.location));
         }
-        self.with_scope(node, |walk, node| walk.children(node))?;
+        self.with_scope(node, |walk, node| walk.level(node))?;
         self.grouping(node);
+        Ok(())
+    }
+
+    /// Casts that the server may apply anywhere in the statement.
+    pub(super) fn casts(&self, node: &Node, writes: bool) -> Result<(), Refusal> {
+        match functions::check_casts(self.rules.catalog, self.rules.role, writes) {
+            Err(Objection::Runs(full)) => Err(at(refuse::function(&full), node.location)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is in a query, its WITH clause left out. Inside a write to a protected target the query is a level at which
+    /// names may mean something else.
+    fn level(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let outside = std::mem::take(&mut self.comparisons);
+        self.conditions(node)?;
+        self.names(node)?;
+        self.comparisons = outside;
+        Ok(())
+    }
+
+    fn names(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        if self.target.is_none() {
+            return self.children(node);
+        }
+        let offer = self.reader().from(node.list("from_clause"));
+        let visibility = Visibility::Partial;
+        if let Some(target) = &mut self.target {
+            target.levels.push(Level { offer, visibility });
+        }
+        self.field(node, "from_clause")?;
+        let from = node.remove("from_clause");
+        let sorted = self.sorted_by_output(node);
+        self.seeing(Visibility::Full, |walk| walk.children(node))?;
+        if let Some(from) = from {
+            node.set("from_clause", from);
+        }
+        if let Some(sorted) = sorted {
+            node.set("sort_clause", sorted);
+        }
+        if let Some(target) = &mut self.target {
+            target.levels.pop();
+        }
+        Ok(())
+    }
+
+    /// Takes ORDER BY off where each item of it is the name of an output column: such a name comes before a column's
+    /// (`findTargetlistEntrySQL92` in `src/backend/parser/parse_clause.c`).
+    fn sorted_by_output(&self, node: &mut Node) -> Option<Tree> {
+        let outputs = self.reader().outputs(node)?;
+        let named = |item: &Tree| {
+            let value = item.node().and_then(|item| item.child("node"));
+            let names = value
+                .filter(|value| value.kind == "ColumnRef")
+                .and_then(|value| value.names("fields"));
+            matches!(names.as_deref(), Some([name]) if outputs.iter().any(|output| output.name == *name))
+                && item.node().is_some_and(|item| item.get("use_op").is_none())
+        };
+        match node.list("sort_clause") {
+            [] => None,
+            items if items.iter().all(named) => node.remove("sort_clause"),
+            _ => None,
+        }
+    }
+
+    /// Runs `body` with the innermost level seen so.
+    fn seeing(
+        &mut self,
+        visibility: Visibility,
+        body: impl FnOnce(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let depth = self.target.as_ref().map_or(0, |target| target.levels.len());
+        let set = |walk: &mut Self, visibility: Visibility| {
+            let level = walk
+                .target
+                .as_mut()
+                .and_then(|target| target.levels.get_mut(depth.checked_sub(1)?));
+            level.map(|level| std::mem::replace(&mut level.visibility, visibility))
+        };
+        let before = set(self, visibility);
+        body(self)?;
+        if let Some(before) = before {
+            set(self, before);
+        }
         Ok(())
     }
 
@@ -116,9 +243,12 @@ impl<'a> Walk<'a> {
             return body(self, node);
         };
         self.scopes.push(Vec::new());
+        // Its queries see what is outside of this one, not its FROM: the level is not there yet.
+        self.inside_with += 1;
         if let Some(clause) = with.node_mut() {
             self.with_clause(clause)?;
         }
+        self.inside_with -= 1;
         body(self, node)?;
         self.scopes.pop();
         node.set("with_clause", with);
@@ -128,11 +258,11 @@ impl<'a> Walk<'a> {
     fn with_clause(&mut self, clause: &mut Node) -> Result<(), Refusal> {
         let recursive = clause.flag("recursive");
         if recursive {
-            let names: Vec<String> = clause
+            let names: Vec<Cte> = clause
                 .list("ctes")
                 .iter()
                 .filter_map(Tree::node)
-                .map(|cte| cte.text("ctename").to_owned())
+                .map(|cte| (cte.text("ctename").to_owned(), None))
                 .collect();
             self.scopes
                 .last_mut()
@@ -146,10 +276,13 @@ impl<'a> Walk<'a> {
             let Some(cte) = cte.node_mut().filter(|cte| cte.kind == "CommonTableExpr") else {
                 return Err(refuse::judge("a WITH clause holds something unknown"));
             };
-            let name = cte.text("ctename").to_owned();
+            let found = match self.resolving {
+                true => self.reader().cte(cte, recursive),
+                false => (cte.text("ctename").to_owned(), None),
+            };
             self.children(cte)?;
             if !recursive && let Some(scope) = self.scopes.last_mut() {
-                scope.push(name);
+                scope.push(found);
             }
         }
         Ok(())
@@ -165,8 +298,11 @@ impl<'a> Walk<'a> {
         match names.last() {
             Some(Some(name)) => {
                 if SYSTEM_COLUMNS.contains(name) {
-                    self.system_column
-                        .get_or_insert(((*name).to_owned(), location));
+                    let of = match names.as_slice() {
+                        [.., Some(relation), _] => Some((*relation).to_owned()),
+                        _ => None,
+                    };
+                    self.system_columns.push((of, (*name).to_owned(), location));
                 }
                 self.columns.insert((*name).to_owned());
             }
@@ -187,7 +323,76 @@ impl<'a> Walk<'a> {
             _ => 0,
         };
         fields.drain(..surplus);
+        self.target_column(node)
+    }
+
+    /// A reference that may mean a masked column of the write's target. On the client's side the place is noted and the
+    /// reference brought into one form; on the side that runs it is refused, since masks have been folded already.
+    fn target_column(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let Some(target) = &self.target else {
+            return Ok(());
+        };
+        let role = self.rules.role;
+        let fields: Vec<Option<&str>> = node.list("fields").iter().map(Tree::string).collect();
+        let (name, meaning) = match fields.as_slice() {
+            [Some(name)] => match (target.guarded(role, name), target.whole_row(name)) {
+                (true, _) => (*name, target.meaning(None, name)),
+                (false, Some(_)) => return Err(whole_row(name, node.location)),
+                (false, None) => return Ok(()),
+            },
+            [Some(qualifier), Some(name)] if target.guarded(role, name) => {
+                (*name, target.meaning(Some(qualifier), name))
+            }
+            [Some(qualifier), None] => match target.meaning(Some(qualifier), "*") {
+                Meaning::Other => return Ok(()),
+                _ => return Err(whole_row(qualifier, node.location)),
+            },
+            _ => return Ok(()),
+        };
+        let name = name.to_owned();
+        let qualifier = match meaning {
+            Meaning::Other => return Ok(()),
+            Meaning::Ambiguous => {
+                let message = format!("column reference \"{name}\" is ambiguous");
+                return Err(at(refuse::undefined("42702", message), node.location));
+            }
+            Meaning::Target { qualifier } => qualifier,
+            Meaning::Unclear => return Err(unclear(&name, node.location)),
+        };
+        let Some(masked) = target.masked(role, &qualifier, &name) else {
+            let column = format!("{}.{name}", target.relation.full_name());
+            return Err(at(refuse::column(&column), node.location));
+        };
+        if self.side == Side::Run {
+            return Err(refuse::judge(
+                "a masked column of the target stands outside its mask",
+            ));
+        }
+        if !target.means_itself(&qualifier, &name) {
+            return Err(unclear(&name, node.location));
+        }
+        let at = usize::try_from(node.location).unwrap_or(0);
+        let text = format!("({masked})");
+        // A condition that is looked up names its column both ways already.
+        if !self.placed.contains(&at) {
+            self.changes.push(Change::Reference { at, text });
+        }
+        *node = reference(&qualifier, &name, node.location);
         Ok(())
+    }
+
+    /// The reference to a masked column of the target, if the node is exactly the column's mask.
+    fn unmasked(&self, node: &Node) -> Result<Option<Node>, Refusal> {
+        let Some(target) = &self.target else {
+            return Ok(None);
+        };
+        let Some((qualifier, name)) = target.unmasked(node) else {
+            return Ok(None);
+        };
+        if !target.means_itself(qualifier, name) {
+            return Err(refuse::judge("a mask stands where its column is hidden"));
+        }
+        Ok(Some(reference(qualifier, name, node.location)))
     }
 
     fn function(&mut self, node: &mut Node) -> Result<(), Refusal> {
@@ -202,7 +407,9 @@ impl<'a> Walk<'a> {
         let rules = self.rules;
         match functions::check_function(rules.catalog, rules.role, rules.path, schema, name) {
             Ok(()) => {}
-            Err(Objection::NotAllowed(full)) => return Err(at(refuse::function(&full), location)),
+            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
+                return Err(at(refuse::function(&full), location));
+            }
             // `contacts.phone` may be written `phone(contacts)`: the server finds the column, or says that there is no
             // such function.
             Err(Objection::Undefined) if schema.is_none() && is_column_name(rules, name) => {
@@ -267,7 +474,9 @@ impl<'a> Walk<'a> {
     fn operator(&self, schema: Option<&str>, name: &str, location: i32) -> Result<(), Refusal> {
         let rules = self.rules;
         match functions::check_operator(rules.catalog, rules.role, rules.path, schema, name) {
-            Err(Objection::NotAllowed(full)) => Err(at(refuse::operator(&full), location)),
+            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
+                Err(at(refuse::operator(&full), location))
+            }
             Ok(()) | Err(Objection::Undefined) => Ok(()),
         }
     }
@@ -297,22 +506,29 @@ impl<'a> Walk<'a> {
             [_, schema, name] => (Some(*schema), *name),
             _ => return Err(refuse::judge("a type without a name")),
         };
-        if let Err(Objection::NotAllowed(full)) =
-            functions::check_type(self.rules.catalog, self.rules.path, schema, name)
-        {
-            return Err(at(refuse::data_type(&full), node.location));
+        let rules = self.rules;
+        match functions::check_type(rules.catalog, rules.role, rules.path, schema, name) {
+            Err(Objection::NotAllowed(full)) => {
+                return Err(at(refuse::data_type(&full), node.location));
+            }
+            Err(Objection::Runs(full)) => return Err(at(refuse::function(&full), node.location)),
+            Ok(()) | Err(Objection::Undefined) => {}
         }
         self.children(node)
     }
 
     /// A system column in a statement that reads a masked relation: it would not be found in the template.
     pub fn check_system_columns(&self) -> Result<(), Refusal> {
-        let masked = self
-            .uses
-            .iter()
-            .any(|found| self.rules.role.masks.contains_key(&found.relation));
-        match &self.system_column {
-            Some((name, location)) if masked => Err(at(
+        let masked = self.uses.iter().any(|found| {
+            found.access == super::Access::Read && self.rules.role.substitutes(found.relation)
+        });
+        // One that names another relation is found there; should it not be, the server says so.
+        let mut missing = self.system_columns.iter().filter(|(of, _, _)| {
+            of.as_ref()
+                .is_none_or(|relation| self.aliases.contains(relation))
+        });
+        match missing.next() {
+            Some((_, name, location)) if masked => Err(at(
                 refuse::construct(
                     &format!("the system column {name}"),
                     "use the primary key instead",
@@ -322,6 +538,26 @@ impl<'a> Walk<'a> {
             _ => Ok(()),
         }
     }
+}
+
+fn whole_row(name: &str, location: i32) -> Refusal {
+    at(
+        refuse::construct(
+            &format!("the whole row {name} in a write"),
+            "name the columns",
+        ),
+        location,
+    )
+}
+
+fn unclear(name: &str, location: i32) -> Refusal {
+    at(
+        refuse::construct(
+            &format!("the column {name}, which may belong to the relation that is written,"),
+            "write the column with the name or alias of its relation",
+        ),
+        location,
+    )
 }
 
 /// FOR UPDATE OF names aliases of the FROM list, not relations.

@@ -1,191 +1,576 @@
 //! INSERT, UPDATE, DELETE, MERGE.
 //!
-//! A target cannot be substituted. Writes to unprotected relations run, with all they read substituted. Of writes to a
-//! protected relation those run that read no masked column of it and overwrite none: INSERT, and UPDATE and DELETE by
-//! unmasked columns.
-use std::collections::BTreeSet;
+//! A target cannot be substituted. Every relation that a write reads is; in what is evaluated over rows of a protected
+//! target (SET, WHERE, ON, WHEN, ON CONFLICT, RETURNING) each masked column stands inside its mask ([`super::target`]),
+//! and what is assigned to one is compared with the mask of the stored value ([`super::writeback`]).
+use std::sync::Arc;
 
+use crate::catalog::{Relation, RelationKind};
+use crate::sql::names::quoted;
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
+use crate::sql::scope::{Offer, Reader, column_name};
 use crate::sql::tree::{Node, Tree};
 
-use super::Access;
+use super::checks::Check;
+use super::target::{Meaning, Target};
 use super::walk::{Walk, at};
+use super::writeback::{self, WriteBack};
+use super::{Access, Change, Side};
 
 impl Walk<'_> {
     pub(super) fn write(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        self.casts(node, true)?;
+        if self.target.is_some() {
+            return Err(refuse::construct(
+                "a write inside another write",
+                "write it in the statement's own WITH clause",
+            ));
+        }
+        self.resolving = true;
         self.with_scope(node, |walk, node| walk.target_and_rest(node))
     }
 
     fn target_and_rest(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        let mut target = match node.remove("relation") {
-            Some(Tree::Node(target)) => target,
+        let mut named = match node.remove("relation") {
+            Some(Tree::Node(named)) => named,
             _ => return Err(refuse::judge("a write without its target")),
         };
         // A common table expression cannot be a target, so the scope takes no part (`setTargetTable` in
         // `src/backend/parser/parse_clause.c`).
-        self.relation(&mut target, Access::Write)?;
-        let masked = self
+        self.relation(&mut named, Access::Write)?;
+        let relation = self
             .uses
             .last()
-            .and_then(|found| self.masked_names(found.relation));
-        if let Some(masked) = masked {
-            let alias = target
-                .child("alias")
-                .map_or("", |alias| alias.text("aliasname"));
-            check_protected_target(node, &masked, &row_names(node, alias))?;
+            .and_then(|found| self.rules.catalog.relations.get(&found.relation))
+            .filter(|relation| self.rules.role.substitutes(relation.oid))
+            .cloned();
+        match relation {
+            None => self.children(node)?,
+            Some(relation) => {
+                let alias = named
+                    .child("alias")
+                    .map_or("", |alias| alias.text("aliasname"))
+                    .to_owned();
+                let anchor = offset(named.location);
+                self.protected(node, relation, alias, anchor)?;
+            }
         }
         // The field order is the same on both sides: the target goes last.
-        self.children(node)?;
-        node.set("relation", Tree::Node(target));
+        node.set("relation", Tree::Node(named));
         Ok(())
     }
 
-    fn masked_names(&self, relation: crate::catalog::Oid) -> Option<BTreeSet<String>> {
-        let masks = self.rules.role.masks.get(&relation)?;
-        let relation = self.rules.catalog.relations.get(&relation)?;
-        Some(
-            relation
-                .columns
-                .iter()
-                .filter(|column| masks.contains_key(&column.num))
-                .map(|column| column.name.clone())
-                .collect(),
-        )
-    }
-}
-
-/// Names that stand for a whole row of the target: its alias, `old`, `new`, and what RETURNING WITH (OLD AS ...) calls
-/// them.
-fn row_names(node: &Node, alias: &str) -> BTreeSet<String> {
-    let given = node
-        .child("returning_clause")
-        .map_or(&[][..], |returning| returning.list("options"))
-        .iter()
-        .filter_map(Tree::node)
-        .map(|option| option.text("value"));
-    [alias, "old", "new", "excluded"]
-        .into_iter()
-        .chain(given)
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Refuses a write to a protected relation that could read or overwrite a masked column of it.
-fn check_protected_target(
-    node: &Node,
-    masked: &BTreeSet<String>,
-    rows: &BTreeSet<String>,
-) -> Result<(), Refusal> {
-    match node.kind {
-        "InsertStmt" => {
-            if let Some(conflict) = node.child("on_conflict_clause") {
-                check_conflict(conflict, masked)?;
-                no_masked_reference(conflict, masked, rows)?;
+    fn protected(
+        &mut self,
+        node: &mut Node,
+        relation: Arc<Relation>,
+        alias: String,
+        anchor: usize,
+    ) -> Result<(), Refusal> {
+        let source = match node.kind {
+            "UpdateStmt" => "from_clause",
+            "DeleteStmt" => "using_clause",
+            "MergeStmt" => "source_relation",
+            _ => "select_stmt",
+        };
+        let others = match node.get(source) {
+            Some(Tree::List(items)) => self.reader().from(items),
+            Some(item @ Tree::Node(_)) if node.kind == "MergeStmt" => {
+                self.reader().from(std::slice::from_ref(item))
             }
-            for field in ["returning_list", "returning_clause"] {
-                if let Some(returning) = node.get(field) {
-                    tree_has_no_masked_reference(returning, masked, rows)?;
-                }
+            _ => self.reader().from(&[]),
+        };
+        let merges = node
+            .get(source)
+            .is_some_and(|source| node.kind != "InsertStmt" && merges_columns(source));
+        // The target cannot be seen from there.
+        self.field(node, source)?;
+        self.field(node, "cols")?;
+        self.aim(Target::new(relation, alias, others));
+        match node.kind {
+            "InsertStmt" => self.conflict(node)?,
+            "MergeStmt" => {
+                self.guarded_condition(node, "join_condition", anchor)?;
+                self.actions(node)?;
             }
-            Ok(())
+            _ => {
+                self.assignments(node)?;
+                self.guarded_condition(node, "where_clause", anchor)?;
+            }
         }
-        "UpdateStmt" => {
-            assigns_no_masked(node.list("target_list"), masked)?;
-            no_masked_reference(node, masked, rows)
-        }
-        "DeleteStmt" => no_masked_reference(node, masked, rows),
-        _ => Err(refuse::construct(
-            "MERGE into a protected relation",
-            "use INSERT ... ON CONFLICT or UPDATE",
-        )),
+        self.returning(node, merges, anchor)?;
+        self.target = None;
+        Ok(())
     }
-}
 
-/// ON CONFLICT must name unmasked columns: without a target, DO NOTHING tells whether a masked value exists.
-fn check_conflict(conflict: &Node, masked: &BTreeSet<String>) -> Result<(), Refusal> {
-    let columns: Vec<&str> = conflict
-        .child("infer")
-        .map_or(&[][..], |infer| infer.list("index_elems"))
-        .iter()
-        .filter_map(Tree::node)
-        .map(|element| element.text("name"))
-        .collect();
-    if columns.is_empty()
-        || columns
-            .iter()
-            .any(|name| name.is_empty() || masked.contains(*name))
-    {
-        return Err(at(
+    fn aim(&mut self, mut target: Target) {
+        if self.side == Side::Run {
+            target.learn_masks(self.rules.role, self.rules.templates);
+        }
+        self.target = Some(target);
+    }
+
+    /// Reads names of FROM with the common table expressions in scope.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader::new(self.rules, self.scopes.iter().flatten().cloned().collect())
+    }
+
+    pub(super) fn field(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
+        match node.get_mut(field) {
+            Some(value) => self.tree(value),
+            None => Ok(()),
+        }
+    }
+
+    /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no masked column may take part in finding it.
+    fn conflict(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const DO_UPDATE: i64 = 3;
+        let Some(conflict) = node.get_mut("on_conflict_clause").and_then(Tree::node_mut) else {
+            return Ok(());
+        };
+        self.arbiter(conflict)?;
+        // Index inference compares expressions with the definitions of indexes and reads no row.
+        let target = self.target.take();
+        self.field(conflict, "infer")?;
+        self.target = target;
+        if let Some(target) = &mut self.target {
+            target.beside_excluded = true;
+        }
+        self.assignments(conflict)?;
+        if conflict.int("action") == DO_UPDATE {
+            let anchor = offset(conflict.location);
+            self.guarded_condition(conflict, "where_clause", anchor)?;
+        }
+        if let Some(target) = &mut self.target {
+            target.beside_excluded = false;
+        }
+        Ok(())
+    }
+
+    fn arbiter(&self, conflict: &Node) -> Result<(), Refusal> {
+        let Some(target) = &self.target else {
+            return Ok(());
+        };
+        let role = self.rules.role;
+        let elements = conflict
+            .child("infer")
+            .map_or(&[][..], |infer| infer.list("index_elems"));
+        let open = |name: &str| target.mask(role, name).is_none_or(|(_, mask)| mask.lookup);
+        let harmless = if elements.is_empty() {
+            target.relation.kind == RelationKind::Table
+                && target.relation.unique.iter().all(|num| {
+                    target
+                        .relation
+                        .column_number(*num)
+                        .is_some_and(|column| open(&column.name))
+                })
+        } else {
+            elements.iter().all(|element| {
+                let name = element.node().map_or("", |element| element.text("name"));
+                !name.is_empty() && open(name)
+            })
+        };
+        if harmless {
+            return Ok(());
+        }
+        Err(at(
             refuse::construct(
-                "ON CONFLICT without a target of unmasked columns",
+                "ON CONFLICT that may find a row by a masked column",
                 "name the conflict's columns, for instance ON CONFLICT (id)",
             ),
             conflict.location,
-        ));
+        ))
     }
-    assigns_no_masked(conflict.list("target_list"), masked)
-}
 
-fn assigns_no_masked(targets: &[Tree], masked: &BTreeSet<String>) -> Result<(), Refusal> {
-    let hit = targets
-        .iter()
-        .filter_map(Tree::node)
-        .find(|target| masked.contains(target.text("name")));
-    match hit {
-        Some(target) => Err(at(
-            refuse::construct(
-                &format!("assigning the masked column {}", target.text("name")),
-                "leave masked columns out of SET: what the form shows is the mask, not the value",
-            ),
-            target.location,
-        )),
-        None => Ok(()),
-    }
-}
-
-fn tree_has_no_masked_reference(
-    tree: &Tree,
-    masked: &BTreeSet<String>,
-    rows: &BTreeSet<String>,
-) -> Result<(), Refusal> {
-    match tree {
-        Tree::List(items) => items
-            .iter()
-            .try_for_each(|item| tree_has_no_masked_reference(item, masked, rows)),
-        Tree::Node(node) => no_masked_reference(node, masked, rows),
-        _ => Ok(()),
-    }
-}
-
-/// No column reference whose name could be a masked column of the target, no `*`, no whole row. Names, not scopes:
-/// whatever could be meant counts.
-fn no_masked_reference(
-    node: &Node,
-    masked: &BTreeSet<String>,
-    rows: &BTreeSet<String>,
-) -> Result<(), Refusal> {
-    if node.kind == "ColumnRef" {
-        let fields = node.list("fields");
-        let last = fields.last().and_then(Tree::string);
-        let whole_row = fields.len() == 1 && last.is_some_and(|name| rows.contains(name));
-        let reads = match last {
-            None => Some("*".to_owned()),
-            Some(name) if masked.contains(name) || whole_row => Some(name.to_owned()),
-            Some(_) => None,
+    fn actions(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        const NOT_MATCHED_BY_SOURCE: i64 = 2;
+        const NOT_MATCHED_BY_TARGET: i64 = 3;
+        let Some(Tree::List(clauses)) = node.get_mut("merge_when_clauses") else {
+            return Ok(());
         };
-        return match reads {
-            None => Ok(()),
-            Some(name) => Err(at(
+        for clause in clauses {
+            let Some(clause) = clause
+                .node_mut()
+                .filter(|clause| clause.kind == "MergeWhenClause")
+            else {
+                return Err(refuse::judge("MERGE holds something unknown"));
+            };
+            let inserts = clause.int("match_kind") == NOT_MATCHED_BY_TARGET;
+            if clause.int("match_kind") == NOT_MATCHED_BY_SOURCE && self.target_rule().is_some() {
+                return Err(refuse::construct(
+                    "WHEN NOT MATCHED BY SOURCE under a row rule",
+                    "use DELETE or UPDATE with NOT EXISTS",
+                ));
+            }
+            if let Some(target) = &mut self.target {
+                target.visible = !inserts;
+            }
+            self.field(clause, "condition")?;
+            if inserts {
+                self.field(clause, "target_list")?;
+            } else {
+                self.assignments(clause)?;
+            }
+            self.field(clause, "values")?;
+        }
+        if let Some(target) = &mut self.target {
+            target.visible = true;
+        }
+        Ok(())
+    }
+
+    /// The list of SET.
+    fn assignments(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let Some(Tree::List(items)) = node.get_mut("target_list") else {
+            return Ok(());
+        };
+        for item in items {
+            let Some(item) = item.node_mut().filter(|item| item.kind == "ResTarget") else {
+                return Err(refuse::judge("SET holds something unknown"));
+            };
+            self.assignment(item)?;
+        }
+        Ok(())
+    }
+
+    fn assignment(&mut self, item: &mut Node) -> Result<(), Refusal> {
+        let nth = single_value(item);
+        let name = item.text("name").to_owned();
+        let Some(keep) = self.write_back(item, &name)? else {
+            return self.children(item);
+        };
+        match self.side {
+            Side::Client => {
+                self.children(item)?;
+                self.changes.push(Change::Assigned {
+                    at: offset(item.location),
+                    nth,
+                    around: keep,
+                });
+            }
+            Side::Run => {
+                let pattern = self.rules.templates.text(&keep.pattern());
+                let inside = item
+                    .get_mut("val")
+                    .zip(pattern)
+                    .and_then(|(value, pattern)| WriteBack::assigned(value, &pattern))
+                    .ok_or_else(|| {
+                        refuse::judge("a masked column is assigned without regard to its mask")
+                    })?;
+                item.set("val", inside);
+                self.children(item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to stand around the value of an assignment; `None` where the column is not masked.
+    fn write_back(&self, item: &Node, name: &str) -> Result<Option<WriteBack>, Refusal> {
+        let Some(target) = &self.target else {
+            return Ok(None);
+        };
+        let role = self.rules.role;
+        let Some((column, _)) = target.mask(role, name) else {
+            return Ok(None);
+        };
+        let value = item.child("val");
+        if value.is_some_and(|value| value.kind == "SetToDefault") {
+            return Ok(None);
+        }
+        if item.get("indirection").is_some() {
+            return Err(at(
                 refuse::construct(
-                    &format!("reading {name} in a write to a protected relation"),
-                    "name unmasked columns only; read masked ones with SELECT",
+                    &format!("assigning a part of the masked column {name}"),
+                    "assign the whole column",
                 ),
-                node.location,
-            )),
-        };
+                item.location,
+            ));
+        }
+        if value.is_some_and(|value| value.kind == "MultiAssignRef") {
+            return Err(at(
+                refuse::construct(
+                    &format!("assigning the masked column {name} from a row"),
+                    "assign the column by itself, for instance SET name = (SELECT ...)",
+                ),
+                item.location,
+            ));
+        }
+        let keep = target
+            .masked(role, &target.alias, name)
+            .and_then(|mask| {
+                writeback::around(self.rules.catalog, column, &quoted(&target.alias), &mask)
+            })
+            .ok_or_else(|| refuse::judge("the type of a masked column is not known"))?;
+        Ok(Some(keep))
     }
-    node.fields
+
+    /// RETURNING: `*` is written out, and what shows a mask keeps the name it would have had.
+    fn returning(&mut self, node: &mut Node, merges: bool, anchor: usize) -> Result<(), Refusal> {
+        let merge = node.kind == "MergeStmt";
+        let mut check = self.returning_check(node, anchor)?;
+        let Some(clause) = node.get_mut("returning_clause").and_then(Tree::node_mut) else {
+            return Ok(());
+        };
+        if let Some(mut target) = self.target.take() {
+            target.versions = versions(clause);
+            self.aim(target);
+        }
+        let Some(Tree::List(items)) = clause.get_mut("exprs") else {
+            return Ok(());
+        };
+        for item in std::mem::take(items) {
+            let Tree::Node(mut item) = item else {
+                return Err(refuse::judge("RETURNING holds something unknown"));
+            };
+            if let Some(mut columns) = self.star(&item, merges, merge)? {
+                self.check_first(&mut columns, &mut check);
+                let text: Vec<&str> = columns.iter().map(|(_, text)| text.as_str()).collect();
+                self.changes.push(Change::Star {
+                    at: offset(item.location),
+                    text: text.join(", "),
+                });
+                items.extend(columns.into_iter().map(|(node, _)| Tree::Node(node)));
+                continue;
+            }
+            self.returned(&mut item, &mut check)?;
+            items.push(Tree::Node(item));
+        }
+        match check {
+            None => Ok(()),
+            Some(_) if self.side == Side::Run => Err(refuse::judge(
+                "a write leaves rows without regard to their row rule",
+            )),
+            Some(_) => Err(refuse::construct(
+                "RETURNING without a column of the relation that is written",
+                "return a column of it, too",
+            )),
+        }
+    }
+
+    /// Puts the check around the first column of the target that `*` stands for.
+    fn check_first(&self, columns: &mut [(Node, String)], check: &mut Option<Check>) {
+        let first = columns
+            .iter_mut()
+            .find(|(item, _)| !is_star(item.child("val")));
+        let (Some((item, text)), Some(taken)) = (first, check.take()) else {
+            return;
+        };
+        let name = item.child("val").map_or("", column_name).to_owned();
+        let (open, close) = taken.around(self.type_of(item.child("val")).as_deref());
+        let value = match item.text("name") {
+            "" => text.as_str(),
+            label => text
+                .strip_suffix(&format!(" AS {}", quoted(label)))
+                .unwrap_or(text),
+        };
+        *text = format!("{}{value}{close} AS {}", open.trim_start(), quoted(&name));
+        item.set("name", Tree::Text(name));
+    }
+
+    /// The type of a reference to the target's column, as SQL.
+    fn type_of(&self, value: Option<&Node>) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let names = value
+            .filter(|value| value.kind == "ColumnRef")?
+            .names("fields")?;
+        let column = target.relation.column(names.last()?)?;
+        Some(column.type_sql.clone())
+    }
+
+    fn returned(&mut self, item: &mut Node, check: &mut Option<Check>) -> Result<(), Refusal> {
+        if self.side == Side::Run && check.as_ref().is_some_and(|check| check.take_off(item)) {
+            *check = None;
+        }
+        let name = match item.text("name") {
+            "" => item.child("val").map(|value| column_name(value).to_owned()),
+            _ => None,
+        };
+        let before = self.changes.len();
+        if self.side == Side::Client
+            && !is_star(item.child("val"))
+            && let Some(check) = check.take()
+        {
+            let (open, close) = check.around(self.type_of(item.child("val")).as_deref());
+            self.changes.push(Change::Wrap {
+                at: offset(item.location),
+                open,
+                close,
+                named: name.is_none(),
+            });
+        }
+        self.children(item)?;
+        if let (Some(name), true) = (name, self.changes.len() > before) {
+            self.changes.push(Change::Label {
+                at: offset(item.location),
+                text: format!(" AS {}", quoted(&name)),
+            });
+            item.set("name", Tree::Text(name));
+        }
+        Ok(())
+    }
+
+    /// The columns that `*` or `target.*` stands for, as tree and as text; `None` where the item is something else.
+    fn star(
+        &self,
+        item: &Node,
+        merges: bool,
+        merge: bool,
+    ) -> Result<Option<Vec<(Node, String)>>, Refusal> {
+        let (Some(target), Some(value)) = (&self.target, item.child("val")) else {
+            return Ok(None);
+        };
+        let fields = value.list("fields");
+        if !is_star(Some(value)) {
+            return Ok(None);
+        }
+        if self.side == Side::Run {
+            // Written out already; what is left belongs to the other relations.
+            let other = matches!(fields, [name, _] if name.string().is_some_and(|name|
+                target.meaning(Some(name), "*") == Meaning::Other));
+            return match other {
+                true => Ok(None),
+                false => Err(refuse::judge("a * that may mean the target")),
+            };
+        }
+        let own = |qualifier: &str| target_columns(self, target, qualifier);
+        match fields {
+            [_] if merges => Err(at(
+                refuse::construct("RETURNING * over a join with USING", "name the columns"),
+                value.location,
+            )),
+            [_] => {
+                let mut others = other_columns(&target.others).ok_or_else(|| {
+                    at(
+                        refuse::construct("RETURNING * over this FROM", "name the columns"),
+                        value.location,
+                    )
+                })?;
+                let mut columns = own(&target.alias);
+                if merge {
+                    others.append(&mut columns);
+                    return Ok(Some(others));
+                }
+                columns.append(&mut others);
+                Ok(Some(columns))
+            }
+            fields => {
+                let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
+                let qualifier = match names.as_slice() {
+                    [schema, table] if *schema == target.relation.schema => *table,
+                    [name] => *name,
+                    _ => return Ok(None),
+                };
+                match target.meaning(Some(qualifier), "*") {
+                    Meaning::Target { qualifier } => Ok(Some(own(&qualifier))),
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+}
+
+fn target_columns(walk: &Walk<'_>, target: &Target, qualifier: &str) -> Vec<(Node, String)> {
+    let role = walk.rules.role;
+    let open = target
+        .relation
+        .columns
         .iter()
-        .try_for_each(|(_, value)| tree_has_no_masked_reference(value, masked, rows))
+        .filter(|column| !role.denies(target.relation.oid, column.num));
+    open.map(|column| {
+        let reference = super::target::reference(qualifier, &column.name, -1);
+        let mut item = Node::new("ResTarget", vec![("val", Tree::Node(reference))]);
+        let text = match target.masked(role, qualifier, &column.name) {
+            Some(mask) => {
+                item.set("name", Tree::Text(column.name.clone()));
+                format!("{mask} AS {}", quoted(&column.name))
+            }
+            None => format!("{}.{}", quoted(qualifier), quoted(&column.name)),
+        };
+        (item, text)
+    })
+    .collect()
+}
+
+fn is_star(value: Option<&Node>) -> bool {
+    value.is_some_and(|value| {
+        value.kind == "ColumnRef"
+            && value
+                .list("fields")
+                .last()
+                .is_some_and(|last| last.string().is_none())
+    })
+}
+
+/// `alias.*` for each other relation; `None` where one has no name to be called by.
+fn other_columns(others: &Offer) -> Option<Vec<(Node, String)>> {
+    let items = others.items.iter().map(|item| {
+        if item.alias.is_empty() {
+            return None;
+        }
+        let mut reference = super::target::reference(&item.alias, "", -1);
+        if let Some(Tree::List(fields)) = reference.get_mut("fields") {
+            fields.pop();
+            fields.push(Tree::Node(Node::new("AStar", Vec::new())));
+        }
+        let node = Node::new("ResTarget", vec![("val", Tree::Node(reference))]);
+        Some((node, format!("{}.*", quoted(&item.alias))))
+    });
+    items.collect()
+}
+
+/// A join in it merges columns (USING, NATURAL) or hides its parts behind an alias.
+fn merges_columns(source: &Tree) -> bool {
+    match source {
+        Tree::List(items) => items.iter().any(merges_columns),
+        Tree::Node(node) if node.kind == "JoinExpr" => {
+            node.flag("is_natural")
+                || node.get("using_clause").is_some()
+                || ["larg", "rarg"]
+                    .iter()
+                    .any(|side| node.get(side).is_some_and(merges_columns))
+        }
+        _ => false,
+    }
+}
+
+/// The names of the row before and after (PostgreSQL 18).
+fn versions(clause: &Node) -> Vec<String> {
+    const OLD: i64 = 1;
+    let given = |kind: i64, default: &str| {
+        clause
+            .list("options")
+            .iter()
+            .filter_map(Tree::node)
+            .find(|option| option.int("option") == kind)
+            .map_or(default, |option| option.text("value"))
+            .to_owned()
+    };
+    vec![given(OLD, "old"), given(OLD + 1, "new")]
+}
+
+/// `(a, b) = (x, y)`: the assignment gets its own value, and says the how manieth it was.
+fn single_value(item: &mut Node) -> Option<usize> {
+    let value = item.get_mut("val").and_then(Tree::node_mut)?;
+    if value.kind != "MultiAssignRef" {
+        return None;
+    }
+    let index = usize::try_from(value.int("colno")).ok()?.checked_sub(1)?;
+    let row = value
+        .get_mut("source")
+        .and_then(Tree::node_mut)
+        .filter(|source| source.kind == "RowExpr")?;
+    let Some(Tree::List(values)) = row.get_mut("args") else {
+        return None;
+    };
+    if index >= values.len() {
+        return None;
+    }
+    let own = values.swap_remove(index);
+    item.set("val", own);
+    Some(index)
+}
+
+fn offset(location: i32) -> usize {
+    usize::try_from(location).unwrap_or(0)
 }

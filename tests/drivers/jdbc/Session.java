@@ -4,6 +4,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
+import java.sql.DatabaseMetaData;
 import java.sql.DriverManager;
 import java.sql.ResultSet;
 import java.sql.ResultSetMetaData;
@@ -68,6 +69,60 @@ public class Session {
             properties.setProperty(options[n], options[n + 1]);
         }
         return DriverManager.getConnection("jdbc:postgresql://" + System.getenv("PGHOST") + ":" + System.getenv("PGPORT") + "/" + System.getenv("PGDATABASE"), properties);
+    }
+
+    /** Past pgveil. */
+    Connection connectDirectly() throws SQLException {
+        Properties properties = new Properties();
+        properties.setProperty("user", user);
+        properties.setProperty("password", password);
+        properties.setProperty("sslmode", "disable");
+        String port = System.getenv().getOrDefault("DIRECT_PORT", System.getenv("PGPORT"));
+        return DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + port + "/" + System.getenv("PGDATABASE"), properties);
+    }
+
+    static List<String> described(DatabaseMetaData data) throws SQLException {
+        List<String> lines = new ArrayList<>();
+        String any = "%";
+        rows(lines, "schemas", data.getSchemas());
+        rows(lines, "catalogs", data.getCatalogs());
+        rows(lines, "table types", data.getTableTypes());
+        rows(lines, "tables", data.getTables(null, null, any, null));
+        rows(lines, "columns", data.getColumns(null, "crm", any, any));
+        rows(lines, "system columns", data.getColumns(null, "pg_catalog", "pg_cl%", any));
+        rows(lines, "column privileges", data.getColumnPrivileges(null, "crm", "contacts", any));
+        rows(lines, "table privileges", data.getTablePrivileges(null, "crm", any));
+        rows(lines, "functions", data.getFunctions(null, "crm", any));
+        rows(lines, "function columns", data.getFunctionColumns(null, "crm", any, any));
+        rows(lines, "procedures", data.getProcedures(null, null, any));
+        rows(lines, "procedure columns", data.getProcedureColumns(null, "crm", any, any));
+        rows(lines, "types", data.getTypeInfo());
+        rows(lines, "user types", data.getUDTs(null, null, any, null));
+        rows(lines, "client info", data.getClientInfoProperties());
+        for (String table : List.of("contacts", "activities", "opportunities", "tags")) {
+            rows(lines, table + " key", data.getPrimaryKeys(null, "crm", table));
+            rows(lines, table + " imported", data.getImportedKeys(null, "crm", table));
+            rows(lines, table + " exported", data.getExportedKeys(null, "crm", table));
+            rows(lines, table + " indexes", data.getIndexInfo(null, "crm", table, false, true));
+            rows(lines, table + " best row", data.getBestRowIdentifier(null, "crm", table, DatabaseMetaData.bestRowSession, true));
+            rows(lines, table + " versions", data.getVersionColumns(null, "crm", table));
+        }
+        rows(lines, "cross reference", data.getCrossReference(null, "crm", "contacts", null, "crm", "opportunities"));
+        lines.add(data.getDatabaseProductVersion() + data.getSQLKeywords() + data.getNumericFunctions() + data.getMaxColumnNameLength());
+        return lines;
+    }
+
+    static void rows(List<String> lines, String of, ResultSet rows) throws SQLException {
+        try (rows) {
+            int columns = rows.getMetaData().getColumnCount();
+            while (rows.next()) {
+                StringBuilder line = new StringBuilder(of);
+                for (int column = 1; column <= columns; column++) {
+                    line.append('|').append(rows.getMetaData().getColumnLabel(column)).append('=').append(rows.getString(column));
+                }
+                lines.add(line.toString());
+            }
+        }
     }
 
     static void equal(Object got, Object expected) {
@@ -193,6 +248,18 @@ public class Session {
             }
             try (ResultSet rows = metadata.getIndexInfo(null, "crm", "contacts", false, false)) {
                 holds(rows.next(), "there are indexes");
+            }
+        });
+
+        // What tools with a tree of the database (DBeaver, IntelliJ, Squirrel) ask for.
+        check("metadata_is_as_without_pgveil", For.EVERYBODY, (s, db) -> {
+            try (Connection direct = s.connectDirectly()) {
+                List<String> expected = described(direct.getMetaData()), got = described(db.getMetaData());
+                for (int n = 0; n < Math.min(got.size(), expected.size()); n++) {
+                    equal(got.get(n), expected.get(n));
+                }
+                equal(got.size(), expected.size());
+                holds(got.size() > 1000, got.size() + " lines");
             }
         });
 

@@ -116,6 +116,28 @@ dT|\dT
 dx|\dx
 sv|\sv crm.contact_directory
 dd|\dd
+dC|\dC
+do|\do
+dF|\dF+
+dd_privileges|\ddp
+des|\des+
+dew|\dew+
+det|\det+
+deu|\deu
+dm|\dm+ crm.*
+dO|\dO
+dP|\dP+
+dRp|\dRp+
+dX|\dX
+dy|\dy
+db|\db+
+dc|\dc
+dD|\dD
+dL|\dL
+drds|\drds
+dA|\dA+
+dAo|\dAo btree integer_ops
+dconfig|\dconfig
 COMMANDS
     if [ $role = agent ]; then
         check psql/$role/copy_in copy_in

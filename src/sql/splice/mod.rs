@@ -2,24 +2,76 @@
 //!
 //! No tree is printed back. What is not edited goes out as the client wrote it, comments left out, white space folded to
 //! a blank, or to a newline where one stood (string continuation needs it).
+mod changes;
+mod conditions;
+
+use std::sync::Arc;
+
 use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
 
-use super::judge::{Access, Addition, Use};
+use super::judge::{Access, Examined, Use};
 use super::lex::{Gap, Kind, Token};
 use super::names::{qualified, quoted};
 use super::plan::{PositionMap, Run};
-use super::template::Templates;
+use super::template::{SessionValues, Template, Templates};
 
 /// What the splicer needs besides the text.
 pub struct Scene<'a> {
     pub catalog: &'a Catalog,
     pub role: &'a RolePolicy,
     pub templates: &'a Templates,
+    pub values: &'a SessionValues,
+}
+
+impl Scene<'_> {
+    fn template(&self, relation: &Relation, only: bool) -> Option<Arc<Template>> {
+        let (version, role) = (self.catalog.version, self.role);
+        self.templates
+            .get(version, role, self.values, relation, only)
+    }
+}
+
+/// What goes into a template besides its own.
+struct Inside {
+    conditions: Vec<String>,
+    fence: bool,
+}
+
+/// The conditions that the judge found for the relation named there. A lookup leaves TRUE behind.
+fn inside(
+    text: &str,
+    tokens: &[Token],
+    client: &Examined,
+    found: &Use,
+    edits: &mut Vec<Edit>,
+) -> Option<Inside> {
+    let mut rendered = Vec::new();
+    for (at, condition) in &client.conditions {
+        if *at != found.at || !(condition.moves || client.fence) {
+            continue;
+        }
+        let place = conditions::find(text, tokens, condition)?;
+        let column = quoted(&condition.column);
+        rendered.push(conditions::rendered(
+            text, tokens, &place, condition, &column,
+        )?);
+        if condition.moves {
+            edits.push(Edit {
+                first: place.first,
+                end: place.end,
+                text: "TRUE".to_owned(),
+            });
+        }
+    }
+    Some(Inside {
+        conditions: rendered,
+        fence: client.fence,
+    })
 }
 
 /// A run of tokens and the text that takes its place.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Edit {
     first: usize,
     /// One past the last token.
@@ -34,27 +86,32 @@ pub fn splice(
     text: &str,
     tokens: &[Token],
     uses: &[Use],
-    additions: &[Addition],
+    client: &Examined,
 ) -> Option<Spliced> {
     let mut edits = Vec::new();
     let mut unaliased: Vec<&Relation> = Vec::new();
     let copies_out = tokens
         .first()
         .is_some_and(|token| token.is_word(text, "copy"));
-    for found in uses {
+    for (index, found) in uses.iter().enumerate() {
+        // The grammar repeats the row that several columns are assigned from.
+        if uses.iter().take(index).any(|before| before.at == found.at) {
+            continue;
+        }
         let relation = scene.catalog.relations.get(&found.relation)?;
         let first = tokens
             .iter()
             .position(|token| token.span.start == found.at)?;
         let end = name_end(text, tokens, first);
-        let masked = scene.role.masks.contains_key(&relation.oid);
+        let masked = scene.role.substitutes(relation.oid);
         if masked && found.access == Access::Read {
             if copies_out && first == 1 {
                 edits.push(copy_edit(scene, text, tokens, relation, first, end)?);
                 continue;
             }
+            let inside = inside(text, tokens, client, found, &mut edits)?;
             edits.extend(substitution(
-                scene, text, tokens, relation, found, first, end,
+                scene, text, tokens, relation, found, first, end, &inside,
             )?);
             if !found.alias {
                 unaliased.push(relation);
@@ -67,7 +124,7 @@ pub fn splice(
             });
         }
     }
-    for addition in additions {
+    for addition in &client.additions {
         let item = tokens
             .iter()
             .position(|token| token.span.start == addition.behind)?;
@@ -78,9 +135,14 @@ pub fn splice(
             text: addition.text.clone(),
         });
     }
+    for change in &client.changes {
+        edits.extend(changes::edits(text, tokens, change)?);
+    }
     let named: Vec<usize> = edits.iter().map(|edit| edit.first).collect();
     edits.extend(column_edits(scene, text, tokens, &unaliased, &named));
-    edits.sort_by_key(|edit| edit.first);
+    // An insertion before what is replaced at the same place.
+    edits.sort_by_key(|edit| (edit.first, edit.end != edit.first));
+    edits.dedup();
     let mut spliced = emit(text, tokens, &edits);
     spliced.edited = !edits.is_empty();
     Some(spliced)
@@ -108,11 +170,10 @@ fn substitution(
     found: &Use,
     first: usize,
     end: usize,
+    inside: &Inside,
 ) -> Option<Vec<Edit>> {
     let (mut first, end, only) = widen(text, tokens, first, end);
-    let template = scene
-        .templates
-        .get(scene.catalog.version, scene.role, relation, only)?;
+    let template = scene.template(relation, only)?;
     let mut edits = Vec::new();
     let mut open = template.open.clone();
     // `TABLE name` is short for this.
@@ -131,7 +192,8 @@ fn substitution(
             text: String::new(),
         });
     }
-    open.push(')');
+    let ruled = template.rule.is_some();
+    open.push_str(&template.end(&inside.conditions, inside.fence && ruled));
     if !found.alias {
         open.push_str(" AS ");
         open.push_str(&quoted(&relation.name));
@@ -217,9 +279,7 @@ fn copy_edit(
     first: usize,
     end: usize,
 ) -> Option<Edit> {
-    let template = scene
-        .templates
-        .get(scene.catalog.version, scene.role, relation, true)?;
+    let template = scene.template(relation, true)?;
     let listed = tokens.get(end)?.is(text, "(");
     let (columns, end) = if listed {
         let close = closing(text, tokens, end)?;
@@ -243,9 +303,10 @@ fn copy_edit(
         first,
         end,
         text: format!(
-            "(SELECT {} FROM {}) AS {})",
+            "(SELECT {} FROM {}{} AS {})",
             columns.join(", "),
             template.open,
+            template.end(&[], false),
             quoted(&relation.name)
         ),
     })

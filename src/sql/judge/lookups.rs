@@ -1,0 +1,616 @@
+//! Conditions of a query that move into a template: lookups, and what keeps its index behind a fence.
+//!
+//! `lookup: exact` lets equality of a masked column with a constant or parameter run on the stored value. Such a condition
+//! of WHERE is taken out of the query and put into the template, where the index serves it. Behind a fence, comparisons
+//! of open columns with constants are put there too, and stay where they were.
+use std::sync::Arc;
+
+use crate::catalog::{Oid, Relation};
+use crate::policy::compiled::RolePolicy;
+use crate::sql::names::quoted;
+use crate::sql::plan::Refusal;
+use crate::sql::scope::Offer;
+use crate::sql::tree::{Node, Tree};
+
+use super::walk::Walk;
+use super::{Change, Side};
+
+/// A condition to be written into a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The relation's own name of the column.
+    pub column: String,
+    /// The operator's bare name.
+    pub operator: String,
+    pub shape: Shape,
+    /// Byte offset of its first token in the parsed text, and of the operator.
+    pub at: usize,
+    pub operator_at: usize,
+    /// It leaves the query: a lookup.
+    pub moves: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `column op value`
+    Left,
+    /// `value op column`
+    Right,
+    /// `column op ANY (array)`
+    Any,
+    /// `column IN (value, ...)`
+    In,
+}
+
+/// The field of a relation's node under which conditions stand in the canonical form.
+pub(super) const FIELD: &str = "pgveil_conditions";
+
+const OP: i64 = 1;
+const OP_ANY: i64 = 2;
+const IN: i64 = 7;
+const AND: i64 = 1;
+const OR: i64 = 2;
+/// Comparisons that cannot raise an error and that indexes serve.
+const COMPARISONS: &[&str] = &["=", "<", ">", "<=", ">="];
+
+/// A comparison of a query's WHERE: the alias it is on, and its canonical node.
+pub(super) type Comparison = (String, Node);
+
+/// A relation of FROM on which a condition of WHERE works as it would inside: not on the nullable side of a join.
+struct Candidate {
+    at: usize,
+    alias: String,
+    relation: Arc<Relation>,
+    conditions: Vec<(Condition, Node)>,
+}
+
+impl Walk<'_> {
+    /// Finds the conditions of a query's WHERE and notes them at the relations of its FROM. Lookups are replaced by TRUE.
+    pub(super) fn conditions(&mut self, query: &mut Node) -> Result<(), Refusal> {
+        let role = self.rules.role;
+        if query.get("where_clause").is_none() {
+            return Ok(());
+        }
+        if self.side == Side::Run {
+            if !role.rows.is_empty() {
+                self.comparisons = self.comparisons_of(query);
+            }
+            return Ok(());
+        }
+        let mut candidates = Vec::new();
+        for item in query.list("from_clause").iter().filter_map(Tree::node) {
+            self.candidates(item, &mut candidates);
+        }
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let offer = self.reader().from(query.list("from_clause"));
+        if let Some(clause) = query.get_mut("where_clause") {
+            for conjunct in conjuncts_mut(clause) {
+                take(role, &offer, &mut candidates, conjunct);
+            }
+        }
+        for candidate in &mut candidates {
+            for (_, node) in &mut candidate.conditions {
+                self.children(node)?;
+            }
+        }
+        if let Some(Tree::List(items)) = query.get_mut("from_clause") {
+            for item in items.iter_mut().filter_map(Tree::node_mut) {
+                attach(item, &mut candidates);
+            }
+        }
+        for candidate in candidates {
+            for (condition, _) in candidate.conditions {
+                if condition.moves {
+                    let column = condition.column.clone();
+                    self.lookups.push((candidate.relation.oid, column));
+                }
+                self.conditions.push((candidate.at, condition));
+            }
+        }
+        Ok(())
+    }
+
+    /// The comparisons with constants in a query's WHERE, by which what stands behind a fence is checked.
+    fn comparisons_of(&self, query: &Node) -> Vec<Comparison> {
+        let offer = self.reader().from(query.list("from_clause"));
+        let conjuncts = query.get("where_clause").map_or(Vec::new(), conjuncts);
+        let located = conjuncts.into_iter().filter_map(|conjunct| {
+            let (fields, _, mut node) = compared(conjunct)?;
+            let (alias, (relation, column)) = located(&offer, &fields)?;
+            let relation = self.rules.catalog.relations.get(&relation)?;
+            let column = relation.column_number(column)?;
+            node.set("column", Tree::Text(column.name.clone()));
+            Some((alias, node))
+        });
+        located.collect()
+    }
+
+    fn candidates(&self, node: &Node, found: &mut Vec<Candidate>) {
+        const INNER: i64 = 1;
+        const LEFT: i64 = 2;
+        const RIGHT: i64 = 4;
+        match node.kind {
+            "RangeVar" => {
+                let bare = node.text("schemaname").is_empty();
+                if bare && self.in_scope(node.text("relname")) {
+                    return;
+                }
+                let role = self.rules.role;
+                let Ok(relation) = self.resolve(node) else {
+                    return;
+                };
+                let looked_up = role
+                    .masks
+                    .get(&relation.oid)
+                    .is_some_and(|masks| masks.values().any(|mask| mask.lookup));
+                if looked_up || role.rows.contains_key(&relation.oid) {
+                    found.push(Candidate {
+                        at: usize::try_from(node.location).unwrap_or(0),
+                        alias: alias_of(node),
+                        relation,
+                        conditions: Vec::new(),
+                    });
+                }
+            }
+            "JoinExpr" if node.get("alias").is_none() => {
+                let sides: &[&str] = match node.int("jointype") {
+                    INNER => &["larg", "rarg"],
+                    LEFT => &["larg"],
+                    RIGHT => &["rarg"],
+                    _ => &[],
+                };
+                for side in sides.iter().filter_map(|side| node.child(side)) {
+                    self.candidates(side, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The conditions in a template's WHERE, in the canonical form; `None` where one is none of those allowed there.
+    pub(super) fn template_conditions(
+        &mut self,
+        relation: &Relation,
+        conditions: Vec<Tree>,
+    ) -> Result<Option<(Vec<Tree>, Vec<Tree>)>, Refusal> {
+        let role = self.rules.role;
+        let mut lookups = Vec::new();
+        let mut repeats = Vec::new();
+        for mut tree in conditions {
+            let Some((column, mut node)) = tree.node_mut().and_then(written) else {
+                return Ok(None);
+            };
+            let Some(found) = relation.column(&column) else {
+                return Ok(None);
+            };
+            if role.denies(relation.oid, found.num) {
+                return Ok(None);
+            }
+            self.children(&mut node)?;
+            match role.mask(relation.oid, found.num) {
+                Some(mask) if mask.lookup && node.text("operator") == "=" => {
+                    lookups.push(Tree::Node(node));
+                }
+                Some(_) => return Ok(None),
+                None => repeats.push(Tree::Node(node)),
+            }
+        }
+        Ok(Some((lookups, repeats)))
+    }
+
+    /// A condition of WHERE over a column of the write's target that is looked up: it holds if the stored value or its
+    /// mask is equal, so that a lock on what a form showed still finds its row.
+    pub(super) fn target_conditions(&mut self, clause: &mut Tree) -> Result<(), Refusal> {
+        let role = self.rules.role;
+        for conjunct in conjuncts_mut(clause) {
+            let Some(target) = &self.target else {
+                return Ok(());
+            };
+            let lookup = |name: &str| target.mask(role, name).is_some_and(|(_, mask)| mask.lookup);
+            match self.side {
+                Side::Client => {
+                    let Some((fields, condition, _)) = compared(conjunct) else {
+                        continue;
+                    };
+                    let (qualifier, name) = match fields.as_slice() {
+                        [name] => (None, name.as_str()),
+                        [qualifier, name] => (Some(qualifier.as_str()), name.as_str()),
+                        _ => continue,
+                    };
+                    if condition.operator != "=" || !lookup(name) {
+                        continue;
+                    }
+                    let super::target::Meaning::Target { qualifier } =
+                        target.meaning(qualifier, name)
+                    else {
+                        continue;
+                    };
+                    let Some(masked) = target.masked(role, &qualifier, name) else {
+                        continue;
+                    };
+                    let place = match condition.shape {
+                        Shape::Right => "rexpr",
+                        _ => "lexpr",
+                    };
+                    let column = conjunct.node().and_then(|node| node.child(place));
+                    self.placed
+                        .extend(column.and_then(|node| usize::try_from(node.location).ok()));
+                    let name = name.to_owned();
+                    let found = (target.relation.oid, name.clone());
+                    self.changes.push(Change::Lookup {
+                        reference: format!("{}.{}", quoted(&qualifier), quoted(&name)),
+                        condition: Condition {
+                            column: name,
+                            ..condition
+                        },
+                        masked,
+                    });
+                    self.lookups.push(found);
+                }
+                Side::Run => {
+                    let Some(node) = conjunct.node_mut().filter(|node| {
+                        node.kind == "BoolExpr"
+                            && node.int("boolop") == OR
+                            && node.list("args").len() == 2
+                    }) else {
+                        continue;
+                    };
+                    let Some(Tree::List(args)) = node.get_mut("args") else {
+                        continue;
+                    };
+                    let raw = args
+                        .first_mut()
+                        .and_then(Tree::node_mut)
+                        .and_then(|node| qualified_lookup(node, &target.alias));
+                    if raw.is_some_and(|column| lookup(&column))
+                        && let Some(masked) = args.pop()
+                    {
+                        *conjunct = masked;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the node compares the target's stored column with constants by PostgreSQL's own equality.
+fn qualified_lookup(node: &mut Node, alias: &str) -> Option<String> {
+    let column = |node: &Node| {
+        let reference = node
+            .child("lexpr")
+            .filter(|left| left.kind == "ColumnRef")?;
+        match reference.names("fields")?.as_slice() {
+            [qualifier, name] if *qualifier == alias => Some((*name).to_owned()),
+            _ => None,
+        }
+    };
+    match node.kind {
+        "AExpr" => {
+            let own = node.names("name").as_deref() == Some(&["pg_catalog", "="]);
+            let constant = node.get("rexpr").is_some_and(is_constant);
+            (own && constant && matches!(node.int("kind"), OP | OP_ANY))
+                .then(|| column(node))
+                .flatten()
+        }
+        "BoolExpr" if node.int("boolop") == OR => {
+            let Some(Tree::List(args)) = node.get_mut("args") else {
+                return None;
+            };
+            let mut all = args
+                .iter_mut()
+                .map(|arg| arg.node_mut().and_then(|arg| qualified_lookup(arg, alias)));
+            let first = all.next()??;
+            all.all(|name| name.as_ref() == Some(&first))
+                .then_some(first)
+        }
+        _ => None,
+    }
+}
+
+/// Takes a conjunct that is a condition on one of the candidates.
+fn take(role: &RolePolicy, offer: &Offer, candidates: &mut [Candidate], conjunct: &mut Tree) {
+    let Some((fields, condition, node)) = compared(conjunct) else {
+        return;
+    };
+    let Some((alias, origin)) = located(offer, &fields) else {
+        return;
+    };
+    let Some(candidate) = candidates
+        .iter_mut()
+        .find(|candidate| candidate.alias == alias && candidate.relation.oid == origin.0)
+    else {
+        return;
+    };
+    let Some(column) = candidate.relation.column_number(origin.1) else {
+        return;
+    };
+    let moves = match role.mask(origin.0, origin.1) {
+        Some(mask) => {
+            if !mask.lookup || condition.operator != "=" {
+                return;
+            }
+            true
+        }
+        // Only behind a fence, and only there is it of use.
+        None if role.rows.contains_key(&origin.0) && !role.denies(origin.0, origin.1) => false,
+        None => return,
+    };
+    let condition = Condition {
+        column: column.name.clone(),
+        moves,
+        ..condition
+    };
+    let mut node = node;
+    node.set("column", Tree::Text(column.name.clone()));
+    candidate.conditions.push((condition, node));
+    if moves {
+        *conjunct = truth();
+    }
+}
+
+/// The relation and column that a reference means, if that can be told.
+fn located(offer: &Offer, fields: &[String]) -> Option<(String, (Oid, i16))> {
+    match fields {
+        [alias, name] => {
+            let columns = offer.item(alias)?.columns.as_deref()?;
+            let column = columns.iter().find(|column| column.name == *name)?;
+            Some((alias.clone(), column.origin?))
+        }
+        [name] => {
+            let mut found = None;
+            for item in &offer.items {
+                let columns = item.columns.as_deref()?;
+                if let Some(column) = columns.iter().find(|column| column.name == *name) {
+                    if found.is_some() {
+                        return None;
+                    }
+                    found = Some((item.alias.clone(), column.origin?));
+                }
+            }
+            found
+        }
+        _ => None,
+    }
+}
+
+/// The parts of a comparison of a column with constants: the column's name as written, the condition, and its
+/// canonical node (column still to be named). The values are copied by [`Tree::duplicate`].
+pub(super) fn compared(tree: &Tree) -> Option<(Vec<String>, Condition, Node)> {
+    let node = tree.node().filter(|node| node.kind == "AExpr")?;
+    let names = node.names("name")?;
+    let [operator] = names.as_slice() else {
+        return None;
+    };
+    let (left, right) = (node.get("lexpr")?, node.get("rexpr")?);
+    let (column, shape, value) = match node.int("kind") {
+        OP if is_constant(right) && is_reference(left) => (left, Shape::Left, right),
+        OP if is_constant(left) && is_reference(right) => (right, Shape::Right, left),
+        OP_ANY if is_constant(right) && is_reference(left) => (left, Shape::Any, right),
+        IN if *operator == "=" && is_reference(left) => (left, Shape::In, right),
+        _ => return None,
+    };
+    if !COMPARISONS.contains(operator) {
+        return None;
+    }
+    let values: Vec<Tree> = match (shape, value) {
+        (Shape::In, Tree::List(items)) if items.iter().all(is_constant) => {
+            items.iter().map(Tree::duplicate).collect()
+        }
+        (Shape::In, Tree::Node(list)) if list.list("items").iter().all(is_constant) => {
+            list.list("items").iter().map(Tree::duplicate).collect()
+        }
+        (Shape::In, _) => return None,
+        (_, value) => vec![value.duplicate()],
+    };
+    let fields = column.node()?.names("fields")?;
+    let fields: Vec<String> = fields.into_iter().map(str::to_owned).collect();
+    let own = match shape {
+        Shape::Right => turned(operator),
+        _ => operator,
+    };
+    let canonical = canonical(own, shape == Shape::Any, values);
+    let condition = Condition {
+        column: String::new(),
+        operator: own.to_owned(),
+        shape,
+        at: usize::try_from(start(tree)?).ok()?,
+        operator_at: usize::try_from(node.location).ok()?,
+        moves: false,
+    };
+    Some((fields, condition, canonical))
+}
+
+fn canonical(operator: &str, any: bool, values: Vec<Tree>) -> Node {
+    Node::new(
+        "PgveilCondition",
+        vec![
+            ("operator", Tree::Text(operator.to_owned())),
+            ("any", Tree::Bool(any)),
+            ("values", Tree::List(values)),
+        ],
+    )
+}
+
+/// A condition as it is written before CASE, over `alias.column`: its canonical node.
+pub(super) fn qualified(node: &mut Node, alias: &str) -> Option<Node> {
+    written_over(node, Some(alias)).map(|(_, node)| node)
+}
+
+/// A condition as it is written into a template: column and canonical node.
+fn written(node: &mut Node) -> Option<(String, Node)> {
+    written_over(node, None)
+}
+
+fn written_over(node: &mut Node, alias: Option<&str>) -> Option<(String, Node)> {
+    if node.kind == "BoolExpr" && node.int("boolop") == OR {
+        let Some(Tree::List(args)) = node.get_mut("args") else {
+            return None;
+        };
+        let mut all: Option<(String, Vec<Tree>)> = None;
+        for arg in args {
+            let (column, mut single) = written_over(arg.node_mut()?, alias)?;
+            let Some(Tree::List(mut values)) = single.remove("values") else {
+                return None;
+            };
+            if single.text("operator") != "=" || single.flag("any") {
+                return None;
+            }
+            match &mut all {
+                None => all = Some((column, values)),
+                Some((first, list)) if *first == column => list.append(&mut values),
+                Some(_) => return None,
+            }
+        }
+        let (column, values) = all?;
+        let mut node = canonical("=", false, values);
+        node.set("column", Tree::Text(column.clone()));
+        return Some((column, node));
+    }
+    let any = match node.int("kind") {
+        OP => false,
+        OP_ANY => true,
+        _ => return None,
+    };
+    if node.kind != "AExpr" {
+        return None;
+    }
+    let names = node.names("name")?;
+    let operator = match names.as_slice() {
+        ["pg_catalog", operator] if COMPARISONS.contains(operator) => (*operator).to_owned(),
+        _ => return None,
+    };
+    let left = node
+        .child("lexpr")
+        .filter(|left| left.kind == "ColumnRef")?;
+    let column = match (left.names("fields")?.as_slice(), alias) {
+        ([name], None) => (*name).to_owned(),
+        ([qualifier, name], Some(alias)) if *qualifier == alias => (*name).to_owned(),
+        _ => return None,
+    };
+    let value = node.remove("rexpr").filter(is_constant)?;
+    let mut found = canonical(&operator, any, vec![value]);
+    found.set("column", Tree::Text(column.clone()));
+    Some((column, found))
+}
+
+/// `5 < id` is `id > 5`.
+fn turned(operator: &str) -> &str {
+    match operator {
+        "<" => ">",
+        ">" => "<",
+        "<=" => ">=",
+        ">=" => "<=",
+        other => other,
+    }
+}
+
+fn is_reference(tree: &Tree) -> bool {
+    tree.node().is_some_and(|node| {
+        node.kind == "ColumnRef"
+            && node
+                .list("fields")
+                .iter()
+                .all(|field| field.string().is_some())
+    })
+}
+
+/// A literal, a parameter, a cast or an array of such, a negative number.
+fn is_constant(tree: &Tree) -> bool {
+    let Some(node) = tree.node() else {
+        return false;
+    };
+    match node.kind {
+        "AConst" | "ParamRef" => true,
+        "TypeCast" => node.get("arg").is_some_and(is_constant),
+        "AArrayExpr" => node.list("elements").iter().all(is_constant),
+        "AExpr" => {
+            node.int("kind") == OP
+                && node.get("lexpr").is_none()
+                && node.names("name").as_deref() == Some(&["-"])
+                && node.get("rexpr").is_some_and(is_constant)
+        }
+        _ => false,
+    }
+}
+
+/// The conjuncts of a condition.
+pub(super) fn conjuncts_mut(clause: &mut Tree) -> Vec<&mut Tree> {
+    let is_and = clause
+        .node()
+        .is_some_and(|node| node.kind == "BoolExpr" && node.int("boolop") == AND);
+    if !is_and {
+        return vec![clause];
+    }
+    match clause.node_mut().and_then(|node| node.get_mut("args")) {
+        Some(Tree::List(args)) => args.iter_mut().collect(),
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn conjuncts(clause: &Tree) -> Vec<&Tree> {
+    match clause.node() {
+        Some(node) if node.kind == "BoolExpr" && node.int("boolop") == AND => {
+            node.list("args").iter().collect()
+        }
+        _ => vec![clause],
+    }
+}
+
+/// The first byte of an expression.
+pub(super) fn start(tree: &Tree) -> Option<i32> {
+    match tree {
+        Tree::Node(node) => node
+            .fields
+            .iter()
+            .filter_map(|(_, value)| start(value))
+            .chain((node.location >= 0).then_some(node.location))
+            .min(),
+        Tree::List(items) => items.iter().filter_map(start).min(),
+        _ => None,
+    }
+}
+
+fn truth() -> Tree {
+    let value = Node::new("Boolean", vec![("boolval", Tree::Bool(true))]);
+    Tree::Node(Node::new("AConst", vec![("val", Tree::Node(value))]))
+}
+
+fn alias_of(node: &Node) -> String {
+    node.child("alias")
+        .map_or(node.text("relname"), |alias| alias.text("aliasname"))
+        .to_owned()
+}
+
+/// Puts each candidate's conditions on its node in FROM.
+fn attach(node: &mut Node, candidates: &mut [Candidate]) {
+    match node.kind {
+        "RangeVar" => {
+            let alias = alias_of(node);
+            let found = candidates
+                .iter_mut()
+                .find(|candidate| candidate.alias == alias);
+            if let Some(candidate) = found.filter(|found| !found.conditions.is_empty()) {
+                let nodes: Vec<Tree> = candidate
+                    .conditions
+                    .iter_mut()
+                    .filter(|(condition, _)| condition.moves)
+                    .map(|(_, node)| Tree::Node(std::mem::replace(node, Node::new("", Vec::new()))))
+                    .collect();
+                if !nodes.is_empty() {
+                    node.set(FIELD, Tree::List(nodes));
+                }
+            }
+        }
+        "JoinExpr" => {
+            for side in ["larg", "rarg"] {
+                if let Some(side) = node.get_mut(side).and_then(Tree::node_mut) {
+                    attach(side, candidates);
+                }
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,245 @@
+//! The protected target of a write, and what a column reference in the statement means.
+//!
+//! A target cannot be substituted, so each reference to a masked column of it is replaced by the column's mask. For that
+//! the judge must know which references mean the target (`colNameToVar` and `refnameNamespaceItem` in
+//! `src/backend/parser/parse_relation.c`): the nearest level of query that has the name counts. Where that cannot be told,
+//! the statement is refused.
+use std::sync::Arc;
+
+use crate::catalog::{Column, Relation};
+use crate::policy::compiled::{ColumnMask, RolePolicy};
+use crate::sql::names::quoted;
+use crate::sql::scope::Offer;
+use crate::sql::template::Templates;
+use crate::sql::tree::{Node, Tree};
+
+/// What of a query's own FROM can be named where the walk stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visibility {
+    /// Everything: outside FROM.
+    Full,
+    /// Some of it: in ON, in functions of FROM and under LATERAL.
+    Partial,
+    /// Nothing: in a plain subquery of FROM and in WITH.
+    Hidden,
+}
+
+/// One level of query inside the write.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub offer: Offer,
+    pub visibility: Visibility,
+}
+
+/// What a reference means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Something that is not of the target.
+    Other,
+    /// The target's row (or a column of it), by the name before the dot in the text that runs.
+    Target { qualifier: String },
+    /// The target and something else alike: the server says so.
+    Ambiguous,
+    /// It may or may not mean the target.
+    Unclear,
+}
+
+#[derive(Debug)]
+pub(super) struct Target {
+    pub relation: Arc<Relation>,
+    /// The name under which the statement knows it.
+    pub alias: String,
+    /// `old` and `new` in RETURNING, or what WITH (OLD AS ...) calls them.
+    pub versions: Vec<String>,
+    /// The other relations of the statement: FROM of UPDATE, USING of DELETE and MERGE.
+    pub others: Offer,
+    /// Whether its columns can be named where the walk stands.
+    pub visible: bool,
+    /// In ON CONFLICT a bare name means `excluded` as well.
+    pub beside_excluded: bool,
+    pub levels: Vec<Level>,
+    /// What masks of its columns look like in the text that runs.
+    masks: Vec<MaskTree>,
+}
+
+/// A mask over a column of the target, under one of its names.
+#[derive(Debug)]
+struct MaskTree {
+    tree: Arc<Tree>,
+    qualifier: String,
+    column: String,
+}
+
+impl Target {
+    pub fn new(relation: Arc<Relation>, alias: String, others: Offer) -> Self {
+        Target {
+            relation,
+            alias,
+            versions: Vec::new(),
+            others,
+            visible: true,
+            beside_excluded: false,
+            levels: Vec::new(),
+            masks: Vec::new(),
+        }
+    }
+
+    /// Learns what its masks look like, under all names that it has by now.
+    pub fn learn_masks(&mut self, role: &RolePolicy, templates: &Templates) {
+        let names = self.versions.iter().chain(std::iter::once(&self.alias));
+        let mut masks = Vec::new();
+        for qualifier in names {
+            for column in &self.relation.columns {
+                let found = self
+                    .masked(role, qualifier, &column.name)
+                    .and_then(|sql| templates.text(&format!("SELECT {sql}")));
+                if let Some(tree) = found {
+                    masks.push(MaskTree {
+                        tree,
+                        qualifier: qualifier.clone(),
+                        column: column.name.clone(),
+                    });
+                }
+            }
+        }
+        self.masks = masks;
+    }
+
+    /// Name and column of which the node is exactly the mask.
+    pub fn unmasked(&self, node: &Node) -> Option<(&str, &str)> {
+        let found = self
+            .masks
+            .iter()
+            .find(|mask| first_value(&mask.tree).is_some_and(|value| value == node))?;
+        Some((&found.qualifier, &found.column))
+    }
+
+    /// Whether the name or alias of the target is not hidden by another relation where the walk stands.
+    pub fn means_itself(&self, qualifier: &str, name: &str) -> bool {
+        matches!(self.meaning(Some(qualifier), name), Meaning::Target { .. })
+    }
+
+    /// Whether the column may not be read as it is.
+    pub fn guarded(&self, role: &RolePolicy, name: &str) -> bool {
+        let column = self.relation.column(name);
+        column.is_some_and(|column| {
+            role.mask(self.relation.oid, column.num).is_some()
+                || role.denies(self.relation.oid, column.num)
+        })
+    }
+
+    /// The meaning of `name` or `qualifier.name`.
+    pub fn meaning(&self, qualifier: Option<&str>, name: &str) -> Meaning {
+        for level in self.levels.iter().rev() {
+            let here = match (level.visibility, qualifier) {
+                (Visibility::Hidden, _) => Some(false),
+                (_, Some(qualifier)) => Some(level.offer.names_item(qualifier)),
+                (_, None) => level.offer.names_column(name),
+            };
+            match (here, level.visibility) {
+                (Some(false), _) => {}
+                (Some(true), Visibility::Full) => return Meaning::Other,
+                _ => return Meaning::Unclear,
+            }
+        }
+        if !self.visible {
+            return Meaning::Other;
+        }
+        match qualifier {
+            Some(qualifier) if self.others.names_item(qualifier) => Meaning::Other,
+            Some(qualifier) => self.named(qualifier),
+            None => self.bare(name),
+        }
+    }
+
+    fn named(&self, qualifier: &str) -> Meaning {
+        if qualifier == self.alias || self.versions.iter().any(|version| version == qualifier) {
+            return Meaning::Target {
+                qualifier: qualifier.to_owned(),
+            };
+        }
+        Meaning::Other
+    }
+
+    fn bare(&self, name: &str) -> Meaning {
+        let own = self.relation.column(name).is_some();
+        match (own, self.others.names_column(name)) {
+            (true, Some(true)) => Meaning::Ambiguous,
+            (true, Some(false)) if self.beside_excluded => Meaning::Ambiguous,
+            (true, Some(false)) => Meaning::Target {
+                qualifier: self.alias.clone(),
+            },
+            (true, None) => Meaning::Unclear,
+            (false, _) => Meaning::Other,
+        }
+    }
+
+    /// Whether a bare name could be the whole row of the target: it is its name (or that of a version), and no column's.
+    pub fn whole_row(&self, name: &str) -> Option<Meaning> {
+        let row = name == self.alias || self.versions.iter().any(|version| version == name);
+        if !row || !self.visible {
+            return None;
+        }
+        for level in self.levels.iter().rev() {
+            let here = match level.visibility {
+                Visibility::Hidden => Some(false),
+                _ if level.offer.names_item(name) => Some(true),
+                _ => level.offer.names_column(name),
+            };
+            match (here, level.visibility) {
+                (Some(false), _) => {}
+                (Some(true), Visibility::Full) => return None,
+                _ => return Some(Meaning::Unclear),
+            }
+        }
+        let column =
+            self.relation.column(name).is_some() || self.others.names_column(name) == Some(true);
+        (!column).then(|| Meaning::Target {
+            qualifier: name.to_owned(),
+        })
+    }
+
+    pub fn mask<'r>(&self, role: &'r RolePolicy, name: &str) -> Option<(&Column, &'r ColumnMask)> {
+        let column = self.relation.column(name)?;
+        Some((column, role.mask(self.relation.oid, column.num)?))
+    }
+
+    /// The masked value of a column as SQL, under the name of the target or of a version of it.
+    pub fn masked(&self, role: &RolePolicy, qualifier: &str, name: &str) -> Option<String> {
+        let (_, mask) = self.mask(role, name)?;
+        let reference = format!("{}.{}", quoted(qualifier), quoted(name));
+        let sql = mask.sql.over(&reference);
+        // A mask that does not name its column could not be told from what a client writes.
+        match mask.sql.pieces().len() {
+            1 => Some(format!(
+                "(CASE WHEN {reference} IS NULL THEN NULL ELSE {sql} END)"
+            )),
+            _ => Some(sql),
+        }
+    }
+}
+
+/// The value of the only output column of a SELECT.
+fn first_value(tree: &Tree) -> Option<&Node> {
+    tree.node()?
+        .list("target_list")
+        .first()?
+        .node()?
+        .child("val")
+}
+
+/// A reference `qualifier.name`.
+pub(super) fn reference(qualifier: &str, name: &str, location: i32) -> Node {
+    let part = |text: &str| {
+        Tree::Node(Node::new(
+            "String",
+            vec![("sval", Tree::Text(text.to_owned()))],
+        ))
+    };
+    let mut node = Node::new(
+        "ColumnRef",
+        vec![("fields", Tree::List(vec![part(qualifier), part(name)]))],
+    );
+    node.location = location;
+    node
+}

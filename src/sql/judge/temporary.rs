@@ -1,0 +1,450 @@
+//! DDL on the session's own temporary relations. What it makes holds what the role could read anyway; everything here
+//! names `pg_temp` or is refused.
+use pg_query::protobuf::{AlterTableType, ConstrType, ObjectType};
+
+use crate::catalog::Relation;
+use crate::sql::names::setting_element;
+use crate::sql::plan::{Effect, Refusal};
+use crate::sql::refuse;
+use crate::sql::temporary::{SCHEMA, made, taken};
+use crate::sql::tree::{Node, Tree};
+
+use super::walk::{Walk, at};
+use super::{Access, Side, Use};
+
+/// What ALTER TABLE may do to a temporary table.
+const ALTERATIONS: &[AlterTableType] = &[
+    AlterTableType::AtAddColumn,
+    AlterTableType::AtDropColumn,
+    AlterTableType::AtColumnDefault,
+    AlterTableType::AtAlterColumnType,
+    AlterTableType::AtSetNotNull,
+    AlterTableType::AtDropNotNull,
+    AlterTableType::AtAddConstraint,
+    AlterTableType::AtDropConstraint,
+    AlterTableType::AtSetStatistics,
+    AlterTableType::AtSetStorage,
+];
+
+/// Constraints that hold expressions and names of the table itself, or none.
+const CONSTRAINTS: &[ConstrType] = &[
+    ConstrType::ConstrNull,
+    ConstrType::ConstrNotnull,
+    ConstrType::ConstrDefault,
+    ConstrType::ConstrIdentity,
+    ConstrType::ConstrGenerated,
+    ConstrType::ConstrCheck,
+    ConstrType::ConstrPrimary,
+    ConstrType::ConstrUnique,
+    ConstrType::ConstrForeign,
+    ConstrType::ConstrAttrDeferrable,
+    ConstrType::ConstrAttrNotDeferrable,
+    ConstrType::ConstrAttrDeferred,
+    ConstrType::ConstrAttrImmediate,
+    ConstrType::ConstrAttrEnforced,
+    ConstrType::ConstrAttrNotEnforced,
+];
+
+impl Walk<'_> {
+    /// Walks a statement that makes, changes or drops relations; `None` where it is none of those that are known here.
+    pub(super) fn temporary(
+        &mut self,
+        node: &mut Node,
+        kind: &'static str,
+    ) -> Option<Result<(), Refusal>> {
+        Some(match node.kind {
+            "CreateStmt" => self.create_table(node, kind),
+            "CreateTableAsStmt" => self.create_table_as(node, kind),
+            "CreateSeqStmt" => self.create_sequence(node, kind),
+            "IndexStmt" => self.create_index(node, kind),
+            "AlterTableStmt" => self.alter_table(node, kind),
+            "RenameStmt" => self.rename(node, kind),
+            "DropStmt" => self.drop_relations(node, kind),
+            "TruncateStmt" => self.own_relations(node, "relations", kind),
+            "VacuumStmt" => self.analyze(node, kind),
+            "SelectStmt" => match take_into(node) {
+                Some(into) => self.select_into(node, into, kind),
+                None => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn create_table(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        const PARTS: &[&str] = &[
+            "relation",
+            "table_elts",
+            "options",
+            "oncommit",
+            "tablespacename",
+            "access_method",
+            "if_not_exists",
+        ];
+        only(node, PARTS, "CREATE TEMP TABLE of this form")?;
+        let name = self.makes(node.child("relation"), kind)?;
+        self.free(
+            &name,
+            node.child("relation")
+                .map_or(-1, |relation| relation.location),
+        )?;
+        self.each(node, "table_elts", |walk, element| match element.kind {
+            "ColumnDef" => walk.column_definition(element),
+            "Constraint" => walk.constraint(element),
+            "TableLikeClause" => walk.like(element),
+            _ => Err(refuse::statement("CREATE TEMP TABLE of this form")),
+        })?;
+        self.walked(node, "options")?;
+        self.effects.push(Effect::TemporaryMade(name));
+        Ok(())
+    }
+
+    /// Its query is substituted like every other, so what it makes holds masks.
+    fn create_table_as(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        if node.int("objtype") != ObjectType::ObjectTable as i64 {
+            return Err(refuse::statement("CREATE MATERIALIZED VIEW"));
+        }
+        let Some(mut into) = node.remove("into") else {
+            return Err(refuse::judge("a statement without its target"));
+        };
+        let name = self.into(into.node_mut(), kind)?;
+        match node.get_mut("query").and_then(Tree::node_mut) {
+            Some(query) if query.kind == "SelectStmt" => self.node(query)?,
+            Some(query) if query.kind == "ExecuteStmt" => {
+                self.effects
+                    .push(Effect::Execute(query.text("name").to_owned()));
+                self.walked(query, "params")?;
+            }
+            _ => return Err(refuse::statement(kind)),
+        }
+        node.set("into", into);
+        self.effects.push(Effect::TemporaryMade(name));
+        Ok(())
+    }
+
+    fn select_into(
+        &mut self,
+        node: &mut Node,
+        mut into: Tree,
+        kind: &'static str,
+    ) -> Result<(), Refusal> {
+        let name = self.into(into.node_mut(), kind)?;
+        self.node(node)?;
+        put_into(node, into);
+        self.effects.push(Effect::TemporaryMade(name));
+        Ok(())
+    }
+
+    fn into(&mut self, into: Option<&mut Node>, kind: &'static str) -> Result<String, Refusal> {
+        let Some(into) = into else {
+            return Err(refuse::judge("a statement without its target"));
+        };
+        let name = self.makes(into.child("rel"), kind)?;
+        self.free(
+            &name,
+            into.child("rel").map_or(-1, |relation| relation.location),
+        )?;
+        self.walked(into, "options")?;
+        Ok(name)
+    }
+
+    fn create_sequence(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        let name = self.makes(node.child("sequence"), kind)?;
+        self.walked(node, "options")?;
+        self.effects.push(Effect::TemporaryMade(name));
+        Ok(())
+    }
+
+    fn create_index(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        self.own(node, "relation", kind)?;
+        for field in [
+            "index_params",
+            "index_including_params",
+            "options",
+            "where_clause",
+        ] {
+            self.walked(node, field)?;
+        }
+        let name = node.text("idxname");
+        if !name.is_empty() {
+            self.effects.push(Effect::TemporaryMade(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn alter_table(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        if node.int("objtype") != ObjectType::ObjectTable as i64 {
+            return Err(refuse::statement(kind));
+        }
+        self.own(node, "relation", kind)?;
+        self.each(node, "cmds", |walk, command| {
+            let known = ALTERATIONS
+                .iter()
+                .any(|known| *known as i64 == command.int("subtype"));
+            if !known || command.get("newowner").is_some() {
+                return Err(refuse::statement("ALTER TABLE of this form"));
+            }
+            match command.get_mut("def").and_then(Tree::node_mut) {
+                Some(column) if column.kind == "ColumnDef" => walk.column_definition(column),
+                Some(constraint) if constraint.kind == "Constraint" => walk.constraint(constraint),
+                Some(other) => walk.node(other),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn rename(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        let kinds = [ObjectType::ObjectTable, ObjectType::ObjectColumn];
+        if !kinds
+            .iter()
+            .any(|kind| *kind as i64 == node.int("rename_type"))
+            || node.get("object").is_some()
+        {
+            return Err(refuse::statement(kind));
+        }
+        let name = self.own(node, "relation", kind)?;
+        if node.int("rename_type") == ObjectType::ObjectTable as i64 {
+            self.free(node.text("newname"), -1)?;
+            self.effects.push(Effect::TemporaryGone(Some(name)));
+            self.effects
+                .push(Effect::TemporaryMade(node.text("newname").to_owned()));
+        }
+        Ok(())
+    }
+
+    fn drop_relations(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        let kinds = [
+            (ObjectType::ObjectTable, "table"),
+            (ObjectType::ObjectIndex, "index"),
+            (ObjectType::ObjectSequence, "sequence"),
+        ];
+        let Some((_, what)) = kinds
+            .into_iter()
+            .find(|(kind, _)| *kind as i64 == node.int("remove_type"))
+        else {
+            return Err(refuse::statement(kind));
+        };
+        let Some(Tree::List(objects)) = node.get_mut("objects") else {
+            return Err(refuse::judge("DROP without names"));
+        };
+        for object in objects {
+            let relation = self.dropped(object, what)?;
+            self.uses.push(Use {
+                relation: relation.oid,
+                access: Access::Write,
+                at: 0,
+                alias: false,
+                fenced: false,
+            });
+            *object = Tree::List(vec![
+                Tree::Text(SCHEMA.to_owned()),
+                Tree::Text(relation.name.clone()),
+            ]);
+            self.effects
+                .push(Effect::TemporaryGone(Some(relation.name.clone())));
+        }
+        Ok(())
+    }
+
+    /// The temporary relation that a DROP names.
+    fn dropped(&self, object: &Tree, what: &str) -> Result<std::sync::Arc<Relation>, Refusal> {
+        let names: Option<Vec<&str>> = crate::sql::temporary::list_of(object)
+            .unwrap_or_default()
+            .iter()
+            .map(Tree::string)
+            .collect();
+        let catalog = self.rules.catalog;
+        let (shown, found) = match names.as_deref() {
+            Some([name]) if self.side == Side::Client => {
+                ((*name).to_owned(), catalog.resolve(self.rules.path, name))
+            }
+            Some([schema, name]) => (format!("{schema}.{name}"), catalog.relation(schema, name)),
+            _ => {
+                return Err(refuse::statement(
+                    "DROP of anything but temporary relations",
+                ));
+            }
+        };
+        match found {
+            Some(relation) if relation.schema == SCHEMA => Ok(relation.clone()),
+            Some(_) => Err(refuse::statement(
+                "DROP of anything but temporary relations",
+            )),
+            None => Err(refuse::undefined(
+                if what == "table" { "42P01" } else { "42704" },
+                format!("{what} \"{shown}\" does not exist"),
+            )),
+        }
+    }
+
+    fn analyze(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
+        if node.flag("is_vacuumcmd") || node.list("rels").is_empty() {
+            return Err(refuse::statement(kind));
+        }
+        self.walked(node, "options")?;
+        self.each(node, "rels", |walk, relation| {
+            walk.own(relation, "relation", kind).map(|_| ())
+        })
+    }
+
+    /// Notes that rows of protected relations go into another relation: they count as exported.
+    pub(super) fn note_stored(&mut self, kind: &str) {
+        let stores = ["CREATE TABLE AS", "SELECT INTO", "INSERT", "MERGE"].contains(&kind);
+        let reads = self.uses.iter().any(|found| {
+            found.access == Access::Read && self.rules.role.protected.contains(&found.relation)
+        });
+        if stores && reads {
+            self.effects.push(Effect::StoresRows);
+        }
+    }
+
+    /// Resolves the relations of a list, each of which must be temporary.
+    fn own_relations(
+        &mut self,
+        node: &mut Node,
+        field: &str,
+        kind: &'static str,
+    ) -> Result<(), Refusal> {
+        self.each(node, field, |walk, relation| {
+            walk.relation(relation, Access::Write)?;
+            must_be_own(relation, kind).map(|_| ())
+        })
+    }
+
+    /// Resolves the relation in a field, which must be temporary, and gives its name.
+    fn own(&mut self, node: &mut Node, field: &str, kind: &'static str) -> Result<String, Refusal> {
+        let Some(relation) = node.get_mut(field).and_then(Tree::node_mut) else {
+            return Err(refuse::judge("a statement without its relation"));
+        };
+        self.relation(relation, Access::Write)?;
+        must_be_own(relation, kind)
+    }
+
+    /// The name of a relation about to be made, which must be temporary.
+    fn makes(&self, relation: Option<&Node>, kind: &'static str) -> Result<String, Refusal> {
+        let Some(relation) = relation else {
+            return Err(refuse::judge("a statement without its target"));
+        };
+        match made(relation) {
+            Some(name) => Ok(name.to_owned()),
+            None => Err(at(refuse::permanent(kind), relation.location)),
+        }
+    }
+
+    /// A temporary table must not take a permanent one's name. Triggers and functions that do not qualify what they write
+    /// to would put rows of protected relations into it, as they are: `INSERT INTO audit_log VALUES (NEW.*)`.
+    fn free(&self, name: &str, location: i32) -> Result<(), Refusal> {
+        match taken(self.rules.catalog, name) {
+            Some(permanent) => Err(at(refuse::shadows(&permanent.full_name()), location)),
+            None => Ok(()),
+        }
+    }
+
+    /// LIKE takes definitions over and reads no row.
+    fn like(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        match node.get_mut("relation").and_then(Tree::node_mut) {
+            Some(relation) => self.relation(relation, Access::Lock),
+            None => Err(refuse::judge("LIKE without a relation")),
+        }
+    }
+
+    fn column_definition(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        for field in ["type_name", "raw_default", "coll_clause"] {
+            self.walked(node, field)?;
+        }
+        if node.get("fdwoptions").is_some() {
+            return Err(refuse::statement("a column with OPTIONS"));
+        }
+        self.each(node, "constraints", Self::constraint)
+    }
+
+    fn constraint(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let known = CONSTRAINTS
+            .iter()
+            .any(|known| *known as i64 == node.int("contype"));
+        if node.kind != "Constraint" || !known {
+            return Err(at(
+                refuse::statement("a constraint of this kind"),
+                node.location,
+            ));
+        }
+        for field in ["raw_expr", "options", "where_clause"] {
+            self.walked(node, field)?;
+        }
+        if node.get("pktable").is_some() {
+            self.own(node, "pktable", "a foreign key to a permanent table")?;
+        }
+        Ok(())
+    }
+
+    fn each(
+        &mut self,
+        node: &mut Node,
+        field: &str,
+        visit: impl Fn(&mut Self, &mut Node) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let Some(Tree::List(items)) = node.get_mut(field) else {
+            return Ok(());
+        };
+        items.iter_mut().try_for_each(|item| match item.node_mut() {
+            Some(item) => visit(self, item),
+            None => Err(refuse::judge("a list holds something unknown")),
+        })
+    }
+
+    fn walked(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
+        match node.get_mut(field) {
+            Some(value) => self.tree(value),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The new value of `SET search_path` as SHOW will give it, where it is literal.
+pub(super) fn search_path(values: &[Option<String>]) -> Option<Effect> {
+    let elements: Option<Vec<String>> = values
+        .iter()
+        .map(|value| value.as_deref().map(setting_element))
+        .collect();
+    elements
+        .filter(|elements| !elements.is_empty())
+        .map(|elements| Effect::SearchPath(elements.join(", ")))
+}
+
+fn must_be_own(relation: &Node, kind: &'static str) -> Result<String, Refusal> {
+    if relation.text("schemaname") == SCHEMA {
+        return Ok(relation.text("relname").to_owned());
+    }
+    Err(at(refuse::permanent(kind), relation.location))
+}
+
+/// Whether a SELECT stores its rows.
+pub(super) fn has_into(node: &Node) -> bool {
+    let mut node = node;
+    while let Some(left) = node.child("larg") {
+        node = left;
+    }
+    node.get("into_clause").is_some()
+}
+
+/// Takes the INTO clause off a SELECT; of a set operation it stands in the first one (`transformSetOperationStmt` in
+/// `src/backend/parser/analyze.c`).
+fn take_into(node: &mut Node) -> Option<Tree> {
+    match node.get_mut("larg").and_then(Tree::node_mut) {
+        Some(left) => take_into(left),
+        None => node.remove("into_clause"),
+    }
+}
+
+fn put_into(node: &mut Node, into: Tree) {
+    match node.get_mut("larg") {
+        Some(Tree::Node(left)) => put_into(left, into),
+        _ => node.set("into_clause", into),
+    }
+}
+
+fn only(node: &Node, fields: &[&str], what: &str) -> Result<(), Refusal> {
+    if node.fields.iter().all(|(name, _)| fields.contains(name)) {
+        return Ok(());
+    }
+    Err(refuse::statement(what))
+}

@@ -1,0 +1,137 @@
+//! Saving what a mask shows never destroys the value behind it.
+//!
+//! `SET phone = <expression>` becomes: keep the stored value if the expression equals its mask, else take the expression.
+//! The expression is evaluated once, and parameters in it keep the type that they have in the client's statement.
+use crate::catalog::{Catalog, Column, TypeKind};
+use crate::sql::names::{qualified, quoted};
+use crate::sql::tree::{Node, Tree};
+
+/// The text around an assigned expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteBack {
+    pub open: String,
+    pub close: String,
+}
+
+/// The name of the row that holds the new value and the mask of the old one.
+const ROW: &str = "\"pgveil_w\"";
+
+/// `target` is the quoted name of the relation that is written, `mask` the SQL of the masked stored value.
+pub(super) fn around(
+    catalog: &Catalog,
+    column: &Column,
+    target: &str,
+    mask: &str,
+) -> Option<WriteBack> {
+    let (base, data_type) = base_type(catalog, column)?;
+    let (new, old) = match comparison(base) {
+        Comparison::Own => (String::new(), String::new()),
+        Comparison::As(name) => (
+            format!("::pg_catalog.{name}"),
+            format!("::pg_catalog.{name}"),
+        ),
+    };
+    let open = format!(
+        "(SELECT CASE WHEN ({ROW}.\"v\" IS NULL AND {ROW}.\"m\" IS NULL) OR {ROW}.\"v\"{new} OPERATOR(pg_catalog.=) \
+         {ROW}.\"m\"{old} THEN {target}.{} ELSE {ROW}.\"v\" END FROM (SELECT (",
+        quoted(&column.name)
+    );
+    let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\") AS {ROW})");
+    Some(WriteBack { open, close })
+}
+
+/// The type that values are cast to: without its modifier, so that a value too long is an error still, and of a domain
+/// the base type, because a mask may break the domain's rules.
+fn base_type(catalog: &Catalog, column: &Column) -> Option<(u32, String)> {
+    let own = catalog.types.get(&column.type_oid)?;
+    let oid = match own.kind {
+        TypeKind::Domain => own.base?,
+        _ => column.type_oid,
+    };
+    let base = catalog.types.get(&oid)?;
+    Some((oid, qualified(&base.schema, &base.name)))
+}
+
+enum Comparison {
+    /// By the type's own equality.
+    Own,
+    /// In another type.
+    As(&'static str),
+}
+
+/// `json` has no equality, and applications write it anew; of other types only those are compared as they are whose
+/// equality means the same value (`box` compares areas). OIDs from `src/include/catalog/pg_type.dat`.
+fn comparison(oid: u32) -> Comparison {
+    match oid {
+        114 => Comparison::As("jsonb"),
+        16..=21
+        | 23
+        | 25
+        | 26
+        | 650
+        | 700
+        | 701
+        | 790
+        | 829
+        | 869
+        | 1042
+        | 1043
+        | 1082
+        | 1083
+        | 1114
+        | 1184
+        | 1186
+        | 1266
+        | 1700
+        | 2950
+        | 3802 => Comparison::Own,
+        _ => Comparison::As("text"),
+    }
+}
+
+impl WriteBack {
+    /// A text whose tree [`WriteBack::assigned`] compares with.
+    pub(super) fn pattern(&self) -> String {
+        format!("SELECT {}NULL{}", self.open, self.close)
+    }
+
+    /// The expression inside, if the value is exactly this text around it.
+    pub(super) fn assigned(value: &mut Tree, pattern: &Tree) -> Option<Tree> {
+        let expected = pattern
+            .node()?
+            .list("target_list")
+            .first()?
+            .node()?
+            .get("val")?;
+        let null = Node::new("AConst", vec![("isnull", Tree::Bool(true))]);
+        let inside = std::mem::replace(hole(value)?, Tree::Node(null));
+        (*value == *expected).then_some(inside)
+    }
+}
+
+/// Where the expression stands in the text around it.
+fn hole(value: &mut Tree) -> Option<&mut Tree> {
+    let select = value
+        .node_mut()
+        .filter(|node| node.kind == "SubLink")?
+        .get_mut("subselect")?
+        .node_mut()?;
+    let Tree::List(from) = select.get_mut("from_clause")? else {
+        return None;
+    };
+    let inner = from
+        .first_mut()?
+        .node_mut()?
+        .get_mut("subquery")?
+        .node_mut()?;
+    let Tree::List(targets) = inner.get_mut("target_list")? else {
+        return None;
+    };
+    targets
+        .first_mut()?
+        .node_mut()?
+        .get_mut("val")?
+        .node_mut()
+        .filter(|node| node.kind == "TypeCast")?
+        .get_mut("arg")
+}

@@ -1,0 +1,438 @@
+//! What a query's FROM clause offers to name: its items under their aliases, and their columns.
+//!
+//! Follows `src/backend/parser/parse_relation.c` and `parse_target.c`. Where the columns of an item cannot be told they are `None`,
+//! never a guess.
+use crate::catalog::{AttNum, Oid};
+
+use super::judge::Rules;
+use super::tree::{Node, Tree};
+
+/// An output column.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub name: String,
+    /// The column of a relation that it shows unchanged.
+    pub origin: Option<(Oid, AttNum)>,
+}
+
+/// An item of FROM: its name, and its columns where they are known.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub alias: String,
+    pub columns: Option<Vec<Output>>,
+}
+
+/// What FROM offers: its items, for qualified names, and the columns of `*`, in which USING merges some.
+#[derive(Debug, Clone, Default)]
+pub struct Offer {
+    pub items: Vec<Item>,
+    pub star: Option<Vec<Output>>,
+}
+
+/// A common table expression and its columns.
+pub type Cte = (String, Option<Vec<Output>>);
+
+pub struct Reader<'a> {
+    rules: &'a Rules<'a>,
+    /// Common table expressions in scope, innermost last.
+    pub ctes: Vec<Cte>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(rules: &'a Rules<'a>, ctes: Vec<Cte>) -> Self {
+        Reader { rules, ctes }
+    }
+
+    /// The output columns of a SELECT, VALUES or set operation.
+    pub fn outputs(&mut self, query: &Node) -> Option<Vec<Output>> {
+        let depth = self.ctes.len();
+        self.with_clause(query);
+        let found = self.body(query);
+        self.ctes.truncate(depth);
+        found
+    }
+
+    /// The output columns of a write's RETURNING.
+    pub fn returned(&mut self, write: &Node) -> Option<Vec<Output>> {
+        let depth = self.ctes.len();
+        self.with_clause(write);
+        let (merge, others) = match write.kind {
+            "MergeStmt" => (true, std::slice::from_ref(write.get("source_relation")?)),
+            "UpdateStmt" => (false, write.list("from_clause")),
+            "DeleteStmt" => (false, write.list("using_clause")),
+            _ => (false, &[][..]),
+        };
+        let mut offer = self.item(write.child("relation")?);
+        let mut others = self.from(others);
+        if merge {
+            std::mem::swap(&mut offer, &mut others);
+        }
+        offer.append(others);
+        let mut outputs = Vec::new();
+        let items = write.child("returning_clause")?.list("exprs");
+        for target in items.iter().filter_map(Tree::node) {
+            self.target(target, &offer, &mut outputs)?;
+        }
+        self.ctes.truncate(depth);
+        Some(outputs)
+    }
+
+    fn with_clause(&mut self, query: &Node) {
+        let Some(with) = query.child("with_clause") else {
+            return;
+        };
+        for cte in with.list("ctes").iter().filter_map(Tree::node) {
+            let found = self.cte(cte, with.flag("recursive"));
+            self.ctes.push(found);
+        }
+    }
+
+    /// The name and columns of one expression of a WITH clause.
+    pub fn cte(&mut self, cte: &Node, recursive: bool) -> Cte {
+        // A recursive expression is a set operation: it has no origins.
+        let columns = match cte.child("ctequery") {
+            Some(inner) if inner.kind == "SelectStmt" && !recursive => self.outputs(inner),
+            _ => None,
+        };
+        let extended = cte.get("search_clause").is_some() || cte.get("cycle_clause").is_some();
+        let columns = columns
+            .filter(|_| !extended)
+            .and_then(|columns| renamed(columns, cte.list("aliascolnames")));
+        (cte.text("ctename").to_owned(), columns)
+    }
+
+    fn body(&mut self, query: &Node) -> Option<Vec<Output>> {
+        const PLAIN: i64 = 1;
+        if query.int("op") > PLAIN {
+            let left = query.child("larg")?;
+            return Some(without_origins(self.outputs(left)?));
+        }
+        if let Some(row) = query.list("values_lists").first() {
+            let width = row.node().map_or(&[][..], |row| row.list("items")).len();
+            return Some(
+                (1..=width)
+                    .map(|at| Output {
+                        name: format!("column{at}"),
+                        origin: None,
+                    })
+                    .collect(),
+            );
+        }
+        let offer = self.from(query.list("from_clause"));
+        let mut outputs = Vec::new();
+        for target in query.list("target_list").iter().filter_map(Tree::node) {
+            self.target(target, &offer, &mut outputs)?;
+        }
+        Some(outputs)
+    }
+
+    /// Adds the output columns of one target; `None` where a `*` cannot be counted.
+    fn target(&self, target: &Node, offer: &Offer, outputs: &mut Vec<Output>) -> Option<()> {
+        let given = target.text("name");
+        let reference = target
+            .child("val")
+            .filter(|value| value.kind == "ColumnRef");
+        let Some(reference) = reference else {
+            let name = match given {
+                "" => target.child("val").map_or(UNNAMED, column_name).to_owned(),
+                given => given.to_owned(),
+            };
+            outputs.push(Output { name, origin: None });
+            return Some(());
+        };
+        let names: Vec<Option<&str>> = reference.list("fields").iter().map(Tree::string).collect();
+        let (qualifier, last) = match names.as_slice() {
+            [last] => (None, *last),
+            [.., qualifier, last] => (*qualifier, *last),
+            [] => return None,
+        };
+        let Some(name) = last else {
+            let columns = match qualifier {
+                None => offer.star.clone()?,
+                Some(alias) => offer.item(alias)?.columns.clone()?,
+            };
+            outputs.extend(columns);
+            return Some(());
+        };
+        let origin = match qualifier {
+            Some(alias) => offer
+                .item(alias)
+                .and_then(|item| item.columns.as_deref())
+                .and_then(|columns| unique(columns, name)),
+            None => offer
+                .star
+                .as_deref()
+                .and_then(|columns| unique(columns, name)),
+        };
+        outputs.push(Output {
+            name: if given.is_empty() { name } else { given }.to_owned(),
+            origin,
+        });
+        Some(())
+    }
+
+    /// What the items of a FROM clause offer.
+    pub fn from(&mut self, items: &[Tree]) -> Offer {
+        let mut offer = Offer {
+            items: Vec::new(),
+            star: Some(Vec::new()),
+        };
+        for item in items.iter().filter_map(Tree::node) {
+            offer.append(self.item(item));
+        }
+        offer
+    }
+
+    fn item(&mut self, node: &Node) -> Offer {
+        match node.kind {
+            "RangeVar" => {
+                let name = node.text("relname");
+                let columns = self.relation(node, name);
+                Offer::single(node, name, columns)
+            }
+            "RangeSubselect" => {
+                let columns = node.child("subquery").and_then(|query| self.outputs(query));
+                Offer::single(node, "", columns)
+            }
+            "RangeTableSample" => node
+                .child("relation")
+                .map(|relation| self.item(relation))
+                .unwrap_or_default(),
+            "JoinExpr" if node.get("alias").is_none() => self.join(node),
+            "RangeFunction" => Offer::single(node, function_alias(node), None),
+            "RangeTableFunc" => Offer::single(node, "xmltable", None),
+            "JsonTable" => Offer::single(node, "json_table", None),
+            // The alias of a join hides what is in it.
+            _ => Offer::single(node, "", None),
+        }
+    }
+
+    fn relation(&self, node: &Node, name: &str) -> Option<Vec<Output>> {
+        let schema = node.text("schemaname");
+        if schema.is_empty()
+            && let Some((_, columns)) = self.ctes.iter().rev().find(|(cte, _)| cte == name)
+        {
+            return columns.clone();
+        }
+        let relation = if schema.is_empty() {
+            self.rules.catalog.resolve(self.rules.path, name)
+        } else {
+            self.rules.catalog.relation(schema, name)
+        }?;
+        if relation.schema == super::temporary::SCHEMA {
+            return None; // Its columns are not known.
+        }
+        Some(
+            relation
+                .columns
+                .iter()
+                .map(|column| Output {
+                    name: column.name.clone(),
+                    origin: Some((relation.oid, column.num)),
+                })
+                .collect(),
+        )
+    }
+
+    fn join(&mut self, node: &Node) -> Offer {
+        let (Some(left), Some(right)) = (node.child("larg"), node.child("rarg")) else {
+            return Offer::default();
+        };
+        let (left, right) = (self.item(left), self.item(right));
+        let star = match (left.star, right.star) {
+            (Some(left), Some(right)) => merged(node, left, right),
+            _ => None,
+        };
+        let mut items = left.items;
+        items.extend(right.items);
+        Offer { items, star }
+    }
+}
+
+impl Offer {
+    fn single(node: &Node, name: &str, columns: Option<Vec<Output>>) -> Offer {
+        let (alias, columns) = match node.child("alias") {
+            Some(alias) => (
+                alias.text("aliasname"),
+                columns.and_then(|columns| renamed(columns, alias.list("colnames"))),
+            ),
+            None => (name, columns),
+        };
+        Offer {
+            items: vec![Item {
+                alias: alias.to_owned(),
+                columns: columns.clone(),
+            }],
+            star: columns,
+        }
+    }
+
+    fn append(&mut self, other: Offer) {
+        self.items.extend(other.items);
+        self.star = match (self.star.take(), other.star) {
+            (Some(mut all), Some(more)) => {
+                all.extend(more);
+                Some(all)
+            }
+            _ => None,
+        };
+    }
+
+    /// Whether a bare name is one of a column here; `None` where that cannot be told.
+    pub fn names_column(&self, name: &str) -> Option<bool> {
+        let named = |columns: &[Output]| columns.iter().any(|column| column.name == name);
+        let known = self.items.iter().filter_map(|item| item.columns.as_deref());
+        if known.into_iter().any(named) {
+            return Some(true);
+        }
+        self.star.as_deref().map(named)
+    }
+
+    pub fn names_item(&self, alias: &str) -> bool {
+        self.items.iter().any(|item| item.alias == alias)
+    }
+
+    /// The item of that name; `None` where there are several.
+    pub fn item(&self, alias: &str) -> Option<&Item> {
+        let mut found = self.items.iter().filter(|item| item.alias == alias);
+        match (found.next(), found.next()) {
+            (Some(item), None) => Some(item),
+            _ => None,
+        }
+    }
+}
+
+/// The columns of a join in the order of `*`: those of USING or NATURAL first, once.
+fn merged(node: &Node, left: Vec<Output>, right: Vec<Output>) -> Option<Vec<Output>> {
+    const FULL: i64 = 3;
+    const RIGHT: i64 = 4;
+    let shared: Vec<String> = if node.flag("is_natural") {
+        left.iter()
+            .filter(|column| right.iter().any(|other| other.name == column.name))
+            .map(|column| column.name.clone())
+            .collect()
+    } else {
+        node.names("using_clause")?
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut columns = Vec::new();
+    for name in &shared {
+        let side = if node.int("jointype") == RIGHT {
+            &right
+        } else {
+            &left
+        };
+        let origin = match node.int("jointype") {
+            FULL => None,
+            _ => unique(side, name),
+        };
+        columns.push(Output {
+            name: name.clone(),
+            origin,
+        });
+    }
+    let rest = left.into_iter().chain(right);
+    columns.extend(rest.filter(|column| !shared.contains(&column.name)));
+    Some(columns)
+}
+
+fn renamed(mut columns: Vec<Output>, names: &[Tree]) -> Option<Vec<Output>> {
+    if names.len() > columns.len() {
+        return None;
+    }
+    for (column, name) in columns.iter_mut().zip(names) {
+        column.name = name.string()?.to_owned();
+    }
+    Some(columns)
+}
+
+fn without_origins(mut columns: Vec<Output>) -> Vec<Output> {
+    columns.iter_mut().for_each(|column| column.origin = None);
+    columns
+}
+
+fn unique(columns: &[Output], name: &str) -> Option<(Oid, AttNum)> {
+    let mut found = columns.iter().filter(|column| column.name == name);
+    match (found.next(), found.next()) {
+        (Some(column), None) => column.origin,
+        _ => None,
+    }
+}
+
+/// The name under which a function in FROM stands without an alias: that of the function, if it is one alone.
+fn function_alias(node: &Node) -> &str {
+    let [function] = node.list("functions") else {
+        return "";
+    };
+    let call = function.list().first().and_then(Tree::node);
+    call.map_or("", column_name)
+}
+
+/// What PostgreSQL calls a column that nothing names.
+pub const UNNAMED: &str = "?column?";
+
+/// The name of an output column without an alias (`FigureColname` in `src/backend/parser/parse_target.c`).
+pub fn column_name(node: &Node) -> &str {
+    figured(node).map_or(UNNAMED, |(name, _)| name)
+}
+
+/// A name, and whether it is a good one; a cast's type is second choice.
+fn figured(node: &Node) -> Option<(&str, bool)> {
+    let last =
+        |field: &str| -> Option<&str> { node.list(field).iter().rev().find_map(Tree::string) };
+    match node.kind {
+        "ColumnRef" => Some((last("fields")?, true)),
+        "AIndirection" => match last("indirection") {
+            Some(name) => Some((name, true)),
+            None => figured(node.child("arg")?),
+        },
+        "FuncCall" => Some((last("funcname")?, true)),
+        "AExpr" if node.int("kind") == NULLIF => Some(("nullif", true)),
+        "TypeCast" => match node.child("arg").and_then(figured) {
+            Some(good @ (_, true)) => Some(good),
+            other => node
+                .child("type_name")
+                .and_then(|name| name.list("names").iter().rev().find_map(Tree::string))
+                .map(|name| (name, false))
+                .or(other),
+        },
+        "CollateClause" => figured(node.child("arg")?),
+        "GroupingFunc" => Some(("grouping", true)),
+        "MergeSupportFunc" => Some(("merge_action", true)),
+        "SubLink" => match node.int("sub_link_type") {
+            EXISTS => Some(("exists", true)),
+            ARRAY => Some(("array", true)),
+            SCALAR => {
+                let target = node
+                    .child("subselect")?
+                    .list("target_list")
+                    .first()?
+                    .node()?;
+                match target.text("name") {
+                    "" => figured(target.child("val")?),
+                    name => Some((name, true)),
+                }
+            }
+            _ => None,
+        },
+        "CaseExpr" => match node.child("defresult").and_then(figured) {
+            Some(good @ (_, true)) => Some(good),
+            _ => Some(("case", false)),
+        },
+        "AArrayExpr" => Some(("array", true)),
+        "RowExpr" => Some(("row", true)),
+        "CoalesceExpr" => Some(("coalesce", true)),
+        "MinMaxExpr" if node.int("op") == LEAST => Some(("least", true)),
+        "MinMaxExpr" => Some(("greatest", true)),
+        _ => None,
+    }
+}
+
+/// `A_Expr_Kind`, `SubLinkType` and `MinMaxOp` as libpg_query numbers them (from 1).
+const NULLIF: i64 = 6;
+const EXISTS: i64 = 1;
+const SCALAR: i64 = 5;
+const ARRAY: i64 = 7;
+const LEAST: i64 = 2;

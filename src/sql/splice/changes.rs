@@ -1,0 +1,205 @@
+//! The edits that writes to protected targets need: where the expressions end that are wrapped, labelled or replaced.
+//!
+//! Ends are found by tokens. What is found wrong here, the judge refuses.
+use crate::sql::judge::Change;
+use crate::sql::lex::Token;
+
+use super::{Edit, conditions, name_end};
+
+/// The edits of one change. `None` where the tokens are not what the judge saw.
+pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
+    let at = match change {
+        Change::Reference { at, .. }
+        | Change::Assigned { at, .. }
+        | Change::Label { at, .. }
+        | Change::Star { at, .. }
+        | Change::Wrap { at, .. }
+        | Change::Append { at, .. } => *at,
+        Change::Lookup { condition, .. } => condition.at,
+        Change::Guard { at, .. } => *at,
+    };
+    let first = tokens.iter().position(|token| token.span.start == at)?;
+    let edit = |first: usize, end: usize, text: &str| Edit {
+        first,
+        end,
+        text: text.to_owned(),
+    };
+    Some(match change {
+        Change::Reference { text: mask, .. } => {
+            vec![edit(first, name_end(text, tokens, first), mask)]
+        }
+        Change::Star { text: columns, .. } => {
+            let mut end = name_end(text, tokens, first);
+            if tokens.get(end).is_some_and(|token| token.is(text, ".")) {
+                end += 2;
+            }
+            vec![edit(first, end, columns)]
+        }
+        Change::Label { text: label, .. } => {
+            let end = expression_end(text, tokens, first);
+            vec![edit(end, end, label)]
+        }
+        Change::Lookup {
+            condition,
+            reference,
+            masked,
+        } => {
+            let found = conditions::find(text, tokens, condition)?;
+            let stored = conditions::rendered(text, tokens, &found, condition, reference)?;
+            let shown = conditions::over(text, tokens, &found, condition, &format!("({masked})"))?;
+            vec![edit(
+                found.first,
+                found.end,
+                &format!("({stored} OR {shown})"),
+            )]
+        }
+        Change::Append { text: added, .. } => {
+            let end = clauses_end(text, tokens, first);
+            vec![edit(end, end, added)]
+        }
+        Change::Wrap {
+            open, close, named, ..
+        } => {
+            let mut end = expression_end(text, tokens, first);
+            if *named {
+                end = alias_begin(text, tokens, first, end);
+            }
+            vec![edit(first, first, open), edit(end, end, close)]
+        }
+        Change::Guard {
+            word,
+            present,
+            rule,
+            case,
+            repeats,
+            ..
+        } => {
+            if !present {
+                let end = clauses_end(text, tokens, first);
+                return Some(vec![edit(end, end, &format!(" WHERE {rule}"))]);
+            }
+            let keyword = (0..first).rev().find(|at| {
+                tokens
+                    .get(*at)
+                    .is_some_and(|token| token.is_word(text, word))
+            })?;
+            let (from, to) = (keyword + 1, expression_end(text, tokens, keyword + 1));
+            if !case {
+                return Some(vec![
+                    edit(from, from, " ("),
+                    edit(to, to, &format!(") AND {rule}")),
+                ]);
+            }
+            let mut open = String::from(" ");
+            for (reference, condition) in repeats {
+                let found = conditions::find(text, tokens, condition)?;
+                let again = conditions::rendered(text, tokens, &found, condition, reference)?;
+                open.push_str(&format!("{again} AND "));
+            }
+            open.push_str(&format!("CASE WHEN {rule} THEN ("));
+            vec![edit(from, from, &open), edit(to, to, ") ELSE FALSE END")]
+        }
+        Change::Assigned { nth, around, .. } => {
+            let (from, to) = assigned(text, tokens, first, *nth)?;
+            vec![edit(from, from, &around.open), edit(to, to, &around.close)]
+        }
+    })
+}
+
+/// The tokens of the expression that is assigned to the column at `column`.
+fn assigned(
+    text: &str,
+    tokens: &[Token],
+    column: usize,
+    nth: Option<usize>,
+) -> Option<(usize, usize)> {
+    let equals = (column..tokens.len()).find(|at| tokens[*at].is(text, "="))?;
+    let mut from = equals + 1;
+    let Some(nth) = nth else {
+        return Some((from, expression_end(text, tokens, from)));
+    };
+    // `(a, b) = [ROW] (x, y)`
+    if tokens.get(from)?.is_word(text, "row") {
+        from += 1;
+    }
+    if !tokens.get(from)?.is(text, "(") {
+        return None;
+    }
+    from += 1;
+    for _ in 0..nth {
+        from = expression_end(text, tokens, from);
+        if !tokens.get(from)?.is(text, ",") {
+            return None;
+        }
+        from += 1;
+    }
+    Some((from, expression_end(text, tokens, from)))
+}
+
+/// Where the alias of an output column begins, with its AS.
+fn alias_begin(text: &str, tokens: &[Token], from: usize, end: usize) -> usize {
+    match end.checked_sub(2) {
+        Some(at)
+            if at > from
+                && tokens
+                    .get(at)
+                    .is_some_and(|token| token.is_word(text, "as")) =>
+        {
+            at
+        }
+        _ => end.saturating_sub(1),
+    }
+}
+
+/// One past the clauses behind `from` that come before RETURNING.
+fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        if token.is(text, "(") || token.is(text, "[") {
+            depth += 1;
+        } else if token.is(text, ")") || token.is(text, "]") {
+            if depth == 0 {
+                return index;
+            }
+            depth -= 1;
+        } else if depth == 0 && (token.is(text, ";") || token.is_word(text, "returning")) {
+            return index;
+        }
+    }
+    tokens.len()
+}
+
+/// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
+fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    let mut depth = 0usize;
+    let mut cases = 0usize;
+    let mut distinct = false;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        let word = |word: &str| token.is_word(text, word);
+        if token.is(text, "(") || token.is(text, "[") {
+            depth += 1;
+        } else if token.is(text, ")") || token.is(text, "]") {
+            if depth == 0 {
+                return index;
+            }
+            depth -= 1;
+        } else if depth == 0 {
+            if word("case") {
+                cases += 1;
+            } else if word("end") && cases > 0 {
+                cases -= 1;
+            } else if cases == 0
+                && (token.is(text, ",")
+                    || token.is(text, ";")
+                    || word("where")
+                    || word("returning")
+                    || word("when")
+                    || (word("from") && !distinct))
+            {
+                return index;
+            }
+        }
+        distinct = word("distinct");
+    }
+    tokens.len()
+}

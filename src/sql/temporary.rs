@@ -1,0 +1,208 @@
+//! What earlier statements of a session mean to later ones: its temporary tables, and a search path that was just set.
+//!
+//! A temporary relation joins the catalog under the schema alias `pg_temp`, so that it is resolved, judged and emitted
+//! (`"pg_temp"."name"`) like every other. The alias can only mean the session's own schema: a set of names that is
+//! wrong costs an error, never a secret.
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::catalog::{Catalog, Oid, Relation, RelationKind};
+
+use super::judge::Use;
+use super::lex::Token;
+use super::names;
+use super::plan::{Effect, SessionFacts};
+use super::tree::{Node, Tree};
+
+/// The schema alias of the session's own temporary objects.
+pub const SCHEMA: &str = "pg_temp";
+
+/// The facts once a statement with these effects has run well; `None` where they cannot be told before.
+pub fn after(facts: &SessionFacts, effects: &[Effect]) -> Option<SessionFacts> {
+    let mut facts = facts.clone();
+    let sets_path = effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::SearchPath(_)));
+    for effect in effects {
+        match effect {
+            Effect::SearchPath(path) => facts.search_path.clone_from(path),
+            Effect::SettingsChanged if !sets_path => return None,
+            Effect::TemporaryMade(name) => {
+                facts.temporary.insert(name.clone());
+            }
+            Effect::TemporaryGone(Some(name)) => {
+                facts.temporary.remove(name);
+            }
+            Effect::TemporaryGone(None) => facts.temporary.clear(),
+            _ => {}
+        }
+    }
+    Some(facts)
+}
+
+/// Under which names a text's statements are planned, one after the other: each statement sees what those before it
+/// did, if they ran well; if one does not, those behind it do not run.
+pub struct Circumstances<'a> {
+    base: &'a Catalog,
+    facts: Cow<'a, SessionFacts>,
+    catalog: Cow<'a, Catalog>,
+    path: Vec<String>,
+    /// Names that the statement at hand speaks of as if they were there.
+    supposed: BTreeSet<String>,
+}
+
+impl<'a> Circumstances<'a> {
+    pub fn new(base: &'a Catalog, facts: &'a SessionFacts) -> Self {
+        let mut circumstances = Circumstances {
+            base,
+            facts: Cow::Borrowed(facts),
+            catalog: Cow::Borrowed(base),
+            path: Vec::new(),
+            supposed: BTreeSet::new(),
+        };
+        circumstances.lay_over();
+        circumstances
+    }
+
+    /// The schema snapshot with the session's temporary relations.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Schemas in which unqualified names are looked up, in order.
+    pub fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// Takes up the next statement. `DROP ... IF EXISTS` may name what is nowhere: such a name can only be one of the
+    /// session's own.
+    pub fn meet(&mut self, statement: &Tree) {
+        let supposed: BTreeSet<String> = match statement.node() {
+            Some(node) if node.kind == "DropStmt" && node.flag("missing_ok") => node
+                .list("objects")
+                .iter()
+                .filter_map(|object| self.nowhere(object))
+                .collect(),
+            _ => BTreeSet::new(),
+        };
+        if supposed != self.supposed {
+            self.supposed = supposed;
+            self.lay_over();
+        }
+    }
+
+    /// The statement has run well.
+    pub fn follow(&mut self, effects: &[Effect]) {
+        // What cannot be told before it ran, the session refuses to build on.
+        if let Some(after) = after(&self.facts, effects)
+            && after != *self.facts
+        {
+            self.facts = Cow::Owned(after);
+            self.lay_over();
+        }
+    }
+
+    fn nowhere(&self, object: &Tree) -> Option<String> {
+        let names: Option<Vec<&str>> = list_of(object)?.iter().map(Tree::string).collect();
+        let name = match names?.as_slice() {
+            [name] if self.catalog.resolve(&self.path, name).is_none() => (*name).to_owned(),
+            [SCHEMA, name] if self.catalog.relation(SCHEMA, name).is_none() => (*name).to_owned(),
+            _ => return None,
+        };
+        Some(name)
+    }
+
+    fn lay_over(&mut self) {
+        // A permanent relation that has come to the same name since wins: what triggers write to is not read.
+        let own = self.facts.temporary.iter();
+        let own = own.filter(|name| taken(self.base, name).is_none());
+        let names: BTreeSet<&String> = own.chain(&self.supposed).collect();
+        self.catalog = if names.is_empty() {
+            Cow::Borrowed(self.base)
+        } else {
+            Cow::Owned(overlay(self.base, names.into_iter()))
+        };
+        self.path = names::search_path(&self.facts, &self.catalog);
+    }
+}
+
+/// The permanent relation, outside of the system catalogs, that has this name in any schema.
+pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation> {
+    const OWN: &[&str] = &[SCHEMA, "pg_catalog", "information_schema"];
+    catalog
+        .schemas
+        .iter()
+        .filter(|schema| !OWN.contains(&schema.as_str()))
+        .find_map(|schema| catalog.relation(schema, name))
+        .map(|relation| &**relation)
+}
+
+/// The items of a `List` node, or of a plain list.
+pub(super) fn list_of(tree: &Tree) -> Option<&[Tree]> {
+    match tree {
+        Tree::List(items) => Some(items),
+        Tree::Node(node) if node.kind == "List" => Some(node.list("items")),
+        _ => None,
+    }
+}
+
+/// The catalog with relations of the session's own. Their columns are not known.
+fn overlay<'n>(base: &Catalog, names: impl Iterator<Item = &'n String>) -> Catalog {
+    let mut catalog = base.clone();
+    catalog.schemas.insert(SCHEMA.to_owned());
+    // Identifiers that the server does not give out soon; one that is taken is passed over.
+    let mut oid = Oid::MAX;
+    for name in names {
+        while base.relations.contains_key(&oid) {
+            oid -= 1;
+        }
+        catalog.insert(Relation {
+            oid,
+            schema: SCHEMA.to_owned(),
+            name: name.clone(),
+            kind: RelationKind::Table,
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            unique: Vec::new(),
+            parents: Vec::new(),
+            sources: Vec::new(),
+            extension: None,
+        });
+        oid -= 1;
+    }
+    catalog
+}
+
+/// Puts the uses of a DROP where their names stand: the grammar keeps no places for them.
+pub fn place(uses: &mut [Use], text: &str, tokens: &[Token]) {
+    // DROP TABLE [IF EXISTS] name [, ...]
+    let mut at = 2;
+    if tokens
+        .get(at)
+        .is_some_and(|token| token.is_word(text, "if"))
+    {
+        at += 2;
+    }
+    for found in uses {
+        let Some(token) = tokens.get(at) else {
+            return;
+        };
+        found.at = token.span.start;
+        while let Some(token) = tokens.get(at) {
+            at += 1;
+            if token.is(text, ",") {
+                break;
+            }
+        }
+    }
+}
+
+/// The name of a relation that is made in the session's temporary schema and nowhere else; `None` for every other.
+pub(super) fn made(relation: &Node) -> Option<&str> {
+    let schema = relation.text("schemaname");
+    let temporary = match relation.text("relpersistence") {
+        "t" => schema.is_empty() || schema == SCHEMA,
+        _ => schema == SCHEMA,
+    };
+    (temporary && relation.text("catalogname").is_empty()).then(|| relation.text("relname"))
+}

@@ -1,0 +1,60 @@
+//! Statements of sqlsmith (Debian's package `sqlsmith`), which makes them of what the catalog holds and knows nothing of
+//! masks: https://github.com/anse1/sqlsmith
+use std::process::Command;
+
+use crate::bench::{Bench, RESTRICTED, database};
+use crate::statement::{Case, Step};
+
+/// Tables to look at after a write.
+const WRITTEN: &[&str] = &["contacts", "deals", "events", "base", "leads"];
+
+/// `count` statements by a seed; `None` without sqlsmith.
+pub fn statements(bench: &Bench, seed: u64, count: u64) -> Option<Vec<String>> {
+    let target = format!(
+        "host=127.0.0.1 port={} dbname={} user={RESTRICTED}",
+        bench.port(),
+        database(0)
+    );
+    let output = Command::new("sqlsmith")
+        .args(["--dry-run", "--exclude-catalog"])
+        .arg(format!("--seed={seed}"))
+        .arg(format!("--max-queries={count}"))
+        .arg(format!("--target={target}"))
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let statements = text.split(";\n").map(|statement| settled(statement.trim()));
+    Some(
+        statements
+            .filter(|statement| !statement.is_empty())
+            .collect(),
+    )
+}
+
+/// With one result whatever the run: samples repeat.
+fn settled(statement: &str) -> String {
+    let mut text = String::new();
+    let mut rest = statement;
+    while let Some(at) = rest.find("tablesample ") {
+        let end = rest[at..].find(')').map_or(rest.len(), |end| at + end + 1);
+        text += &rest[..end];
+        text += " repeatable (1)";
+        rest = &rest[end..];
+    }
+    text + rest
+}
+
+pub fn case(statement: &str) -> Case {
+    let reads = statement.starts_with("select");
+    Case {
+        steps: vec![Step {
+            sql: statement.to_owned(),
+            copy_data: None,
+            unordered: true,
+        }],
+        transaction: true,
+        written: if reads { Vec::new() } else { WRITTEN.to_vec() },
+        exact: reads,
+        ..Case::default()
+    }
+}

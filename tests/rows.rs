@@ -1,0 +1,389 @@
+//! Row rules and lookups on a real server: hidden rows are not read, not found, not written, not betrayed by errors or
+//! plans; indexes keep serving.
+mod support;
+
+use support::message::{Client, Frame, bind, describe, execute, parse, sync, tags};
+use support::{Config, Options, Pgveil, Postgres};
+
+const POLICY: &str = r#"
+version: 1
+data:
+  phone: { columns: [public.tickets.phone] }
+people:
+  bob: { team: west }
+roles:
+  agent:
+    who: [{ db_user: alice }, { db_user: bob }]
+    mask: { phone: { show: { first: 3, last: 4 }, lookup: exact } }
+    rows:
+      public.tickets: "owner = {app_user}"
+      public.teams: "name = {attr.team}"
+    statements: { allow: [explain] }
+  clear: { who: [{ db_user: clear }], unmasked: true }
+unmatched: deny
+"#;
+
+struct Bench {
+    server: Postgres,
+    pgveil: Pgveil,
+}
+
+fn start() -> Bench {
+    let server = Postgres::start(Options::default());
+    server.sql(
+        "postgres",
+        "CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE clear LOGIN SUPERUSER; \
+         CREATE TABLE tickets (id int PRIMARY KEY, owner text DEFAULT 'nobody', phone text, note text, n int); \
+         INSERT INTO tickets SELECT g, CASE WHEN g % 2 = 0 THEN 'alice' ELSE 'bob' END, '138' || lpad(g::text, 8, '0'), 'note ' || g, \
+           g % 5 FROM generate_series(1, 5000) g; \
+         CREATE INDEX ON tickets (phone); CREATE TABLE teams (name text); INSERT INTO teams VALUES ('west'), ('east'); \
+         CREATE TABLE plain (id int); INSERT INTO plain VALUES (1), (2), (3); \
+         GRANT ALL ON tickets, teams, plain TO alice, bob; ANALYZE",
+    );
+    let mut config = Config::new(&server);
+    config.policy(POLICY);
+    let pgveil = Pgveil::start(&config);
+    Bench { server, pgveil }
+}
+
+impl Bench {
+    fn login(&self, user: &str) -> Client {
+        Client::login(self.pgveil.port(), user, "", "postgres")
+    }
+
+    fn stored(&self, query: &str) -> String {
+        let rows = self.server.sql("postgres", query);
+        rows.iter()
+            .flatten()
+            .map(|cell| cell.clone().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
+/// The first cell of each row, in text format.
+fn firsts(frames: &[Frame]) -> Vec<String> {
+    frames
+        .iter()
+        .filter(|frame| frame.tag == b'D')
+        .map(|frame| {
+            let length = u32::from_be_bytes(frame.body[2..6].try_into().expect("four bytes"));
+            String::from_utf8_lossy(&frame.body[6..6 + length as usize]).into_owned()
+        })
+        .collect()
+}
+
+fn ends(frames: &[Frame]) -> String {
+    frames
+        .iter()
+        .filter_map(|frame| match frame.tag {
+            b'C' => Some(
+                String::from_utf8_lossy(&frame.body)
+                    .trim_end_matches('\0')
+                    .to_owned(),
+            ),
+            b'E' => frame.field(b'C'),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+#[test]
+fn each_person_sees_and_changes_their_own_rows() {
+    let bench = start();
+    let mut alice = bench.login("alice");
+    let mut bob = bench.login("bob");
+    assert_eq!(
+        firsts(&alice.query("SELECT count(*) FROM tickets")),
+        ["2500"]
+    );
+    assert_eq!(
+        firsts(&alice.query("SELECT DISTINCT owner FROM tickets")),
+        ["alice"]
+    );
+    assert_eq!(
+        firsts(&bob.query("SELECT DISTINCT owner FROM tickets WHERE upper(note) LIKE 'NOTE 1%'")),
+        ["bob"]
+    );
+    assert_eq!(firsts(&bob.query("SELECT name FROM teams")), ["west"]);
+    // No value for the attribute: no row.
+    assert_eq!(ends(&alice.query("SELECT name FROM teams")), "SELECT 0");
+    for (text, end) in [
+        (
+            "UPDATE tickets SET note = 'x' WHERE id IN (2, 3)",
+            "UPDATE 1",
+        ),
+        (
+            "UPDATE tickets SET note = lower(note) WHERE upper(note) = 'NOTE 5'",
+            "UPDATE 0",
+        ),
+        ("UPDATE tickets SET n = 1", "UPDATE 2500"),
+        ("DELETE FROM tickets WHERE id = 5", "DELETE 0"),
+        (
+            "DELETE FROM tickets t USING plain p WHERE p.id = t.id RETURNING t.id",
+            "DELETE 1",
+        ),
+        (
+            "MERGE INTO tickets t USING plain p ON p.id = t.id WHEN MATCHED THEN DELETE",
+            "MERGE 0",
+        ),
+        ("SELECT id FROM tickets WHERE id = 7 FOR UPDATE", "SELECT 0"),
+    ] {
+        assert_eq!(ends(&alice.query(text)), end, "{text}");
+    }
+    assert_eq!(
+        bench.stored("SELECT note FROM tickets WHERE id IN (3, 5) ORDER BY id"),
+        "note 3,note 5"
+    );
+}
+
+#[test]
+fn a_row_outside_the_rule_is_not_written() {
+    let bench = start();
+    let mut alice = bench.login("alice");
+    let before = bench.stored("SELECT count(*), max(id) FROM tickets");
+    for text in [
+        "INSERT INTO tickets (id, owner) VALUES (6001, 'bob')",
+        "INSERT INTO tickets (id) VALUES (6001)",
+        "INSERT INTO tickets (id, owner) VALUES (6001, 'alice'), (6002, 'bob') RETURNING id, phone",
+        "INSERT INTO tickets SELECT id + 7000, 'bob' FROM tickets WHERE id = 2",
+        "UPDATE tickets SET owner = 'bob' WHERE id = 2",
+        "UPDATE tickets SET owner = 'bob' WHERE id = 2 RETURNING *",
+        "WITH i AS (INSERT INTO tickets (id, owner) VALUES (6001, 'bob')) SELECT 1",
+    ] {
+        let frames = alice.query(text);
+        assert_eq!(ends(&frames), "44000", "{text}: {frames:?}");
+    }
+    assert_eq!(
+        bench.stored("SELECT count(*), max(id) FROM tickets"),
+        before
+    );
+    assert_eq!(
+        bench.stored("SELECT owner FROM tickets WHERE id = 2"),
+        "alice"
+    );
+    // What stays within it is, and shows what it would show without pgveil.
+    let frames =
+        alice.query("INSERT INTO tickets (id, owner, phone) VALUES (6001, 'alice', '13812345678')");
+    assert_eq!(
+        (tags(&frames).as_str(), ends(&frames).as_str()),
+        ("CZ", "INSERT 0 1")
+    );
+    let frames = alice.query(
+        "INSERT INTO tickets (id, owner) SELECT g, 'alice' FROM generate_series(6100, 6400) g",
+    );
+    assert_eq!(
+        (tags(&frames).as_str(), ends(&frames).as_str()),
+        ("CZ", "INSERT 0 301")
+    );
+    let frames =
+        alice.query("UPDATE tickets SET owner = 'alice', n = 2 WHERE id = 6001 RETURNING phone, *");
+    assert_eq!(
+        (tags(&frames).as_str(), firsts(&frames).as_slice()),
+        ("TDCZ", &["138****5678".to_owned()][..])
+    );
+    // A driver that limits rows of what returns none, as JDBC does.
+    alice.send_all(&[
+        parse(
+            "s",
+            "INSERT INTO tickets (id, owner) VALUES ($1, $2), ($3, $2)",
+            &[],
+        ),
+        describe(b'S', "s"),
+        bind("", "s", &[Some("6500"), Some("alice"), Some("6501")], 0),
+        describe(b'P', ""),
+        execute("", 1),
+        sync(),
+    ]);
+    let frames = alice.read_until_ready();
+    assert_eq!(
+        (tags(&frames).as_str(), ends(&frames).as_str()),
+        ("1tn2nCZ", "INSERT 0 2"),
+        "{frames:?}"
+    );
+    let frames = alice.query(
+        "PREPARE p AS INSERT INTO tickets (id, owner) VALUES ($1, 'alice'); EXECUTE p(6600)",
+    );
+    assert_eq!(tags(&frames), "CCZ");
+    // In an upsert the row that is there counts, too.
+    let frames = alice.query("INSERT INTO tickets (id, owner) VALUES (3, 'alice') ON CONFLICT (id) DO UPDATE SET note = 'x'");
+    assert_eq!(ends(&frames), "INSERT 0 0");
+    assert_eq!(ends(&alice.query("COPY tickets FROM STDIN")), "42501");
+}
+
+/// A condition that raises an error over a hidden row would betray it.
+#[test]
+fn errors_do_not_tell_of_hidden_rows() {
+    let bench = start();
+    bench
+        .server
+        .sql("postgres", "UPDATE tickets SET n = 7 WHERE owner = 'bob'");
+    let mut alice = bench.login("alice");
+    for text in [
+        "SELECT count(*) FROM tickets WHERE 1 / (n - 7) < 5",
+        "SELECT count(*) FROM (SELECT 1 / (n - 7) AS x FROM tickets) s WHERE x < 5",
+        "SELECT count(*) FROM plain p JOIN tickets t ON 1 / (t.n - 7) < 5 AND p.id = t.id",
+        "SELECT n FROM tickets GROUP BY n HAVING 1 / (n - 7) < 5",
+        "UPDATE tickets SET note = note WHERE 1 / (n - 7) < 5",
+        "DELETE FROM tickets WHERE 1 / (n - 7) > 5",
+    ] {
+        let frames = alice.query(text);
+        assert!(!ends(&frames).contains("22012"), "{text}: {frames:?}");
+    }
+    // Poison control: where the rows may be read, the condition does raise.
+    let mut clear = bench.login("clear");
+    assert_eq!(
+        ends(&clear.query("SELECT count(*) FROM tickets WHERE 1 / (n - 7) < 5")),
+        "22012"
+    );
+}
+
+fn plan_of(client: &mut Client, text: &str) -> String {
+    firsts(&client.query(&format!("EXPLAIN (COSTS OFF) {text}"))).join("\n")
+}
+
+#[test]
+fn plain_comparisons_keep_their_index() {
+    let bench = start();
+    let mut alice = bench.login("alice");
+    for (text, index) in [
+        ("SELECT * FROM tickets WHERE id = 5", "Index Cond: (id = 5)"),
+        (
+            "SELECT * FROM tickets t JOIN plain p ON p.id = t.id WHERE t.id = 5",
+            "Index Cond: (id = 5)",
+        ),
+        (
+            "SELECT * FROM tickets WHERE id < 20 AND upper(note) = 'X'",
+            "Index Cond: (id < 20)",
+        ),
+        (
+            "SELECT * FROM tickets WHERE id IN (1, 2, 3) AND note LIKE 'x%'",
+            "Index Cond",
+        ),
+        (
+            "SELECT * FROM tickets WHERE phone = '13800000002'",
+            "(phone = '13800000002'::text)",
+        ),
+        (
+            "SELECT * FROM tickets WHERE phone = '13800000002' AND upper(note) = 'X'",
+            "(phone = '13800000002'::text)",
+        ),
+        (
+            "UPDATE tickets SET note = 'x' WHERE id = 5",
+            "Index Cond: (id = 5)",
+        ),
+        (
+            "UPDATE tickets SET note = 'x' WHERE id = 5 AND upper(note) = 'X'",
+            "Index Cond: (id = 5)",
+        ),
+        (
+            "DELETE FROM tickets WHERE id = ANY ('{1,2}') AND upper(note) = 'X'",
+            "Index Cond",
+        ),
+    ] {
+        let plan = plan_of(&mut alice, text);
+        assert!(
+            plan.contains(index) && !plan.contains("Seq Scan on tickets"),
+            "{text}\n{plan}"
+        );
+    }
+    // The fence is there: the condition that may raise stands above the rule.
+    let plan = plan_of(&mut alice, "SELECT * FROM tickets WHERE upper(note) = 'X'");
+    assert!(plan.starts_with("Subquery Scan on tickets\n"), "{plan}");
+}
+
+#[test]
+fn a_lookup_finds_by_the_stored_value_and_is_on_record() {
+    let bench = start();
+    let mut alice = bench.login("alice");
+    let find = |client: &mut Client, text: &str| firsts(&client.query(text));
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT phone FROM tickets WHERE phone = '13800000002'"
+        ),
+        ["138****0002"]
+    );
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT id FROM tickets WHERE '13800000002' = phone AND id > 0"
+        ),
+        ["2"]
+    );
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT id FROM tickets WHERE phone IN ('13800000002', '13800000004', '13800000003') ORDER BY id"
+        ),
+        ["2", "4"]
+    );
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT id FROM tickets t WHERE t.phone = ANY ('{13800000002}')"
+        ),
+        ["2"]
+    );
+    // Hidden rows are not found by their number.
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT id FROM tickets WHERE phone = '13800000003'"
+        ),
+        [""; 0]
+    );
+    // Everything but equality sees masks.
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT id FROM tickets WHERE phone LIKE '138000000%'"
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT count(*) FROM tickets WHERE phone LIKE '138****0002'"
+        ),
+        ["1"]
+    );
+    assert_eq!(
+        find(
+            &mut alice,
+            "SELECT count(*) FROM tickets WHERE phone > '1380'"
+        ),
+        ["0"]
+    );
+    alice.send_all(&[
+        parse("", "SELECT id FROM tickets WHERE phone = $1", &[]),
+        describe(b'S', ""),
+        bind("", "", &[Some("13800000004")], 0),
+        execute("", 0),
+        sync(),
+    ]);
+    assert_eq!(firsts(&alice.read_until_ready()), ["4"]);
+    // A write finds its row by the number or by what the form showed.
+    assert_eq!(
+        ends(&alice.query("UPDATE tickets SET n = 9 WHERE phone = '13800000002'")),
+        "UPDATE 1"
+    );
+    assert_eq!(
+        ends(&alice.query("UPDATE tickets SET n = 8 WHERE id = 2 AND phone = '138****0002'")),
+        "UPDATE 1"
+    );
+    assert_eq!(bench.stored("SELECT n FROM tickets WHERE id = 2"), "8");
+    drop(alice);
+    let records = bench.pgveil.audit_lines();
+    let lookups = records
+        .iter()
+        .filter(|line| line.contains(r#""lookups":["public.tickets.phone"]"#));
+    assert_eq!(lookups.count(), 8, "{records:?}");
+    assert!(!records.iter().any(|line| line.contains("13800000002")));
+    let metrics = bench.pgveil.http("/metrics");
+    assert!(
+        metrics.contains("pgveil_lookups_total{role=\"agent\"} 8"),
+        "{metrics}"
+    );
+}
