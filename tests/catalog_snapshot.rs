@@ -339,3 +339,38 @@ fn equal_content_has_an_equal_version() {
         .len();
     assert_ne!(first, read(&server, "postgres").version);
 }
+
+#[test]
+fn keys_elements_and_what_views_read_are_known() {
+    let server = Postgres::start(Options::default());
+    server.sql(
+        "postgres",
+        "CREATE EXTENSION pg_trgm; CREATE SCHEMA s; CREATE DOMAIN s.d AS int;
+         CREATE TABLE s.a (id int PRIMARY KEY, code text UNIQUE, tags text[], days s.d[]);
+         CREATE TABLE s.b (a_id int REFERENCES s.a, code text REFERENCES s.a (code), x int);
+         CREATE FUNCTION s.f(int) RETURNS int LANGUAGE sql STABLE AS 'SELECT count(*)::int FROM s.a';
+         CREATE VIEW s.counts AS SELECT count(*) FROM s.a WHERE EXISTS (SELECT FROM s.b);
+         CREATE VIEW s.calls AS SELECT 1 AS one WHERE s.f(1) > 0;
+         CREATE VIEW s.pure AS SELECT similarity(code, 'x') AS n FROM s.a",
+    );
+    let catalog = read(&server, "postgres");
+    let oid = |name: &str| catalog.relation("s", name).expect("the relation").oid;
+    let keys: Vec<_> = catalog.foreign_keys.iter().collect();
+    // What refers to another unique column than the primary key is data, not a key.
+    assert_eq!(keys, [(&(oid("b"), 1), &(oid("a"), 1))]);
+    let table = catalog.relation("s", "a").expect("the table");
+    let element = |name: &str| {
+        let array = table.column(name).expect("the column").type_oid;
+        catalog.types[&catalog.elements[&array]].name.as_str()
+    };
+    assert_eq!((element("tags"), element("days")), ("text", "d"));
+    let reads = |name: &str| {
+        let reads = &catalog.view_reads[&oid(name)];
+        let mut names: Vec<&str> = ["a", "b"].into_iter().collect();
+        names.retain(|name| reads.relations.contains(&oid(name)));
+        (names, reads.opaque)
+    };
+    assert_eq!(reads("counts"), (vec!["a", "b"], false));
+    assert_eq!(reads("calls"), (vec![], true));
+    assert_eq!(reads("pure"), (vec!["a"], false));
+}

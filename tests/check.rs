@@ -67,6 +67,34 @@ fn a_right_policy_is_summed_up_by_database_and_role() {
 }
 
 #[test]
+fn row_rules_are_summed_up_and_what_they_close_is_told() {
+    let postgres = server();
+    let ruled = POLICY.replace(
+        "{ phone: { show: { last: 4 } } } }",
+        "{ phone: { show: { last: 4 } } }, rows: { crm.contacts: \"id < 10\" } }",
+    );
+    let output = check(postgres.port(), &ruled, &[]);
+    let (shown, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        shown.contains("crm: agent has 1 relation under a row rule\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("crm: agent has 1 relation closed by row rules\n"),
+        "{shown}"
+    );
+    assert!(
+        told.contains("warning: `crm.calls` is closed to `agent`: it reads `crm.contacts`"),
+        "{told}"
+    );
+    assert!(
+        told.contains("give it a row rule of its own: `crm.calls: \"...\"`"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_column_that_does_not_exist_is_an_error_with_place_and_suggestion() {
     let postgres = server();
     let output = check(

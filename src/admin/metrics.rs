@@ -402,6 +402,7 @@ mod tests {
         metrics.export_stop("agent");
         metrics.audit_record(Event::Statement, Duration::from_micros(20));
         metrics.policy("0123456789abcdef");
+        metrics.policy_drift("crm", 1);
         metrics
     }
 

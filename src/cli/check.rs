@@ -1,4 +1,5 @@
 //! `pgveil check`: what is wrong with the configuration and the policy, and what the policy comes to in each database.
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,6 +79,20 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
                     count(relations, "relation")
                 ),
             };
+            let denied: usize = role.denied.values().map(HashSet::len).sum();
+            for (number, noun, what) in [
+                (role.rows.len(), "relation", "under a row rule"),
+                (role.closed.len(), "relation", "closed by row rules"),
+                (denied, "column", "left out"),
+            ] {
+                if number > 0 {
+                    let _ = writeln!(
+                        summary,
+                        "{database}: {name} has {} {what}",
+                        count(number, noun)
+                    );
+                }
+            }
         }
     }
     (findings, summary)

@@ -150,7 +150,7 @@ impl Proxy {
         let record = Record {
             database: Some(database.into()),
             policy_version: Some(version.into()),
-            message: Some(told.into()),
+            message: Some(told),
             ..Record::new(Event::Drift, SystemTime::now())
         };
         if let Err(error) = append(&self.spool, &self.metrics, &record) {
