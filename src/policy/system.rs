@@ -24,6 +24,8 @@ const TABLE: &str = include_str!("system.tsv");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     Null,
+    /// Columns that PostgreSQL 13 lets nobody but superusers read: what stands for the relation must not.
+    Null13,
     Own,
     Counts,
     Writes,
@@ -36,6 +38,7 @@ impl Rule {
     fn named(name: &str) -> Option<Rule> {
         Some(match name {
             "null" => Rule::Null,
+            "null13" => Rule::Null13,
             "own" => Rule::Own,
             "counts" => Rule::Counts,
             "writes" => Rule::Writes,
@@ -114,6 +117,7 @@ fn applies(rule: Rule, role: &RolePolicy) -> bool {
         }
         // Where a column has such a value, which the role does not know.
         Rule::Missing => false,
+        Rule::Null13 => false,
     }
 }
 
@@ -259,7 +263,8 @@ impl<'a> Scope<'a> {
     fn mask(&self, rule: Rule, relation: &Relation, column: &Column) -> Option<String> {
         let raw = MaskSql::COLUMN;
         let when = match rule {
-            Rule::Null => return Some(format!("NULL::{}", column.type_sql)),
+            Rule::Null13 if self.catalog.server_version >= 140_000 => return None,
+            Rule::Null | Rule::Null13 => return Some(format!("NULL::{}", column.type_sql)),
             Rule::Own => "\"pid\" OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()".to_owned(),
             Rule::Any if self.hidden.is_empty() => return None,
             Rule::Any => return Some(format!("NULL::{}", column.type_sql)),

@@ -116,7 +116,7 @@ def automapped_objects(role, way):
     here = engine(role, way)
     table = sqlalchemy.Table("tags", sqlalchemy.MetaData(), schema="crm", autoload_with=here)
     with here.connect() as connection:
-        return [tuple(row) for row in connection.execute(sqlalchemy.select(table).order_by(table.c.id).limit(5))]
+        return [tuple(row) for row in connection.execute(sqlalchemy.select(table).order_by(*table.primary_key).limit(5))]
 
 
 CHECKS = [inspectdb, introspection, inspector, reflected_metadata, automapped_objects]
