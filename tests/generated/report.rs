@@ -15,6 +15,8 @@ use crate::statement::Case;
 /// More of one kind, and more in all, are not shrunk.
 const SHRUNK: usize = 2;
 const MOST_SHRUNK: usize = 40;
+/// Cases of a worker between two vacuums.
+const TIDY: usize = 300;
 /// The share of statements that must be served, in percent: a generator of errors tests nothing.
 const SERVED: usize = 50;
 
@@ -60,7 +62,10 @@ where
             let (report, next, case_of, end) = (&report, &next, &case_of, seeds.end);
             scope.spawn(move || {
                 let mut line = bench.line(worker, user);
-                loop {
+                for turn in 1.. {
+                    if turn % TIDY == 0 {
+                        bench.tidy(worker);
+                    }
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {
                         break;

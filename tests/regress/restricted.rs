@@ -77,20 +77,31 @@ fn send(client: &mut Client, sql: &str, data: Option<&str>) -> Vec<Frame> {
     client.read_until_ready()
 }
 
+/// What the server says to a statement that it parses only.
+fn parsed(client: &mut Client, sql: &str) -> Vec<Frame> {
+    client.send_all(&[message::parse("", sql, &[]), message::sync()]);
+    client.read_until_ready()
+}
+
 fn in_transaction(frames: &[Frame]) -> bool {
     frames.last().is_some_and(|frame| frame.body == b"T")
 }
 
 /// Of several unknown names, which is missed first is nobody's promise.
 fn both_undefined(ours: &[Frame], theirs: &[Frame]) -> bool {
-    let undefined = |frames: &[Frame]| {
-        let error = frames.iter().find(|frame| frame.tag == b'E');
-        error
-            .and_then(|frame| frame.field(b'C'))
-            .is_some_and(|sqlstate| UNDEFINED.contains(&sqlstate.as_str()))
-    };
     undefined(ours) && undefined(theirs)
 }
+
+fn undefined(frames: &[Frame]) -> bool {
+    let error = frames.iter().find(|frame| frame.tag == b'E');
+    error
+        .and_then(|frame| frame.field(b'C'))
+        .is_some_and(|sqlstate| UNDEFINED.contains(&sqlstate.as_str()))
+}
+
+/// How often, and how long apart, a statement is sent again that names what the catalog does not know yet.
+const REREADS: usize = 15;
+const REREAD: std::time::Duration = std::time::Duration::from_millis(300);
 
 fn refusal(frames: &[Frame]) -> Option<String> {
     let error = frames.iter().find(|frame| frame.tag == b'E')?;
@@ -126,7 +137,25 @@ impl Sessions {
         counts: &mut Counts,
         open: &mut bool,
     ) {
-        let ours = send(&mut self.veiled, statement, data);
+        // It ends even an aborted transaction, which a refusal does not.
+        if statement
+            .to_ascii_uppercase()
+            .starts_with("PREPARE TRANSACTION")
+        {
+            self.veiled.query("ROLLBACK");
+            self.direct.query("ROLLBACK");
+            *open = false;
+            return;
+        }
+        let mut ours = send(&mut self.veiled, statement, data);
+        // What was made beside pgveil a moment ago is known when the catalog is read again.
+        for _ in 0..REREADS {
+            if *open || !undefined(&ours) || undefined(&parsed(&mut self.beside, statement)) {
+                break;
+            }
+            std::thread::sleep(REREAD);
+            ours = send(&mut self.veiled, statement, data);
+        }
         if let Some(message) = refusal(&ours) {
             let entry = counts
                 .refused
@@ -134,16 +163,8 @@ impl Sessions {
                 .or_insert((0, statement.to_owned()));
             entry.0 += 1;
             if *open {
-                // Its transaction is aborted: so is the other, up to the same end. PREPARE TRANSACTION would be that end.
+                // Its transaction is aborted: so is the other, up to the same end.
                 self.direct.query("SELECT pgveil_regress_abort");
-                if statement
-                    .to_ascii_uppercase()
-                    .starts_with("PREPARE TRANSACTION")
-                {
-                    self.veiled.query("ROLLBACK");
-                    self.direct.query("ROLLBACK");
-                    *open = false;
-                }
                 return;
             }
             let upper = statement.to_ascii_uppercase();
