@@ -33,13 +33,13 @@ const DDL: &[&str] = &[
 const WANTED: usize = 999;
 
 fn first_word(statement: &str) -> String {
-    let word = statement.trim_start().split_whitespace().next();
+    let word = statement.split_whitespace().next();
     word.unwrap_or_default().to_ascii_uppercase()
 }
 
 fn statements(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).expect("a corpus");
-    let parsed = text.lines().map(|line| serde_json::from_str(line));
+    let parsed = text.lines().map(serde_json::from_str);
     parsed.collect::<Result<_, _>>().expect("JSON strings")
 }
 

@@ -42,7 +42,8 @@ pub fn outranks(error: &ErrorFields, refusal: &Refusal) -> bool {
 /// the poison stands before the client's own text, so that the server's parser has the first word.
 pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
     refusal.reason == Reason::Syntax
-        && error.sqlstate == "42601"
+        // Syntax, escapes in strings, names.
+        && matches!(error.sqlstate.as_str(), "42601" | "22025" | "22P06" | "42602")
         && error.routine.as_deref() != Some("exec_parse_message")
 }
 

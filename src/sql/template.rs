@@ -20,8 +20,10 @@ pub type SessionValues = BTreeMap<SessionValue, String>;
 /// A template: its text in parentheses up to the relation's name, and its tree.
 #[derive(Debug)]
 pub struct Template {
-    /// `(SELECT ... FROM "schema"."name"`: a sampling clause may follow, then [`Template::end`].
-    pub open: String,
+    /// `(SELECT ...`, the columns.
+    columns: String,
+    /// ` FROM "schema"."name"`
+    from: String,
     /// The tree of the SELECT without its WHERE.
     pub tree: Tree,
     /// The same behind an optimisation fence.
@@ -37,6 +39,17 @@ pub struct Template {
 const FENCE: &str = " OFFSET 0";
 
 impl Template {
+    /// The text up to the relation's name: a sampling clause may follow, then [`Template::end`]. Of the system columns
+    /// those that the statement names go in.
+    pub fn open<'s>(&self, system: impl IntoIterator<Item = &'s String>) -> String {
+        let mut open = self.columns.clone();
+        for name in system {
+            let name = quoted(name);
+            open.push_str(&format!(", {name} AS {name}"));
+        }
+        open + &self.from
+    }
+
     /// What follows the relation and its sampling clause: conditions first, the row rule last.
     pub fn end(&self, conditions: &[String], fence: bool) -> String {
         let mut all: Vec<&str> = conditions.iter().map(String::as_str).collect();
@@ -79,7 +92,7 @@ impl Templates {
         relation: &Relation,
         only: bool,
     ) -> Option<Arc<Template>> {
-        let rule = rule(role, values, relation.oid, "");
+        let rule = rule(role, values, relation.oid, &quoted(&relation.name));
         let key = (catalog_version, role.version, relation.oid, only, rule);
         if let Some(found) = self.made.get(&key) {
             return found.clone();
@@ -125,21 +138,22 @@ impl Templates {
                 None => quoted(&column.name),
             })
             .collect();
-        let open = format!(
-            "(SELECT {} FROM {}{}",
-            columns.join(", "),
+        let columns = format!("(SELECT {}", columns.join(", "));
+        let from = format!(
+            " FROM {}{}",
             if only { "ONLY " } else { "" },
             qualified(&relation.schema, &relation.name)
         );
-        let select = open.get(1..)?;
+        let select = format!("{}{from}", columns.get(1..)?);
         let rule_tree = match &rule {
             Some(rule) => Some(self.text(&condition(rule))?),
             None => None,
         };
         Some(Template {
-            tree: single(select)?,
+            tree: single(&select)?,
             fenced: single(&format!("{select}{FENCE}"))?,
-            open,
+            columns,
+            from,
             rule,
             rule_tree,
         })

@@ -11,7 +11,7 @@ fn writable(generator: &mut Generator) -> &'static Table {
         .iter()
         .filter(|table| table.usage == Use::Write)
         .collect();
-    *generator.random.pick(&tables)
+    generator.random.pick(&tables)
 }
 
 fn is_masked(table: &Table, column: &str) -> bool {

@@ -45,7 +45,7 @@ fn template(fixture: &Fixture, text: &str) -> String {
             only,
         )
         .expect("a template");
-    format!("{}{}", template.open, template.end(&conditions, fence))
+    format!("{}{}", template.open([]), template.end(&conditions, fence))
 }
 
 fn expand(fixture: &Fixture, text: &str) -> String {

@@ -62,7 +62,7 @@ impl Bench {
             .templates
             .get(1, &self.fixture.role, &self.fixture.values, relation, only)
             .expect("a template");
-        format!("{}{}", template.open, template.end(&[], false))
+        format!("{}{}", template.open([]), template.end(&[], false))
     }
 
     fn rewritten(&self, text: &str) -> String {

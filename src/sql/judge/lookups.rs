@@ -56,6 +56,9 @@ const COMPARISONS: &[&str] = &["=", "<", ">", "<=", ">="];
 /// A comparison of a query's WHERE: the alias it is on, and its canonical node.
 pub(super) type Comparison = (String, Node);
 
+/// What stands in a template besides its own: lookups, and comparisons that the statement has, too.
+pub(super) type Inside = (Vec<Tree>, Vec<Tree>);
+
 /// A relation of FROM on which a condition of WHERE works as it would inside: not on the nullable side of a join.
 struct Candidate {
     at: usize,
@@ -174,7 +177,7 @@ impl Walk<'_> {
         &mut self,
         relation: &Relation,
         conditions: Vec<Tree>,
-    ) -> Result<Option<(Vec<Tree>, Vec<Tree>)>, Refusal> {
+    ) -> Result<Option<Inside>, Refusal> {
         let role = self.rules.role;
         let mut lookups = Vec::new();
         let mut repeats = Vec::new();

@@ -139,6 +139,8 @@ pub struct Examined {
     pub fence: bool,
     /// The rows that come back are pgveil's own: the client asked for none.
     pub hidden_rows: bool,
+    /// System columns that templates must show.
+    pub system: BTreeSet<String>,
     /// Columns that are looked up by their stored value.
     pub lookups: Vec<(Oid, String)>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
@@ -156,6 +158,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
+    let system = walk.system_columns()?;
     let ruled =
         |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
     let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);
@@ -180,6 +183,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         fence,
         lookups: walk.lookups,
         hidden_rows: walk.hidden_rows,
+        system,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,
     })

@@ -7,7 +7,7 @@ use crate::sql::system;
 use crate::sql::template::Template;
 use crate::sql::tree::{Node, Tree};
 
-use super::walk::{Walk, at};
+use super::walk::{SYSTEM_COLUMNS, Walk, at, own_name};
 use super::{Access, Side, Use, lookups};
 
 impl Walk<'_> {
@@ -42,6 +42,10 @@ impl Walk<'_> {
             let name = relation.full_name();
             return Err(at(refuse::closed(&name, why), node.location));
         }
+        let own = node
+            .child("alias")
+            .map_or("", |alias| alias.text("aliasname"));
+        own_name(own, node.location)?;
         let masked = self.rules.role.substitutes(relation.oid);
         if masked {
             let alias = node
@@ -160,6 +164,8 @@ impl Walk<'_> {
             return Err(refuse::judge("a template could not be made"));
         };
         let conditions = template_conditions(query, &template);
+        let system = take_system_columns(query);
+        self.system_in_templates.extend(system);
         let fenced = *query == *node_of(&template.fenced)?;
         let (true, Some(conditions)) = (fenced || *query == *node_of(&template.tree)?, conditions)
         else {
@@ -343,6 +349,30 @@ fn template_conditions(query: &mut Node, template: &Template) -> Option<Vec<Tree
         }
     }
     Some(conditions)
+}
+
+/// Takes the system columns off the end of a template's output.
+fn take_system_columns(query: &mut Node) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(Tree::List(items)) = query.get_mut("target_list") {
+        while let Some(name) = items.last().and_then(Tree::node).and_then(system_column) {
+            found.push(name);
+            items.pop();
+        }
+    }
+    found
+}
+
+/// The name, if an output column is `ctid AS ctid` or another system column as itself.
+fn system_column(item: &Node) -> Option<String> {
+    let reference = item
+        .child("val")
+        .filter(|value| value.kind == "ColumnRef")?;
+    let names = reference.names("fields")?;
+    let [name] = names.as_slice() else {
+        return None;
+    };
+    (SYSTEM_COLUMNS.contains(name) && item.text("name") == *name).then(|| (*name).to_owned())
 }
 
 fn single_relation(query: &Node) -> Option<&Node> {

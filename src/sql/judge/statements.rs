@@ -21,7 +21,6 @@ impl Walk<'_> {
         let kind = kind(node);
         if let Some(done) = self.temporary(node, kind) {
             done?;
-            self.check_system_columns()?;
             self.note_stored(kind);
             return Ok(kind);
         }
@@ -85,7 +84,6 @@ impl Walk<'_> {
             "ExplainStmt" => self.explain(node)?,
             _ => return Err(refuse::statement(kind)),
         }
-        self.check_system_columns()?;
         self.note_stored(kind);
         Ok(kind)
     }

@@ -130,6 +130,12 @@ impl Target {
 
     /// The meaning of `name` or `qualifier.name`.
     pub fn meaning(&self, qualifier: Option<&str>, name: &str) -> Meaning {
+        let foreign = |qualifier: &str| {
+            qualifier != self.alias && !self.versions.iter().any(|version| version == qualifier)
+        };
+        if qualifier.is_some_and(foreign) {
+            return Meaning::Other;
+        }
         for level in self.levels.iter().rev() {
             let here = match (level.visibility, qualifier) {
                 (Visibility::Hidden, _) => Some(false),

@@ -1,7 +1,7 @@
 //! The walk over a tree: total, depth first, with the common table expressions in scope.
 use std::collections::BTreeSet;
 
-use crate::catalog::Oid;
+use crate::catalog::{Oid, RelationKind};
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -16,7 +16,7 @@ use super::target::{Level, Meaning, Target, Visibility, reference};
 use super::{Change, Rules, Side, Use};
 
 /// System columns: a template has none of them.
-const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 pub(super) struct Walk<'a> {
     pub rules: &'a Rules<'a>,
@@ -32,6 +32,10 @@ pub(super) struct Walk<'a> {
     pub conditions: Vec<(usize, Condition)>,
     pub lookups: Vec<(Oid, String)>,
     pub hidden_rows: bool,
+    /// System columns that templates of the text that runs show.
+    pub system_in_templates: BTreeSet<String>,
+    /// A NATURAL join was met.
+    natural: bool,
     /// WITH clauses that the walk is in.
     pub inside_with: usize,
     /// Places of references to the target that a change of their condition covers.
@@ -62,6 +66,8 @@ impl<'a> Walk<'a> {
             conditions: Vec::new(),
             lookups: Vec::new(),
             hidden_rows: false,
+            system_in_templates: BTreeSet::new(),
+            natural: false,
             inside_with: 0,
             placed: Vec::new(),
             comparisons: Vec::new(),
@@ -109,10 +115,15 @@ impl<'a> Walk<'a> {
             }
             "RangeTableSample" => self.sample(node),
             "CaseExpr" | "JoinExpr" => {
+                self.natural |= node.flag("is_natural");
                 self.implied_operators(node)?;
                 self.children(node)
             }
             "ColumnRef" => self.column(node),
+            "Alias" => {
+                own_name(node.text("aliasname"), node.location)?;
+                self.children(node)
+            }
             "FuncCall" => self.function(node),
             "AExpr" => self.operator_in(node, "name"),
             "SubLink" => self.operator_in(node, "oper_name"),
@@ -276,6 +287,7 @@ impl<'a> Walk<'a> {
             let Some(cte) = cte.node_mut().filter(|cte| cte.kind == "CommonTableExpr") else {
                 return Err(refuse::judge("a WITH clause holds something unknown"));
             };
+            own_name(cte.text("ctename"), cte.location)?;
             let found = match self.resolving {
                 true => self.reader().cte(cte, recursive),
                 false => (cte.text("ctename").to_owned(), None),
@@ -405,6 +417,13 @@ impl<'a> Walk<'a> {
             _ => return Err(refuse::judge("a function without a name")),
         };
         let rules = self.rules;
+        // Before version 14 the grammar took EXTRACT for a call of `date_part`.
+        let name = match (schema, name) {
+            (Some("pg_catalog"), "extract") if rules.catalog.server_version < 140_000 => {
+                "date_part"
+            }
+            _ => name,
+        };
         match functions::check_function(rules.catalog, rules.role, rules.path, schema, name) {
             Ok(()) => {}
             Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
@@ -517,26 +536,66 @@ impl<'a> Walk<'a> {
         self.children(node)
     }
 
-    /// A system column in a statement that reads a masked relation: it would not be found in the template.
-    pub fn check_system_columns(&self) -> Result<(), Refusal> {
-        let masked = self.uses.iter().any(|found| {
+    /// The system columns that templates must show: those that the statement names. Where a `*`, a whole row or a
+    /// NATURAL join would show them unasked they cannot be had.
+    ///
+    /// # Errors
+    /// A template of the text that runs shows others.
+    pub fn system_columns(&self) -> Result<BTreeSet<String>, Refusal> {
+        let substituted = |found: &Use| {
             found.access == super::Access::Read && self.rules.role.substitutes(found.relation)
-        });
-        // One that names another relation is found there; should it not be, the server says so.
-        let mut missing = self.system_columns.iter().filter(|(of, _, _)| {
-            of.as_ref()
-                .is_none_or(|relation| self.aliases.contains(relation))
-        });
-        match missing.next() {
-            Some((_, name, location)) if masked => Err(at(
+        };
+        let named: Vec<_> = self
+            .system_columns
+            .iter()
+            .filter(|(of, _, _)| {
+                of.as_ref()
+                    .is_none_or(|relation| self.aliases.contains(relation))
+            })
+            .collect();
+        if !self.uses.iter().any(substituted) {
+            return Ok(BTreeSet::new());
+        }
+        let shown = self.stars || self.natural || !self.columns.is_disjoint(&self.aliases);
+        let views = self
+            .uses
+            .iter()
+            .filter(|found| substituted(found))
+            .any(|found| {
+                let relation = self.rules.catalog.relations.get(&found.relation);
+                relation.is_none_or(|relation| relation.kind == RelationKind::View)
+            });
+        if let (true, Some((_, name, location))) = (shown || views, named.first()) {
+            return Err(at(
                 refuse::construct(
-                    &format!("the system column {name}"),
-                    "use the primary key instead",
+                    &format!("the system column {name} beside *, a whole row or a view"),
+                    "name the columns, or use the primary key instead",
                 ),
                 *location,
-            )),
-            _ => Ok(()),
+            ));
         }
+        let wanted: BTreeSet<String> = match shown || views {
+            true => BTreeSet::new(),
+            false => named.iter().map(|(_, name, _)| name.clone()).collect(),
+        };
+        if self.side == Side::Run && self.system_in_templates != wanted {
+            return Err(refuse::judge("a template shows a system column unasked"));
+        }
+        Ok(wanted)
+    }
+}
+
+/// Names that pgveil's own subqueries use: an alias of a client's must not stand in for one.
+pub(super) fn own_name(alias: &str, location: i32) -> Result<(), Refusal> {
+    match alias.starts_with("pgveil_") {
+        true => Err(at(
+            refuse::construct(
+                &format!("the alias {alias}"),
+                "names that begin with pgveil_ are kept for pgveil: take another",
+            ),
+            location,
+        )),
+        false => Ok(()),
     }
 }
 

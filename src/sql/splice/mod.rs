@@ -5,6 +5,7 @@
 mod changes;
 mod conditions;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Relation};
@@ -33,19 +34,20 @@ impl Scene<'_> {
 }
 
 /// What goes into a template besides its own.
-struct Inside {
+struct Inside<'c> {
+    system: &'c BTreeSet<String>,
     conditions: Vec<String>,
     fence: bool,
 }
 
 /// The conditions that the judge found for the relation named there. A lookup leaves TRUE behind.
-fn inside(
+fn inside<'c>(
     text: &str,
     tokens: &[Token],
-    client: &Examined,
+    client: &'c Examined,
     found: &Use,
     edits: &mut Vec<Edit>,
-) -> Option<Inside> {
+) -> Option<Inside<'c>> {
     let mut rendered = Vec::new();
     for (at, condition) in &client.conditions {
         if *at != found.at || !(condition.moves || client.fence) {
@@ -65,6 +67,7 @@ fn inside(
         }
     }
     Some(Inside {
+        system: &client.system,
         conditions: rendered,
         fence: client.fence,
     })
@@ -111,7 +114,13 @@ pub fn splice(
             }
             let inside = inside(text, tokens, client, found, &mut edits)?;
             edits.extend(substitution(
-                scene, text, tokens, relation, found, first, end, &inside,
+                scene,
+                text,
+                tokens,
+                relation,
+                found,
+                (first, end),
+                &inside,
             )?);
             if !found.alias {
                 unaliased.push(relation);
@@ -168,14 +177,13 @@ fn substitution(
     tokens: &[Token],
     relation: &Relation,
     found: &Use,
-    first: usize,
-    end: usize,
-    inside: &Inside,
+    (first, end): (usize, usize),
+    inside: &Inside<'_>,
 ) -> Option<Vec<Edit>> {
     let (mut first, end, only) = widen(text, tokens, first, end);
     let template = scene.template(relation, only)?;
     let mut edits = Vec::new();
-    let mut open = template.open.clone();
+    let mut open = template.open(inside.system);
     // `TABLE name` is short for this.
     if let Some(table) = first.checked_sub(1)
         && tokens.get(table)?.is_word(text, "table")
@@ -305,7 +313,7 @@ fn copy_edit(
         text: format!(
             "(SELECT {} FROM {}{} AS {})",
             columns.join(", "),
-            template.open,
+            template.open([]),
             template.end(&[], false),
             quoted(&relation.name)
         ),
