@@ -395,6 +395,7 @@ mod tests {
         metrics.connection(Connection::Accepted);
         metrics.login(LoginResult::Ok);
         metrics.statement("agent", "SELECT", "rewrite", Duration::from_millis(3));
+        metrics.lookups("agent", 1);
         metrics.planned(Duration::from_micros(70), false);
         metrics.planned(Duration::from_micros(1), true);
         metrics.rows("agent", true, 12);

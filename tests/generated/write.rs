@@ -11,7 +11,8 @@ fn writable(generator: &mut Generator) -> &'static Table {
         .iter()
         .filter(|table| table.usage == Use::Write)
         .collect();
-    generator.random.pick(&tables)
+    let table: &&'static Table = generator.random.pick(&tables);
+    table
 }
 
 fn is_masked(table: &Table, column: &str) -> bool {

@@ -52,7 +52,7 @@ pub fn catalog() -> Catalog {
                 volatility: *volatility,
                 extension: extension.map(str::to_owned),
                 security_definer: false,
-                built_in: true,
+                built_in: schema == &"pg_catalog",
             });
     }
     for (oid, name, kind) in [

@@ -181,6 +181,7 @@ impl Walk<'_> {
         let alias_name = node
             .child("alias")
             .map_or("", |alias| alias.text("aliasname"));
+        self.aliases.insert(alias_name.to_owned());
         let repeated = |tree: &Tree| {
             self.comparisons
                 .iter()
