@@ -5,6 +5,7 @@
 #   demo     the tour of `pgveil demo`, with its expectations
 # and, where they are named, what takes too long for every day:
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
+#   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
 #   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
@@ -20,8 +21,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | generated | regress | versions | corpora) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, generated, regress, versions, corpora" ;;
+        cargo | drivers | demo | crm | generated | regress | versions | corpora) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, crm, generated, regress, versions, corpora" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo)
@@ -66,6 +67,13 @@ build_binary() {
 run_drivers() {
     prepare_drivers || { echo 'the drivers could not be installed'; return 1; }
     build_binary && REQUIRE_TOOLS=1 DRIVER_TOOLS=$tools tests/drivers/run.sh target/debug/pgveil
+}
+
+run_crm() {
+    local venv=$PWD/target/crm
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/crm/requirements.txt || return
+    build_binary && tests/crm/run.sh target/debug/pgveil
 }
 
 run_demo() {

@@ -63,13 +63,12 @@ for party in Party.find([]):
         mechanism.value = mechanism.value
         mechanism.save()
     party.name = party.name
-    party.code = party.code + "x"
     party.save()
     Party.write([party.id], {"name": party.name, "lang": None}, config.get_config().context)
     for mechanism in party.contact_mechanisms:
         Mechanism.write([mechanism.id], {"value": mechanism.value}, config.get_config().context)
 check("masked forms leave what is stored", numbers() == original, numbers())
-check("open fields are stored", all(c.endswith("x") for (c,) in stored("SELECT code FROM party_party WHERE name IN ('张伟', 'Otto Meier')")))
+check("open fields are stored", stored("SELECT count(*) FROM party_contact_mechanism WHERE comment = 'seen'") == [(6,)])
 
 # A new number is a new number.
 (mechanism,) = Mechanism.find([("value", "=", "13800138000")])
@@ -82,10 +81,11 @@ check("and the old one again", numbers() == original, numbers())
 # Lists and exports.
 names = sorted(p.name for p in Party.find([], order=[("name", "ASC")]))
 check("the list is masked", names == sorted(["张*", "欧***", "O*********"]) , names)
-rows = Party.export_data(Party.find([]), ["name", "contact_mechanisms/value", "contact_mechanisms/comment"])
+ids = [party.id for party in Party.find([])]
+rows = Party.export_data(ids, ["name", "contact_mechanisms/value", "contact_mechanisms/comment"], config.get_config().context)
 text = json.dumps(rows, ensure_ascii=False, default=str)
 check("the export is masked", "138****8000" in text and "seen" in text and "13800138000" not in text and "zhangwei" not in text, text)
-check("count and groups", Party.find_count([("name", "like", "张%")]) == 1 if hasattr(Party, "find_count") else True)
+check("masks are counted", len(Party.find([("name", "like", "张%")])) == 1)
 
 Opportunity = Model.get("sale.opportunity")
 check("opportunities are listed", Opportunity.find([]) == [])
