@@ -17,6 +17,8 @@ data:
   salary: { columns: [public.form.salary] }
   born: { columns: [public.form.born] }
   open: { columns: [public.form.profile, public.form.raw] }
+  custom: { columns: [public.form.custom, public.form.custom_text] }
+  numbers: { columns: [public.form.numbers] }
 roles:
   agent:
     who: [{ db_user: agent }]
@@ -28,16 +30,18 @@ roles:
       salary: { bucket: 5000 }
       born: { truncate: year }
       open: "null"
+      custom: { json: { phone: { show: { first: 3, last: 4 } }, "others[*].number": redact } }
+      numbers: { show: { first: 3, last: 4 } }
   clear: { who: [{ db_user: clear }], unmasked: true }
 unmatched: deny
 "#;
 
 const TABLE: &str = "CREATE DOMAIN digits AS text CHECK (VALUE ~ '^[0-9]*$'); \
      CREATE TABLE form (id int PRIMARY KEY, name text NOT NULL, phone varchar(20), code digits, email text, note text, \
-       card char(18), gone uuid, salary numeric(12,2), born date, profile jsonb, raw json, tags text[], version int DEFAULT 0); \
+       card char(18), gone uuid, salary numeric(12,2), born date, profile jsonb, raw json, tags text[], custom jsonb, custom_text json, numbers text[], version int DEFAULT 0); \
      INSERT INTO form VALUES (1, '张伟', '13800138000', '4915112345678', 'zhang@example.com', 'vip', '11010519491231002X', \
-       '6b2f0c2e-9e0c-4a65-8b8e-3d7c3d1f0a11', 48763.21, '1949-12-31', '{\"a\": 1}', '{\"a\":  1}', '{x}'), \
-       (2, '李娜', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)";
+       '6b2f0c2e-9e0c-4a65-8b8e-3d7c3d1f0a11', 48763.21, '1949-12-31', '{\"a\": 1}', '{\"a\":  1}', '{x}', NULL, NULL, NULL), \
+       (2, '李娜', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)";
 const MASKED: &[&str] = &[
     "name", "phone", "code", "email", "note", "card", "gone", "salary", "born", "profile", "raw",
 ];
@@ -337,6 +341,69 @@ fn concurrent_updates_all_count() {
         .sql("postgres", "SELECT version, phone FROM form WHERE id = 1");
     assert_eq!(stored[0][0].as_deref(), Some("100"));
     assert_eq!(stored[0][1].as_deref(), Some("13800138000"));
+}
+
+/// Documents and arrays are masked in parts: what is stored never takes a mask for a value.
+#[test]
+fn a_document_with_masks_in_it_is_stored_as_a_whole_or_not_at_all() {
+    let bench = start();
+    let document = r#"{"a": 1, "phone": "13800138000", "others": [{"number": "5", "kind": "x"}, {"number": "6"}]}"#;
+    bench.server.sql(
+        "postgres",
+        &format!("UPDATE form SET custom = '{document}', custom_text = '{document}', numbers = '{{13800138000,13900139000}}'"),
+    );
+    let before = bench.stored();
+    let mut client = bench.agent();
+    let shown = cells(&client.query("SELECT custom, custom_text, numbers FROM form WHERE id = 1"));
+    let [custom, text, numbers] = [0, 1, 2].map(|at| shown[at].clone().expect("a value"));
+    assert!(
+        custom.contains("138****8000") && !custom.contains("\"5\""),
+        "{custom}"
+    );
+    let frames = client.query(&format!(
+        "UPDATE form SET custom = '{custom}', custom_text = '{text}', numbers = '{numbers}' WHERE id = 1"
+    ));
+    assert_eq!(tag(&frames), "UPDATE 1", "{frames:?}");
+    assert_eq!(bench.stored(), before);
+    for changed in [
+        format!("custom = '{}'", custom.replace("\"a\": 1", "\"a\": 2")),
+        format!("custom_text = '{}'", text.replace("\"a\": 1", "\"a\": 2")),
+        format!(
+            "custom = '{}'",
+            custom.replace("138****8000", "13811112222")
+        ),
+        "custom = jsonb_set(custom, '{a}', '3')".to_owned(),
+        "numbers = numbers || '{13811112222}'".to_owned(),
+        "numbers = '{139****9000}'".to_owned(),
+    ] {
+        let frames = client.query(&format!("UPDATE form SET {changed} WHERE id = 1"));
+        assert!(
+            errors(&frames)[0].contains("42501"),
+            "{changed}: {frames:?}"
+        );
+        assert_eq!(bench.stored(), before, "{changed}");
+    }
+    for (column, value) in [
+        (
+            "custom",
+            r#"{"a": 2, "phone": "13811112222", "others": null}"#,
+        ),
+        ("custom", r#"{"b": null}"#),
+        ("custom_text", r#"{"phone": "5"}"#),
+        ("numbers", "{13811112222,NULL}"),
+        ("numbers", "{}"),
+    ] {
+        let frames = client.query(&format!(
+            "UPDATE form SET {column} = '{value}' WHERE id = 1"
+        ));
+        assert_eq!(tag(&frames), "UPDATE 1", "{column} {value}: {frames:?}");
+        let stored = bench.server.sql(
+            "postgres",
+            &format!("SELECT {column}::text FROM form WHERE id = 1"),
+        );
+        let same = |text: &str| text.replace(' ', "");
+        assert_eq!(stored[0][0].as_deref().map(same), Some(same(value)));
+    }
 }
 
 /// Poison control: without the mask the form overwrites what is stored.

@@ -13,6 +13,20 @@ pub struct ColumnMask {
     pub sql: MaskSql,
     /// `lookup: exact`: equality with a constant or parameter runs on the stored value.
     pub lookup: bool,
+    /// The parts that are masked each for itself; empty where the value is masked as a whole.
+    pub parts: Vec<MaskedPart>,
+}
+
+/// Part of a value that has a mask of its own. Whoever writes such a value back with other parts changed would store the
+/// masks in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaskedPart {
+    /// Each element of an array.
+    Elements,
+    /// What the SQL/JSON path leads to, in `json` or `jsonb`.
+    Json(String),
+    /// What the path leads to, where it is a string that stands for a redacted object or array.
+    JsonRedacted(String),
 }
 
 /// SQL of a masked value, complete: fully qualified, cast to the column's type and typmod. Holds the text between the

@@ -158,6 +158,7 @@ fn add(role: &mut RolePolicy, relation: Oid, column: AttNum, sql: &str) {
         class: SYSTEM.into(),
         sql: MaskSql::from_template(sql),
         lookup: false,
+        parts: Vec::new(),
     };
     let masks = role.masks.entry(relation).or_default();
     masks.entry(column).or_insert(mask);

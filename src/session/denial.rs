@@ -47,6 +47,17 @@ pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
         && error.routine.as_deref() != Some("exec_parse_message")
 }
 
+/// A document or array that is stored would take masks along with what has changed in it.
+pub fn of_masked_parts() -> ErrorFields {
+    let mut words = ErrorFields::error(
+        "42501",
+        "pgveil: the value holds masks of the stored one among other things",
+    );
+    words.hint =
+        Some("give new values for the masked parts, or leave the value as it is shown".to_owned());
+    words
+}
+
 /// SQLSTATE of the error by which a check of a row rule ends a statement.
 pub const ROW_RULE_RAISES: &str = "22P02";
 

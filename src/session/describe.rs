@@ -130,6 +130,7 @@ mod tests {
             class: "phone".into(),
             sql: MaskSql::from_template("NULL"),
             lookup: false,
+            parts: Vec::new(),
         };
         RolePolicy {
             masks: HashMap::from([(500, HashMap::from([(3, mask)]))]),

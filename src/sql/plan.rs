@@ -233,5 +233,8 @@ impl PositionMap {
 /// What a row that a row rule forbids makes the server complain of (22P02): it stands in the message.
 pub const ROW_RULE: &str = "pgveil_row_rule";
 
+/// What a value that holds masks among other things makes the server complain of (22P02).
+pub const MASKED_PARTS: &str = "pgveil_masked_parts";
+
 /// The name in a poison, so that the error the server makes of it is recognised. Never a column anybody has.
 pub const POISON: &str = "pgveil_refused";

@@ -219,6 +219,7 @@ fn role() -> RolePolicy {
                 class: "phone".into(),
                 sql: MaskSql::from_template("(pg_catalog.\"left\"(\0, 3))::pg_catalog.text"),
                 lookup: false,
+                parts: Vec::new(),
             },
         )])
     };
@@ -229,6 +230,7 @@ fn role() -> RolePolicy {
                 class: "phone".into(),
                 sql: MaskSql::from_template("NULL::pg_catalog.text"),
                 lookup: false,
+                parts: Vec::new(),
             },
         )])
     };
@@ -238,6 +240,7 @@ fn role() -> RolePolicy {
             class: "phone".into(),
             sql: MaskSql::from_template("(pg_catalog.\"left\"(\0, 3))::pg_catalog.text"),
             lookup: true,
+            parts: Vec::new(),
         },
     )]);
     let rule = RowRule {

@@ -88,6 +88,7 @@ fn redacted(class: Arc<str>, data_type: &ColumnType) -> ColumnMask {
         class,
         sql: MaskSql::from_template(&sql),
         lookup: false,
+        parts: Vec::new(),
     }
 }
 
@@ -154,6 +155,7 @@ impl<'a> RoleCompiler<'a> {
                         class: Arc::clone(&rule.class),
                         sql: MaskSql::from_template(&sql),
                         lookup: self.lookup(rule, relation, column, named, diagnostics),
+                        parts: rule.mask.parts(&data_type),
                     });
                 }
                 Err(misfit) => {

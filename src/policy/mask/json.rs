@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use super::column_type::ColumnType;
 use super::sql::{call, operator, quote_literal, typed, unless_null};
 use super::{Constant, Mask, number, text};
+use crate::policy::compiled::MaskedPart;
 
 /// Stands for a redacted string, object or array.
 const REDACTED: &str = "\"***\"";
@@ -68,6 +69,30 @@ pub struct JsonMasks {
 pub enum JsonConflict {
     Path,
     Mask,
+}
+
+impl JsonMasks {
+    /// Where masks stand in a masked document, as SQL/JSON paths.
+    pub fn parts(&self) -> Vec<MaskedPart> {
+        let mut parts = Vec::new();
+        self.root.parts("lax $", &mut parts);
+        parts
+    }
+}
+
+impl Node {
+    fn parts(&self, path: &str, parts: &mut Vec<MaskedPart>) {
+        parts.push(match self.mask {
+            Some(_) => MaskedPart::Json(path.to_owned()),
+            None => MaskedPart::JsonRedacted(path.to_owned()),
+        });
+        for (key, node) in &self.keys {
+            node.parts(&format!("{path}.\"{key}\""), parts);
+        }
+        if let Some(each) = &self.each {
+            each.parts(&format!("{path}[*]"), parts);
+        }
+    }
 }
 
 /// What becomes of a value and of what is in it.

@@ -18,8 +18,10 @@ mod sql;
 mod text;
 mod time;
 
+use super::compiled::MaskedPart;
 pub use column_type::{ColumnType, Family};
 pub use constant::Constant;
+
 pub use json::{JsonConflict, JsonMasks, JsonPath};
 pub use network::Network;
 pub use number::Step;
@@ -127,6 +129,24 @@ impl Mask {
             Mask::Preset(preset) => Ok(preset.sql(column, data_type)),
         }
     }
+}
+
+impl Mask {
+    /// The parts of a value that the mask treats each for itself.
+    pub fn parts(&self, data_type: &ColumnType) -> Vec<MaskedPart> {
+        match (self, &data_type.element) {
+            (Mask::Json(masks), _) => masks.parts(),
+            (_, Some(element)) if takes(self.name(), element.family) && !whole(self) => {
+                vec![MaskedPart::Elements]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Masks that make of an array what they make of any value.
+fn whole(mask: &Mask) -> bool {
+    matches!(mask, Mask::Null | Mask::Redact)
 }
 
 /// Whether a mask takes the type or, of an array, its elements.

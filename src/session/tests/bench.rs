@@ -206,6 +206,7 @@ impl Bench {
             class: "phone".into(),
             sql: MaskSql::from_template("NULL"),
             lookup: false,
+            parts: Vec::new(),
         };
         let role = Arc::new(RolePolicy {
             name: "agent".into(),

@@ -3,7 +3,9 @@
 //! `SET phone = <expression>` becomes: keep the stored value if the expression equals its mask, else take the expression.
 //! The expression is evaluated once, and parameters in it keep the type that they have in the client's statement.
 use crate::catalog::{Catalog, Column, TypeKind};
-use crate::sql::names::{qualified, quoted};
+use crate::policy::compiled::MaskedPart;
+use crate::sql::names::{literal, qualified, quoted};
+use crate::sql::plan::MASKED_PARTS;
 use crate::sql::tree::{Node, Tree};
 
 /// The text around an assigned expression.
@@ -22,6 +24,7 @@ pub(super) fn around(
     column: &Column,
     target: &str,
     mask: &str,
+    parts: &[MaskedPart],
 ) -> Option<WriteBack> {
     let (base, data_type) = base_type(catalog, column)?;
     let (new, old) = match comparison(base) {
@@ -31,13 +34,58 @@ pub(super) fn around(
             format!("::pg_catalog.{name}"),
         ),
     };
+    let partly = masked_parts(parts);
     let open = format!(
         "(SELECT CASE WHEN ({ROW}.\"v\" IS NULL AND {ROW}.\"m\" IS NULL) OR {ROW}.\"v\"{new} OPERATOR(pg_catalog.=) \
-         {ROW}.\"m\"{old} THEN {target}.{} ELSE {ROW}.\"v\" END FROM (SELECT (",
+         {ROW}.\"m\"{old} THEN {target}.{}{partly} ELSE {ROW}.\"v\" END FROM (SELECT (",
         quoted(&column.name)
     );
     let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\") AS {ROW})");
     Some(WriteBack { open, close })
+}
+
+/// A branch of CASE that raises an error if the new value holds masks of the stored one among other things: what stands
+/// behind those cannot be put back.
+fn masked_parts(parts: &[MaskedPart]) -> String {
+    let alike = |from: [String; 2], mine: &str, theirs: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM {} AS a(x), {} AS b(x) WHERE a.x{mine} OPERATOR(pg_catalog.=) b.x{theirs})",
+            from[0], from[1]
+        )
+    };
+    let query = |side: &str, path: &str| {
+        format!(
+            "pg_catalog.jsonb_path_query({ROW}.\"{side}\"::pg_catalog.jsonb, {}::pg_catalog.jsonpath)",
+            literal(path)
+        )
+    };
+    let tests: Vec<String> = parts
+        .iter()
+        .map(|part| match part {
+            MaskedPart::Elements => alike(
+                ["v", "m"].map(|side| format!("pg_catalog.unnest({ROW}.\"{side}\")")),
+                "::pg_catalog.text",
+                "::pg_catalog.text",
+            ),
+            // JSON null is no mask: `? (@ != null)` leaves it out.
+            MaskedPart::Json(path) => {
+                let path = format!("{path} ? (@ != null)");
+                alike(["v", "m"].map(|side| query(side, &path)), "", "")
+            }
+            MaskedPart::JsonRedacted(path) => {
+                let path = format!("{path} ? (@ == \"***\")");
+                alike(["v", "m"].map(|side| query(side, &path)), "", "")
+            }
+        })
+        .collect();
+    if tests.is_empty() {
+        return String::new();
+    }
+    format!(
+        " WHEN {} THEN (CASE WHEN pg_catalog.concat('{MASKED_PARTS}', pg_catalog.\"left\"({ROW}.\"v\"::pg_catalog.text, 0))\
+         ::pg_catalog.bool THEN {ROW}.\"v\" END)",
+        tests.join(" OR ")
+    )
 }
 
 /// The type that values are cast to: without its modifier, so that a value too long is an error still, and of a domain

@@ -271,9 +271,10 @@ impl Walk<'_> {
             return Ok(None);
         };
         let role = self.rules.role;
-        let Some((column, _)) = target.mask(role, name) else {
+        let Some((column, mask)) = target.mask(role, name) else {
             return Ok(None);
         };
+        let parts = &mask.parts;
         let value = item.child("val");
         if value.is_some_and(|value| value.kind == "SetToDefault") {
             return Ok(None);
@@ -299,7 +300,13 @@ impl Walk<'_> {
         let keep = target
             .masked(role, &target.alias, name)
             .and_then(|mask| {
-                writeback::around(self.rules.catalog, column, &quoted(&target.alias), &mask)
+                writeback::around(
+                    self.rules.catalog,
+                    column,
+                    &quoted(&target.alias),
+                    &mask,
+                    parts,
+                )
             })
             .ok_or_else(|| refuse::judge("the type of a masked column is not known"))?;
         Ok(Some(keep))
