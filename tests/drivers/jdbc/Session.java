@@ -404,7 +404,8 @@ public class Session {
                 statement.execute("NOTIFY news, 'hello'");
             }
             PGNotification[] notifications = db.unwrap(PGConnection.class).getNotifications(10_000);
-            equal(notifications[0].getParameter(), "hello");
+            // A trigger may send rows in it: a restricted role learns only that something was sent.
+            equal(notifications[0].getParameter(), s.masked ? "" : "hello");
         });
     }
 

@@ -173,7 +173,8 @@ const checks = {
     const heard = new Promise((resolve) => db.once('notification', resolve));
     await db.query('LISTEN news');
     await db.query("NOTIFY news, 'hello'");
-    assert.equal((await heard).payload, 'hello');
+    // A trigger may send rows in it: a restricted role learns only that something was sent.
+    assert.equal((await heard).payload, s.masked ? '' : 'hello');
   },
 };
 

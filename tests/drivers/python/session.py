@@ -357,7 +357,8 @@ def listen_and_notify(s, conn):
         conn.execute("LISTEN news")
         other.execute("NOTIFY news, 'hello'")
         notice = next(conn.notifies(timeout=20, stop_after=1))
-        equal((notice.channel, notice.payload), ("news", "hello"))
+        # A trigger may send rows in it: a restricted role learns only that something was sent.
+        equal((notice.channel, notice.payload), ("news", "" if s.masked else "hello"))
         conn.execute("UNLISTEN news")
 
 
