@@ -9,7 +9,7 @@ use crate::sql::refuse;
 use crate::sql::template;
 use crate::sql::tree::{Node, Tree};
 
-use super::lookups::{compared, conjuncts, qualified, start};
+use super::conditions::{compared, conjuncts, qualified, start};
 use super::quals;
 use super::target::Meaning;
 use super::walk::Walk;

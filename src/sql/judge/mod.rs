@@ -6,6 +6,7 @@
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
 mod checks;
+mod conditions;
 mod grouping;
 mod guards;
 mod kinds;
@@ -19,8 +20,8 @@ mod walk;
 mod writeback;
 mod writes;
 
+pub use conditions::{Condition, Shape};
 pub use grouping::Addition;
-pub use lookups::{Condition, Shape};
 pub use statements::statement_kind;
 pub use writeback::WriteBack;
 

@@ -8,7 +8,7 @@ use crate::sql::template::Template;
 use crate::sql::tree::{Node, Tree};
 
 use super::walk::{SYSTEM_COLUMNS, Walk, at, own_name};
-use super::{Access, Side, Use, lookups};
+use super::{Access, Side, Use, conditions};
 
 impl Walk<'_> {
     /// A relation that is read. A common table expression in scope is none.
@@ -72,10 +72,10 @@ impl Walk<'_> {
         });
         let inherits = node.flag("inh");
         let alias = node.remove("alias");
-        let conditions = node.remove(lookups::FIELD);
+        let conditions = node.remove(conditions::FIELD);
         *node = canonical(&relation, inherits, alias, node.location);
         if let Some(conditions) = conditions {
-            node.set(lookups::FIELD, conditions);
+            node.set(conditions::FIELD, conditions);
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Walk<'_> {
         let alias = node.remove("alias");
         let mut folded = canonical(&relation, !only, alias, location);
         if !found.is_empty() {
-            folded.set(lookups::FIELD, Tree::List(found));
+            folded.set(conditions::FIELD, Tree::List(found));
         }
         Ok(Some(match sample {
             None => folded,

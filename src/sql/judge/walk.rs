@@ -9,9 +9,10 @@ use crate::sql::scope::Cte;
 use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
+use super::conditions::Condition;
 use super::grouping::Addition;
 use super::kinds;
-use super::lookups::{Comparison, Condition};
+use super::lookups::Comparison;
 use super::target::{Level, Meaning, Target, Visibility, reference};
 use super::{Change, Rules, Side, Use};
 
