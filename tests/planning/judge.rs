@@ -262,3 +262,22 @@ proptest! {
         }
     }
 }
+
+/// A lookup in a write runs on the stored value and on its mask: both halves must be the client's condition.
+#[test]
+fn the_halves_of_a_lookup_agree() {
+    let bench = Bench::new();
+    let text = "UPDATE crm.tickets t SET note = 'x' WHERE t.phone = '1'";
+    let client = bench.client(text);
+    let right = bench.rewritten(text);
+    assert!(bench.accepts(&right, &client), "{right}");
+    for (from, to) in [
+        ("OPERATOR(pg_catalog.=) '1'", "OPERATOR(pg_catalog.=) '2'"),
+        ("OPERATOR(pg_catalog.=) '1'", "OPERATOR(pg_catalog.>) '1'"),
+        ("\"t\".\"phone\" OPERATOR", "\"t\".\"note\" OPERATOR"),
+    ] {
+        let wrong = right.replacen(from, to, 1);
+        assert_ne!(wrong, right);
+        assert!(!bench.accepts(&wrong, &client), "{wrong}");
+    }
+}

@@ -40,40 +40,6 @@ pub(super) const OR: i64 = 2;
 /// Comparisons that cannot raise an error and that indexes serve.
 const COMPARISONS: &[&str] = &["=", "<", ">", "<=", ">="];
 
-/// Whether the node compares the target's stored column with constants by PostgreSQL's own equality.
-pub(super) fn qualified_lookup(node: &mut Node, alias: &str) -> Option<String> {
-    let column = |node: &Node| {
-        let reference = node
-            .child("lexpr")
-            .filter(|left| left.kind == "ColumnRef")?;
-        match reference.names("fields")?.as_slice() {
-            [qualifier, name] if *qualifier == alias => Some((*name).to_owned()),
-            _ => None,
-        }
-    };
-    match node.kind {
-        "AExpr" => {
-            let own = node.names("name").as_deref() == Some(&["pg_catalog", "="]);
-            let constant = node.get("rexpr").is_some_and(is_constant);
-            (own && constant && matches!(node.int("kind"), OP | OP_ANY))
-                .then(|| column(node))
-                .flatten()
-        }
-        "BoolExpr" if node.int("boolop") == OR => {
-            let Some(Tree::List(args)) = node.get_mut("args") else {
-                return None;
-            };
-            let mut all = args
-                .iter_mut()
-                .map(|arg| arg.node_mut().and_then(|arg| qualified_lookup(arg, alias)));
-            let first = all.next()??;
-            all.all(|name| name.as_ref() == Some(&first))
-                .then_some(first)
-        }
-        _ => None,
-    }
-}
-
 /// The parts of a comparison of a column with constants: the column's name as written, the condition, and its
 /// canonical node (column still to be named). The values are copied by [`Tree::duplicate`].
 pub(super) fn compared(tree: &Tree) -> Option<(Vec<String>, Condition, Node)> {

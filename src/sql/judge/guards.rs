@@ -33,11 +33,8 @@ impl Walk<'_> {
         field: &'static str,
         anchor: usize,
     ) -> Result<(), Refusal> {
-        if let Some(clause) = node.get_mut(field) {
-            self.target_conditions(clause)?;
-        }
         let Some(rule) = self.target_rule() else {
-            return self.field(node, field);
+            return self.condition(node, field);
         };
         match self.side {
             Side::Client => {
@@ -46,7 +43,7 @@ impl Walk<'_> {
                 let repeats = node
                     .get(field)
                     .map_or(Vec::new(), |clause| self.target_comparisons(clause));
-                self.field(node, field)?;
+                self.condition(node, field)?;
                 let case = node
                     .get(field)
                     .is_some_and(|clause| !quals::is_plain(clause));
@@ -94,7 +91,7 @@ impl Walk<'_> {
                     }
                 }
                 node.set(field, own);
-                self.field(node, field)?;
+                self.condition(node, field)?;
                 let plain = node.get(field).is_none_or(quals::is_plain);
                 if plain != (form == Form::Conjunct) {
                     return Err(refuse::judge("a row rule stands in the wrong form"));
@@ -102,6 +99,14 @@ impl Walk<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The client's own condition: lookups first, then all that is in it.
+    fn condition(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
+        if let Some(clause) = node.get_mut(field) {
+            self.target_conditions(clause)?;
+        }
+        self.field(node, field)
     }
 
     /// The row rule of the target over its name.

@@ -13,8 +13,7 @@ use crate::sql::scope::Offer;
 use crate::sql::tree::{Node, Tree};
 
 use super::conditions::{
-    Condition, FIELD, OR, Shape, compared, conjuncts, conjuncts_mut, qualified_lookup, truth,
-    written,
+    Condition, FIELD, OR, Shape, compared, conjuncts, conjuncts_mut, qualified, truth, written,
 };
 use super::walk::Walk;
 use super::{Change, Side};
@@ -229,14 +228,20 @@ impl Walk<'_> {
                     let Some(Tree::List(args)) = node.get_mut("args") else {
                         continue;
                     };
-                    let raw = args
+                    let stored = args
                         .first_mut()
                         .and_then(Tree::node_mut)
-                        .and_then(|node| qualified_lookup(node, &target.alias));
-                    if raw.is_some_and(|column| lookup(&column))
-                        && let Some(masked) = args.pop()
+                        .and_then(|node| qualified(node, &target.alias));
+                    let Some(stored) = stored.filter(|stored| {
+                        stored.text("operator") == "=" && lookup(stored.text("column"))
+                    }) else {
+                        continue;
+                    };
+                    if let Some(shown) = args
+                        .pop()
+                        .filter(|shown| target.compared_mask(shown).as_ref() == Some(&stored))
                     {
-                        *conjunct = masked;
+                        *conjunct = shown;
                     }
                 }
             }

@@ -13,6 +13,8 @@ use crate::sql::scope::Offer;
 use crate::sql::template::Templates;
 use crate::sql::tree::{Node, Tree};
 
+use super::conditions::compared;
+
 /// What of a query's own FROM can be named where the walk stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visibility {
@@ -112,6 +114,28 @@ impl Target {
             .iter()
             .find(|mask| first_value(&mask.tree).is_some_and(|value| value == node))?;
         Some((&found.qualifier, &found.column))
+    }
+
+    /// The comparison that the text makes with a mask of the target, in the canonical form of one with the column.
+    pub fn compared_mask(&self, comparison: &Tree) -> Option<Node> {
+        let mut comparison = comparison.duplicate();
+        let sides = comparison.node_mut()?;
+        for side in ["lexpr", "rexpr"] {
+            let Some(value) = sides.get_mut(side).and_then(Tree::node_mut) else {
+                continue;
+            };
+            if let Some((qualifier, name)) = self.unmasked(value) {
+                *value = reference(qualifier, name, value.location);
+            }
+        }
+        let (fields, _, mut node) = compared(&comparison)?;
+        match fields.as_slice() {
+            [qualifier, name] if *qualifier == self.alias => {
+                node.set("column", Tree::Text(name.clone()));
+                Some(node)
+            }
+            _ => None,
+        }
     }
 
     /// Whether the name or alias of the target is not hidden by another relation where the walk stands.
