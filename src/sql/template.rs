@@ -67,7 +67,7 @@ impl Template {
     }
 
     pub fn rule_node(&self) -> Option<&Node> {
-        self.rule_tree.as_deref()?.node()?.child("where_clause")
+        self.rule_tree.as_deref().and_then(clause)
     }
 }
 
@@ -163,6 +163,19 @@ impl Templates {
 /// A text whose tree holds a condition of pgveil's own.
 pub fn condition(rule: &str) -> String {
     format!("SELECT 1 WHERE {rule}")
+}
+
+/// The condition that such a text holds.
+pub fn clause(tree: &Tree) -> Option<&Node> {
+    tree.node()?.child("where_clause")
+}
+
+/// A boolean expression that raises 22P02 with the mark in its message wherever it is evaluated. A column takes part, so
+/// that no planner evaluates it ahead of time.
+pub fn raising(mark: &str, column: &str) -> String {
+    format!(
+        "pg_catalog.concat('{mark}', pg_catalog.\"left\"({column}::pg_catalog.text, 0))::pg_catalog.bool"
+    )
 }
 
 /// The row rule of a relation as a condition in parentheses; `alias` as [`crate::policy::compiled::RowRule::sql`] takes it.

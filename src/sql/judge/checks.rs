@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::policy::compiled::RulePart;
-use crate::sql::names::quoted;
+use crate::sql::names::qualified;
 use crate::sql::plan::{ROW_RULE, Refusal};
 use crate::sql::refuse;
 use crate::sql::template;
@@ -60,12 +60,9 @@ impl Walk<'_> {
             .iter()
             .find(|column| !role.denies(target.relation.oid, column.num))
             .ok_or_else(|| refuse::judge("a relation without an open column"))?;
-        // A stored value takes part, so that no planner evaluates it ahead of time.
         Ok(Some(format!(
-            "(CASE WHEN {rule} THEN NULL ELSE pg_catalog.concat('{ROW_RULE}', \
-             pg_catalog.\"left\"({}.{}::pg_catalog.text, 0))::pg_catalog.bool END)",
-            quoted(&target.alias),
-            quoted(&open.name)
+            "(CASE WHEN {rule} THEN NULL ELSE {} END)",
+            template::raising(ROW_RULE, &qualified(&target.alias, &open.name))
         )))
     }
 
@@ -104,7 +101,7 @@ impl Walk<'_> {
             [item] => item
                 .node()
                 .and_then(|item| item.child("val"))
-                .zip(where_of(&text))
+                .zip(template::clause(&text))
                 .is_some_and(|(value, check)| value == check),
             _ => false,
         };
@@ -138,7 +135,7 @@ impl Check {
 
     /// Takes the check off an output column's value; whether it was there.
     pub fn take_off(&self, item: &mut Node) -> bool {
-        let Some(check) = self.tree.as_deref().and_then(where_of) else {
+        let Some(check) = self.tree.as_deref().and_then(template::clause) else {
             return false;
         };
         let Some(value) = item.get_mut("val").and_then(Tree::node_mut) else {
@@ -179,10 +176,6 @@ impl Check {
         item.set("val", result);
         true
     }
-}
-
-fn where_of(tree: &Tree) -> Option<&Node> {
-    tree.node()?.child("where_clause")
 }
 
 fn assigns(node: &Node, named: &BTreeSet<&str>) -> bool {

@@ -3,7 +3,7 @@
 //! The rule goes into WHERE (ON in MERGE). Beside plain comparisons it is one more conjunct; where the client's condition
 //! could raise an error over a hidden row, CASE keeps it from being evaluated before the rule, and the client's plain
 //! comparisons of the target with constants stand before the CASE once more, for their indexes.
-use crate::sql::names::quoted;
+use crate::sql::names::{qualified as qualified_name, quoted};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::template;
@@ -11,8 +11,7 @@ use crate::sql::tree::{Node, Tree};
 
 use super::conditions::{compared, conjuncts, qualified, start};
 use super::quals;
-use super::target::Meaning;
-use super::walk::Walk;
+use super::walk::{Walk, offset};
 use super::{Change, Condition, Side};
 
 const AND: i64 = 1;
@@ -48,9 +47,7 @@ impl Walk<'_> {
                     .get(field)
                     .is_some_and(|clause| !quals::is_plain(clause));
                 self.changes.push(Change::Guard {
-                    at: place
-                        .and_then(|at| usize::try_from(at).ok())
-                        .unwrap_or(anchor),
+                    at: place.map_or(anchor, offset),
                     word: if field == "join_condition" {
                         "on"
                     } else {
@@ -69,8 +66,7 @@ impl Walk<'_> {
                 let text = self.rules.templates.text(&template::condition(&rule));
                 let rule = text
                     .as_deref()
-                    .and_then(Tree::node)
-                    .and_then(|node| node.child("where_clause"))
+                    .and_then(template::clause)
                     .ok_or_else(missing)?;
                 let clause = node.remove(field).ok_or_else(missing)?;
                 let Some((own, form, repeats)) = without_rule(clause, rule) else {
@@ -125,10 +121,9 @@ impl Walk<'_> {
         let found = conjuncts(clause).into_iter().filter_map(|conjunct| {
             let (fields, condition, _) = compared(conjunct)?;
             let column = self.open_column(&fields)?;
-            let alias = quoted(&self.target.as_ref()?.alias);
-            let reference = format!("{alias}.{}", quoted(&column));
+            let alias = &self.target.as_ref()?.alias;
             Some((
-                reference,
+                qualified_name(alias, &column),
                 Condition {
                     column,
                     ..condition
@@ -149,18 +144,11 @@ impl Walk<'_> {
 
     fn open_column(&self, fields: &[String]) -> Option<String> {
         let target = self.target.as_ref()?;
-        let (qualifier, name) = match fields {
-            [name] => (None, name),
-            [qualifier, name] => (Some(qualifier.as_str()), name),
-            _ => return None,
-        };
-        let own = target.relation.column(name).is_some()
-            && !target.guarded(self.rules.role, name)
-            && target.meaning(qualifier, name)
-                == Meaning::Target {
-                    qualifier: target.alias.clone(),
-                };
-        own.then(|| name.clone())
+        let (qualifier, name) = target.refers(fields)?;
+        let open = qualifier == target.alias
+            && target.relation.column(name).is_some()
+            && !target.guarded(self.rules.role, name);
+        open.then(|| name.to_owned())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::sql::refuse;
 use crate::sql::tree::{Node, Tree};
 
 use super::target::{Level, Meaning, Visibility, reference};
-use super::walk::{Walk, at};
+use super::walk::{Walk, at, offset};
 use super::{Change, Side};
 
 impl Walk<'_> {
@@ -85,8 +85,8 @@ impl Walk<'_> {
         let (name, meaning) = match fields.as_slice() {
             [Some(name)] => match (target.guarded(role, name), target.whole_row(name)) {
                 (true, _) => (*name, target.meaning(None, name)),
-                (false, Some(_)) => return Err(whole_row(name, node.location)),
-                (false, None) => return Ok(()),
+                (false, true) => return Err(whole_row(name, node.location)),
+                (false, false) => return Ok(()),
             },
             [Some(qualifier), Some(name)] if target.guarded(role, name) => {
                 (*name, target.meaning(Some(qualifier), name))
@@ -119,7 +119,7 @@ impl Walk<'_> {
         if !target.means_itself(&qualifier, &name) {
             return Err(unclear(&name, node.location));
         }
-        let at = usize::try_from(node.location).unwrap_or(0);
+        let at = offset(node.location);
         let text = format!("({masked})");
         // A condition that is looked up names its column both ways already.
         if !self.placed.contains(&at) {

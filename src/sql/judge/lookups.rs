@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Oid, Relation};
 use crate::policy::compiled::RolePolicy;
-use crate::sql::names::quoted;
+use crate::sql::names::qualified as qualified_name;
 use crate::sql::plan::Refusal;
 use crate::sql::scope::Offer;
 use crate::sql::tree::{Node, Tree};
@@ -15,7 +15,7 @@ use crate::sql::tree::{Node, Tree};
 use super::conditions::{
     Condition, FIELD, OR, Shape, compared, conjuncts, conjuncts_mut, qualified, truth, written,
 };
-use super::walk::Walk;
+use super::walk::{Walk, offset};
 use super::{Change, Side};
 
 /// A comparison of a query's WHERE: the alias it is on, and its canonical node.
@@ -115,7 +115,7 @@ impl Walk<'_> {
                     .is_some_and(|masks| masks.values().any(|mask| mask.lookup));
                 if looked_up || role.rows.contains_key(&relation.oid) {
                     found.push(Candidate {
-                        at: usize::try_from(node.location).unwrap_or(0),
+                        at: offset(node.location),
                         alias: alias_of(node),
                         relation,
                         conditions: Vec::new(),
@@ -182,16 +182,9 @@ impl Walk<'_> {
                     let Some((fields, condition, _)) = compared(conjunct) else {
                         continue;
                     };
-                    let (qualifier, name) = match fields.as_slice() {
-                        [name] => (None, name.as_str()),
-                        [qualifier, name] => (Some(qualifier.as_str()), name.as_str()),
-                        _ => continue,
-                    };
-                    if condition.operator != "=" || !lookup(name) {
-                        continue;
-                    }
-                    let super::target::Meaning::Target { qualifier } =
-                        target.meaning(qualifier, name)
+                    let Some((qualifier, name)) = target
+                        .refers(&fields)
+                        .filter(|(_, name)| condition.operator == "=" && lookup(name))
                     else {
                         continue;
                     };
@@ -203,12 +196,11 @@ impl Walk<'_> {
                         _ => "lexpr",
                     };
                     let column = conjunct.node().and_then(|node| node.child(place));
-                    self.placed
-                        .extend(column.and_then(|node| usize::try_from(node.location).ok()));
+                    self.placed.extend(column.map(|node| offset(node.location)));
                     let name = name.to_owned();
                     let found = (target.relation.oid, name.clone());
                     self.changes.push(Change::Lookup {
-                        reference: format!("{}.{}", quoted(&qualifier), quoted(&name)),
+                        reference: qualified_name(&qualifier, &name),
                         condition: Condition {
                             column: name,
                             ..condition

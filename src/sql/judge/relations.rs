@@ -7,7 +7,7 @@ use crate::sql::system;
 use crate::sql::template::Template;
 use crate::sql::tree::{Node, Tree};
 
-use super::walk::{SYSTEM_COLUMNS, Walk, at, own_name};
+use super::walk::{SYSTEM_COLUMNS, Walk, at, offset, own_name};
 use super::{Access, Side, Use, conditions};
 
 impl Walk<'_> {
@@ -66,7 +66,7 @@ impl Walk<'_> {
         self.uses.push(Use {
             relation: relation.oid,
             access,
-            at: usize::try_from(node.location).unwrap_or(0),
+            at: offset(node.location),
             alias: node.child("alias").is_some(),
             fenced: false,
         });
@@ -195,7 +195,7 @@ impl Walk<'_> {
         self.uses.push(Use {
             relation: relation.oid,
             access: Access::Read,
-            at: usize::try_from(location).unwrap_or(0),
+            at: offset(location),
             alias: true,
             fenced,
         });

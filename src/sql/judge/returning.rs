@@ -1,5 +1,5 @@
 //! RETURNING of a write to a protected target.
-use crate::sql::names::quoted;
+use crate::sql::names::{qualified, quoted};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::scope::{Offer, column_name};
@@ -7,8 +7,7 @@ use crate::sql::tree::{Node, Tree};
 
 use super::checks::Check;
 use super::target::{Meaning, Target};
-use super::walk::{Walk, at};
-use super::writes::offset;
+use super::walk::{Walk, at, offset};
 use super::{Change, Side};
 
 impl Walk<'_> {
@@ -197,7 +196,7 @@ fn target_columns(walk: &Walk<'_>, target: &Target, qualifier: &str) -> Vec<(Nod
                 item.set("name", Tree::Text(column.name.clone()));
                 format!("{mask} AS {}", quoted(&column.name))
             }
-            None => format!("{}.{}", quoted(qualifier), quoted(&column.name)),
+            None => qualified(qualifier, &column.name),
         };
         (item, text)
     })

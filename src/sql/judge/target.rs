@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Column, Relation};
 use crate::policy::compiled::{ColumnMask, RolePolicy};
-use crate::sql::names::quoted;
+use crate::sql::names::qualified;
 use crate::sql::scope::Offer;
 use crate::sql::template::Templates;
 use crate::sql::tree::{Node, Tree};
@@ -154,10 +154,7 @@ impl Target {
 
     /// The meaning of `name` or `qualifier.name`.
     pub fn meaning(&self, qualifier: Option<&str>, name: &str) -> Meaning {
-        let foreign = |qualifier: &str| {
-            qualifier != self.alias && !self.versions.iter().any(|version| version == qualifier)
-        };
-        if qualifier.is_some_and(foreign) {
+        if qualifier.is_some_and(|qualifier| !self.is_called(qualifier)) {
             return Meaning::Other;
         }
         for level in self.levels.iter().rev() {
@@ -177,18 +174,16 @@ impl Target {
         }
         match qualifier {
             Some(qualifier) if self.others.names_item(qualifier) => Meaning::Other,
-            Some(qualifier) => self.named(qualifier),
+            Some(qualifier) => Meaning::Target {
+                qualifier: qualifier.to_owned(),
+            },
             None => self.bare(name),
         }
     }
 
-    fn named(&self, qualifier: &str) -> Meaning {
-        if qualifier == self.alias || self.versions.iter().any(|version| version == qualifier) {
-            return Meaning::Target {
-                qualifier: qualifier.to_owned(),
-            };
-        }
-        Meaning::Other
+    /// Whether it is the name of the target or of a version of it.
+    fn is_called(&self, name: &str) -> bool {
+        name == self.alias || self.versions.iter().any(|version| version == name)
     }
 
     fn bare(&self, name: &str) -> Meaning {
@@ -204,11 +199,23 @@ impl Target {
         }
     }
 
+    /// Name before the dot and column, if `name` or `qualifier.name` means one of the target.
+    pub fn refers<'f>(&self, fields: &'f [String]) -> Option<(String, &'f str)> {
+        let (qualifier, name) = match fields {
+            [name] => (None, name),
+            [qualifier, name] => (Some(qualifier.as_str()), name),
+            _ => return None,
+        };
+        match self.meaning(qualifier, name) {
+            Meaning::Target { qualifier } => Some((qualifier, name)),
+            _ => None,
+        }
+    }
+
     /// Whether a bare name could be the whole row of the target: it is its name (or that of a version), and no column's.
-    pub fn whole_row(&self, name: &str) -> Option<Meaning> {
-        let row = name == self.alias || self.versions.iter().any(|version| version == name);
-        if !row || !self.visible {
-            return None;
+    pub fn whole_row(&self, name: &str) -> bool {
+        if !self.is_called(name) || !self.visible {
+            return false;
         }
         for level in self.levels.iter().rev() {
             let here = match level.visibility {
@@ -218,15 +225,11 @@ impl Target {
             };
             match (here, level.visibility) {
                 (Some(false), _) => {}
-                (Some(true), Visibility::Full) => return None,
-                _ => return Some(Meaning::Unclear),
+                (Some(true), Visibility::Full) => return false,
+                _ => return true,
             }
         }
-        let column =
-            self.relation.column(name).is_some() || self.others.names_column(name) == Some(true);
-        (!column).then(|| Meaning::Target {
-            qualifier: name.to_owned(),
-        })
+        self.relation.column(name).is_none() && self.others.names_column(name) != Some(true)
     }
 
     pub fn mask<'r>(&self, role: &'r RolePolicy, name: &str) -> Option<(&Column, &'r ColumnMask)> {
@@ -237,7 +240,7 @@ impl Target {
     /// The masked value of a column as SQL, under the name of the target or of a version of it.
     pub fn masked(&self, role: &RolePolicy, qualifier: &str, name: &str) -> Option<String> {
         let (_, mask) = self.mask(role, name)?;
-        let reference = format!("{}.{}", quoted(qualifier), quoted(name));
+        let reference = qualified(qualifier, name);
         let sql = mask.sql.over(&reference);
         // A mask that does not name its column could not be told from what a client writes.
         match mask.sql.pieces().len() {

@@ -495,6 +495,11 @@ pub(super) fn string_constant(node: &Node) -> Option<&str> {
     }
 }
 
+/// A node's place as a byte offset; the start of the text where the tree keeps none.
+pub(super) fn offset(location: i32) -> usize {
+    usize::try_from(location).unwrap_or(0)
+}
+
 /// A refusal with the place in the parsed text, as a 0-based byte offset.
 pub(super) fn at(mut refusal: Refusal, location: i32) -> Refusal {
     if refusal.position.is_none() {

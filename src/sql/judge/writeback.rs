@@ -6,6 +6,7 @@ use crate::catalog::{Catalog, Column, TypeKind};
 use crate::policy::compiled::MaskedPart;
 use crate::sql::names::{literal, qualified, quoted};
 use crate::sql::plan::MASKED_PARTS;
+use crate::sql::template;
 use crate::sql::tree::{Node, Tree};
 
 /// The text around an assigned expression.
@@ -82,9 +83,9 @@ fn masked_parts(parts: &[MaskedPart]) -> String {
         return String::new();
     }
     format!(
-        " WHEN {} THEN (CASE WHEN pg_catalog.concat('{MASKED_PARTS}', pg_catalog.\"left\"({ROW}.\"v\"::pg_catalog.text, 0))\
-         ::pg_catalog.bool THEN {ROW}.\"v\" END)",
-        tests.join(" OR ")
+        " WHEN {} THEN (CASE WHEN {} THEN {ROW}.\"v\" END)",
+        tests.join(" OR "),
+        template::raising(MASKED_PARTS, &format!("{ROW}.\"v\""))
     )
 }
 

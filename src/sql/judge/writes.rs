@@ -13,7 +13,7 @@ use crate::sql::scope::Reader;
 use crate::sql::tree::{Node, Tree};
 
 use super::target::Target;
-use super::walk::{Walk, at};
+use super::walk::{Walk, at, offset};
 use super::writeback::{self, WriteBack};
 use super::{Access, Change, Side};
 
@@ -347,8 +347,4 @@ fn single_value(item: &mut Node) -> Option<usize> {
     let own = values.swap_remove(index);
     item.set("val", own);
     Some(index)
-}
-
-pub(super) fn offset(location: i32) -> usize {
-    usize::try_from(location).unwrap_or(0)
 }
