@@ -1,5 +1,6 @@
 //! One audit record: what is written about a statement, a login, a refusal.
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub enum Event {
     Drift,
     /// A result was ended at the row after its export limit.
     ExportStop,
+    /// A step of an export request; carries [`Record::export`].
+    Export,
     /// A masked column came back as a plain column: the second line of defence stopped the result.
     Violation,
 }
@@ -50,6 +53,7 @@ impl Event {
             Event::Policy => "policy",
             Event::Drift => "drift",
             Event::ExportStop => "export_stop",
+            Event::Export => "export",
             Event::Violation => "violation",
         }
     }
@@ -72,6 +76,47 @@ impl VerdictRecord {
             VerdictRecord::Refuse => "refuse",
         }
     }
+}
+
+/// Who signed an export for which group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signature {
+    pub group: String,
+    pub person: String,
+}
+
+/// The export request that a record is about: one step of it, or the grant that a statement ran under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExportRecord {
+    pub request: String,
+    /// Number of the step in the request's history, from 0. A repeated number is the same step, recorded again after a
+    /// crash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
+    /// The request's state after the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+    /// Who asked for the export.
+    pub person: String,
+    /// Who took the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Signature>,
+    /// Rows granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Classes granted unmasked.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub clear: BTreeSet<String>,
 }
 
 /// The TLS of a client's connection.
@@ -170,6 +215,8 @@ pub struct Record {
     pub duration: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<Cow<'static, str>>,
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub export: Option<Arc<ExportRecord>>,
     /// What else there is to say, in pgveil's words; never data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -207,6 +254,7 @@ impl Record {
             bytes: None,
             duration: None,
             sqlstate: None,
+            export: None,
             message: None,
         }
     }
@@ -309,6 +357,7 @@ mod tests {
             Event::Refusal,
             Event::Policy,
             Event::ExportStop,
+            Event::Export,
             Event::Violation,
         ] {
             let name = serde_json::to_value(event).expect("an event serialises");

@@ -1,4 +1,16 @@
-//! Counting of protected rows against what a role may take out at once.
+//! Export control: counting protected rows, the budgets of people, and what it takes to go beyond them.
+//!
+//! * [`meter`]: the rows and bytes of one result. Pure.
+//! * [`budget`]: what people take out over all their results.
+//! * [`request`]: requests, signatures and grants. Pure.
+//! * [`desk`]: where requests are made and signed, each step on record.
+//! * [`store`]: what outlives the process.
+pub mod budget;
+pub mod desk;
 pub mod meter;
+pub mod request;
+pub mod store;
 
+pub use budget::{Allowed, Budgets, Purse, Refill};
+pub use desk::{Desk, DeskError, Met};
 pub use meter::{Count, Meter};

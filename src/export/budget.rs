@@ -1,0 +1,380 @@
+//! What people may take out within an hour or a day, over all their sessions.
+//!
+//! A person's rows are taken from the store in leases and spent from memory: a row needs no round trip, and a process
+//! that dies takes what it had leased along. What was spent never exceeds a window: it was taken before. What is leased
+//! and not spent is missing for others for [`LEASE`] seconds at most, then it is given back.
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashmap::DashMap;
+
+use super::desk::now;
+use super::request::LimitKind;
+use super::store::{LEASE, Seconds, Store, StoreError, Taken, Window};
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+/// A lease is this share of the tightest limit.
+const SHARE: u64 = 32;
+/// ... and no more than so many rows.
+const MAX_LEASE: u64 = 1024;
+
+/// How much a person may take out, from the role's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowed {
+    pub per_hour: Option<u64>,
+    pub per_day: Option<u64>,
+    pub subjects_per_day: Option<u64>,
+}
+
+impl Allowed {
+    fn windows(self) -> Vec<Window> {
+        let window = |seconds, limit: Option<u64>| limit.map(|limit| Window { seconds, limit });
+        [window(HOUR, self.per_hour), window(DAY, self.per_day)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    pub const fn limits_rows(self) -> bool {
+        self.per_hour.is_some() || self.per_day.is_some()
+    }
+
+    pub const fn any(self) -> bool {
+        self.limits_rows() || self.subjects_per_day.is_some()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lease {
+    left: u64,
+    bucket: i64,
+    until: Seconds,
+}
+
+impl Lease {
+    /// What is left of it, which is nothing then.
+    fn end(&mut self) -> Taken {
+        Taken {
+            amount: std::mem::take(&mut self.left),
+            bucket: self.bucket,
+        }
+    }
+}
+
+/// People seen on one day.
+#[derive(Debug, Default)]
+struct Subjects {
+    day: i64,
+    /// What the store has of the day is in `known`.
+    loaded: bool,
+    known: HashSet<i64>,
+    /// Known here and not stored yet.
+    pending: Vec<i64>,
+    left: u64,
+}
+
+/// What one person has in hand.
+#[derive(Debug)]
+pub struct Purse {
+    person: String,
+    rows: Mutex<Lease>,
+    subjects: Mutex<Subjects>,
+}
+
+/// What has become of rows or subjects that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refill {
+    /// There is more to spend now.
+    Ready,
+    /// A limit is reached: which, and how much it is.
+    Full(LimitKind, u64),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Purse {
+    /// Spends rows from what is in hand; `false`: there is not enough.
+    pub fn spend(&self, rows: u64, now: Seconds) -> bool {
+        let mut lease = lock(&self.rows);
+        if now >= lease.until || lease.left < rows {
+            return false;
+        }
+        lease.left -= rows;
+        true
+    }
+
+    /// Whether a subject may be shown: it was seen today, or is one of those that may still be.
+    pub fn see(&self, subject: i64, now: Seconds) -> bool {
+        let mut subjects = lock(&self.subjects);
+        if subjects.day != day(now) || !subjects.loaded {
+            return false;
+        }
+        if subjects.known.contains(&subject) {
+            return true;
+        }
+        if subjects.left == 0 {
+            return false;
+        }
+        subjects.left -= 1;
+        subjects.known.insert(subject);
+        subjects.pending.push(subject);
+        true
+    }
+}
+
+/// What a person has used of a limit, for people to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    pub kind: LimitKind,
+    pub used: u64,
+    pub limit: u64,
+}
+
+/// The purses of all people.
+#[derive(Debug)]
+pub struct Budgets {
+    store: Arc<dyn Store>,
+    purses: DashMap<String, Arc<Purse>>,
+}
+
+impl Budgets {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Budgets {
+            store,
+            purses: DashMap::new(),
+        }
+    }
+
+    pub fn purse(&self, person: &str) -> Arc<Purse> {
+        if let Some(purse) = self.purses.get(person) {
+            return Arc::clone(&purse);
+        }
+        let purse = self.purses.entry(person.to_owned()).or_insert_with(|| {
+            Arc::new(Purse {
+                person: person.to_owned(),
+                rows: Mutex::default(),
+                subjects: Mutex::default(),
+            })
+        });
+        Arc::clone(&purse)
+    }
+
+    /// Takes more rows for a person, at least `rows`.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn refill(
+        &self,
+        purse: &Purse,
+        rows: u64,
+        allowed: Allowed,
+    ) -> Result<Refill, StoreError> {
+        let counter = rows_of(&purse.person);
+        let windows = allowed.windows();
+        let now = now();
+        let old = {
+            let mut lease = lock(&purse.rows);
+            if now >= lease.until {
+                lease.end()
+            } else {
+                Taken::default()
+            }
+        };
+        if old.amount > 0 {
+            self.store
+                .give_back(&counter, old.bucket, old.amount)
+                .await?;
+        }
+        let share = windows
+            .iter()
+            .map(|window| window.limit / SHARE)
+            .fold(MAX_LEASE, u64::min);
+        let taken = self
+            .store
+            .take(&counter, &windows, rows.max(share), now)
+            .await?;
+        let enough = {
+            let mut lease = lock(&purse.rows);
+            if lease.left > 0 && lease.bucket != taken.bucket {
+                // Both are spent under the earlier end and given back to the later bucket, which is the longer one to count.
+                lease.until = lease.until.min(now.saturating_add(LEASE));
+            } else {
+                lease.until = now.saturating_add(LEASE);
+            }
+            lease.bucket = taken.bucket;
+            lease.left += taken.amount;
+            lease.left >= rows
+        };
+        if enough {
+            return Ok(Refill::Ready);
+        }
+        Ok(self.full(&counter, allowed, rows, now).await?)
+    }
+
+    async fn full(
+        &self,
+        counter: &str,
+        allowed: Allowed,
+        rows: u64,
+        now: Seconds,
+    ) -> Result<Refill, StoreError> {
+        if let Some(limit) = allowed.per_hour
+            && self
+                .store
+                .taken(counter, HOUR, now)
+                .await?
+                .saturating_add(rows)
+                > limit
+        {
+            return Ok(Refill::Full(LimitKind::PerHour, limit));
+        }
+        Ok(Refill::Full(
+            LimitKind::PerDay,
+            allowed.per_day.unwrap_or(0),
+        ))
+    }
+
+    /// Makes room for a subject that was not seen today.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn admit(&self, purse: &Purse, limit: u64) -> Result<Refill, StoreError> {
+        let now = now();
+        let today = day(now);
+        let set = subjects_of(&purse.person);
+        let counter = format!("{set}:{today}");
+        self.flush_subjects(purse).await?;
+        let known = {
+            let subjects = lock(&purse.subjects);
+            subjects.day == today && subjects.loaded
+        };
+        if !known {
+            let seen = self.store.seen(&set, today).await?;
+            let mut subjects = lock(&purse.subjects);
+            if subjects.day != today {
+                *subjects = Subjects {
+                    day: today,
+                    ..Subjects::default()
+                };
+            }
+            subjects.known.extend(seen);
+            subjects.loaded = true;
+            return Ok(Refill::Ready);
+        }
+        let window = Window {
+            seconds: DAY,
+            limit,
+        };
+        let want = (limit / SHARE).clamp(1, MAX_LEASE);
+        let taken = self.store.take(&counter, &[window], want, now).await?;
+        lock(&purse.subjects).left += taken.amount;
+        Ok(match taken.amount {
+            0 => Refill::Full(LimitKind::SubjectsPerDay, limit),
+            _ => Refill::Ready,
+        })
+    }
+
+    /// Stores the subjects that are known here alone. Those that another proxy had stored are given back.
+    async fn flush_subjects(&self, purse: &Purse) -> Result<(), StoreError> {
+        let (day, pending) = {
+            let mut subjects = lock(&purse.subjects);
+            (subjects.day, std::mem::take(&mut subjects.pending))
+        };
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let set = subjects_of(&purse.person);
+        let new = match self.store.see(&set, day, &pending).await {
+            Ok(new) => new,
+            Err(error) => {
+                let mut subjects = lock(&purse.subjects);
+                if subjects.day == day {
+                    subjects.pending.extend(pending);
+                }
+                return Err(error);
+            }
+        };
+        let known = (pending.len() as u64).saturating_sub(new);
+        let mut subjects = lock(&purse.subjects);
+        if subjects.day == day {
+            subjects.left += known;
+        }
+        Ok(())
+    }
+
+    /// Gives back leases that have run out, and stores what is known here alone. `all`: leases that have not run out too.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn settle(&self, all: bool) -> Result<(), StoreError> {
+        let purses: Vec<Arc<Purse>> = self
+            .purses
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect();
+        for purse in purses {
+            let old = {
+                let mut lease = lock(&purse.rows);
+                if all || now() >= lease.until {
+                    lease.end()
+                } else {
+                    Taken::default()
+                }
+            };
+            if old.amount > 0 {
+                self.store
+                    .give_back(&rows_of(&purse.person), old.bucket, old.amount)
+                    .await?;
+            }
+            self.flush_subjects(&purse).await?;
+        }
+        Ok(())
+    }
+
+    /// What a person has used of each limit; leased rows count as used.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn used(&self, person: &str, allowed: Allowed) -> Result<Vec<Used>, StoreError> {
+        let now = now();
+        let mut used = Vec::new();
+        let rows = rows_of(person);
+        for (kind, seconds, limit) in [
+            (LimitKind::PerHour, HOUR, allowed.per_hour),
+            (LimitKind::PerDay, DAY, allowed.per_day),
+        ] {
+            if let Some(limit) = limit {
+                used.push(Used {
+                    kind,
+                    used: self.store.taken(&rows, seconds, now).await?,
+                    limit,
+                });
+            }
+        }
+        if let Some(limit) = allowed.subjects_per_day {
+            let counter = format!("{}:{}", subjects_of(person), day(now));
+            used.push(Used {
+                kind: LimitKind::SubjectsPerDay,
+                used: self.store.taken(&counter, DAY, now).await?,
+                limit,
+            });
+        }
+        Ok(used)
+    }
+}
+
+fn rows_of(person: &str) -> String {
+    format!("rows:{person}")
+}
+
+fn subjects_of(person: &str) -> String {
+    format!("subjects:{person}")
+}
+
+/// The day of subjects: UTC.
+pub const fn day(now: Seconds) -> i64 {
+    now.div_euclid(86_400)
+}

@@ -1,0 +1,603 @@
+//! The desk where exports are asked for and granted: the rules of [`super::request`] over a [`Store`], each change on
+//! the audit record.
+//!
+//! A change is stored first and recorded then; what was stored and not recorded when the process died is recorded at
+//! its next start ([`Desk::catch_up`]), under the same request and step, so that a reader can tell a repetition.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use tokio::sync::watch;
+
+use super::budget::Budgets;
+use super::request::{Action, Approver, Asked, Objection, Request, State, Terms};
+use super::store::{Document, Put, Seconds, Store, StoreError};
+use crate::audit::{Event, ExportRecord, Record, Signature};
+
+/// Kind of the documents that hold requests.
+pub const REQUEST: &str = "request";
+/// Kind of the documents that hold keys.
+const KEY: &str = "key";
+
+/// Requests of one person that may be open at the same time.
+pub const MAX_OPEN: usize = 20;
+/// How long requests are kept that have ended: seconds.
+const KEPT: Seconds = 400 * 24 * 3600;
+/// Attempts at a change that somebody else's came before.
+const ATTEMPTS: usize = 16;
+/// Requests read at once.
+const PAGE: u32 = 500;
+
+/// Why nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DeskError {
+    #[error("there is no export request {0}")]
+    Unknown(String),
+    #[error(transparent)]
+    Objection(#[from] Objection),
+    #[error(
+        "{person} has {count} open export requests already; withdraw one, or wait for an answer"
+    )]
+    TooMany { person: String, count: usize },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the audit record could not be written: {0}")]
+    Unrecorded(String),
+}
+
+/// What a statement that goes beyond a limit meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Met {
+    /// A grant, which is one use shorter now.
+    Grant(Box<Request>),
+    /// A request that waits; the second: it was made just now.
+    Waiting(Box<Request>, bool),
+}
+
+/// Writes a record to the spool, or says why it could not.
+pub type RecordFn = Arc<dyn Fn(&Record) -> Result<(), String> + Send + Sync>;
+
+/// Where exports are asked for and granted.
+pub struct Desk {
+    store: Arc<dyn Store>,
+    record: RecordFn,
+    key: [u8; 32],
+    policy: ArcSwap<String>,
+    pub budgets: Budgets,
+    /// Counts changes, for those who wait for one.
+    changes: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// A desk over a store, whose key for digests is made where there is none.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn new(
+        store: Arc<dyn Store>,
+        record: RecordFn,
+        policy_version: &str,
+    ) -> Result<Self, StoreError> {
+        let key = key(&*store).await?;
+        Ok(Desk {
+            budgets: Budgets::new(Arc::clone(&store)),
+            store,
+            record,
+            key,
+            policy: ArcSwap::from_pointee(policy_version.to_owned()),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The key of digests, which whoever shares the store shares.
+    pub const fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Counts up whenever a request has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The policy in force; grants under another one are void.
+    pub fn policy_changed(&self, version: &str) {
+        self.policy.store(Arc::new(version.to_owned()));
+    }
+
+    /// Hexadecimal digits that stand for a statement's values and reveal nothing about them.
+    pub fn digest(&self, values: &[u8]) -> String {
+        digest(&self.key, values)
+    }
+
+    /// A statement goes beyond a limit: uses the grant for it, or finds or makes a request.
+    ///
+    /// # Errors
+    /// The store or the record cannot be written, or the person has too many open requests.
+    pub async fn exceeded(&self, asked: &Asked, reason: Option<&str>) -> Result<Met, DeskError> {
+        let claim = claim(asked);
+        for _ in 0..ATTEMPTS {
+            let now = now();
+            let waits = i64::try_from(REQUEST_WAITS.as_secs()).unwrap_or(i64::MAX);
+            let request = Request::open(
+                new_id(),
+                asked.clone(),
+                reason.map(str::to_owned),
+                now,
+                now.saturating_add(waits),
+            );
+            let draft = self.document(&request, 0, Some(&claim))?;
+            // Looked at before anything is stored; two that ask at the same time may exceed it by one.
+            let holder = match self.holder(&claim, &asked.person, &draft, now).await? {
+                Ok(revision) => {
+                    let request = self.recorded(request, revision).await?;
+                    return Ok(Met::Waiting(Box::new(request), true));
+                }
+                Err(holder) => holder,
+            };
+            let Some((found, revision)) = self.read(&holder).await? else {
+                continue;
+            };
+            if let Some(lapsed) = found.lapse(Some(&asked.policy_version), now) {
+                self.replace(lapsed, revision).await?;
+                continue;
+            }
+            if found.state != State::Granted {
+                let Some(reason) = reason.filter(|reason| {
+                    found.state == State::Requested
+                        && found.reason.as_deref() != Some(reason.trim())
+                }) else {
+                    return Ok(Met::Waiting(Box::new(found), false));
+                };
+                let explained = found.explain(&asked.person, reason.to_owned(), now)?;
+                if let Some(request) = self.replace(explained, revision).await? {
+                    return Ok(Met::Waiting(Box::new(request), false));
+                }
+                continue;
+            }
+            let used = found.spend(asked, now)?;
+            if let Some(request) = self.replace(used, revision).await? {
+                return Ok(Met::Grant(Box::new(request)));
+            }
+        }
+        Err(busy().into())
+    }
+
+    /// Stores a new request unless there is one for the same; that one's key is the error.
+    async fn holder(
+        &self,
+        claim: &str,
+        person: &str,
+        draft: &Document,
+        now: Seconds,
+    ) -> Result<Result<i64, String>, DeskError> {
+        let open = self
+            .list(&[State::Requested, State::Approved, State::Granted])
+            .await?;
+        if let Some(found) = open
+            .iter()
+            .find(|request| self::claim(&request.asked) == claim)
+        {
+            return Ok(Err(found.id.clone()));
+        }
+        let count = open
+            .iter()
+            .filter(|request| request.state.is_pending() && request.asked.person == person)
+            .count();
+        if count >= MAX_OPEN {
+            return Err(DeskError::TooMany {
+                person: person.to_owned(),
+                count,
+            });
+        }
+        match self.store.put(draft, now).await? {
+            Put::Stored(revision) => Ok(Ok(revision)),
+            Put::Claimed(holder) => Ok(Err(holder)),
+            // An identifier that exists already: the next attempt has another.
+            Put::Stale => Ok(Err(String::new())),
+        }
+    }
+
+    /// Signs for a group.
+    ///
+    /// # Errors
+    /// The person may not sign, or not on these terms; the store or the record cannot be written.
+    pub async fn approve(
+        &self,
+        id: &str,
+        approver: &Approver,
+        group: Option<&str>,
+        terms: &Terms,
+        comment: Option<&str>,
+    ) -> Result<Request, DeskError> {
+        self.change(id, |request, now| {
+            request.approve(approver, group, terms, comment.map(str::to_owned), now)
+        })
+        .await
+    }
+
+    /// Refuses a request for good.
+    ///
+    /// # Errors
+    /// As [`Request::reject`]; the store or the record cannot be written.
+    pub async fn reject(
+        &self,
+        id: &str,
+        approver: &Approver,
+        comment: Option<&str>,
+    ) -> Result<Request, DeskError> {
+        self.change(id, |request, now| {
+            request.reject(approver, comment.map(str::to_owned), now)
+        })
+        .await
+    }
+
+    /// Takes a request back, for the person who asked.
+    ///
+    /// # Errors
+    /// As [`Request::withdraw`]; the store or the record cannot be written.
+    pub async fn withdraw(&self, id: &str, person: &str) -> Result<Request, DeskError> {
+        self.change(id, |request, now| request.withdraw(person, now))
+            .await
+    }
+
+    /// Gives a request its reason, for the person who asked.
+    ///
+    /// # Errors
+    /// As [`Request::explain`]; the store or the record cannot be written.
+    pub async fn explain(
+        &self,
+        id: &str,
+        person: &str,
+        reason: &str,
+    ) -> Result<Request, DeskError> {
+        self.change(id, |request, now| {
+            request.explain(person, reason.to_owned(), now)
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        id: &str,
+        change: impl Fn(&Request, Seconds) -> Result<Request, Objection>,
+    ) -> Result<Request, DeskError> {
+        for _ in 0..ATTEMPTS {
+            let now = now();
+            let (found, revision) = self
+                .read(id)
+                .await?
+                .ok_or_else(|| DeskError::Unknown(id.to_owned()))?;
+            if let Some(lapsed) = found.lapse(Some(self.policy.load().as_str()), now) {
+                self.replace(lapsed, revision).await?;
+                continue;
+            }
+            let next = change(&found, now)?;
+            if let Some(request) = self.replace(next, revision).await? {
+                return Ok(request);
+            }
+        }
+        Err(busy().into())
+    }
+
+    /// A request as it stands.
+    ///
+    /// # Errors
+    /// There is none, or the store cannot be read.
+    pub async fn get(&self, id: &str) -> Result<Request, DeskError> {
+        match self.read(id).await? {
+            Some((request, _)) => Ok(request),
+            None => Err(DeskError::Unknown(id.to_owned())),
+        }
+    }
+
+    /// Requests in these states, all if none is named, the latest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list(&self, states: &[State]) -> Result<Vec<Request>, StoreError> {
+        let labels: Vec<&str> = states.iter().map(|state| state.label()).collect();
+        let mut requests: Vec<Request> = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = self
+                .store
+                .list(REQUEST, &labels, &after, PAGE, now())
+                .await?;
+            let full = page.len() >= PAGE as usize;
+            if let Some(last) = page.last() {
+                after.clone_from(&last.key);
+            }
+            for document in page {
+                requests.push(parse(&document)?);
+            }
+            if !full {
+                break;
+            }
+        }
+        requests.sort_by(|one, other| (other.opened, &other.id).cmp(&(one.opened, &one.id)));
+        Ok(requests)
+    }
+
+    /// Ends what time or the policy has ended, and brings on record what a process that died had left.
+    ///
+    /// # Errors
+    /// The store or the record cannot be written.
+    pub async fn catch_up(&self) -> Result<(), DeskError> {
+        for request in self.list(&[]).await? {
+            if request.state.has_ended() && request.recorded >= request.history.len() {
+                continue;
+            }
+            let Some((found, revision)) = self.read(&request.id).await? else {
+                continue;
+            };
+            match found.lapse(Some(self.policy.load().as_str()), now()) {
+                Some(lapsed) => {
+                    self.replace(lapsed, revision).await?;
+                }
+                None if found.recorded < found.history.len() => {
+                    self.recorded(found, revision).await?;
+                }
+                None => {}
+            }
+        }
+        self.store.sweep(now()).await?;
+        Ok(())
+    }
+
+    /// Steps that approvers have not been told of, of all requests.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn untold(&self) -> Result<Vec<Request>, StoreError> {
+        let mut requests = self.list(&[]).await?;
+        requests.retain(|request| request.notified < request.history.len());
+        requests.reverse();
+        Ok(requests)
+    }
+
+    /// Approvers have been told of the first `steps` of a request's history.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn told(&self, id: &str, steps: usize) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some((mut request, revision)) = self.read(id).await? else {
+                return Ok(());
+            };
+            if request.notified >= steps {
+                return Ok(());
+            }
+            request.notified = steps;
+            let document = self.document(&request, revision, None)?;
+            if let Put::Stored(_) = self.store.put(&document, now()).await? {
+                return Ok(());
+            }
+        }
+        Err(busy())
+    }
+
+    async fn read(&self, id: &str) -> Result<Option<(Request, i64)>, StoreError> {
+        match self.store.get(REQUEST, id, now()).await? {
+            Some(document) => Ok(Some((parse(&document)?, document.revision))),
+            None => Ok(None),
+        }
+    }
+
+    /// `None`: somebody else's change came first.
+    async fn replace(&self, request: Request, revision: i64) -> Result<Option<Request>, DeskError> {
+        let document = self.document(&request, revision, None)?;
+        match self.store.put(&document, now()).await? {
+            Put::Stored(revision) => self.recorded(request, revision).await.map(Some),
+            Put::Stale | Put::Claimed(_) => Ok(None),
+        }
+    }
+
+    /// Brings a request's steps on record that are not.
+    async fn recorded(&self, mut request: Request, revision: i64) -> Result<Request, DeskError> {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+        for index in request.recorded..request.history.len() {
+            (self.record)(&record(&request, index)).map_err(DeskError::Unrecorded)?;
+        }
+        request.recorded = request.history.len();
+        let document = self.document(&request, revision, None)?;
+        // Who has changed it meanwhile records what is missing, at worst once more.
+        self.store.put(&document, now()).await?;
+        Ok(request)
+    }
+
+    fn document(
+        &self,
+        request: &Request,
+        revision: i64,
+        claimed: Option<&str>,
+    ) -> Result<Document, StoreError> {
+        let ended = request.state.has_ended();
+        let last = request
+            .history
+            .last()
+            .map_or(request.opened, |step| step.at);
+        Ok(Document {
+            kind: REQUEST,
+            key: request.id.clone(),
+            revision,
+            label: request.state.label().to_owned(),
+            claim: match claimed {
+                Some(claim) => Some(claim.to_owned()),
+                None => (!ended).then(|| claim(&request.asked)),
+            },
+            body: serde_json::to_string(request).map_err(StoreError::of)?,
+            expires: ended.then(|| last.saturating_add(KEPT)),
+        })
+    }
+}
+
+/// How long a request waits for its signatures.
+pub const REQUEST_WAITS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Now, as the store counts.
+pub fn now() -> Seconds {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn parse(document: &Document) -> Result<Request, StoreError> {
+    serde_json::from_str(&document.body)
+        .map_err(|error| StoreError(format!("export request {}: {error}", document.key)))
+}
+
+fn busy() -> StoreError {
+    StoreError("too many changes at the same time; try again".to_owned())
+}
+
+/// What no two open requests share.
+fn claim(asked: &Asked) -> String {
+    let Asked {
+        person,
+        role,
+        database,
+        fingerprint,
+        digest,
+        policy_version,
+        ..
+    } = asked;
+    serde_json::json!([person, role, database, fingerprint, digest, policy_version]).to_string()
+}
+
+fn new_id() -> String {
+    let mut id = [0; 4];
+    match getrandom::fill(&mut id) {
+        Ok(()) => hex(&id),
+        // The store takes no identifier twice; the next attempt has another.
+        Err(_) => hex(&u32::to_be_bytes(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.subsec_nanos()),
+        )),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// HMAC-SHA-256, cut to 128 bits.
+pub fn digest(key: &[u8; 32], values: &[u8]) -> String {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return String::new();
+    };
+    mac.update(values);
+    hex(mac.finalize().into_bytes().get(..16).unwrap_or_default())
+}
+
+/// The key of digests: made by whoever comes first.
+async fn key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
+    const NAME: &str = "digest";
+    for _ in 0..ATTEMPTS {
+        if let Some(found) = store.get(KEY, NAME, now()).await? {
+            let bytes: Vec<u8> = serde_json::from_str(&found.body).map_err(StoreError::of)?;
+            return bytes
+                .try_into()
+                .map_err(|_| StoreError("the key of digests is damaged".to_owned()));
+        }
+        let mut key = [0_u8; 32];
+        getrandom::fill(&mut key).map_err(StoreError::of)?;
+        let document = Document {
+            kind: KEY,
+            key: NAME.to_owned(),
+            revision: 0,
+            label: String::new(),
+            claim: None,
+            body: serde_json::to_string(&key.to_vec()).map_err(StoreError::of)?,
+            expires: None,
+        };
+        store.put(&document, now()).await?;
+    }
+    Err(busy())
+}
+
+/// The audit record of one step of a request.
+fn record(request: &Request, index: usize) -> Record {
+    let step = request.history.get(index);
+    let at = step.map_or(request.opened, |step| step.at);
+    let granted =
+        request.state == State::Granted || step.is_some_and(|step| step.action == Action::Use);
+    let terms = granted.then(|| request.granted());
+    let asked = &request.asked;
+    Record {
+        db_user: Some(asked.db_user.as_str().into()),
+        role: Some(asked.role.as_str().into()),
+        database: Some(asked.database.as_str().into()),
+        text: Some(asked.text.as_str().into()),
+        fingerprint: Some(asked.fingerprint.as_str().into()),
+        reads: asked.reads.clone(),
+        masked: asked
+            .columns
+            .iter()
+            .filter(|column| column.masked)
+            .map(|column| column.name.clone())
+            .collect(),
+        policy_version: Some(asked.policy_version.as_str().into()),
+        rule: Some(format!(
+            "role {}, export.{}: {}",
+            asked.role,
+            asked.limit.label(),
+            asked.allowed
+        )),
+        export: Some(Arc::new(ExportRecord {
+            request: request.id.clone(),
+            step: Some(index),
+            action: step.map(|step| step.action.label()),
+            state: step.map(|step| step.state.label()),
+            person: asked.person.clone(),
+            by: step.map(|step| step.by.clone()),
+            group: step.and_then(|step| step.group.clone()),
+            reason: request.reason.clone(),
+            comment: step.and_then(|step| step.comment.clone()),
+            approvals: signatures(request),
+            rows: terms.as_ref().and_then(|terms| terms.rows),
+            clear: terms.map(|terms| terms.clear).unwrap_or_default(),
+        })),
+        ..Record::new(
+            Event::Export,
+            UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap_or(0)),
+        )
+    }
+}
+
+/// Who has signed a request, for records.
+pub fn signatures(request: &Request) -> Vec<Signature> {
+    request
+        .signatures()
+        .map(|(group, person)| Signature {
+            group: group.to_owned(),
+            person: person.to_owned(),
+        })
+        .collect()
+}
+
+/// Groups of people who may sign for exports, by the group's name.
+pub type Groups = BTreeSet<String>;

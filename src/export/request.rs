@@ -1,0 +1,598 @@
+//! A request to take out more than a role may: who asked for what, who has signed, what it allows. Pure: every change is
+//! a function of the request, who does it and when, and gives another request or an objection.
+//!
+//! ```text
+//! requested ──► approved ──► granted ──► used
+//!     │             │            ├─────► expired, void
+//!     └─────────────┴────────────┴─────► rejected, withdrawn     (before its first use)
+//! ```
+//! Invariants, each held by a test below: a grant has one signature of every group it needs, each of another person,
+//! none of them the requester's; it is used no more often than granted; what has ended stays ended.
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::Seconds;
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody has signed yet.
+    Requested,
+    /// Some of the groups have signed.
+    Approved,
+    /// All have: the person may run the statement.
+    Granted,
+    /// Every use that was granted has been made.
+    Used,
+    /// Its time has run out, before or after it was granted.
+    Expired,
+    Rejected,
+    /// Taken back by the person who asked.
+    Withdrawn,
+    /// The policy has changed since.
+    Void,
+}
+
+impl State {
+    pub const ALL: [State; 8] = [
+        State::Requested,
+        State::Approved,
+        State::Granted,
+        State::Used,
+        State::Expired,
+        State::Rejected,
+        State::Withdrawn,
+        State::Void,
+    ];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            State::Requested => "requested",
+            State::Approved => "approved",
+            State::Granted => "granted",
+            State::Used => "used",
+            State::Expired => "expired",
+            State::Rejected => "rejected",
+            State::Withdrawn => "withdrawn",
+            State::Void => "void",
+        }
+    }
+
+    /// Signatures can still be given.
+    pub const fn is_pending(self) -> bool {
+        matches!(self, State::Requested | State::Approved)
+    }
+
+    /// Nothing can happen to it any more.
+    pub const fn has_ended(self) -> bool {
+        !matches!(self, State::Requested | State::Approved | State::Granted)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// A column that the statement reads, as approvers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// `schema.table.column`
+    pub name: String,
+    pub class: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub level: Option<i64>,
+    /// What leaves is the mask.
+    pub masked: bool,
+}
+
+/// Which limit stopped the statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    Rows,
+    Bytes,
+    PerHour,
+    PerDay,
+    SubjectsPerDay,
+}
+
+impl LimitKind {
+    /// As the policy names it, under `export`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            LimitKind::Rows => "rows",
+            LimitKind::Bytes => "bytes",
+            LimitKind::PerHour => "per_hour",
+            LimitKind::PerDay => "per_day",
+            LimitKind::SubjectsPerDay => "subjects_per_day",
+        }
+    }
+}
+
+/// What was asked for. Never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub person: String,
+    pub db_user: String,
+    pub role: String,
+    pub database: String,
+    /// `SELECT`, `COPY`, ...
+    pub kind: String,
+    /// Of the normalised text.
+    pub fingerprint: String,
+    /// Of its literals and parameters, keyed: hexadecimal digits.
+    pub digest: String,
+    /// The statement with its literals replaced by `$n`.
+    pub text: String,
+    /// `schema.name`
+    pub reads: Vec<String>,
+    pub columns: Vec<Column>,
+    pub limit: LimitKind,
+    /// What the limit was.
+    pub allowed: u64,
+    pub policy_version: String,
+    /// One person of each has to sign.
+    pub groups: Vec<String>,
+    /// Classes that may be granted unmasked.
+    #[serde(default)]
+    pub may_unmask: Vec<String>,
+    /// No grant goes beyond so many rows.
+    pub max_rows: u64,
+    /// How often a grant may be used.
+    pub uses: u32,
+    /// How long a grant holds, in seconds.
+    pub holds: Seconds,
+}
+
+/// What a signature grants.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Terms {
+    /// Rows at most; as many as the policy lets be granted if absent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rows: Option<u64>,
+    /// Classes that leave unmasked.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
+    pub clear: BTreeSet<String>,
+}
+
+/// Something that happened to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Open,
+    /// The person who asked gave a reason.
+    Explain,
+    Approve,
+    Reject,
+    Withdraw,
+    Use,
+    Expire,
+    Void,
+}
+
+impl Action {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Action::Open => "open",
+            Action::Explain => "explain",
+            Action::Approve => "approve",
+            Action::Reject => "reject",
+            Action::Withdraw => "withdraw",
+            Action::Use => "use",
+            Action::Expire => "expire",
+            Action::Void => "void",
+        }
+    }
+}
+
+/// One line of a request's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub at: Seconds,
+    pub action: Action,
+    /// The person; `pgveil` where time or a policy did it.
+    pub by: String,
+    /// The group that was signed for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub comment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub terms: Option<Terms>,
+    /// The state after it.
+    pub state: State,
+}
+
+/// Who does what nobody does.
+pub const NOBODY: &str = "pgveil";
+
+/// Characters of a reason or comment that are kept.
+pub const MAX_WORDS: usize = 2000;
+
+/// A request and all that has happened to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Eight hexadecimal digits.
+    pub id: String,
+    pub asked: Asked,
+    pub state: State,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Oldest first.
+    pub history: Vec<Step>,
+    /// Uses that are left of a grant.
+    pub uses_left: u32,
+    pub opened: Seconds,
+    /// When it ends by itself; of a grant, when that does.
+    pub expires: Seconds,
+    /// Steps that are on the audit record.
+    #[serde(default)]
+    pub recorded: usize,
+    /// Steps that approvers have been told of.
+    #[serde(default)]
+    pub notified: usize,
+}
+
+/// A person who signs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Approver {
+    /// The person, by the name that the policy and the record know.
+    pub person: String,
+    /// Approver groups the person is in.
+    pub groups: BTreeSet<String>,
+}
+
+/// Why something cannot be done to a request. Printed to whoever tries.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Objection {
+    #[error("the request is {0} and cannot be changed any more")]
+    Ended(State),
+    #[error("the request is {0}, not waiting for approval")]
+    NotPending(State),
+    #[error("the request is {0}: there is nothing to use")]
+    NotGranted(State),
+    #[error("{0} asked for this export and cannot sign it")]
+    Requester(String),
+    #[error("{0} has signed already; the other groups need another person")]
+    SamePerson(String),
+    #[error("{person} is in none of the groups that have yet to sign: {groups}")]
+    NoGroup { person: String, groups: String },
+    #[error("group {0} has signed already, or need not sign")]
+    GroupDone(String),
+    #[error(
+        "class {0} may not be granted unmasked: the policy does not name it under grants.may_unmask"
+    )]
+    Clear(String),
+    #[error("{rows} rows are more than the policy lets be granted ({max})")]
+    Rows { rows: u64, max: u64 },
+    #[error("a grant of no rows is none; reject the request instead")]
+    NoRows,
+    #[error("only {0} can do this")]
+    OnlyRequester(String),
+    #[error("it holds for another {0}")]
+    Other(&'static str),
+}
+
+impl Request {
+    /// A new request that waits until `expires`.
+    pub fn open(
+        id: String,
+        asked: Asked,
+        reason: Option<String>,
+        now: Seconds,
+        expires: Seconds,
+    ) -> Self {
+        let mut request = Request {
+            id,
+            state: State::Requested,
+            reason: None,
+            history: Vec::new(),
+            uses_left: 0,
+            opened: now,
+            expires,
+            recorded: 0,
+            notified: 0,
+            asked,
+        };
+        let person = request.asked.person.clone();
+        request.reason = words(reason);
+        request.step(Action::Open, &person, now);
+        if let Some(step) = request.history.last_mut() {
+            step.comment.clone_from(&request.reason);
+        }
+        request
+    }
+
+    fn step(&mut self, action: Action, by: &str, at: Seconds) {
+        self.history.push(Step {
+            at,
+            action,
+            by: by.to_owned(),
+            group: None,
+            comment: None,
+            terms: None,
+            state: self.state,
+        });
+    }
+
+    /// Signatures so far: group and person.
+    pub fn signatures(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.history
+            .iter()
+            .filter(|step| step.action == Action::Approve)
+            .filter_map(|step| {
+                let group = step.group.as_deref()?;
+                Some((group, step.by.as_str()))
+            })
+    }
+
+    /// Groups that have yet to sign.
+    pub fn missing(&self) -> Vec<&str> {
+        let signed: BTreeSet<&str> = self.signatures().map(|(group, _)| group).collect();
+        self.asked
+            .groups
+            .iter()
+            .map(String::as_str)
+            .filter(|group| !signed.contains(group))
+            .collect()
+    }
+
+    /// What is granted: no more than the most careful of those who signed allows.
+    pub fn granted(&self) -> Terms {
+        let mut rows = self.asked.max_rows;
+        let mut clear: Option<BTreeSet<String>> = None;
+        let signed = self
+            .history
+            .iter()
+            .filter(|step| step.action == Action::Approve);
+        for terms in signed.filter_map(|step| step.terms.as_ref()) {
+            rows = rows.min(terms.rows.unwrap_or(u64::MAX));
+            clear = Some(match clear {
+                None => terms.clear.clone(),
+                Some(clear) => clear.intersection(&terms.clear).cloned().collect(),
+            });
+        }
+        Terms {
+            rows: Some(rows),
+            clear: clear.unwrap_or_default(),
+        }
+    }
+
+    /// Whether the person may sign, and for which group: the one named, or the first missing one that the person is in.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_sign<'a>(
+        &'a self,
+        approver: &Approver,
+        group: Option<&str>,
+    ) -> Result<&'a str, Objection> {
+        if !self.state.is_pending() {
+            return Err(Objection::NotPending(self.state));
+        }
+        let is = |name: &str| same_person(name, &approver.person);
+        if is(&self.asked.person) || is(&self.asked.db_user) {
+            return Err(Objection::Requester(approver.person.clone()));
+        }
+        if self.signatures().any(|(_, by)| is(by)) {
+            return Err(Objection::SamePerson(approver.person.clone()));
+        }
+        let missing = self.missing();
+        if let Some(group) = group
+            && !missing.contains(&group)
+        {
+            return Err(Objection::GroupDone(group.to_owned()));
+        }
+        missing
+            .iter()
+            .find(|open| {
+                group.is_none_or(|group| group == **open) && approver.groups.contains(**open)
+            })
+            .copied()
+            .ok_or_else(|| Objection::NoGroup {
+                person: approver.person.clone(),
+                groups: missing.join(", "),
+            })
+    }
+
+    /// A signature for one group.
+    ///
+    /// # Errors
+    /// The person may not sign, or not on these terms.
+    pub fn approve(
+        &self,
+        approver: &Approver,
+        group: Option<&str>,
+        terms: &Terms,
+        comment: Option<String>,
+        now: Seconds,
+    ) -> Result<Request, Objection> {
+        let group = self.may_sign(approver, group)?.to_owned();
+        if let Some(class) = terms
+            .clear
+            .iter()
+            .find(|class| !self.asked.may_unmask.contains(class))
+        {
+            return Err(Objection::Clear(class.clone()));
+        }
+        match terms.rows {
+            Some(0) => return Err(Objection::NoRows),
+            Some(rows) if rows > self.asked.max_rows => {
+                return Err(Objection::Rows {
+                    rows,
+                    max: self.asked.max_rows,
+                });
+            }
+            _ => {}
+        }
+        let mut next = self.clone();
+        let complete = next.missing() == [group.as_str()];
+        next.state = if complete {
+            State::Granted
+        } else {
+            State::Approved
+        };
+        next.step(Action::Approve, &approver.person, now);
+        if let Some(step) = next.history.last_mut() {
+            step.group = Some(group);
+            step.terms = Some(terms.clone());
+            step.comment = words(comment);
+        }
+        if complete {
+            next.uses_left = next.asked.uses;
+            next.expires = now.saturating_add(next.asked.holds);
+        }
+        Ok(next)
+    }
+
+    /// Refuses it, for good. Whoever could sign for one of its groups may, also after it was granted.
+    ///
+    /// # Errors
+    /// It has ended or was used, or the person is in none of its groups, or asked for it.
+    pub fn reject(
+        &self,
+        approver: &Approver,
+        comment: Option<String>,
+        now: Seconds,
+    ) -> Result<Request, Objection> {
+        self.before_use()?;
+        if same_person(&self.asked.person, &approver.person) {
+            return Err(Objection::Requester(approver.person.clone()));
+        }
+        let group = self
+            .asked
+            .groups
+            .iter()
+            .find(|group| approver.groups.contains(*group));
+        let group = group.ok_or_else(|| Objection::NoGroup {
+            person: approver.person.clone(),
+            groups: self.asked.groups.join(", "),
+        })?;
+        let mut next = self.clone();
+        next.state = State::Rejected;
+        next.step(Action::Reject, &approver.person, now);
+        if let Some(step) = next.history.last_mut() {
+            step.group = Some(group.clone());
+            step.comment = words(comment);
+        }
+        Ok(next)
+    }
+
+    /// Takes it back.
+    ///
+    /// # Errors
+    /// It has ended or was used, or somebody else asked for it.
+    pub fn withdraw(&self, person: &str, now: Seconds) -> Result<Request, Objection> {
+        self.before_use()?;
+        self.only_requester(person)?;
+        let mut next = self.clone();
+        next.state = State::Withdrawn;
+        next.step(Action::Withdraw, person, now);
+        Ok(next)
+    }
+
+    /// The reason, while nobody has signed: what was signed stays as it was read.
+    ///
+    /// # Errors
+    /// Somebody has signed, or somebody else asked for it.
+    pub fn explain(
+        &self,
+        person: &str,
+        reason: String,
+        now: Seconds,
+    ) -> Result<Request, Objection> {
+        if self.state != State::Requested {
+            return Err(Objection::NotPending(self.state));
+        }
+        self.only_requester(person)?;
+        let mut next = self.clone();
+        next.reason = words(Some(reason));
+        next.step(Action::Explain, person, now);
+        if let Some(step) = next.history.last_mut() {
+            step.comment.clone_from(&next.reason);
+        }
+        Ok(next)
+    }
+
+    /// Uses the grant once, for a statement that is the one that was asked for.
+    ///
+    /// # Errors
+    /// There is no grant (any more), or it is for something else.
+    pub fn spend(&self, asked: &Asked, now: Seconds) -> Result<Request, Objection> {
+        if self.state != State::Granted || self.uses_left == 0 || now >= self.expires {
+            return Err(Objection::NotGranted(self.state));
+        }
+        let bound = [
+            ("person", self.asked.person == asked.person),
+            ("role", self.asked.role == asked.role),
+            ("database", self.asked.database == asked.database),
+            ("statement", self.asked.fingerprint == asked.fingerprint),
+            ("set of values", self.asked.digest == asked.digest),
+            ("policy", self.asked.policy_version == asked.policy_version),
+        ];
+        if let Some((what, _)) = bound.iter().find(|(_, same)| !same) {
+            return Err(Objection::Other(what));
+        }
+        let mut next = self.clone();
+        next.uses_left -= 1;
+        if next.uses_left == 0 {
+            next.state = State::Used;
+        }
+        next.step(Action::Use, &asked.person, now);
+        Ok(next)
+    }
+
+    /// What time and a new policy make of it; `None`: nothing.
+    pub fn lapse(&self, policy_version: Option<&str>, now: Seconds) -> Option<Request> {
+        if self.state.has_ended() {
+            return None;
+        }
+        let (state, action) = match policy_version {
+            Some(version) if version != self.asked.policy_version => (State::Void, Action::Void),
+            _ if now >= self.expires => (State::Expired, Action::Expire),
+            _ => return None,
+        };
+        let mut next = self.clone();
+        next.state = state;
+        next.step(action, NOBODY, now);
+        Some(next)
+    }
+
+    fn before_use(&self) -> Result<(), Objection> {
+        let used = self.history.iter().any(|step| step.action == Action::Use);
+        if used || self.state.has_ended() {
+            Err(Objection::Ended(self.state))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn only_requester(&self, person: &str) -> Result<(), Objection> {
+        match same_person(&self.asked.person, person) {
+            true => Ok(()),
+            false => Err(Objection::OnlyRequester(self.asked.person.clone())),
+        }
+    }
+}
+
+/// Names of people are compared without regard to case and surrounding space: nobody becomes two people by spelling.
+pub fn same_person(one: &str, other: &str) -> bool {
+    let plain = |name: &str| name.trim().to_lowercase();
+    plain(one) == plain(other)
+}
+
+/// Somebody's words, cut to a length, without control characters.
+fn words(text: Option<String>) -> Option<String> {
+    let text: String = text?
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .take(MAX_WORDS)
+        .collect();
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
