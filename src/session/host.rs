@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::audit::Record;
 use crate::catalog::Oid;
+use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
+use crate::session::exports::{Decision, Excess};
 use crate::session::statements::Epoch;
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
 
@@ -54,6 +56,12 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// The spool failed, and for this role nothing may go on without a record.
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded>;
+
+    /// What the session's person has in hand; `None`: nothing is limited over results.
+    fn purse(&self) -> Option<Arc<Purse>>;
+
+    /// Decides about a row that a limit stands in the way of.
+    fn exceeded(&self, excess: Excess) -> impl Future<Output = Decision> + Send;
 
     /// Cancels what the session's backend is running. Done once the server has closed the cancel connection: a
     /// cancel can then no longer hit a later statement.

@@ -11,7 +11,11 @@ use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
 use crate::catalog::{Catalog, CatalogStore, Oid};
 use crate::config::{OnFull, Settings};
-use crate::policy::{CompiledPolicy, Memory, PolicySet, RolePolicy};
+use crate::export::{Desk, Purse};
+use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
+use crate::session::counter::Counter;
+use crate::session::denial;
+use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
@@ -42,6 +46,7 @@ pub struct Proxy {
     pub planner: Planner,
     pub spool: Arc<Spool>,
     pub metrics: Arc<Metrics>,
+    pub desk: Arc<Desk>,
     /// By database, for the policy and the catalog last seen.
     compiled: DashMap<String, Arc<Compiled>>,
 }
@@ -54,6 +59,7 @@ impl Proxy {
         planner: Planner,
         spool: Arc<Spool>,
         metrics: Arc<Metrics>,
+        desk: Arc<Desk>,
     ) -> Self {
         Proxy {
             settings,
@@ -62,6 +68,7 @@ impl Proxy {
             planner,
             spool,
             metrics,
+            desk,
             compiled: DashMap::new(),
         }
     }
@@ -166,7 +173,11 @@ impl Proxy {
     fn count(&self, role: &str, record: &Record, protected: bool) {
         match record.event {
             Event::Violation => self.metrics.violation(),
-            Event::ExportStop => self.metrics.export_stop(role),
+            Event::ExportStop => {
+                let reason = record.reason.as_deref().unwrap_or_default();
+                let limit = reason.strip_prefix("export_").unwrap_or(reason);
+                self.metrics.export_stop(role, limit);
+            }
             Event::Refusal => {
                 let reason = record.reason.as_deref().unwrap_or_default();
                 self.metrics.refusal(role, reason);
@@ -212,6 +223,9 @@ struct SessionHost {
     role: Arc<str>,
     restricted: bool,
     cancel: Arc<CancelHandle>,
+    db_user: Arc<str>,
+    /// The person behind the database user.
+    person: Arc<str>,
 }
 
 impl Host for SessionHost {
@@ -263,6 +277,34 @@ impl Host for SessionHost {
             Err(error) => {
                 tracing::error!(%error, event = record.event.label(), "an audit record is dropped");
                 Ok(())
+            }
+        }
+    }
+
+    fn purse(&self) -> Option<Arc<Purse>> {
+        self.restricted
+            .then(|| self.proxy.desk.budgets.purse(&self.person))
+    }
+
+    async fn exceeded(&self, excess: Excess) -> Decision {
+        let policy = self.proxy.policy.load_full();
+        match self.proxy.standing(&self.database, &self.role).await {
+            Ok((catalog, role)) => {
+                let counter = Counter {
+                    desk: &self.proxy.desk,
+                    metrics: &self.proxy.metrics,
+                    policy: &policy,
+                    catalog: &catalog,
+                    role: &role,
+                    database: &self.database,
+                    db_user: &self.db_user,
+                    person: &self.person,
+                };
+                counter.decide(excess).await
+            }
+            Err(error) => {
+                tracing::error!(%error, "an export cannot be decided on");
+                Decision::Stop(Box::new(denial::of_missing_state()), None)
             }
         }
     }
@@ -358,6 +400,8 @@ pub async fn run(
         role: facts.role.clone(),
         restricted,
         cancel: Arc::new(cancel),
+        db_user: facts.db_user.as_str().into(),
+        person: policy.person(&facts.db_user).into(),
     };
     relay(Arc::new(host), opening, client, server, draining).await
 }
@@ -368,7 +412,10 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Ar
         Arc::new(RolePolicy {
             name: facts.role.clone(),
             unmasked: !restricted,
-            export_rows: restricted.then_some(0),
+            export: Arc::new(ExportRule {
+                rows: restricted.then_some(0),
+                ..ExportRule::default()
+            }),
             ..RolePolicy::default()
         })
     };

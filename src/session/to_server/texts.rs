@@ -1,7 +1,7 @@
 //! Query and Parse: the messages that carry SQL.
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
@@ -42,6 +42,7 @@ impl Decided {
                 facts: Arc::default(),
                 epoch: Epoch::default(),
                 described: AtomicBool::new(false),
+                subjects: Mutex::default(),
             }),
         }
     }
@@ -280,6 +281,7 @@ impl<H: Host> ToServer<'_, H> {
             facts,
             epoch: planned.standing.epoch,
             described: AtomicBool::new(false),
+            subjects: Mutex::default(),
         }))
     }
 
