@@ -27,6 +27,10 @@ pub struct Counter<'a> {
 
 impl Counter<'_> {
     pub async fn decide(&self, excess: Excess) -> Decision {
+        if let Some((grant, rows)) = excess.grant {
+            let words = denial::of_grant(&grant.request, rows);
+            return Decision::Stop(Box::new(words), Some(grant));
+        }
         let (limit, allowed) = match self.refill(&excess).await {
             Ok(Refill::Ready) => return Decision::Again,
             Ok(Refill::Full(limit, allowed)) => (limit, allowed),

@@ -103,6 +103,16 @@ pub fn of_export(limit: LimitKind, allowed: u64, role: &str, way_out: String) ->
         .with_hint(way_out)
 }
 
+/// The end of a result that has more rows than were granted.
+pub fn of_grant(request: &str, rows: u64) -> ErrorFields {
+    ErrorFields::error(
+        INSUFFICIENT_PRIVILEGE,
+        format!("pgveil: export request {request} was granted for {rows} rows, and there are more"),
+    )
+    .with_detail("Its rows have been sent; this use of the grant is over.")
+    .with_hint("Narrow the query, or ask again: the next run of the statement makes a new request.")
+}
+
 /// The way out where a request waits for its signatures.
 pub fn request_waits(id: &str, missing: &[&str], reasoned: bool) -> String {
     let groups = missing.join(" and ");

@@ -30,6 +30,8 @@ pub struct Excess {
     /// What tells this run from one with other values; `None`: it cannot be told.
     pub values: Option<Vec<u8>>,
     pub reason: Option<String>,
+    /// The grant that the statement runs under, and its rows.
+    pub grant: Option<(Arc<ExportRecord>, u64)>,
 }
 
 /// What was decided about a row.
@@ -67,6 +69,10 @@ pub fn excess(running: &Running, limit: LimitKind, weight: u64, reason: Option<&
         reason: commented(&running.statement)
             .or_else(|| commented(governing))
             .or_else(|| reason.map(str::to_owned)),
+        grant: running
+            .grant
+            .clone()
+            .map(|grant| (grant, running.meter.limits().rows.unwrap_or(0))),
     }
 }
 

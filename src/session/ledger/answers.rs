@@ -31,6 +31,14 @@ impl Ledger {
         }
     }
 
+    /// The statement whose end is about to be answered, if it is the client's.
+    pub fn ending(&mut self, tag: u8) -> Option<&mut Running> {
+        if self.row_of(tag).is_err() {
+            return None;
+        }
+        self.running.as_mut()
+    }
+
     /// Counts a row of the statement that runs: its bytes on the wire, the number of rows it counts for, and the rows of
     /// protected relations that it shows.
     pub fn count(&mut self, bytes: u64, weight: u64, subjects: &[i64]) -> Counted {

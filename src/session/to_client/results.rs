@@ -275,7 +275,7 @@ impl<H: Host> ToClient<'_, H> {
             return None;
         }
         let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
-        let running = state.ledger.running_mut()?;
+        let running = state.ledger.ending(header.tag)?;
         if !running.stores_rows() || running.stopped.is_some() {
             return None;
         }
