@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::denial;
 use super::exports::{Decision, Excess};
+use super::statements::Granted;
 use crate::admin::Metrics;
 use crate::audit::ExportRecord;
 use crate::catalog::Catalog;
@@ -62,6 +63,24 @@ impl Counter<'_> {
             }
         };
         self.stop(limit, allowed, way_out, None)
+    }
+
+    /// Uses the grant that takes masks off a statement; `None`: there is none for it.
+    pub async fn redeem(&self, excess: &Excess) -> Option<Granted> {
+        let asked = self.asked(excess, LimitKind::Rows, 0)?;
+        match self.desk.redeem(&asked).await {
+            Ok(request) => {
+                let request = request?;
+                Some(Granted {
+                    rows: request.granted().rows.unwrap_or(0),
+                    record: Arc::new(of(&request)),
+                })
+            }
+            Err(error) => {
+                tracing::error!(%error, "a grant cannot be used");
+                None
+            }
+        }
     }
 
     /// Budgets are leased; the limits of one result are what they are.

@@ -76,6 +76,25 @@ pub fn excess(running: &Running, limit: LimitKind, weight: u64, reason: Option<&
     }
 }
 
+/// What a statement that is about to run is, to find the grant for it.
+pub fn asked_again(statement: &Statement) -> Excess {
+    let plan = statement.plan();
+    Excess {
+        limit: LimitKind::Rows,
+        weight: 0,
+        kind: record::kind(statement, "UNPARSED"),
+        fingerprint: plan
+            .map(|plan| plan.fingerprint.clone())
+            .unwrap_or_default(),
+        text: String::new(),
+        reads: Vec::new(),
+        masked: Vec::new(),
+        values: values(&[statement, statement]),
+        reason: None,
+        grant: None,
+    }
+}
+
 /// The literals and parameters of statements.
 fn values(statements: &[&Statement]) -> Option<Vec<u8>> {
     let mut hash = Sha256::new();

@@ -123,5 +123,7 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
         epoch: Epoch::default(),
         described: Default::default(),
         subjects: Default::default(),
+        clear: None,
+        grant: None,
     })
 }

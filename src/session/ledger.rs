@@ -427,6 +427,11 @@ impl Ledger {
             portal,
         };
         running.meter = self.meter(&running);
+        let granted = running.statement.grant.as_ref();
+        if let Some(granted) = granted.or(running.statement.source.grant.as_ref()) {
+            running.meter.raise(granted.rows);
+            running.grant = Some(Arc::clone(&granted.record));
+        }
         Some(running)
     }
 

@@ -20,8 +20,8 @@ use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecor
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::shared::Encodings;
-use crate::session::statements::Epoch;
-use crate::sql::plan::{Refusal, SessionFacts};
+use crate::session::statements::{Epoch, Granted};
+use crate::sql::plan::{Plan, Refusal, SessionFacts};
 use crate::sql::{Planner, functions};
 use crate::wire::cancel::CancelHandle;
 
@@ -290,16 +290,7 @@ impl Host for SessionHost {
         let policy = self.proxy.policy.load_full();
         match self.proxy.standing(&self.database, &self.role).await {
             Ok((catalog, role)) => {
-                let counter = Counter {
-                    desk: &self.proxy.desk,
-                    metrics: &self.proxy.metrics,
-                    policy: &policy,
-                    catalog: &catalog,
-                    role: &role,
-                    database: &self.database,
-                    db_user: &self.db_user,
-                    person: &self.person,
-                };
+                let counter = self.counter(&policy, &catalog, &role);
                 counter.decide(excess).await
             }
             Err(error) => {
@@ -307,6 +298,28 @@ impl Host for SessionHost {
                 Decision::Stop(Box::new(denial::of_missing_state()), None)
             }
         }
+    }
+
+    async fn clear_plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+        fingerprint: &str,
+    ) -> Option<(Arc<Plan>, Arc<RolePolicy>)> {
+        let desk = &self.proxy.desk;
+        let classes = desk.clear_for(&self.person, &self.role, &self.database, fingerprint)?;
+        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
+        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+        let role = Arc::new(role.without_masks(&classes));
+        let planner = &self.proxy.planner;
+        let plan = planner.plan(text, catalog, Arc::clone(&role), facts).await;
+        Some((plan, role))
+    }
+
+    async fn redeem(&self, excess: Excess) -> Option<Granted> {
+        let policy = self.proxy.policy.load_full();
+        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
+        self.counter(&policy, &catalog, &role).redeem(&excess).await
     }
 
     fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -341,6 +354,24 @@ impl SessionHost {
             .planned(began.elapsed(), stats.misses == misses);
         proxy.metrics.plan_cache_bytes(stats.bytes);
         Ok(Planned { plan, standing })
+    }
+
+    fn counter<'a>(
+        &'a self,
+        policy: &'a PolicySet,
+        catalog: &'a Catalog,
+        role: &'a RolePolicy,
+    ) -> Counter<'a> {
+        Counter {
+            desk: &self.proxy.desk,
+            metrics: &self.proxy.metrics,
+            policy,
+            catalog,
+            role,
+            database: &self.database,
+            db_user: &self.db_user,
+            person: &self.person,
+        }
     }
 
     fn refuses_without_record(&self) -> bool {

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::ExportRecord;
 use crate::export::Sum;
+use crate::policy::RolePolicy;
 use crate::session::messages::{Name, Target};
 use crate::session::subjects::SubjectColumns;
 use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
@@ -28,6 +30,10 @@ pub struct Source {
     pub plan: Option<Arc<Plan>>,
     pub facts: Arc<SessionFacts>,
     pub epoch: Epoch,
+    /// Planned for a grant that takes masks off: the role without them. It runs only under that grant.
+    pub clear: Option<Arc<RolePolicy>>,
+    /// The grant that a Query has used.
+    pub grant: Option<Granted>,
     /// The server has described its result, and no masked column was in it.
     pub described: AtomicBool,
     /// Where in its rows the rows of protected relations are named, by statement.
@@ -44,6 +50,8 @@ impl Source {
             epoch: Epoch::default(),
             described: AtomicBool::new(false),
             subjects: Mutex::default(),
+            clear: None,
+            grant: None,
         })
     }
 
@@ -63,6 +71,16 @@ pub struct Statement {
     pub source: Arc<Source>,
     pub index: usize,
     pub arguments: Arguments,
+    /// The grant that this run of it has used.
+    pub grant: Option<Granted>,
+}
+
+/// A grant that was used for one run of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub record: Arc<ExportRecord>,
+    /// Rows at most.
+    pub rows: u64,
 }
 
 /// The parameters that a statement was bound to, as far as they tell one run from another.
@@ -82,6 +100,7 @@ impl Statement {
             source,
             index,
             arguments: Arguments::None,
+            grant: None,
         }
     }
 

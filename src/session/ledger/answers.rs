@@ -1,4 +1,6 @@
 //! The server's side of the ledger: each answer is attributed and takes off what it answers.
+use std::sync::Arc;
+
 use super::{Answer, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
 use crate::export::{Count, LimitKind};
 use crate::session::messages::Target;
@@ -209,7 +211,12 @@ impl Ledger {
         let actual = self.statements.prepared(statement);
         if self.rules.restricted {
             let agreed = match (meant, actual) {
-                (Some(meant), Some(actual)) => meant.source.same_circumstances(&actual.source),
+                (Some(meant), Some(actual)) => {
+                    // What was planned for a grant runs only for a Bind that has used it.
+                    let planned_alike =
+                        actual.source.clear.is_none() || Arc::ptr_eq(&meant.source, &actual.source);
+                    planned_alike && meant.source.same_circumstances(&actual.source)
+                }
                 _ => false,
             };
             if !agreed || denied.is_some() {
@@ -219,6 +226,7 @@ impl Ledger {
         let mut bound = actual.or(meant.as_ref()).cloned();
         if let (Some(bound), Some(meant)) = (&mut bound, meant) {
             bound.arguments = meant.arguments;
+            bound.grant.clone_from(&meant.grant);
         }
         let portal = portal.clone();
         match bound {

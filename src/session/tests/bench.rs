@@ -87,6 +87,19 @@ impl Host for Arc<FakeHost> {
         None
     }
 
+    async fn clear_plan(
+        &self,
+        _: Arc<str>,
+        _: Arc<SessionFacts>,
+        _: &str,
+    ) -> Option<(Arc<crate::sql::plan::Plan>, Arc<RolePolicy>)> {
+        None
+    }
+
+    async fn redeem(&self, _: Excess) -> Option<crate::session::statements::Granted> {
+        None
+    }
+
     async fn exceeded(&self, excess: Excess) -> Decision {
         let way_out = denial::nobody_signs(excess.limit, LIMIT);
         let words = denial::of_export(excess.limit, LIMIT, "agent", way_out);

@@ -187,7 +187,8 @@ impl<H: Host> ToClient<'_, H> {
     ) -> Result<(), String> {
         let malformed = || "a malformed RowDescription".to_owned();
         let body = self.burst.body_mut(header).ok_or_else(malformed)?;
-        match describe::raw_column(body, &state.role) {
+        let clear = statement.and_then(|statement| statement.source.clear.as_deref());
+        match describe::raw_column(body, clear.unwrap_or(&state.role)) {
             Ok(None) => {}
             Ok(Some(raw)) => {
                 return Err(format!(

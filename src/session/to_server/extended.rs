@@ -43,14 +43,18 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 Err(refusal) => denied = Some(refusal),
             }
+            let counts = self.shared.lock().ledger.rules.export.limits();
             if let Some(meant) = &mut meant
-                && self.shared.lock().ledger.rules.export.limits()
+                && counts
                 && meant.protected()
             {
                 let Some(arguments) = self.arguments(header) else {
                     return Ok(Flow::Wait);
                 };
                 meant.arguments = arguments;
+                if denied.is_none() {
+                    denied = self.bind_under_grant(meant).await.err();
+                }
             }
         }
         if denied.is_some() {
