@@ -175,6 +175,9 @@ impl Budgets {
         let counter = rows_of(&purse.person);
         let windows = allowed.windows();
         let now = now();
+        if windows.iter().any(|window| rows > window.limit) {
+            return self.full(&counter, allowed, rows, now).await;
+        }
         let old = {
             let mut lease = lock(&purse.rows);
             if now >= lease.until {

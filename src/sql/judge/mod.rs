@@ -16,6 +16,7 @@ mod quals;
 mod relations;
 mod returning;
 mod statements;
+mod stores;
 mod target;
 mod temporary;
 mod walk;

@@ -24,7 +24,7 @@ impl Walk<'_> {
         let kind = kind(node);
         if let Some(done) = self.temporary(node, kind) {
             done?;
-            self.note_stored(kind);
+            self.note_stored(node)?;
             return Ok(kind);
         }
         match node.kind {
@@ -87,7 +87,7 @@ impl Walk<'_> {
             "ExplainStmt" => self.explain(node)?,
             _ => return Err(refuse::statement(kind)),
         }
-        self.note_stored(kind);
+        self.note_stored(node)?;
         Ok(kind)
     }
 
