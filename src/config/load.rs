@@ -13,12 +13,12 @@ use super::settings::{
     Upstream,
 };
 use super::source::Source;
+use super::state;
 use super::units;
 use super::yaml::{self, Value};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_PORT: u16 = 5432;
-const DEFAULT_STATE: &str = "var/state.db";
 const DEFAULT_AUDIT: &str = "var/audit";
 /// `planner_threads` and `max_sessions` beyond this are a slip of the keyboard.
 const MAX_COUNT: usize = 1_000_000;
@@ -66,7 +66,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
     let policies = resolver
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
-    let state = path_or(resolver, &raw.state, DEFAULT_STATE);
+    let state = state::state(resolver, &raw.state);
     let audit = audit(resolver, raw.audit.as_ref());
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
     let limits = raw
@@ -81,7 +81,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         upstream: upstream?,
         auth: auth?,
         policies: policies?,
-        state,
+        state: state?,
         audit,
         admin: transpose(admin)?,
         limits,
@@ -284,7 +284,11 @@ fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditS
     }
 }
 
-fn path_or(resolver: &mut Resolver<'_>, leaf: &Leaf, default: &str) -> std::path::PathBuf {
+pub(super) fn path_or(
+    resolver: &mut Resolver<'_>,
+    leaf: &Leaf,
+    default: &str,
+) -> std::path::PathBuf {
     let given = resolver.optional(leaf, |resolver, leaf| resolver.path(leaf));
     given.unwrap_or_else(|| {
         resolver

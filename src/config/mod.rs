@@ -11,6 +11,7 @@ pub mod resolve;
 pub mod secret;
 pub mod settings;
 pub mod source;
+mod state;
 pub mod units;
 pub mod yaml;
 
@@ -19,7 +20,7 @@ pub use limits::Limits;
 pub use load::{load, load_with};
 pub use secret::Secret;
 pub use settings::{
-    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
-    Upstream,
+    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, StateServer,
+    StateSettings, TlsSettings, Upstream,
 };
 pub use source::{Origin, Position, Source};

@@ -18,7 +18,7 @@ pub struct RawSettings {
     pub auth: Option<Spanned<RawAuth>>,
     /// A folder of policy files or one file.
     pub policies: Leaf,
-    /// File of the embedded database.
+    /// File of the embedded database, or the address of a shared one (`postgres://...`).
     pub state: Leaf,
     pub audit: Option<Spanned<RawAudit>>,
     pub admin: Option<Spanned<RawAdmin>>,

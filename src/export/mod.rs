@@ -3,14 +3,21 @@
 //! * [`meter`]: the rows and bytes of one result. Pure.
 //! * [`budget`]: what people take out over all their results.
 //! * [`request`]: requests, signatures and grants. Pure.
+//! * [`person`]: when two names are one person.
+//! * [`clock`]: the time that all of it goes by.
 //! * [`desk`]: where requests are made and signed, each step on record.
 //! * [`store`]: what outlives the process.
 pub mod budget;
+pub mod clock;
 pub mod desk;
+#[cfg(test)]
+mod fixture;
 pub mod meter;
+pub mod person;
 pub mod request;
 pub mod store;
 
 pub use budget::{Allowed, Budgets, Purse, Refill};
+pub use clock::Clock;
 pub use desk::{Desk, DeskError, Met};
 pub use meter::{Count, Meter};
