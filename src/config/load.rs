@@ -6,6 +6,7 @@ use serde_yaml::Spanned;
 
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::limits::Limits;
+use super::notify::notify;
 use super::raw::{Leaf, RawAdmin, RawAudit, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
 use super::resolve::{Environment, Resolver};
 use super::settings::{
@@ -69,6 +70,10 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
     let state = state::state(resolver, &raw.state);
     let audit = audit(resolver, raw.audit.as_ref());
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
+    let notify = raw
+        .notify
+        .as_ref()
+        .map(|raw| notify(resolver, raw, guard.plaintext));
     let limits = raw
         .limits
         .as_ref()
@@ -84,6 +89,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         state: state?,
         audit,
         admin: transpose(admin)?,
+        notify: transpose(notify)?,
         limits,
     })
 }

@@ -6,6 +6,7 @@
 pub mod diagnostics;
 pub mod limits;
 pub mod load;
+pub mod notify;
 pub mod raw;
 pub mod resolve;
 pub mod secret;
@@ -18,6 +19,7 @@ pub mod yaml;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use limits::Limits;
 pub use load::{load, load_with};
+pub use notify::{Language, NotifySettings, SmtpLogin, SmtpSettings, SmtpTls, WebhookSettings};
 pub use secret::Secret;
 pub use settings::{
     Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, StateServer,

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::limits::Limits;
+use super::notify::NotifySettings;
 use super::secret::Secret;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served; nowhere if absent.
     pub admin: Option<SocketAddr>,
+    /// Nobody is told of requests if absent.
+    pub notify: Option<NotifySettings>,
     pub limits: Limits,
 }
 

@@ -6,6 +6,7 @@
 //! * [`person`]: when two names are one person.
 //! * [`clock`]: the time that all of it goes by.
 //! * [`desk`]: where requests are made and signed, each step on record.
+//! * [`notify`]: telling approvers.
 //! * [`store`]: what outlives the process.
 pub mod budget;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod desk;
 #[cfg(test)]
 mod fixture;
 pub mod meter;
+pub mod notify;
 pub mod person;
 pub mod request;
 pub mod store;
