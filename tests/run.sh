@@ -47,11 +47,19 @@ prepare_drivers() {
     fi
 }
 
+# A mail server for tests/notify.
+prepare_mail() {
+    local venv=$PWD/target/notify
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/notify/requirements.txt
+}
+
 skip_reason() {
     awk -F: -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^:]*: */, ""); print } }' tests/skips.txt
 }
 
 run_cargo() {
+    prepare_mail || { echo 'the mail server could not be installed'; return 1; }
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
     else
@@ -156,6 +164,7 @@ run_corpora() {
 
 if [ $prepare_only = 1 ]; then
     prepare_drivers || fail 'the drivers could not be installed'
+    prepare_mail || fail 'the mail server could not be installed'
     exit 0
 fi
 

@@ -2,7 +2,7 @@
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
-use super::yaml::Value;
+use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
 
@@ -18,10 +18,11 @@ pub struct RawSettings {
     pub auth: Option<Spanned<RawAuth>>,
     /// A folder of policy files or one file.
     pub policies: Leaf,
-    /// File of the embedded database.
+    /// File of the embedded database, or the address of a shared one (`postgres://...`).
     pub state: Leaf,
     pub audit: Option<Spanned<RawAudit>>,
     pub admin: Option<Spanned<RawAdmin>>,
+    pub notify: Option<Spanned<RawNotify>>,
     pub limits: Option<Spanned<RawLimits>>,
 }
 
@@ -78,6 +79,42 @@ pub struct RawAudit {
 #[serde(deny_unknown_fields)]
 pub struct RawAdmin {
     pub listen: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawNotify {
+    pub webhook: Option<Spanned<RawWebhook>>,
+    pub smtp: Option<Spanned<RawSmtp>>,
+    /// Where approvers reach the console.
+    pub console_url: Leaf,
+    /// `en` or `zh`.
+    pub language: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawWebhook {
+    pub url: Leaf,
+    pub secret: Leaf,
+    /// PEM file of certificate authorities.
+    pub ca: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSmtp {
+    pub host: Leaf,
+    pub port: Leaf,
+    /// `starttls`, `tls` or `none`.
+    pub tls: Leaf,
+    pub user: Leaf,
+    pub password: Leaf,
+    pub from: Leaf,
+    /// One address or a list for each approver group.
+    pub to: Option<Spanned<Entries<Spanned<Value>>>>,
+    /// PEM file of certificate authorities.
+    pub ca: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
