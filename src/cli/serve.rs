@@ -240,7 +240,7 @@ impl Running {
     }
 }
 
-fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
+pub(super) fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
     let ack = match settings.audit.ack {
         config::Ack::Written => Ack::Written,
         config::Ack::Synced => Ack::Synced,

@@ -69,6 +69,10 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
     let state = path_or(resolver, &raw.state, DEFAULT_STATE);
     let audit = audit(resolver, raw.audit.as_ref());
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
+    let console = raw
+        .console
+        .as_ref()
+        .map(|raw| super::console::console(resolver, raw));
     let limits = raw
         .limits
         .as_ref()
@@ -84,12 +88,13 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         state,
         audit,
         admin: transpose(admin)?,
+        console: transpose(console)?,
         limits,
     })
 }
 
 /// A section that is there but wrong makes the whole wrong; one that is absent does not.
-fn transpose<T>(section: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn transpose<T>(section: Option<Option<T>>) -> Option<Option<T>> {
     match section {
         Some(None) => None,
         Some(some) => Some(some),
@@ -128,7 +133,7 @@ fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<
     (!addresses.is_empty()).then_some(addresses)
 }
 
-fn listener(
+pub(super) fn listener(
     resolver: &mut Resolver<'_>,
     leaf: &Spanned<Value>,
     anywhere: bool,
@@ -159,7 +164,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-fn tls(resolver: &mut Resolver<'_>, raw: &Spanned<RawTls>) -> Option<TlsSettings> {
+pub(super) fn tls(resolver: &mut Resolver<'_>, raw: &Spanned<RawTls>) -> Option<TlsSettings> {
     let origin = resolver.origin(raw);
     let cert = resolver
         .required(&raw.value.cert, Some(&origin), "cert")
@@ -233,7 +238,11 @@ fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<S
         .collect()
 }
 
-fn name(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, expected: &str) -> Option<String> {
+pub(super) fn name(
+    resolver: &mut Resolver<'_>,
+    leaf: &Spanned<Value>,
+    expected: &str,
+) -> Option<String> {
     resolver.parse(leaf, expected, |text| {
         (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
     })
@@ -361,7 +370,7 @@ fn count(text: &str) -> Option<usize> {
         .filter(|count| (1..=MAX_COUNT).contains(count))
 }
 
-fn set<T>(
+pub(super) fn set<T>(
     resolver: &mut Resolver<'_>,
     leaf: &Leaf,
     slot: &mut T,

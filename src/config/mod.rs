@@ -3,6 +3,7 @@
 //! Two sets of types are kept apart: [`raw`] is the file as it is written, every leaf with its position;
 //! [`Settings`] is what holds after checking and is all that the rest of the program sees.
 //! [`Diagnostics`] serves the policy files too.
+pub mod console;
 pub mod diagnostics;
 pub mod limits;
 pub mod load;
@@ -14,6 +15,7 @@ pub mod source;
 pub mod units;
 pub mod yaml;
 
+pub use console::{ConsoleSettings, OidcSettings};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use limits::Limits;
 pub use load::{load, load_with};

@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::console::ConsoleSettings;
 use super::limits::Limits;
 use super::secret::Secret;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served; nowhere if absent.
     pub admin: Option<SocketAddr>,
+    /// The approvals console and its API; not served if absent.
+    pub console: Option<ConsoleSettings>,
     pub limits: Limits,
 }
 
