@@ -67,6 +67,8 @@ pub struct Desk {
     key: [u8; 32],
     policy: ArcSwap<String>,
     pub budgets: Budgets,
+    /// Grants that take masks off, as last seen.
+    clear: ArcSwap<Vec<Request>>,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
 }
@@ -96,8 +98,63 @@ impl Desk {
             record,
             key,
             policy: ArcSwap::from_pointee(policy_version.to_owned()),
+            clear: ArcSwap::default(),
             changes: watch::Sender::new(0),
         })
+    }
+
+    /// Classes that a grant of the person takes the masks off, for statements of this fingerprint. `None`: there is no such
+    /// grant, as far as is known here: what other proxies have granted is known after the next [`Desk::catch_up`].
+    pub fn clear_for(
+        &self,
+        person: &str,
+        role: &str,
+        database: &str,
+        fingerprint: &str,
+    ) -> Option<BTreeSet<String>> {
+        let clear = self.clear.load();
+        let found = clear.iter().find(|request| {
+            let asked = &request.asked;
+            asked.person == person
+                && asked.role == role
+                && asked.database == database
+                && asked.fingerprint == fingerprint
+        })?;
+        Some(found.granted().clear)
+    }
+
+    /// Uses a grant, if there is one for exactly this.
+    ///
+    /// # Errors
+    /// The store or the record cannot be written.
+    pub async fn redeem(&self, asked: &Asked) -> Result<Option<Request>, DeskError> {
+        let claim = claim(asked);
+        for _ in 0..ATTEMPTS {
+            let granted = self.list(&[State::Granted]).await?;
+            let Some(found) = granted
+                .iter()
+                .find(|request| self::claim(&request.asked) == claim)
+            else {
+                return Ok(None);
+            };
+            let Some((found, revision)) = self.read(&found.id).await? else {
+                continue;
+            };
+            let Ok(used) = found.spend(asked, now()) else {
+                return Ok(None);
+            };
+            if let Some(request) = self.replace(used, revision).await? {
+                return Ok(Some(request));
+            }
+        }
+        Err(busy().into())
+    }
+
+    async fn look_for_clear(&self) -> Result<(), StoreError> {
+        let mut granted = self.list(&[State::Granted]).await?;
+        granted.retain(|request| !request.granted().clear.is_empty());
+        self.clear.store(Arc::new(granted));
+        Ok(())
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -355,6 +412,7 @@ impl Desk {
                 None => {}
             }
         }
+        self.look_for_clear().await?;
         self.store.sweep(now()).await?;
         Ok(())
     }
@@ -413,6 +471,9 @@ impl Desk {
             .send_modify(|count| *count = count.wrapping_add(1));
         for index in request.recorded..request.history.len() {
             (self.record)(&record(&request, index)).map_err(DeskError::Unrecorded)?;
+        }
+        if !request.asked.may_unmask.is_empty() {
+            self.look_for_clear().await?;
         }
         request.recorded = request.history.len();
         let document = self.document(&request, revision, None)?;

@@ -10,7 +10,9 @@ pub mod desk;
 pub mod meter;
 pub mod request;
 pub mod store;
+pub mod weight;
 
 pub use budget::{Allowed, Budgets, Purse, Refill};
 pub use desk::{Desk, DeskError, Met};
-pub use meter::{Count, Meter};
+pub use meter::{Count, Limits, Meter, Sum};
+pub use request::LimitKind;

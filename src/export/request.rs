@@ -102,6 +102,17 @@ pub enum LimitKind {
 }
 
 impl LimitKind {
+    /// The `reason` of a record, and of a metric.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            LimitKind::Rows => "export_rows",
+            LimitKind::Bytes => "export_bytes",
+            LimitKind::PerHour => "export_per_hour",
+            LimitKind::PerDay => "export_per_day",
+            LimitKind::SubjectsPerDay => "export_subjects_per_day",
+        }
+    }
+
     /// As the policy names it, under `export`.
     pub const fn label(self) -> &'static str {
         match self {
