@@ -67,7 +67,7 @@ mod tests {
         let recent = Recent::default();
         let refusal = Record::new(Event::Refusal, SystemTime::UNIX_EPOCH);
         recent.note(&Record::new(Event::Statement, SystemTime::UNIX_EPOCH));
-        assert_eq!(numbers(&recent, 0), []);
+        assert!(numbers(&recent, 0).is_empty());
         (0..CAPACITY + 5).for_each(|_| recent.note(&refusal));
         assert_eq!(numbers(&recent, 0).len(), CAPACITY);
         let last = CAPACITY as u64 + 5;

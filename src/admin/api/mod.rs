@@ -4,6 +4,8 @@
 //! `openapi.json` describes it; a test holds the two together.
 mod accounts;
 mod exports;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 
@@ -237,12 +239,4 @@ impl FromRequestParts<App> for Caller {
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0),
         })
     }
-}
-
-#[cfg(test)]
-pub fn routes_of_table() -> Vec<(&'static str, &'static str)> {
-    table()
-        .into_iter()
-        .map(|(method, path, _)| (method, path))
-        .collect()
 }

@@ -3,11 +3,15 @@
 //!
 //! It decides nothing about exports: every rule is the desk's ([`crate::export`]). What it adds is who somebody is.
 mod assets;
+#[cfg(test)]
+pub mod bench;
 mod guard;
 mod listen;
 pub mod oidc;
 mod pages;
 pub mod session;
+#[cfg(test)]
+mod tests;
 pub mod words;
 
 use std::net::SocketAddr;

@@ -111,8 +111,6 @@ words! {
     col_data: "Data", "数据";
     col_signatures: "Signatures", "签署";
     col_state: "State", "状态";
-    col_asked: "Asked", "提出时间";
-    open_request: "Open", "查看";
 
     request_title: "Export request", "导出申请";
     facts: "What is asked for", "申请内容";
@@ -181,7 +179,6 @@ words! {
     people_title: "People and budgets", "人员与额度";
     people_lead: "What each person has taken out of what the policy allows within an hour and a day, over all sessions.", "每个人在一小时和一天之内、跨所有会话，已使用的额度与策略允许的额度。";
     people_none: "No role of the policy has such a limit.", "策略中没有角色设有此类限额。";
-    people_role: "Role", "角色";
     people_limit: "Limit", "限额";
     people_used: "Used", "已用";
     people_left: "Left", "剩余";

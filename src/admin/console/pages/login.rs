@@ -4,9 +4,10 @@ use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::{Fields, Page, Posted, Visitor, fields, forgery_recorded, local, refused, render};
+use super::{Fields, Page, Posted, Visitor, fields, local, refused, render};
 use crate::admin::accounts::{Identity, Refused, random};
 use crate::admin::console::App;
+use crate::admin::console::oidc::OidcError;
 use crate::admin::console::session::{Cookie, csrf_of};
 use crate::admin::console::words::Words;
 
@@ -85,7 +86,8 @@ pub async fn submit(State(app): State<App>, request: Request) -> Response {
     let browser = app.cookies().get(&visitor.headers, Cookie::Login);
     let own = browser.map(|browser| csrf_of(&browser)).unwrap_or_default();
     if own.is_empty() || !random::same(&own, field("csrf")) {
-        forgery_recorded(&visitor, None);
+        // Not on the record: anybody can send such a form, as often as they like.
+        tracing::warn!(peer = ?visitor.peer, "console: a sign-in form without its token was turned away");
         return visitor.forged();
     }
     let next = local(field("next")).to_owned();
@@ -228,7 +230,10 @@ pub async fn from_provider(visitor: Visitor, Query(query): Query<Fields>) -> Res
         Err(error) => {
             tracing::warn!(%error, "console: a sign-in by the identity provider failed");
             let message = format!("sign-in by the identity provider refused: {error}");
-            if let Err(error) = visitor.app.note(None, visitor.peer, message) {
+            // An answer to no question of this browser can come from anybody, as often as they like.
+            if !matches!(error, OidcError::State)
+                && let Err(error) = visitor.app.note(None, visitor.peer, message)
+            {
                 return visitor.unrecorded(&error);
             }
             let notice = Some(visitor.words().login_provider_failed);

@@ -237,7 +237,7 @@ impl FromRequest<App> for Posted {
             .as_ref()
             .map_or("", |session| session.csrf.as_str());
         if own.is_empty() || !random::same(own, sent) {
-            forgery_recorded(&visitor, Some(&identity.person));
+            forgery_recorded(&visitor, &identity.person);
             return Err(visitor.forged());
         }
         Ok(Posted {
@@ -256,10 +256,10 @@ pub async fn fields(request: Request, app: &App, visitor: &Visitor) -> Result<Fi
     }
 }
 
-fn forgery_recorded(visitor: &Visitor, person: Option<&str>) {
+fn forgery_recorded(visitor: &Visitor, person: &str) {
     let message = "a form without the session's token was turned away".to_owned();
     // It is turned away whether it can be recorded or not.
-    let _ = visitor.app.note(person, visitor.peer, message);
+    let _ = visitor.app.note(Some(person), visitor.peer, message);
 }
 
 /// What all pages show.
