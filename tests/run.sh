@@ -3,6 +3,7 @@
 #   cargo    unit and integration tests, documentation examples
 #   drivers  psql, pgbench, pg_dump, psycopg, node's pg and JDBC through pgveil (tests/drivers/run.sh)
 #   demo     the tour of `pgveil demo`, with its expectations
+#   console  an export's whole story in a real browser (tests/console/run.sh)
 # and, where they are named, what takes too long for every day:
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
@@ -21,11 +22,11 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | crm | generated | regress | versions | corpora) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, crm, generated, regress, versions, corpora" ;;
+        cargo | drivers | demo | console | crm | generated | regress | versions | corpora) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, versions, corpora" ;;
     esac
 done
-[ ${#suites[@]} = 0 ] && suites=(cargo drivers demo)
+[ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console)
 
 say 'What the tests need'
 ensure "${BUILD_NEEDS[@]}" "${SERVER_NEEDS[@]}" openssl openssl python3 python3 node nodejs npm npm \
@@ -82,6 +83,18 @@ run_crm() {
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/crm/requirements.txt || return
     build_binary && tests/crm/run.sh target/debug/pgveil
+}
+
+run_console() {
+    local tools=$PWD/target/console
+    ensure chromium chromium '/usr/share/fonts/opentype/noto/NotoSansCJK*' fonts-noto-cjk
+    mkdir -p "$tools"
+    if ! cmp -s tests/console/package.json "$tools/installed.json"; then
+        cp tests/console/package.json "$tools/package.json"
+        npm install --prefix "$tools" --no-package-lock --no-audit --no-fund --silent || return
+        cp tests/console/package.json "$tools/installed.json"
+    fi
+    build_binary && CONSOLE_TOOLS=$tools tests/console/run.sh target/debug/pgveil
 }
 
 run_demo() {

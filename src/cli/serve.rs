@@ -1,4 +1,5 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
+mod approvals;
 pub mod catalogs;
 mod door;
 mod exports;
@@ -81,6 +82,7 @@ struct Running {
     draining: watch::Sender<bool>,
     listening: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
@@ -140,6 +142,7 @@ impl Running {
             }
             None => None,
         };
+        let console = approvals::start(&settings, &journal, &desk, &proxy).await?;
         let listening = sockets
             .iter()
             .map(TcpListener::local_addr)
@@ -199,6 +202,7 @@ impl Running {
             draining,
             listening,
             admin,
+            console,
             sessions,
             desk,
         })
@@ -206,12 +210,13 @@ impl Running {
 
     /// One line on standard output, for people and for scripts that wait for it.
     fn announce(&self) -> Result<(), CliError> {
-        let admin = match self.admin {
-            Some(address) => format!(" (admin {address})"),
+        let place = |name: &str, address: Option<SocketAddr>| match address {
+            Some(address) => format!(" ({name} {address})"),
             None => String::new(),
         };
+        let (admin, console) = (place("admin", self.admin), place("console", self.console));
         print(&format!(
-            "pgveil ready on {}{admin}\n",
+            "pgveil ready on {}{admin}{console}\n",
             list(&self.listening)
         ))
     }
@@ -254,7 +259,7 @@ impl Running {
     }
 }
 
-fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
+pub(super) fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
     let ack = match settings.audit.ack {
         config::Ack::Written => Ack::Written,
         config::Ack::Synced => Ack::Synced,

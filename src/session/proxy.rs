@@ -207,6 +207,7 @@ pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), S
     match spool.append(record) {
         Ok(_) => {
             metrics.audit_record(record.event, began.elapsed());
+            metrics.recent.note(record);
             Ok(())
         }
         Err(error) => {
