@@ -248,8 +248,12 @@ impl Host for SessionHost {
     }
 
     async fn schema_changed(&self) {
-        if let Err(error) = self.proxy.catalogs.refresh(&self.database).await {
-            tracing::warn!(%error, database = self.database, "the catalog could not be read again");
+        let refreshed = reread(Arc::clone(&self.proxy), self.database.clone());
+        if self.restricted {
+            refreshed.await;
+        } else {
+            // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
+            tokio::spawn(refreshed);
         }
     }
 
@@ -303,6 +307,12 @@ impl SessionHost {
 
     fn refuses_without_record(&self) -> bool {
         self.proxy.settings.audit.on_full == OnFull::Refuse
+    }
+}
+
+async fn reread(proxy: Arc<Proxy>, database: String) {
+    if let Err(error) = proxy.catalogs.refresh(&database).await {
+        tracing::warn!(%error, database, "the catalog could not be read again");
     }
 }
 

@@ -121,6 +121,8 @@ impl Walk<'_> {
         }
         let at = offset(node.location);
         let text = format!("({masked})");
+        let relation = target.relation.oid;
+        self.target_reads.insert((relation, name.clone()));
         // A condition that is looked up names its column both ways already.
         if !self.placed.contains(&at) {
             self.changes.push(Change::Reference { at, text });
