@@ -120,7 +120,7 @@ run_regress() (
     # The server reads the data files.
     chmod -R a+rX target/regress
     export PGVEIL_REGRESS
-    cargo test --locked --test regress -- --ignored --nocapture
+    cargo test --locked --test regress -- --nocapture --test-threads 1
 )
 
 # The package holds initdb, postgres and pg_ctl; clients are those of the machine.

@@ -43,7 +43,6 @@ fn psql(server: &Postgres, port: u16, test: &str) -> (String, Duration) {
 }
 
 #[test]
-#[ignore = "takes minutes: tests/run.sh regress"]
 fn psql_prints_the_same_through_pgveil_for_an_unrestricted_role() {
     let (direct, behind) = (server(), server());
     let pgveil = veil(&behind);
