@@ -163,7 +163,11 @@ impl<'a> Reader<'a> {
                 return None;
             }
             let name = match given {
-                "" => naming::known(value, self.rules.catalog.server_version)?.to_owned(),
+                "" => match naming::known(value, self.rules.catalog.server_version) {
+                    Some(name) => name.to_owned(),
+                    None if self.trusting => naming::UNNAMED.to_owned(),
+                    None => return None,
+                },
                 given => given.to_owned(),
             };
             outputs.push(Output { name, origin: None });

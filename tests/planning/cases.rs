@@ -215,6 +215,14 @@ fn restored_origins_name_the_masked_columns() {
         origins("WITH q(a, b) AS (SELECT id, phone FROM contacts) SELECT b, a FROM q"),
         [Some(3), None]
     );
+    assert_eq!(
+        origins("SELECT (c).phone, (c).*, xmlconcat('<a/>'), b FROM contacts c(a, x, phone, b)"),
+        [Some(3), None, None, Some(3), None, None, None, None]
+    );
+    assert_eq!(
+        origins("SELECT xmlforest(1 AS a), c.phone, (c).phone FROM contacts c"),
+        [None, Some(3), Some(3)]
+    );
     assert_eq!(origins("SELECT lower(phone) FROM contacts"), []);
     assert_eq!(origins("SELECT phone FROM contacts UNION SELECT 'x'"), []);
     assert_eq!(
