@@ -184,6 +184,15 @@ impl Target {
         }
     }
 
+    /// The meaning of a name that came with the schema of the target. It passes over what has only the name
+    /// (`scanNameSpaceForRelid`); without its schema it would mean that.
+    pub fn meaning_by_schema(&self, qualifier: &str, name: &str) -> Meaning {
+        match self.meaning(Some(qualifier), name) {
+            Meaning::Other if self.visible && self.is_called(qualifier) => Meaning::Unclear,
+            found => found,
+        }
+    }
+
     /// Whether it is the name of the target or of a version of it.
     fn is_called(&self, name: &str) -> bool {
         name == self.alias || self.versions.iter().any(|version| version == name)

@@ -273,8 +273,14 @@ impl<'a> Walk<'a> {
             }
             _ => 0,
         };
+        let relation = match names.as_slice() {
+            [.., Some(schema), Some(table), _] if surplus > 0 => {
+                catalog.relation(schema, table).map(|relation| relation.oid)
+            }
+            _ => None,
+        };
         fields.drain(..surplus);
-        self.target_column(node)
+        self.target_column(node, relation)
     }
 
     fn function(&mut self, node: &mut Node) -> Result<(), Refusal> {
