@@ -15,6 +15,7 @@ use crate::policy::{CompiledPolicy, Memory, PolicySet, RolePolicy};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
+use crate::session::rereading::Rereading;
 use crate::session::shared::Encodings;
 use crate::session::statements::Epoch;
 use crate::sql::plan::{Refusal, SessionFacts};
@@ -211,6 +212,7 @@ struct SessionHost {
     database: String,
     role: Arc<str>,
     restricted: bool,
+    rereading: Arc<Rereading>,
     cancel: Arc<CancelHandle>,
 }
 
@@ -248,12 +250,19 @@ impl Host for SessionHost {
     }
 
     async fn schema_changed(&self) {
-        let refreshed = reread(Arc::clone(&self.proxy), self.database.clone());
+        let (proxy, database) = (Arc::clone(&self.proxy), self.database.clone());
         if self.restricted {
-            refreshed.await;
-        } else {
-            // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
-            tokio::spawn(refreshed);
+            return reread(&proxy, &database).await;
+        }
+        // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
+        let rereading = Arc::clone(&self.rereading);
+        if rereading.ask() {
+            tokio::spawn(async move {
+                reread(&proxy, &database).await;
+                while rereading.again() {
+                    reread(&proxy, &database).await;
+                }
+            });
         }
     }
 
@@ -310,8 +319,8 @@ impl SessionHost {
     }
 }
 
-async fn reread(proxy: Arc<Proxy>, database: String) {
-    if let Err(error) = proxy.catalogs.refresh(&database).await {
+async fn reread(proxy: &Proxy, database: &str) {
+    if let Err(error) = proxy.catalogs.refresh(database).await {
         tracing::warn!(%error, database, "the catalog could not be read again");
     }
 }
@@ -367,6 +376,7 @@ pub async fn run(
         database: facts.database.clone(),
         role: facts.role.clone(),
         restricted,
+        rereading: Arc::default(),
         cancel: Arc::new(cancel),
     };
     relay(Arc::new(host), opening, client, server, draining).await
