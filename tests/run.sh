@@ -115,7 +115,7 @@ run_generated() (
 
 # The files of the server that the tests run, below target/regress.
 fetch_regress() {
-    local folder=$PWD/target/regress major
+    local folder=$PWD/target/regress major installed
     major=$(ls /usr/lib/postgresql | sort -n | tail -n 1)
     [ -n "$(find "$folder" -name parallel_schedule 2>/dev/null)" ] && return
     mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
@@ -124,8 +124,12 @@ fetch_regress() {
     cat /etc/apt/sources.list.d/*.sources 2>/dev/null | sed 's/^Types:.*/Types: deb-src/' > "$folder/machine.sources"
     local options=(-o "Dir::Etc::sourcelist=$folder/machine.list" -o "Dir::Etc::sourceparts=$folder/" -o "Dir::State::lists=$folder/lists"
         -o "Dir::Cache=$folder/cache")
+    # Of the server that is installed, where it is still to be had.
+    installed=$(dpkg-query -W -f '${source:Version}' "postgresql-$major" 2>/dev/null)
     (
-        cd "$folder" && apt-get -qq "${options[@]}" update && apt-get -qq "${options[@]}" source --download-only "postgresql-$major" &&
+        cd "$folder" && apt-get -qq "${options[@]}" update &&
+            { apt-get -qq "${options[@]}" source --download-only "postgresql-$major=$installed" ||
+                apt-get -qq "${options[@]}" source --download-only "postgresql-$major"; } &&
             tar xf postgresql-*.orig.tar.* --wildcards '*/src/test/regress/*'
     )
 }
@@ -137,7 +141,7 @@ run_regress() (
     # The server reads the data files.
     chmod -R a+rX target/regress
     export PGVEIL_REGRESS
-    cargo test --locked --test regress -- --ignored --nocapture
+    cargo test --locked --test regress -- --nocapture --test-threads 1
 )
 
 # The package holds initdb, postgres and pg_ctl; clients are those of the machine.
