@@ -8,6 +8,7 @@ mod postgres;
 mod proxy;
 mod record;
 mod screen;
+mod signers;
 mod tour;
 mod workspace;
 
@@ -148,6 +149,8 @@ impl Demo {
         let proxy = self
             .proxy
             .insert(Proxy::prepare(args.port, server.port(), workspace)?);
+        // The state is locked once it serves.
+        let tokens = proxy.make_accounts().await?;
         screen.command(&proxy.command_line())?;
         proxy.start().await?;
         screen.line(&format!(
@@ -156,7 +159,7 @@ impl Demo {
             proxy.policy_path().display()
         ))?;
 
-        let failures = tour::give(server, proxy, screen).await?;
+        let failures = tour::give(server, proxy, &tokens, screen).await?;
         screen.step("The end of the tour")?;
         if failures.is_empty() {
             screen.line("everything was as it should be")?;
@@ -185,6 +188,13 @@ impl Demo {
             ))?;
         }
         screen.line("")?;
+        screen.line(&format!("approvals: {}", proxy.console_url()))?;
+        for signer in &signers::SIGNERS {
+            screen.line(&format!(
+                "  {:<6} signs for {:<6} password: {}",
+                signer.name, signer.group, signer.password
+            ))?;
+        }
         screen.line(&format!(
             "audit records: {}   metrics: http://{}/metrics",
             proxy.audit_dir().display(),

@@ -56,6 +56,7 @@ pub struct Proxy {
     log: PathBuf,
     port: u16,
     admin: SocketAddr,
+    console: SocketAddr,
     running: Option<Running>,
 }
 
@@ -82,9 +83,13 @@ impl Proxy {
             None => free_port()?,
         };
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let console = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         workspace.dir("var")?;
         let policy = workspace.file("crm.yaml", POLICY)?;
-        let config = workspace.file("pgveil.yaml", &config_text(port, server_port, admin))?;
+        let config = workspace.file(
+            "pgveil.yaml",
+            &config_text(port, server_port, admin, console),
+        )?;
         let audit_dir = workspace.path().join("var/audit");
         let log = workspace.path().join("pgveil.log");
         Ok(Self {
@@ -95,6 +100,7 @@ impl Proxy {
             log,
             port,
             admin,
+            console,
             running: None,
         })
     }
@@ -105,6 +111,15 @@ impl Proxy {
 
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The address of the console.
+    pub fn console_url(&self) -> String {
+        format!("http://{}", self.console)
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     pub fn policy_path(&self) -> &Path {
@@ -165,11 +180,13 @@ impl Proxy {
 
     /// Another command of pgveil's over the same configuration, by its words on the command line.
     fn command(&self, name: &str) -> Command {
+        self.command_of(&name.split(' ').collect::<Vec<_>>())
+    }
+
+    /// As [`Proxy::command`], by each word.
+    pub(super) fn command_of(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(name.split(' '))
-            .arg("--config")
-            .arg(&self.config);
+        command.args(words).arg("--config").arg(&self.config);
         command
             .env("PGVEIL_CATALOG_PASSWORD", CATALOG_PASSWORD)
             .stdin(Stdio::null())
@@ -243,7 +260,7 @@ impl Proxy {
         running.copying.abort();
     }
 
-    fn spawn_error(&self, source: std::io::Error) -> DemoError {
+    pub(super) fn spawn_error(&self, source: std::io::Error) -> DemoError {
         DemoError::Spawn {
             program: self.program.display().to_string(),
             source,
@@ -255,7 +272,7 @@ impl Proxy {
     }
 }
 
-fn config_text(port: u16, server_port: u16, admin: SocketAddr) -> String {
+fn config_text(port: u16, server_port: u16, admin: SocketAddr, console: SocketAddr) -> String {
     format!(
         "listen: 127.0.0.1:{port}\n\
          upstream:\n  host: 127.0.0.1\n  port: {server_port}\n  tls: disable\n  databases: [{DATABASE}]\n  \
@@ -264,7 +281,8 @@ fn config_text(port: u16, server_port: u16, admin: SocketAddr) -> String {
          policies: crm.yaml\n\
          state: var/state.db\n\
          audit: {{ dir: var/audit }}\n\
-         admin: {{ listen: \"{admin}\" }}\n"
+         admin: {{ listen: \"{admin}\" }}\n\
+         console: {{ listen: \"{console}\" }}\n"
     )
 }
 

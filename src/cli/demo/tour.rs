@@ -4,6 +4,7 @@ use super::postgres::{DATABASE, Server};
 use super::proxy::{AGENT, DPO, FINANCE, Login, Proxy};
 use super::record;
 use super::screen::Screen;
+use super::signers::SIGNERS;
 
 /// What everybody asks first.
 const CUSTOMERS: &str = "
@@ -32,6 +33,8 @@ const ANOTHER_WAY_SECRETS: &str =
 /// "Download the customer list to Excel".
 const EXPORT: &str = "SELECT full_name, phone, email FROM crm.contacts";
 
+const REASON: &str = "SET pgveil.reason = 'yearly letter, ticket 4711'";
+
 /// A function that runs SQL of its own, out of sight of whoever looks at this statement.
 const AROUND: &str = "SELECT query_to_xml('SELECT phone FROM crm.contacts', true, false, '')";
 
@@ -45,6 +48,7 @@ struct Shown {
 pub async fn give(
     server: &Server,
     proxy: &Proxy,
+    tokens: &[String],
     screen: &mut Screen,
 ) -> Result<Vec<String>, DemoError> {
     let mut tour = Tour {
@@ -55,7 +59,9 @@ pub async fn give(
     };
     tour.one_query_three_views().await?;
     tour.another_way_to_ask().await?;
-    tour.an_export_stopped().await?;
+    if let Some(request) = tour.an_export_stopped().await? {
+        tour.two_people_sign(&request, tokens).await?;
+    }
     tour.a_statement_refused().await?;
     tour.the_record().await?;
     tour.the_metrics().await?;
@@ -119,10 +125,11 @@ impl Tour<'_> {
         Ok(())
     }
 
-    async fn an_export_stopped(&mut self) -> Result<(), DemoError> {
+    /// The request that waits for signatures.
+    async fn an_export_stopped(&mut self) -> Result<Option<String>, DemoError> {
         self.screen
             .step("An export stopped: the agent asks for all 5,000 contacts")?;
-        let shown = self.psql(AGENT, &["-c", EXPORT]).await?;
+        let shown = self.psql(AGENT, &["-c", REASON, "-c", EXPORT]).await?;
         self.expect(
             !shown.success && shown.text.contains("pgveil:"),
             "the agent's export ends in an error of pgveil's",
@@ -131,6 +138,55 @@ impl Tour<'_> {
             !shown.text.contains("(5000 rows)"),
             "the agent does not get 5,000 rows",
         );
+        let request = shown.text.split_once("export request ");
+        let request = request.and_then(|(_, rest)| rest.get(..8));
+        self.expect(request.is_some(), "the error names a request");
+        Ok(request.map(str::to_owned))
+    }
+
+    async fn two_people_sign(&mut self, request: &str, tokens: &[String]) -> Result<(), DemoError> {
+        self.screen.step(&format!(
+            "Legal and data protection sign it, here on the command line; the console does the same ({})",
+            self.proxy.console_url()
+        ))?;
+        for (signer, token) in SIGNERS.iter().zip(tokens) {
+            let comment = format!("checked by {}", signer.group);
+            let words = ["approve", request, "--comment", &comment];
+            self.screen.command(&format!(
+                "PGVEIL_TOKEN={}... pgveil approvals approve {request} --comment \"{comment}\"",
+                token.get(..8).unwrap_or_default()
+            ))?;
+            let output = self.proxy.approvals(&words, token).await?;
+            let shown = self.show(&output)?;
+            self.expect(shown.success, &format!("{} signs", signer.name));
+        }
+        self.screen.step(
+            "The agent runs the same statement again: the export goes on, masked, and once",
+        )?;
+        let conninfo = self.proxy.conninfo(AGENT);
+        self.screen
+            .command(&format!("psql \"{conninfo}\" -At -c \"{EXPORT}\" | wc -l"))?;
+        for (rows, what) in [
+            (Some(5000), "the granted export has 5,000 rows"),
+            (None, "a grant is used once"),
+        ] {
+            let mut psql = self.server.psql();
+            psql.args(["-A", "-t", "-d", &conninfo, "-c", EXPORT])
+                .env("PGPASSWORD", AGENT.password);
+            let output = psql.output().await.map_err(|source| DemoError::Spawn {
+                program: "psql".into(),
+                source,
+            })?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            let lines = text.lines().count();
+            if let Some(rows) = rows {
+                self.screen.output(&lines.to_string())?;
+                self.expect(output.status.success() && lines == rows, what);
+                self.expect(text.contains("****"), "the export is masked");
+            } else {
+                self.expect(!output.status.success(), what);
+            }
+        }
         Ok(())
     }
 
