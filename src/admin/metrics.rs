@@ -73,7 +73,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "pgveil_export_stops_total",
         "counter",
-        "Results ended at the row after their export limit, by `role`.",
+        "Results ended at the row after an export limit, by `role` and `limit`.",
     ),
     (
         "pgveil_violations_total",
@@ -109,6 +109,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "pgveil_policy_drift",
         "gauge",
         "What of the policy does not fit a served `database` any more (and is protected all the same). Anything but 0 is an alarm.",
+    ),
+    (
+        "pgveil_state_available",
+        "gauge",
+        "1 while the store of budgets and approvals answers. 0 is an alarm: what needs it is refused.",
     ),
     ("pgveil_ready", "gauge", "1 while /readyz answers 200."),
 ];
@@ -164,6 +169,7 @@ pub struct Metrics {
     audit_unsynced: IntGauge,
     policy_info: IntGaugeVec,
     policy_drift: IntGaugeVec,
+    state_available: IntGauge,
     ready: IntGauge,
 }
 
@@ -199,7 +205,7 @@ impl Metrics {
             rows: made.counters("pgveil_rows_total", &["role", "protected"])?,
             refusals: made.counters("pgveil_refusals_total", &["role", "reason"])?,
             lookups: made.counters("pgveil_lookups_total", &["role"])?,
-            export_stops: made.counters("pgveil_export_stops_total", &["role"])?,
+            export_stops: made.counters("pgveil_export_stops_total", &["role", "limit"])?,
             violations: made.counter("pgveil_violations_total")?,
             audit_records: made.counters("pgveil_audit_records_total", &["event"])?,
             audit_failures: made.counter("pgveil_audit_failures_total")?,
@@ -207,6 +213,7 @@ impl Metrics {
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
+            state_available: made.gauge("pgveil_state_available")?,
             ready: made.gauge("pgveil_ready")?,
             registry,
         };
@@ -284,8 +291,8 @@ impl Metrics {
         self.refusals.with_label_values(&[role, reason]).inc();
     }
 
-    pub fn export_stop(&self, role: &str) {
-        self.export_stops.with_label_values(&[role]).inc();
+    pub fn export_stop(&self, role: &str, limit: &str) {
+        self.export_stops.with_label_values(&[role, limit]).inc();
     }
 
     pub fn violation(&self) {
@@ -317,6 +324,11 @@ impl Metrics {
         self.policy_drift
             .with_label_values(&[database])
             .set(findings);
+    }
+
+    /// Whether the store of budgets and approvals has answered.
+    pub fn state_available(&self, available: bool) {
+        self.state_available.set(i64::from(available));
     }
 
     pub fn ready(&self, ready: bool) {
@@ -400,7 +412,7 @@ mod tests {
         metrics.planned(Duration::from_micros(1), true);
         metrics.rows("agent", true, 12);
         metrics.refusal("agent", "function");
-        metrics.export_stop("agent");
+        metrics.export_stop("agent", "rows");
         metrics.audit_record(Event::Statement, Duration::from_micros(20));
         metrics.policy("0123456789abcdef");
         metrics.policy_drift("crm", 1);

@@ -1,6 +1,7 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
 pub mod catalogs;
 mod door;
+mod exports;
 mod gate;
 mod journal;
 mod signals;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::door::Door;
+use self::exports::open_desk;
 use self::journal::Journal;
 use self::signals::Signals;
 use self::verifiers::StoredVerifiers;
@@ -26,6 +28,8 @@ use crate::admin::Metrics;
 use crate::admin::http::{Admin, Readiness};
 use crate::audit::{Ack, Event, Record, Spool, SpoolSettings};
 use crate::config::{self, Settings};
+use crate::export::Desk;
+use crate::export::notify::Notifier;
 use crate::policy::{self, PolicySet};
 use crate::session::listener::{self, Listeners, Phase};
 use crate::session::login::{LoginGate, RoleMatch};
@@ -80,6 +84,9 @@ struct Running {
     admin: Option<SocketAddr>,
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
+    desk: Arc<Desk>,
+    /// Tells approvers as long as it is here.
+    _notifier: Option<Notifier>,
 }
 
 impl Running {
@@ -106,6 +113,8 @@ impl Running {
         )
         .map_err(CliError::environment)?;
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
+        let desk = Arc::new(open_desk(&settings, &journal, &version).await?);
+        let notifier = exports::tell_approvers(&settings, &desk)?;
         let proxy = Arc::new(Proxy::new(
             Arc::clone(&settings),
             Arc::clone(&policy),
@@ -113,6 +122,7 @@ impl Running {
             planner,
             Arc::clone(&journal.spool),
             Arc::clone(&metrics),
+            Arc::clone(&desk),
         ));
         let role = role_of(&proxy);
         let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
@@ -178,6 +188,10 @@ impl Running {
             Arc::clone(&readiness),
         ));
         tokio::spawn(keep_synced(Arc::clone(&journal.spool)));
+        tokio::spawn(exports::keep_settled(
+            Arc::clone(&desk),
+            Arc::clone(&journal.metrics),
+        ));
         readiness.catalog(true);
         readiness.listening();
         Ok(Running {
@@ -190,6 +204,8 @@ impl Running {
             listening,
             admin,
             sessions,
+            desk,
+            _notifier: notifier,
         })
     }
 
@@ -234,6 +250,9 @@ impl Running {
             .journal
             .event(Event::Stop, format!("{signal}{cut_off}"));
         self.journal.note(&stop);
+        if let Err(error) = self.desk.budgets.settle(true).await {
+            tracing::error!(%error, "leases of budgets are not given back; they run out by themselves");
+        }
         if let Err(error) = self.journal.spool.sync() {
             tracing::error!(%error, "the last audit records may not be on the disk");
         }

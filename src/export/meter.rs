@@ -1,46 +1,71 @@
-//! The rows of one result, counted against the role's limit.
+//! The rows and bytes of one result, counted against what its role may take out at once.
+use super::request::LimitKind;
 
-/// Whether the row that was just counted may still go to the client.
+/// Whether a row may go to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
     Within,
-    /// This row is the first one too many: it and all that follow stay here.
-    Exceeded,
+    /// This row is the first one too many, by this limit. It is not counted.
+    Over(LimitKind),
+}
+
+/// What may go out of one result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Rows; `None`: as many as there are.
+    pub rows: Option<u64>,
+    /// Bytes on the wire.
+    pub bytes: Option<u64>,
+}
+
+/// What went out of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sum {
+    /// Rows as they are counted: one that holds many counts for many.
+    pub counted: u64,
+    pub bytes: u64,
 }
 
 /// Counts rows and their bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Meter {
-    /// Rows that may go out in all; `None`: as many as there are.
-    limit: Option<u64>,
-    /// Rows of the same portal or cursor that went out before.
-    before: u64,
+    limits: Limits,
+    /// What went out of the same portal or cursor before.
+    before: Sum,
     /// Rows that are no data and are not counted: the header line of COPY.
     uncounted: u64,
+    /// Rows as the client sees them.
     rows: u64,
-    bytes: u64,
+    sum: Sum,
 }
 
 impl Meter {
     /// A meter of a result that is not limited.
     pub const fn unlimited() -> Self {
         Meter {
-            limit: None,
-            before: 0,
+            limits: Limits {
+                rows: None,
+                bytes: None,
+            },
+            before: Sum {
+                counted: 0,
+                bytes: 0,
+            },
             uncounted: 0,
             rows: 0,
-            bytes: 0,
+            sum: Sum {
+                counted: 0,
+                bytes: 0,
+            },
         }
     }
 
-    /// A meter of a result of protected data. `before`: rows of the same portal or cursor that went out already.
-    pub const fn limited(limit: u64, before: u64) -> Self {
+    /// A meter of a result of protected data. `before`: what went out of the same portal or cursor already.
+    pub const fn limited(limits: Limits, before: Sum) -> Self {
         Meter {
-            limit: Some(limit),
+            limits,
             before,
-            uncounted: 0,
-            rows: 0,
-            bytes: 0,
+            ..Meter::unlimited()
         }
     }
 
@@ -49,52 +74,72 @@ impl Meter {
         self.uncounted = 1;
     }
 
-    /// Counts a row of `bytes` on the wire. A row too many is not counted.
-    pub const fn row(&mut self, bytes: u64) -> Count {
+    /// Whether a row of `bytes` on the wire that counts for `weight` rows may go out. Nothing is counted yet.
+    pub fn check(&self, bytes: u64, weight: u64) -> Count {
         if self.uncounted > 0 {
-            self.uncounted -= 1;
-            self.bytes += bytes;
             return Count::Within;
         }
-        if let Some(limit) = self.limit
-            && self.before.saturating_add(self.rows) >= limit
-        {
-            return Count::Exceeded;
+        let total = self.total();
+        let over = |limit: Option<u64>, sum: u64| limit.is_some_and(|limit| sum > limit);
+        if over(self.limits.rows, total.counted.saturating_add(weight)) {
+            return Count::Over(LimitKind::Rows);
         }
-        self.rows += 1;
-        self.bytes += bytes;
+        if over(self.limits.bytes, total.bytes.saturating_add(bytes)) {
+            return Count::Over(LimitKind::Bytes);
+        }
         Count::Within
     }
 
-    /// Counts rows that a statement has put into another relation. They stand for rows that go out: from there they can
-    /// be read without being counted.
-    pub const fn store(&mut self, rows: u64) -> Count {
+    /// Counts a row that goes out.
+    pub const fn add(&mut self, bytes: u64, weight: u64) {
+        self.sum.bytes = self.sum.bytes.saturating_add(bytes);
+        if self.uncounted > 0 {
+            self.uncounted -= 1;
+            return;
+        }
+        self.rows += 1;
+        self.sum.counted = self.sum.counted.saturating_add(weight);
+    }
+
+    /// The next row is no data.
+    pub const fn awaits_header(&self) -> bool {
+        self.uncounted > 0
+    }
+
+    /// Rows that a statement has put into another relation and that are not counted yet. They stand for rows that go out:
+    /// from there they can be read without being counted.
+    pub const fn stored(&self, rows: u64) -> u64 {
         // RETURNING has shown some of them already.
-        if rows > self.rows {
-            self.rows = rows;
-        }
-        match self.limit {
-            Some(limit) if self.total() > limit => Count::Exceeded,
-            _ => Count::Within,
-        }
+        rows.saturating_sub(self.rows)
     }
 
-    pub const fn limit(&self) -> Option<u64> {
-        self.limit
+    /// A grant stands in the limits' place.
+    pub const fn raise(&mut self, rows: u64) {
+        self.limits = Limits {
+            rows: Some(rows),
+            bytes: None,
+        };
     }
 
-    /// Rows counted by this meter.
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Rows as the client sees them.
     pub const fn rows(&self) -> u64 {
         self.rows
     }
 
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.sum.bytes
     }
 
-    /// Rows of the portal or cursor, those before included.
-    pub const fn total(&self) -> u64 {
-        self.before.saturating_add(self.rows)
+    /// Of the portal or cursor, what went before included.
+    pub const fn total(&self) -> Sum {
+        Sum {
+            counted: self.before.counted.saturating_add(self.sum.counted),
+            bytes: self.before.bytes.saturating_add(self.sum.bytes),
+        }
     }
 }
 
@@ -102,43 +147,111 @@ impl Meter {
 mod tests {
     use super::*;
 
+    fn rows(limit: u64) -> Meter {
+        let limits = Limits {
+            rows: Some(limit),
+            bytes: None,
+        };
+        Meter::limited(limits, Sum::default())
+    }
+
+    fn count(meter: &mut Meter, bytes: u64, weight: u64) -> Count {
+        let count = meter.check(bytes, weight);
+        if count == Count::Within {
+            meter.add(bytes, weight);
+        }
+        count
+    }
+
+    const TOO_MANY: Count = Count::Over(LimitKind::Rows);
+
     #[test]
     fn the_row_after_the_limit_is_the_first_that_stays() {
-        let mut meter = Meter::limited(2, 0);
-        assert_eq!(meter.row(10), Count::Within);
-        assert_eq!(meter.row(10), Count::Within);
-        assert_eq!(meter.row(10), Count::Exceeded);
+        let mut meter = rows(2);
+        assert_eq!(count(&mut meter, 10, 1), Count::Within);
+        assert_eq!(count(&mut meter, 10, 1), Count::Within);
+        assert_eq!(count(&mut meter, 10, 1), TOO_MANY);
         assert_eq!((meter.rows(), meter.bytes()), (2, 20));
     }
 
     #[test]
     fn rows_fetched_earlier_from_the_same_cursor_count() {
-        let mut meter = Meter::limited(100, 99);
-        assert_eq!(meter.row(1), Count::Within);
-        assert_eq!(meter.row(1), Count::Exceeded);
-        assert_eq!(meter.total(), 100);
+        let limits = Limits {
+            rows: Some(100),
+            bytes: Some(1000),
+        };
+        let mut meter = Meter::limited(
+            limits,
+            Sum {
+                counted: 99,
+                bytes: 10,
+            },
+        );
+        assert_eq!(count(&mut meter, 1, 1), Count::Within);
+        assert_eq!(count(&mut meter, 1, 1), TOO_MANY);
+        assert_eq!(
+            meter.total(),
+            Sum {
+                counted: 100,
+                bytes: 11
+            }
+        );
+    }
+
+    #[test]
+    fn a_row_that_holds_many_counts_for_many() {
+        let mut meter = rows(10);
+        assert_eq!(count(&mut meter, 1, 9), Count::Within);
+        assert_eq!(count(&mut meter, 1, 2), TOO_MANY);
+        assert_eq!(count(&mut meter, 1, 1), Count::Within);
+        assert_eq!(meter.rows(), 2);
+    }
+
+    #[test]
+    fn bytes_are_a_limit_of_their_own() {
+        let limits = Limits {
+            rows: None,
+            bytes: Some(100),
+        };
+        let mut meter = Meter::limited(limits, Sum::default());
+        assert_eq!(count(&mut meter, 60, 1), Count::Within);
+        assert_eq!(count(&mut meter, 60, 1), Count::Over(LimitKind::Bytes));
+        assert_eq!(count(&mut meter, 40, 1), Count::Within);
     }
 
     #[test]
     fn a_limit_of_nothing_lets_nothing_through() {
-        assert_eq!(Meter::limited(0, 0).row(1), Count::Exceeded);
+        assert_eq!(count(&mut rows(0), 1, 1), TOO_MANY);
     }
 
     #[test]
     fn a_header_is_no_row() {
-        let mut meter = Meter::limited(1, 0);
+        let mut meter = rows(1);
         meter.expect_header();
-        assert_eq!(meter.row(5), Count::Within);
-        assert_eq!(meter.row(5), Count::Within);
-        assert_eq!(meter.row(5), Count::Exceeded);
+        assert_eq!(count(&mut meter, 5, 1), Count::Within);
+        assert_eq!(count(&mut meter, 5, 1), Count::Within);
+        assert_eq!(count(&mut meter, 5, 1), TOO_MANY);
         assert_eq!((meter.rows(), meter.bytes()), (1, 10));
+    }
+
+    #[test]
+    fn a_grant_stands_in_the_limits_place() {
+        let limits = Limits {
+            rows: Some(1),
+            bytes: Some(1),
+        };
+        let mut meter = Meter::limited(limits, Sum::default());
+        meter.add(1, 1);
+        meter.raise(3);
+        assert_eq!(count(&mut meter, 500, 2), Count::Within);
+        assert_eq!(count(&mut meter, 1, 1), TOO_MANY);
     }
 
     #[test]
     fn an_unlimited_result_is_only_counted() {
         let mut meter = Meter::unlimited();
         for _ in 0..1000 {
-            assert_eq!(meter.row(3), Count::Within);
+            assert_eq!(count(&mut meter, 3, 7), Count::Within);
         }
         assert_eq!((meter.rows(), meter.bytes()), (1000, 3000));
     }

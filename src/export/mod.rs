@@ -18,8 +18,10 @@ pub mod notify;
 pub mod person;
 pub mod request;
 pub mod store;
+pub mod weight;
 
 pub use budget::{Allowed, Budgets, Purse, Refill};
 pub use clock::Clock;
 pub use desk::{Desk, DeskError, Met};
-pub use meter::{Count, Meter};
+pub use meter::{Count, Limits, Meter, Sum};
+pub use request::LimitKind;

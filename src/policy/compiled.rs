@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
+use crate::policy::rules::ExportRule;
 
 /// What a class's mask does to one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,8 +136,10 @@ pub struct RolePolicy {
     pub closed: HashMap<Oid, Arc<str>>,
     /// Relations that hold classified data for anyone (masked for this role or not): their rows are counted.
     pub protected: HashSet<Oid>,
-    /// `export.rows`: a result of protected data longer than this is stopped.
-    pub export_rows: Option<u64>,
+    /// Primary keys of protected relations, where the people that a person sees are counted.
+    pub subjects: HashMap<Oid, Vec<AttNum>>,
+    /// What the role may take out.
+    pub export: Arc<ExportRule>,
     /// `functions.allow`: `schema.name` of functions outside `pg_catalog` that may be called.
     pub functions: HashSet<String>,
     /// `statements.allow`.

@@ -18,7 +18,7 @@ pub use compile::{CompiledPolicy, Memory, Recompiled};
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
-pub use rules::{ClassRule, Person, RoleRule, Unmatched};
+pub use rules::{ClassRule, ExportRule, GrantRule, Person, RoleRule, Unmatched};
 
 use std::collections::BTreeMap;
 
@@ -57,6 +57,18 @@ impl PolicySet {
             (Unmatched::Role(name), None) => self.role(name),
             (Unmatched::Deny, None) => None,
         }
+    }
+
+    /// The person behind a database user: the one whose `db_user` names it, else the user itself.
+    pub fn person<'a>(&'a self, db_user: &'a str) -> &'a str {
+        let named = |person: &&Person| {
+            let users = person.attributes.get(Person::DB_USERS);
+            users.is_some_and(|users| users.split(',').any(|user| user.trim() == db_user))
+        };
+        self.people
+            .iter()
+            .find(named)
+            .map_or(db_user, |person| person.name.as_str())
     }
 
     /// What row rules know of a person, by the name that `{app_user}` has.

@@ -82,9 +82,32 @@ pub struct RawWho {
 pub struct RawExport {
     /// Most rows of protected data in one result.
     pub rows: Leaf,
-    pub per_hour: NotYet,
-    pub per_day: NotYet,
-    pub approvers: NotYet,
+    /// Most bytes of protected data in one result.
+    pub bytes: Leaf,
+    /// Most rows of a person within any hour, and any day.
+    pub per_hour: Leaf,
+    pub per_day: Leaf,
+    /// Most different people whose data a person sees on one day.
+    pub subjects_per_day: Leaf,
+    /// Which rows count: `protected` (default) or `all`.
+    pub counts: Leaf,
+    /// Groups of which one person each must sign for more.
+    pub approvers: Option<Spanned<OneOrMany>>,
+    pub grants: Option<Spanned<RawGrants>>,
+}
+
+/// What signatures may grant.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGrants {
+    /// How long a grant holds.
+    pub expires: Leaf,
+    /// How often it may be used.
+    pub uses: Leaf,
+    /// Most rows that can be granted.
+    pub max_rows: Leaf,
+    /// Classes that can be granted unmasked.
+    pub may_unmask: Option<Spanned<OneOrMany>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

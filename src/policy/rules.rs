@@ -1,6 +1,7 @@
 //! A policy as checked without a database: classes of columns, and roles in order.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::mask::Mask;
 use super::pattern::{ColumnPattern, RelationName};
@@ -41,12 +42,64 @@ pub struct RoleRule {
     pub unlisted: Unlisted,
     /// At most one of a relation.
     pub rows: Vec<RowsRule>,
-    /// Most rows of protected data in one result.
-    pub export_rows: Option<u64>,
+    pub export: Arc<ExportRule>,
     /// `schema.name`.
     pub functions: BTreeSet<String>,
     pub statements: BTreeSet<String>,
     pub origin: Origin,
+}
+
+/// How much a role may take out, and who may grant more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ExportRule {
+    /// Most rows of one result.
+    pub rows: Option<u64>,
+    /// Most bytes of one result, as on the wire.
+    pub bytes: Option<u64>,
+    /// Most rows of a person within any hour.
+    pub per_hour: Option<u64>,
+    /// ... and within any day.
+    pub per_day: Option<u64>,
+    /// Most different rows of protected relations, by primary key, that a person sees on a day (UTC).
+    pub subjects_per_day: Option<u64>,
+    /// Rows count of any relation, not only of protected ones.
+    pub counts_all: bool,
+    /// Groups of which one person each must sign for more. Empty: nobody can.
+    pub approvers: Vec<Arc<str>>,
+    pub grants: GrantRule,
+}
+
+impl ExportRule {
+    /// Whether anything is limited.
+    pub const fn limits(&self) -> bool {
+        self.rows.is_some() || self.bytes.is_some() || self.limits_people()
+    }
+
+    /// Whether what a person takes out over all results is limited.
+    pub const fn limits_people(&self) -> bool {
+        self.per_hour.is_some() || self.per_day.is_some() || self.subjects_per_day.is_some()
+    }
+}
+
+/// What signatures may grant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GrantRule {
+    pub expires: Duration,
+    pub uses: u32,
+    pub max_rows: u64,
+    pub may_unmask: Vec<Arc<str>>,
+}
+
+impl Default for GrantRule {
+    /// One use within a day, of a million rows.
+    fn default() -> Self {
+        GrantRule {
+            expires: Duration::from_secs(24 * 3600),
+            uses: 1,
+            max_rows: 1_000_000,
+            may_unmask: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +138,11 @@ pub struct Person {
     /// As `{app_user}` has it.
     pub name: String,
     pub attributes: BTreeMap<Box<str>, String>,
+}
+
+impl Person {
+    /// The attribute that names the database users of a person, separated by commas.
+    pub const DB_USERS: &'static str = "db_user";
 }
 
 impl RoleRule {

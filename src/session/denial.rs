@@ -1,4 +1,5 @@
 //! What a client is told when pgveil does not let something happen.
+use crate::export::LimitKind;
 use crate::session::statements::Source;
 use crate::sql::plan::{POISON, Plan, PositionMap, Reason, Refusal, StatementPlan, Verdict};
 use crate::wire::error::ErrorFields;
@@ -74,16 +75,80 @@ pub fn of_row_rule(plan: Option<&StatementPlan>) -> ErrorFields {
     words
 }
 
-/// The end of a result that has more rows than its role may take out.
-pub fn of_export(limit: u64, role: &str) -> ErrorFields {
+/// The end of a result that goes beyond a limit. `allowed` is the limit; `request` says who has to sign what, or why
+/// nobody can.
+pub fn of_export(limit: LimitKind, allowed: u64, role: &str, way_out: String) -> ErrorFields {
+    let message = match limit {
+        LimitKind::Rows => {
+            format!("pgveil: export of more than {allowed} rows of protected data is not allowed")
+        }
+        LimitKind::Bytes => {
+            format!("pgveil: export of more than {allowed} bytes of protected data is not allowed")
+        }
+        LimitKind::PerHour => format!(
+            "pgveil: more than {allowed} rows of protected data within an hour are not allowed"
+        ),
+        LimitKind::PerDay => format!(
+            "pgveil: more than {allowed} rows of protected data within a day are not allowed"
+        ),
+        LimitKind::SubjectsPerDay => {
+            format!("pgveil: data of more than {allowed} people on one day is not allowed")
+        }
+    };
+    ErrorFields::error(INSUFFICIENT_PRIVILEGE, message)
+        .with_detail(format!(
+            "Rule: role {role}, export.{}: {allowed}.",
+            limit.label()
+        ))
+        .with_hint(way_out)
+}
+
+/// The end of a result that has more rows than were granted.
+pub fn of_grant(request: &str, rows: u64) -> ErrorFields {
     ErrorFields::error(
         INSUFFICIENT_PRIVILEGE,
-        format!("pgveil: export of more than {limit} rows of protected data is not allowed"),
+        format!("pgveil: export request {request} was granted for {rows} rows, and there are more"),
     )
-    .with_detail(format!("Rule: role {role}, export.rows: {limit}."))
-    .with_hint(format!(
-        "Narrow the query to at most {limit} rows (WHERE, LIMIT), or have an unrestricted role run the export."
-    ))
+    .with_detail("Its rows have been sent; this use of the grant is over.")
+    .with_hint("Narrow the query, or ask again: the next run of the statement makes a new request.")
+}
+
+/// The way out where a request waits for its signatures.
+pub fn request_waits(id: &str, missing: &[&str], reasoned: bool) -> String {
+    let groups = missing.join(" and ");
+    let reason = match reasoned {
+        true => "",
+        false => " Say what it is for: SET pgveil.reason = '...', then send the statement again.",
+    };
+    format!(
+        "export request {id}: needs approval of {groups}. Run the same statement again once it is granted.{reason}"
+    )
+}
+
+/// What a limit needs to know cannot be known.
+pub fn of_missing_state() -> ErrorFields {
+    ErrorFields::error(
+        INSUFFICIENT_PRIVILEGE,
+        "pgveil: exports cannot be counted at the moment, so no more than the result's own limit goes out",
+    )
+    .with_detail("The state store, which holds budgets and approvals, is unavailable.")
+    .with_hint("Try again; if it stays so, ask the operator to look at pgveil's log.")
+}
+
+/// The way out where nobody can sign.
+pub fn nobody_signs(limit: LimitKind, allowed: u64) -> String {
+    match limit {
+        LimitKind::Rows => format!(
+            "Narrow the query to at most {allowed} rows (WHERE, LIMIT), or have an unrestricted role run the export."
+        ),
+        LimitKind::Bytes => {
+            "Select fewer columns or rows, or have an unrestricted role run the export.".to_owned()
+        }
+        LimitKind::PerHour | LimitKind::PerDay | LimitKind::SubjectsPerDay => {
+            "Wait until the window has moved on, or have an unrestricted role run the export."
+                .to_owned()
+        }
+    }
 }
 
 /// The end of a session whose audit record could not be written.
@@ -138,6 +203,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         lookups: Vec::new(),
         hidden_rows: false,
         protected: true,
+        packed: Default::default(),
         origins: Vec::new(),
         effects: Vec::new(),
         span: (0, 0),

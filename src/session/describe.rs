@@ -21,14 +21,20 @@ pub struct RawColumn {
 
 /// The byte offset of one field's table OID in the body, with what it says.
 #[derive(Debug, Clone, Copy)]
-struct Field<'a> {
+pub struct Field<'a> {
     name: &'a [u8],
     tail: usize,
-    relation: Oid,
-    column: AttNum,
+    pub relation: Oid,
+    pub column: AttNum,
+    /// OID of its type.
+    pub data_type: Oid,
 }
 
-fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
+/// The fields of a RowDescription's body.
+///
+/// # Errors
+/// It is malformed.
+pub fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
     let count = body
         .first_chunk::<2>()
         .map(|count| u16::from_be_bytes(*count))
@@ -41,12 +47,14 @@ fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
         let (name, after) = rest.split_at(length);
         let tail = after.get(1..=FIELD_TAIL).ok_or(Malformed)?;
         let (relation, tail) = tail.split_first_chunk::<4>().ok_or(Malformed)?;
-        let column = tail.first_chunk::<2>().ok_or(Malformed)?;
+        let (column, tail) = tail.split_first_chunk::<2>().ok_or(Malformed)?;
+        let data_type = tail.first_chunk::<4>().ok_or(Malformed)?;
         found.push(Field {
             name,
             tail: at + length + 1,
             relation: u32::from_be_bytes(*relation),
             column: i16::from_be_bytes(*column),
+            data_type: u32::from_be_bytes(*data_type),
         });
         at += length + 1 + FIELD_TAIL;
     }

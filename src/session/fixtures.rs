@@ -2,7 +2,7 @@
 //! the second a name; `SECRET` marks a protected one, `REFUSED` a refused one.
 use std::sync::Arc;
 
-use crate::session::statements::{Epoch, Source};
+use crate::session::statements::{Epoch, Source, Statement};
 use crate::sql::plan::{
     Effect, Plan, PositionMap, Reason, Refusal, SessionFacts, StatementPlan, Verdict,
 };
@@ -70,10 +70,21 @@ pub fn statement(text: &str) -> StatementPlan {
         lookups: Vec::new(),
         hidden_rows: false,
         protected: text.contains("SECRET"),
+        packed: Default::default(),
         origins: Vec::new(),
         effects,
         span: (0, 0),
     }
+}
+
+/// The only statement of a text, with its text.
+pub fn statement_of(text: &str) -> Statement {
+    let source = Source {
+        text: Some(text.into()),
+        plan: Some(Arc::new(plan(text))),
+        ..Arc::into_inner(Source::unplanned()).expect("of its own")
+    };
+    Statement::new(Arc::new(source), 0)
 }
 
 /// A refused statement is poisoned in place, like the planner does it.
@@ -111,5 +122,8 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
         }),
         epoch: Epoch::default(),
         described: Default::default(),
+        subjects: Default::default(),
+        clear: None,
+        grant: None,
     })
 }

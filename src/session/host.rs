@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::audit::Record;
 use crate::catalog::Oid;
+use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
-use crate::session::statements::Epoch;
+use crate::session::exports::{Decision, Excess};
+use crate::session::statements::{Epoch, Granted};
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
 
 /// The role of a session under the catalog and the policy in force.
@@ -54,6 +56,24 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// The spool failed, and for this role nothing may go on without a record.
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded>;
+
+    /// What the session's person has in hand; `None`: nothing is limited over results.
+    fn purse(&self) -> Option<Arc<Purse>>;
+
+    /// Decides about a row that a limit stands in the way of.
+    fn exceeded(&self, excess: Excess) -> impl Future<Output = Decision> + Send;
+
+    /// A text of this fingerprint without the masks that a grant of this person takes off it, and the role without them;
+    /// cheap where there is none.
+    fn clear_plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+        fingerprint: &str,
+    ) -> impl Future<Output = Option<(Arc<Plan>, Arc<RolePolicy>)>> + Send;
+
+    /// Uses the grant that takes masks off a statement.
+    fn redeem(&self, excess: Excess) -> impl Future<Output = Option<Granted>> + Send;
 
     /// Cancels what the session's backend is running. Done once the server has closed the cancel connection: a
     /// cancel can then no longer hit a later statement.

@@ -16,10 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::export::Meter;
+use crate::audit::ExportRecord;
+use crate::export::{LimitKind, Limits, Meter, Purse, Sum};
+use crate::policy::ExportRule;
 use crate::session::messages::{Name, Target};
 use crate::session::statements::{Source, Statement, Statements, copies_header};
 use crate::sql::plan::{Effect, Refusal};
+use crate::wire::error::ErrorFields;
 
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
 /// is bounded by number too. A server holds back at most 8 KiB of answers, some 1,600.
@@ -83,10 +86,34 @@ pub struct Running {
     portal: Option<Name>,
     pub meter: Meter,
     pub since: Instant,
-    /// The export limit was exceeded: its rows stay here.
-    pub stopped: bool,
+    /// An export limit was exceeded: its rows stay here, and the client is told this.
+    pub stopped: Option<Box<Stop>>,
+    /// The grant that it runs under.
+    pub grant: Option<Arc<ExportRecord>>,
     /// What it is called on record where there is no plan.
     pub fallback_kind: &'static str,
+}
+
+/// Why a result ends before its last row.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    pub limit: LimitKind,
+    pub words: ErrorFields,
+    /// The request that waits for signatures.
+    pub request: Option<Arc<ExportRecord>>,
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// It goes to the client.
+    Out,
+    /// It is pgveil's own and not for the client.
+    Hidden,
+    /// Its result was stopped.
+    Stopped,
+    /// It is one too many by this limit. It is not counted; whether it goes out has to be decided.
+    Over(LimitKind),
 }
 
 impl Running {
@@ -99,6 +126,11 @@ impl Running {
     pub fn hides_rows(&self) -> bool {
         let plan = self.governing().plan();
         plan.is_some_and(|plan| plan.hidden_rows)
+    }
+
+    /// Its rows count.
+    pub fn is_counted(&self, export: &ExportRule) -> bool {
+        export.limits() && (export.counts_all || self.governing().protected())
     }
 
     /// Rows of protected relations go into another relation instead of to the client.
@@ -151,11 +183,13 @@ pub struct Unexpected {
     pub tag: u8,
 }
 
-/// How many rows a role may take out, and how strict the ledger is about what it does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How much a role may take out, and how strict the ledger is about what it does not know.
+#[derive(Debug, Clone, Default)]
 pub struct Rules {
     pub restricted: bool,
-    pub export_rows: Option<u64>,
+    pub export: Arc<ExportRule>,
+    /// What the person has in hand; where there is none, nothing is limited over results.
+    pub purse: Option<Arc<Purse>>,
 }
 
 #[derive(Debug, Default)]
@@ -383,7 +417,8 @@ impl Ledger {
             inner,
             meter: Meter::unlimited(),
             since: front.at,
-            stopped: false,
+            stopped: None,
+            grant: None,
             fallback_kind: match front.sent {
                 Sent::Sync => "COMMIT",
                 Sent::FunctionCall { .. } => "FUNCTION CALL",
@@ -392,21 +427,30 @@ impl Ledger {
             portal,
         };
         running.meter = self.meter(&running);
+        let granted = running.statement.grant.as_ref();
+        if let Some(granted) = granted.or(running.statement.source.grant.as_ref()) {
+            running.meter.raise(granted.rows);
+            running.grant = Some(Arc::clone(&granted.record));
+        }
         Some(running)
     }
 
     fn meter(&self, running: &Running) -> Meter {
-        let governing = running.governing();
-        let Some(limit) = self.rules.export_rows.filter(|_| governing.protected()) else {
+        let export = &self.rules.export;
+        if !running.is_counted(export) {
             return Meter::unlimited();
-        };
+        }
         let before = running
             .portal
             .as_ref()
             .and_then(|name| self.statements.portal(name))
-            .map_or(0, |portal| portal.rows);
-        let mut meter = Meter::limited(limit, before);
-        if governing.plan().is_some_and(copies_header) {
+            .map_or_else(Sum::default, |portal| portal.sum);
+        let limits = Limits {
+            rows: export.rows,
+            bytes: export.bytes,
+        };
+        let mut meter = Meter::limited(limits, before);
+        if running.governing().plan().is_some_and(copies_header) {
             meter.expect_header();
         }
         meter

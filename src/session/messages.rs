@@ -75,6 +75,31 @@ pub fn read_bind_names(seen: &[u8]) -> Result<(Name, Name), Malformed> {
     Ok((portal, statement))
 }
 
+/// Formats and values of a Bind message's parameters: what stands between its names and the formats of results.
+pub fn bound_values(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut fields = Fields::new(body);
+    let length = body.len();
+    let mut names = 0;
+    for _ in 0..2 {
+        names += fields.string()?.len() + 1;
+    }
+    // Up to 65,535 of each.
+    let formats = fields.int16()?.cast_unsigned();
+    for _ in 0..formats {
+        fields.int16()?;
+    }
+    let values = fields.int16()?.cast_unsigned();
+    let mut end = names + 4 + 2 * usize::from(formats);
+    for _ in 0..values {
+        end += 4;
+        if let Ok(length) = usize::try_from(fields.int32()?) {
+            fields.bytes(length)?;
+            end += length;
+        }
+    }
+    body.get(names..end.min(length)).ok_or(Malformed)
+}
+
 /// The portal of an Execute message.
 pub fn read_execute(body: &[u8]) -> Result<Name, Malformed> {
     let mut fields = Fields::new(body);

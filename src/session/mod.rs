@@ -12,11 +12,14 @@
 //! * [`charset`]: client encodings, to UTF-8 and back.
 //! * [`messages`], [`describe`]: the few message bodies that are read, built or changed.
 //! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
+//! * [`counter`], [`exports`], [`subjects`]: what goes beyond a limit, and whose rows a result shows.
 //! * [`record`]: the audit records of a session.
 pub mod burst;
 pub mod charset;
+pub mod counter;
 pub mod denial;
 pub mod describe;
+pub mod exports;
 #[cfg(test)]
 mod fixtures;
 pub mod host;
@@ -31,6 +34,7 @@ pub mod scrub;
 pub mod settings;
 pub mod shared;
 pub mod statements;
+pub mod subjects;
 #[cfg(test)]
 mod tests;
 pub mod to_client;

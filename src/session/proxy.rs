@@ -11,13 +11,17 @@ use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
 use crate::catalog::{Catalog, CatalogStore, Oid};
 use crate::config::{OnFull, Settings};
-use crate::policy::{CompiledPolicy, Memory, PolicySet, RolePolicy};
+use crate::export::{Desk, Purse};
+use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
+use crate::session::counter::Counter;
+use crate::session::denial;
+use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::shared::Encodings;
-use crate::session::statements::Epoch;
-use crate::sql::plan::{Refusal, SessionFacts};
+use crate::session::statements::{Epoch, Granted};
+use crate::sql::plan::{Plan, Refusal, SessionFacts};
 use crate::sql::{Planner, functions};
 use crate::wire::cancel::CancelHandle;
 
@@ -42,6 +46,7 @@ pub struct Proxy {
     pub planner: Planner,
     pub spool: Arc<Spool>,
     pub metrics: Arc<Metrics>,
+    pub desk: Arc<Desk>,
     /// By database, for the policy and the catalog last seen.
     compiled: DashMap<String, Arc<Compiled>>,
 }
@@ -54,6 +59,7 @@ impl Proxy {
         planner: Planner,
         spool: Arc<Spool>,
         metrics: Arc<Metrics>,
+        desk: Arc<Desk>,
     ) -> Self {
         Proxy {
             settings,
@@ -62,6 +68,7 @@ impl Proxy {
             planner,
             spool,
             metrics,
+            desk,
             compiled: DashMap::new(),
         }
     }
@@ -166,7 +173,11 @@ impl Proxy {
     fn count(&self, role: &str, record: &Record, protected: bool) {
         match record.event {
             Event::Violation => self.metrics.violation(),
-            Event::ExportStop => self.metrics.export_stop(role),
+            Event::ExportStop => {
+                let reason = record.reason.as_deref().unwrap_or_default();
+                let limit = reason.strip_prefix("export_").unwrap_or(reason);
+                self.metrics.export_stop(role, limit);
+            }
             Event::Refusal => {
                 let reason = record.reason.as_deref().unwrap_or_default();
                 self.metrics.refusal(role, reason);
@@ -212,6 +223,9 @@ struct SessionHost {
     role: Arc<str>,
     restricted: bool,
     cancel: Arc<CancelHandle>,
+    db_user: Arc<str>,
+    /// The person behind the database user.
+    person: Arc<str>,
 }
 
 impl Host for SessionHost {
@@ -267,6 +281,47 @@ impl Host for SessionHost {
         }
     }
 
+    fn purse(&self) -> Option<Arc<Purse>> {
+        self.restricted
+            .then(|| self.proxy.desk.budgets.purse(&self.person))
+    }
+
+    async fn exceeded(&self, excess: Excess) -> Decision {
+        let policy = self.proxy.policy.load_full();
+        match self.proxy.standing(&self.database, &self.role).await {
+            Ok((catalog, role)) => {
+                let counter = self.counter(&policy, &catalog, &role);
+                counter.decide(excess).await
+            }
+            Err(error) => {
+                tracing::error!(%error, "an export cannot be decided on");
+                Decision::Stop(Box::new(denial::of_missing_state()), None)
+            }
+        }
+    }
+
+    async fn clear_plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+        fingerprint: &str,
+    ) -> Option<(Arc<Plan>, Arc<RolePolicy>)> {
+        let desk = &self.proxy.desk;
+        let classes = desk.clear_for(&self.person, &self.role, &self.database, fingerprint)?;
+        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
+        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+        let role = Arc::new(role.without_masks(&classes));
+        let planner = &self.proxy.planner;
+        let plan = planner.plan(text, catalog, Arc::clone(&role), facts).await;
+        Some((plan, role))
+    }
+
+    async fn redeem(&self, excess: Excess) -> Option<Granted> {
+        let policy = self.proxy.policy.load_full();
+        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
+        self.counter(&policy, &catalog, &role).redeem(&excess).await
+    }
+
     fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
         let cancel = Arc::clone(&self.cancel);
         async move {
@@ -299,6 +354,24 @@ impl SessionHost {
             .planned(began.elapsed(), stats.misses == misses);
         proxy.metrics.plan_cache_bytes(stats.bytes);
         Ok(Planned { plan, standing })
+    }
+
+    fn counter<'a>(
+        &'a self,
+        policy: &'a PolicySet,
+        catalog: &'a Catalog,
+        role: &'a RolePolicy,
+    ) -> Counter<'a> {
+        Counter {
+            desk: &self.proxy.desk,
+            metrics: &self.proxy.metrics,
+            policy,
+            catalog,
+            role,
+            database: &self.database,
+            db_user: &self.db_user,
+            person: &self.person,
+        }
     }
 
     fn refuses_without_record(&self) -> bool {
@@ -358,6 +431,8 @@ pub async fn run(
         role: facts.role.clone(),
         restricted,
         cancel: Arc::new(cancel),
+        db_user: facts.db_user.as_str().into(),
+        person: policy.person(&facts.db_user).into(),
     };
     relay(Arc::new(host), opening, client, server, draining).await
 }
@@ -368,7 +443,10 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Ar
         Arc::new(RolePolicy {
             name: facts.role.clone(),
             unmasked: !restricted,
-            export_rows: restricted.then_some(0),
+            export: Arc::new(ExportRule {
+                rows: restricted.then_some(0),
+                ..ExportRule::default()
+            }),
             ..RolePolicy::default()
         })
     };

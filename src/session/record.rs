@@ -52,7 +52,7 @@ impl Recorder {
     ) -> Record {
         let event = match outcome.refusal {
             Some(_) => Event::Refusal,
-            None if running.stopped => Event::ExportStop,
+            None if running.stopped.is_some() => Event::ExportStop,
             None => Event::Statement,
         };
         let sent = running.statement.plan();
@@ -79,10 +79,14 @@ impl Recorder {
                 .map(|plan| plan.lookups.clone())
                 .unwrap_or_default(),
             verdict: Some(verdict(running, outcome)),
-            reason: match outcome.refusal {
-                Some(refusal) => Some(Cow::Borrowed(refusal.reason.label())),
-                None if running.stopped => Some(Cow::Borrowed("export_rows")),
-                None => None,
+            reason: match (outcome.refusal, &running.stopped) {
+                (Some(refusal), _) => Some(Cow::Borrowed(refusal.reason.label())),
+                (None, Some(stop)) => Some(Cow::Borrowed(stop.limit.reason())),
+                (None, None) => None,
+            },
+            export: match &running.stopped {
+                Some(stop) => stop.request.clone(),
+                None => running.grant.clone(),
             },
             rule: outcome.refusal.map(|refusal| refusal.detail.clone()),
             rows: Some(rows),

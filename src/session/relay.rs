@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::audit::{Event, Record};
+use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::denial;
 use crate::session::host::{Host, Limits};
@@ -91,7 +92,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let limits = opening.limits;
-    let shared = Shared::new(first_state(&opening));
+    let shared = Shared::new(first_state(&opening, host.purse()));
     let end = tokio::select! {
         end = session(&host, &shared, opening, client, server, drain.clone()) => end,
         () = out_of_time(drain, limits.drain + DRAIN_GRACE) => SessionEnd::Stopped,
@@ -107,10 +108,10 @@ where
     end
 }
 
-fn first_state(opening: &Opening) -> State {
+fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
     State {
         restricted: opening.restricted,
-        ledger: Ledger::new(State::rules(opening.restricted, &opening.role)),
+        ledger: Ledger::new(State::rules(opening.restricted, &opening.role, purse)),
         recorder: Recorder::new(opening.template.clone()),
         role: opening.role.clone(),
         facts: Arc::new(SessionFacts {
@@ -125,6 +126,7 @@ fn first_state(opening: &Opening) -> State {
         made: Default::default(),
         withheld: Default::default(),
         own: None,
+        reason: None,
         own_failures: 0,
         touched: Default::default(),
         unsettled: false,

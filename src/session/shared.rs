@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
+use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::charset::Charset;
 use crate::session::ledger::{Ledger, Rules};
@@ -112,6 +113,8 @@ pub struct State {
     pub encodings: Encodings,
     /// The schema was changed: the catalog is read again before the next plan.
     pub schema_changed: bool,
+    /// What the person says an export is for.
+    pub reason: Option<String>,
     /// How often pgveil's own question has failed in a row.
     pub own_failures: u32,
     /// The client was told of an error that the server does not know of: until ReadyForQuery nothing goes to it, ...
@@ -157,10 +160,11 @@ fn of_digits(digits: &str) -> Option<String> {
 }
 
 impl State {
-    pub fn rules(restricted: bool, role: &RolePolicy) -> Rules {
+    pub fn rules(restricted: bool, role: &RolePolicy, purse: Option<Arc<Purse>>) -> Rules {
         Rules {
             restricted,
-            export_rows: role.export_rows,
+            export: Arc::clone(&role.export),
+            purse,
         }
     }
 
@@ -184,7 +188,8 @@ impl State {
         if Arc::ptr_eq(&self.role, &role) {
             return;
         }
-        self.ledger.rules = State::rules(self.restricted, &role);
+        let purse = self.ledger.rules.purse.take();
+        self.ledger.rules = State::rules(self.restricted, &role, purse);
         self.role = role;
     }
 

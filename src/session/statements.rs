@@ -3,11 +3,15 @@
 //! Protocol-level and SQL-level names share one space on the server, for statements (Parse, PREPARE) as for portals
 //! (Bind, DECLARE), and so they do here. The maps change only when the server has answered: a Parse that failed
 //! leaves nothing.
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audit::ExportRecord;
+use crate::export::Sum;
+use crate::policy::RolePolicy;
 use crate::session::messages::{Name, Target};
+use crate::session::subjects::SubjectColumns;
 use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
 
 /// Which policy and which catalog a text was planned under.
@@ -26,8 +30,14 @@ pub struct Source {
     pub plan: Option<Arc<Plan>>,
     pub facts: Arc<SessionFacts>,
     pub epoch: Epoch,
+    /// Planned for a grant that takes masks off: the role without them. It runs only under that grant.
+    pub clear: Option<Arc<RolePolicy>>,
+    /// The grant that a Query has used.
+    pub grant: Option<Granted>,
     /// The server has described its result, and no masked column was in it.
     pub described: AtomicBool,
+    /// Where in its rows the rows of protected relations are named, by statement.
+    pub subjects: Mutex<BTreeMap<usize, Arc<SubjectColumns>>>,
 }
 
 impl Source {
@@ -39,6 +49,9 @@ impl Source {
             facts: Arc::default(),
             epoch: Epoch::default(),
             described: AtomicBool::new(false),
+            subjects: Mutex::default(),
+            clear: None,
+            grant: None,
         })
     }
 
@@ -57,11 +70,38 @@ impl Source {
 pub struct Statement {
     pub source: Arc<Source>,
     pub index: usize,
+    pub arguments: Arguments,
+    /// The grant that this run of it has used.
+    pub grant: Option<Granted>,
+}
+
+/// A grant that was used for one run of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    pub record: Arc<ExportRecord>,
+    /// Rows at most.
+    pub rows: u64,
+}
+
+/// The parameters that a statement was bound to, as far as they tell one run from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arguments {
+    #[default]
+    None,
+    /// Hash of the Bind message behind its names.
+    Hash([u8; 32]),
+    /// Too long to be looked at.
+    Unseen,
 }
 
 impl Statement {
     pub fn new(source: Arc<Source>, index: usize) -> Self {
-        Statement { source, index }
+        Statement {
+            source,
+            index,
+            arguments: Arguments::None,
+            grant: None,
+        }
     }
 
     pub fn plan(&self) -> Option<&StatementPlan> {
@@ -73,6 +113,19 @@ impl Statement {
             Verdict::Refuse(refusal) => Some(refusal),
             Verdict::Pass | Verdict::Rewrite => None,
         }
+    }
+
+    /// Where in its rows the rows of protected relations are named; `None`: not described, or nowhere.
+    pub fn subjects(&self) -> Option<Arc<SubjectColumns>> {
+        let subjects = &self.source.subjects;
+        let subjects = subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        subjects.get(&self.index).cloned()
+    }
+
+    pub fn has_subjects(&self, columns: SubjectColumns) {
+        let subjects = &self.source.subjects;
+        let mut subjects = subjects.lock().unwrap_or_else(PoisonError::into_inner);
+        subjects.insert(self.index, Arc::new(columns));
     }
 
     pub fn effects(&self) -> &[Effect] {
@@ -89,8 +142,8 @@ impl Statement {
 #[derive(Debug, Clone)]
 pub struct Portal {
     pub statement: Statement,
-    /// Rows of it that went to the client.
-    pub rows: u64,
+    /// What of it went to the client.
+    pub sum: Sum,
     /// Outlives its transaction (DECLARE ... WITH HOLD).
     held: bool,
 }
@@ -125,7 +178,7 @@ impl Statements {
     pub fn bind(&mut self, portal: Name, statement: Statement) {
         let portal_of = Portal {
             statement,
-            rows: 0,
+            sum: Sum::default(),
             held: false,
         };
         self.portals.insert(portal, portal_of);
@@ -150,9 +203,10 @@ impl Statements {
     }
 
     /// More rows of a portal went out.
-    pub fn advance(&mut self, portal: &Name, total: u64) {
+    pub fn advance(&mut self, portal: &Name, total: Sum) {
         if let Some(portal) = self.portals.get_mut(portal) {
-            portal.rows = portal.rows.max(total);
+            portal.sum.counted = portal.sum.counted.max(total.counted);
+            portal.sum.bytes = portal.sum.bytes.max(total.bytes);
         }
     }
 
@@ -203,7 +257,7 @@ impl Statements {
                         name.as_str().into(),
                         Portal {
                             statement: statement.clone(),
-                            rows: 0,
+                            sum: Sum::default(),
                             held,
                         },
                     );
@@ -217,6 +271,7 @@ impl Statements {
                 | Effect::TemporaryMade(_)
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows
+                | Effect::Reason(_)
                 | Effect::Execute(_)
                 | Effect::Fetch(_)
                 | Effect::SchemaChanged => {}

@@ -14,10 +14,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::audit::{Event, Record};
 use crate::auth::restrict;
+use crate::export::LimitKind;
 use crate::session::burst::Burst;
 use crate::session::denial;
+use crate::session::exports::{self, Decision};
 use crate::session::host::{Host, Limits};
-use crate::session::ledger::{Answer, Unexpected};
+use crate::session::ledger::{Answer, Stop, Unexpected};
 use crate::session::shared::{Shared, State};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
 use crate::wire::frame::{Fields, HELD_FRAME, Header, Side, back, put_frame};
@@ -40,6 +42,11 @@ enum Flow {
     Wait,
     /// The cancel of a stopped export must have arrived first.
     Cancelling,
+    /// A row is one too many by this limit; whether it goes out has to be decided.
+    Deciding {
+        limit: LimitKind,
+        weight: u64,
+    },
     /// The session ends with these words.
     End(Box<ErrorFields>),
 }
@@ -92,6 +99,10 @@ impl<'a, H: Host> ToClient<'a, H> {
                     self.await_cancel().await;
                     continue;
                 }
+                Flow::Deciding { limit, weight } => {
+                    self.decide(limit, weight).await;
+                    continue;
+                }
                 Flow::Next | Flow::Wait => {}
             }
             if deadline.is_some() && self.is_idle() {
@@ -126,6 +137,48 @@ impl<'a, H: Host> ToClient<'a, H> {
             && let Err(error) = cancel.await
         {
             tracing::error!(%error, "the cancel of a stopped export failed");
+        }
+    }
+
+    /// Decides about the row that comes next, for the statement that runs.
+    async fn decide(&mut self, limit: LimitKind, weight: u64) {
+        let excess = {
+            let state = self.shared.lock();
+            let reason = state.reason.as_deref();
+            let running = state.ledger.running();
+            running.map(|running| exports::excess(running, limit, weight, reason))
+        };
+        let Some(excess) = excess else {
+            return;
+        };
+        let decision = self.host.exceeded(excess).await;
+        let mut state = self.shared.lock();
+        let Some(running) = state.ledger.running_mut() else {
+            return;
+        };
+        match decision {
+            Decision::Again => {}
+            Decision::Granted(grant, rows) => {
+                running.meter.raise(rows);
+                running.grant = Some(grant);
+            }
+            Decision::Stop(words, request) => {
+                running.stopped = Some(Box::new(Stop {
+                    limit,
+                    words: *words,
+                    request,
+                }));
+                if running.stores_rows() {
+                    let plans = [&running.statement, running.governing()]
+                        .map(|statement| statement.plan().cloned());
+                    for plan in plans.into_iter().flatten() {
+                        state.withhold(&plan);
+                    }
+                }
+                if self.cancel.is_none() {
+                    self.cancel = Some(tokio::spawn(self.host.cancel()));
+                }
+            }
         }
     }
 
@@ -227,6 +280,9 @@ impl<'a, H: Host> ToClient<'a, H> {
     fn other(&mut self, state: &mut State, header: Header) -> Flow {
         if header.tag != back::FUNCTION_CALL_RESPONSE && self.burst.body(header).is_none() {
             return Flow::Wait;
+        }
+        if let Some(deciding) = self.stored(state, header) {
+            return deciding;
         }
         match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {

@@ -1,6 +1,7 @@
 //! The pump from the client to the server: decides about every text before it goes on.
 mod circumstances;
 mod extended;
+mod grants;
 mod texts;
 
 use std::io;

@@ -12,6 +12,7 @@ pub mod names;
 pub mod normalise;
 mod observe;
 mod origins;
+pub mod packing;
 pub mod parse;
 pub mod plan;
 pub mod planner;

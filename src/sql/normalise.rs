@@ -44,6 +44,23 @@ pub fn normalised(text: &str, tokens: &[Token]) -> String {
     out
 }
 
+/// The literals of a text in order: what [`normalised`] leaves out, and the values of settings besides.
+pub fn literals<'a>(text: &'a str, tokens: &[Token]) -> Vec<&'a str> {
+    let sets = tokens
+        .first()
+        .is_some_and(|token| token.is_word(text, "set"));
+    let is_literal = |token: &&Token| match token.kind {
+        Kind::String | Kind::Dollar | Kind::Number | Kind::Prefixed => true,
+        Kind::Word | Kind::Quoted => sets,
+        Kind::Param | Kind::Operator | Kind::Punct => false,
+    };
+    tokens
+        .iter()
+        .filter(is_literal)
+        .map(|token| token.text(text))
+        .collect()
+}
+
 /// The normalised text as it is recorded, cut at a character boundary, and the fingerprint of the whole: 16 hexadecimal
 /// digits of its SHA-256.
 pub fn recorded(mut normalised: String) -> (String, String) {

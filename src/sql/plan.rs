@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
 use crate::policy::compiled::SessionValue;
+use crate::sql::packing::Packed;
 
 /// What a session knows about itself when a statement is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -114,6 +115,8 @@ pub enum Effect {
     TemporaryMade(String),
     /// It is gone; `None`: all of them are.
     TemporaryGone(Option<String>),
+    /// `SET pgveil.reason`: what the person says an export is for.
+    Reason(Option<String>),
     /// Rows of protected relations go into another relation; the command tag says how many.
     StoresRows,
 }
@@ -147,6 +150,8 @@ pub struct StatementPlan {
     pub hidden_rows: bool,
     /// The statement reads a protected relation: its rows are counted.
     pub protected: bool,
+    /// For how many rows one of them may count.
+    pub packed: Packed,
     /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
     /// be restored.
     pub origins: Vec<Option<Origin>>,
@@ -174,6 +179,7 @@ impl StatementPlan {
             lookups: Vec::new(),
             hidden_rows: false,
             protected: false,
+            packed: Packed::default(),
             origins: Vec::new(),
             effects: Vec::new(),
             span,

@@ -8,6 +8,7 @@ use super::judge::{self, Access, Examined, Rules, Side, Use};
 use super::lex::{self, Token};
 use super::normalise;
 use super::origins;
+use super::packing;
 use super::parse::{self, Statement};
 use super::plan::{
     POISON, Plan, PositionMap, Reason, Refusal, Run, SessionFacts, StatementPlan, Verdict,
@@ -105,6 +106,9 @@ impl Desk<'_> {
             temporary::place(&mut client.uses, self.text, tokens);
         }
         self.note(&mut plan, &client);
+        if plan.protected {
+            plan.packed = packing::packed(&client.tree);
+        }
         match self.verified(span, tokens, &client) {
             Ok(text) => {
                 if text.edited {

@@ -264,7 +264,11 @@ fn role() -> RolePolicy {
         rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
         closed: HashMap::new(),
-        export_rows: Some(100),
+        subjects: Default::default(),
+        export: std::sync::Arc::new(pgveil::policy::ExportRule {
+            rows: Some(100),
+            ..Default::default()
+        }),
         functions: ["crm.rank_text".to_owned()].into(),
         statements: Default::default(),
     }

@@ -1,4 +1,5 @@
 //! From raw policy files to checked rules.
+mod export;
 mod mask;
 mod people;
 mod role;

@@ -7,7 +7,7 @@ use serde_yaml::Spanned;
 use super::Checker;
 use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
-use crate::policy::raw::{Leaf, RawAllow, RawExport, RawMask, RawRole, RawWho};
+use crate::policy::raw::{Leaf, RawAllow, RawMask, RawRole, RawWho};
 use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
 
 /// What `statements.allow` may name.
@@ -52,10 +52,11 @@ impl Checker {
             masks,
             rows,
             unlisted: self.unlisted(source, raw),
-            export_rows: raw
+            export: raw
                 .export
                 .as_ref()
-                .and_then(|raw| self.export(source, &raw.value)),
+                .map(|raw| Arc::new(self.export(source, raw)))
+                .unwrap_or_default(),
             functions: raw
                 .functions
                 .as_ref()
@@ -252,26 +253,6 @@ impl Checker {
             lookup,
             origin,
         })
-    }
-
-    fn export(&mut self, source: &Arc<Source>, raw: &RawExport) -> Option<u64> {
-        for (key, value) in [
-            ("per_hour", &raw.per_hour),
-            ("per_day", &raw.per_day),
-            ("approvers", &raw.approvers),
-        ] {
-            self.not_yet(source, key, value);
-        }
-        let leaf = raw.rows.as_ref()?;
-        let rows = leaf
-            .value
-            .integer()
-            .and_then(|rows| u64::try_from(rows).ok());
-        if rows.is_none() {
-            let message = format!("expected a number of rows, found {}", leaf.value.describe());
-            self.error(&Origin::new(source, leaf), message);
-        }
-        rows
     }
 
     fn functions(&mut self, source: &Arc<Source>, raw: &Spanned<RawAllow>) -> BTreeSet<String> {

@@ -1,4 +1,5 @@
 //! From a [`PolicySet`] and a catalog to what the planner uses.
+mod clear;
 mod memory;
 mod missing;
 mod role;

@@ -67,10 +67,22 @@ pub(super) fn compile(
         denied,
         closed: rows.closed,
         protected,
-        export_rows: role.export_rows,
+        subjects: HashMap::new(),
+        export: Arc::clone(&role.export),
         functions: role.functions.iter().cloned().collect(),
         statements: role.statements.iter().cloned().collect(),
     };
+    if role.export.subjects_per_day.is_some() {
+        policy.subjects = policy
+            .protected
+            .iter()
+            .filter_map(|oid| {
+                let relation = catalog.relations.get(oid)?;
+                Some((*oid, relation.primary_key.clone()))
+            })
+            .filter(|(_, key)| !key.is_empty())
+            .collect();
+    }
     if !policy.unmasked {
         // Last: what it adds depends on all the role is kept from seeing.
         system::guard(&mut policy, catalog);

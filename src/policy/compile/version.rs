@@ -14,11 +14,8 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
         hash.update(bytes);
     };
     put(policy.name.as_bytes());
-    put(&[
-        u8::from(policy.unmasked),
-        u8::from(policy.export_rows.is_some()),
-    ]);
-    put(&policy.export_rows.unwrap_or(0).to_be_bytes());
+    put(&[u8::from(policy.unmasked)]);
+    put(format!("{:?}", policy.export).as_bytes());
     let masks: BTreeMap<(Oid, AttNum), &ColumnMask> = policy
         .masks
         .iter()

@@ -1,16 +1,18 @@
 //! The server's side of the ledger: each answer is attributed and takes off what it answers.
-use super::{Answer, Entry, Failure, Ledger, Running, Sent, Unexpected};
-use crate::export::Count;
+use std::sync::Arc;
+
+use super::{Answer, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
+use crate::export::{Count, LimitKind};
 use crate::session::messages::Target;
 use crate::session::statements::Statement;
 use crate::wire::frame::back;
 
 impl Ledger {
-    /// Counts a DataRow or CopyData of `bytes` on the wire; `None`: it is pgveil's own and not for the client.
+    /// The statement that a DataRow or CopyData belongs to.
     ///
     /// # Errors
     /// No statement runs.
-    pub fn row(&mut self, tag: u8, bytes: u64) -> Result<Option<Count>, Unexpected> {
+    pub fn row_of(&mut self, tag: u8) -> Result<&Running, Unexpected> {
         if self.running.is_none() {
             self.settle(tag);
             let expects_rows = matches!(
@@ -25,16 +27,59 @@ impl Ledger {
                 return Err(Unexpected { tag });
             }
         }
-        let running = self.start().ok_or(Unexpected { tag })?;
+        match self.start() {
+            Some(running) => Ok(running),
+            None => Err(Unexpected { tag }),
+        }
+    }
+
+    /// The statement whose end is about to be answered, if it is the client's.
+    pub fn ending(&mut self, tag: u8) -> Option<&mut Running> {
+        if self.row_of(tag).is_err() {
+            return None;
+        }
+        self.running.as_mut()
+    }
+
+    /// Counts a row of the statement that runs: its bytes on the wire, the number of rows it counts for, and the rows of
+    /// protected relations that it shows.
+    pub fn count(&mut self, bytes: u64, weight: u64, subjects: &[i64]) -> Counted {
+        let Some(running) = self.running.as_mut() else {
+            return Counted::Stopped;
+        };
         if running.hides_rows() {
-            return Ok(None);
+            return Counted::Hidden;
         }
-        if running.stopped {
-            return Ok(Some(Count::Exceeded));
+        if running.stopped.is_some() {
+            return Counted::Stopped;
         }
-        let count = running.meter.row(bytes);
-        running.stopped = count == Count::Exceeded;
-        Ok(Some(count))
+        if let Count::Over(limit) = running.meter.check(bytes, weight) {
+            return Counted::Over(limit);
+        }
+        let export = &self.rules.export;
+        if let Some(purse) = &self.rules.purse
+            && running.grant.is_none()
+            && !running.meter.awaits_header()
+            && running.is_counted(export)
+        {
+            let now = crate::export::desk::now();
+            if export.subjects_per_day.is_some()
+                && !subjects.iter().all(|subject| purse.see(*subject, now))
+            {
+                return Counted::Over(LimitKind::SubjectsPerDay);
+            }
+            if (export.per_hour.is_some() || export.per_day.is_some()) && !purse.spend(weight, now)
+            {
+                return Counted::Over(LimitKind::PerHour);
+            }
+        }
+        running.meter.add(bytes, weight);
+        Counted::Out
+    }
+
+    /// The statement that runs, to be told what was decided about it.
+    pub fn running_mut(&mut self) -> Option<&mut Running> {
+        self.running.as_mut()
     }
 
     /// pgveil's own Query is being answered.
@@ -166,14 +211,23 @@ impl Ledger {
         let actual = self.statements.prepared(statement);
         if self.rules.restricted {
             let agreed = match (meant, actual) {
-                (Some(meant), Some(actual)) => meant.source.same_circumstances(&actual.source),
+                (Some(meant), Some(actual)) => {
+                    // What was planned for a grant runs only for a Bind that has used it.
+                    let planned_alike =
+                        actual.source.clear.is_none() || Arc::ptr_eq(&meant.source, &actual.source);
+                    planned_alike && meant.source.same_circumstances(&actual.source)
+                }
                 _ => false,
             };
             if !agreed || denied.is_some() {
                 return None;
             }
         }
-        let bound = actual.or(meant.as_ref()).cloned();
+        let mut bound = actual.or(meant.as_ref()).cloned();
+        if let (Some(bound), Some(meant)) = (&mut bound, meant) {
+            bound.arguments = meant.arguments;
+            bound.grant.clone_from(&meant.grant);
+        }
         let portal = portal.clone();
         match bound {
             Some(statement) => self.statements.bind(portal, statement),

@@ -4,10 +4,11 @@ mod extended;
 mod limits;
 mod queries;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Answer, Ledger, Rules, Sent};
-use crate::export::Count;
+
 use crate::session::fixtures::source;
 use crate::session::messages::{Name, Target};
 use crate::session::statements::Statement;
@@ -63,12 +64,15 @@ fn kind(statement: &Statement) -> &str {
 fn receive(ledger: &mut Ledger, message: &str) -> String {
     let tag = message.as_bytes()[0];
     if matches!(message, "D" | "d") && !ledger.own_is_next(tag) {
-        return match ledger.row(tag, 10) {
-            Ok(None) => "hidden".to_owned(),
-            Ok(Some(Count::Within)) => "row".to_owned(),
-            Ok(Some(Count::Exceeded)) => "too many".to_owned(),
-            Err(error) => error.to_string(),
-        };
+        if let Err(error) = ledger.row_of(tag) {
+            return error.to_string();
+        }
+        return match ledger.count(10, 1, &[]) {
+            super::Counted::Hidden => "hidden",
+            super::Counted::Out => "row",
+            super::Counted::Over(_) | super::Counted::Stopped => "too many",
+        }
+        .to_owned();
     }
     let status = message.as_bytes().get(1).copied().unwrap_or(b'I');
     match ledger.answer(tag, status) {
@@ -120,7 +124,11 @@ fn check_ledger(mut ledger: Ledger, script: &str) -> Ledger {
 fn check(script: &str) -> Ledger {
     let ledger = Ledger::new(Rules {
         restricted: true,
-        export_rows: Some(LIMIT),
+        export: Arc::new(crate::policy::ExportRule {
+            rows: Some(LIMIT),
+            ..Default::default()
+        }),
+        purse: None,
     });
     check_ledger(ledger, script)
 }

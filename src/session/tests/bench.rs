@@ -12,6 +12,8 @@ use tokio::time::timeout;
 
 use crate::audit::{Event, Record};
 use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
+use crate::session::denial;
+use crate::session::exports::{Decision, Excess};
 use crate::session::fixtures;
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::relay::{Opening, SessionEnd, relay};
@@ -79,6 +81,29 @@ impl Host for Arc<FakeHost> {
         }
         self.records.lock().unwrap().push(record.clone());
         Ok(())
+    }
+
+    fn purse(&self) -> Option<Arc<crate::export::Purse>> {
+        None
+    }
+
+    async fn clear_plan(
+        &self,
+        _: Arc<str>,
+        _: Arc<SessionFacts>,
+        _: &str,
+    ) -> Option<(Arc<crate::sql::plan::Plan>, Arc<RolePolicy>)> {
+        None
+    }
+
+    async fn redeem(&self, _: Excess) -> Option<crate::session::statements::Granted> {
+        None
+    }
+
+    async fn exceeded(&self, excess: Excess) -> Decision {
+        let way_out = denial::nobody_signs(excess.limit, LIMIT);
+        let words = denial::of_export(excess.limit, LIMIT, "agent", way_out);
+        Decision::Stop(Box::new(words), None)
     }
 
     fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -211,7 +236,10 @@ impl Bench {
         let role = Arc::new(RolePolicy {
             name: "agent".into(),
             unmasked: !restricted,
-            export_rows: restricted.then_some(LIMIT),
+            export: Arc::new(crate::policy::ExportRule {
+                rows: restricted.then_some(LIMIT),
+                ..Default::default()
+            }),
             masks: HashMap::from([(MASKED.0, HashMap::from([(MASKED.1, mask)]))]),
             ..RolePolicy::default()
         });

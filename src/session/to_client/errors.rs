@@ -77,9 +77,8 @@ impl<H: Host> ToClient<'_, H> {
     /// What the client is told; `None`: the server's own bytes.
     fn words(&self, state: &State, fields: &ErrorFields, failure: &Failure) -> Option<ErrorFields> {
         let running = &failure.running;
-        if running.stopped {
-            let limit = running.meter.limit().unwrap_or(0);
-            return Some(denial::of_export(limit, &state.role.name));
+        if let Some(stop) = &running.stopped {
+            return Some(stop.words.clone());
         }
         if let Some(refusal) = &failure.refusal
             && !denial::outranks(fields, refusal)

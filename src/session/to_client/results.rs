@@ -1,20 +1,23 @@
 //! Rows, their descriptions, and the ends of statements.
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Flow, ToClient, end};
-use crate::export::Count;
+use crate::export::weight;
 use crate::session::denial;
 use crate::session::describe;
 use crate::session::host::Host;
-use crate::session::ledger::{Answer, Running};
+use crate::session::ledger::{Answer, Counted, Running};
 use crate::session::record::{self, Outcome};
 use crate::session::settings;
 use crate::session::shared::State;
 use crate::session::statements::Statement;
+use crate::session::subjects::{self, SubjectColumns};
+use crate::sql::packing::{Packed, Packing};
 use crate::sql::plan::Effect;
 use crate::wire::error::ERROR_RESPONSE;
-use crate::wire::frame::{Fields, Header, back};
+use crate::wire::frame::{Fields, HELD_FRAME, Header, back};
 
 /// The result of a statement was described, and nothing speaks against it.
 pub(super) fn described(statement: Option<&Statement>) {
@@ -29,6 +32,28 @@ const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 /// A whole NoData message.
 const NO_DATA: [u8; 5] = [back::NO_DATA, 0, 0, 0, 4];
 
+/// What counting a row needs to know of its statement.
+struct RowFacts {
+    protected: bool,
+    packed: Packed,
+    subjects: Option<Arc<SubjectColumns>>,
+}
+
+impl RowFacts {
+    fn of(running: &Running) -> Self {
+        let governing = running.governing();
+        RowFacts {
+            protected: governing.protected(),
+            packed: governing.plan().map(|plan| plan.packed).unwrap_or_default(),
+            // FETCH and EXECUTE are described for themselves.
+            subjects: running
+                .statement
+                .subjects()
+                .or_else(|| governing.subjects()),
+        }
+    }
+}
+
 impl<H: Host> ToClient<'_, H> {
     pub(super) fn row(&mut self, state: &mut State, header: Header) -> Flow {
         if state.ledger.own_is_next(header.tag) {
@@ -41,21 +66,64 @@ impl<H: Host> ToClient<'_, H> {
                 None => return Flow::Wait,
             }
         }
-        match state.ledger.row(header.tag, header.total() as u64) {
-            Ok(None) => {
+        let facts = match state.ledger.row_of(header.tag) {
+            Ok(running) => RowFacts::of(running),
+            Err(error) => return self.unexpected(state, header, error),
+        };
+        let Some((weight, subjects)) = self.weigh(state, header, &facts) else {
+            return Flow::Wait;
+        };
+        let bytes = header.total() as u64;
+        match state.ledger.count(bytes, weight, &subjects) {
+            Counted::Out => self.pass(state, header),
+            Counted::Hidden | Counted::Stopped => {
                 self.burst.discard(header);
                 Flow::Next
             }
-            Ok(Some(Count::Within)) => self.pass(state, header),
-            Ok(Some(Count::Exceeded)) => {
-                if self.cancel.is_none() {
-                    self.cancel = Some(tokio::spawn(self.host.cancel()));
-                }
-                self.burst.discard(header);
-                Flow::Next
-            }
-            Err(error) => self.unexpected(state, header, error),
+            Counted::Over(limit) => Flow::Deciding { limit, weight },
         }
+    }
+
+    /// For how many rows a row counts, and the rows of protected relations that it shows. `None`: more of it must be read.
+    fn weigh(&self, state: &State, header: Header, facts: &RowFacts) -> Option<(u64, Vec<i64>)> {
+        let bytes = header.total() as u64;
+        let by_bytes = weight::of_bytes(bytes);
+        if !state.ledger.rules.export.limits() || !facts.protected {
+            return Some((1, Vec::new()));
+        }
+        let gathers = facts.packed.packing != Packing::No;
+        if !gathers && facts.subjects.is_none() {
+            return Some((
+                by_bytes.max(u64::from(facts.packed.side_by_side)),
+                Vec::new(),
+            ));
+        }
+        if header.length > HELD_FRAME {
+            let unseen = if gathers {
+                weight::of_unseen(bytes)
+            } else {
+                by_bytes
+            };
+            return Some((unseen, Vec::new()));
+        }
+        let body = self.burst.body(header)?;
+        let values = match header.tag {
+            back::DATA_ROW => subjects::values(body).unwrap_or_default(),
+            _ => vec![Some(body)],
+        };
+        let mut weight = by_bytes.max(u64::from(facts.packed.side_by_side));
+        if gathers {
+            weight = weight.max(weight::of_values(
+                values.iter().copied(),
+                facts.packed.packing,
+            ));
+        }
+        let shown = facts
+            .subjects
+            .as_ref()
+            .filter(|_| header.tag == back::DATA_ROW);
+        let shown = shown.and_then(|columns| columns.shown(body).ok());
+        Some((weight, shown.unwrap_or_default()))
     }
 
     /// The only column of a row that pgveil asked for.
@@ -119,7 +187,8 @@ impl<H: Host> ToClient<'_, H> {
     ) -> Result<(), String> {
         let malformed = || "a malformed RowDescription".to_owned();
         let body = self.burst.body_mut(header).ok_or_else(malformed)?;
-        match describe::raw_column(body, &state.role) {
+        let clear = statement.and_then(|statement| statement.source.clear.as_deref());
+        match describe::raw_column(body, clear.unwrap_or(&state.role)) {
             Ok(None) => {}
             Ok(Some(raw)) => {
                 return Err(format!(
@@ -128,6 +197,12 @@ impl<H: Host> ToClient<'_, H> {
                 ));
             }
             Err(_) => return Err(malformed()),
+        }
+        if let Some(statement) = statement
+            && let Ok(subjects) = SubjectColumns::of(body, &state.role)
+            && !subjects.is_empty()
+        {
+            statement.has_subjects(subjects);
         }
         described(statement);
         match statement.and_then(Statement::plan) {
@@ -147,24 +222,13 @@ impl<H: Host> ToClient<'_, H> {
         running: &mut Running,
     ) -> Flow {
         self.copies_binary = false;
-        if running.stopped {
+        if running.stopped.is_some() {
             return self.export_stopped(state, header, running);
         }
         let tag = match header.tag {
             back::COMMAND_COMPLETE => self.command_tag(header),
             _ => String::new(),
         };
-        if running.stores_rows()
-            && running.meter.store(record::affected(&tag).unwrap_or(0)) == Count::Exceeded
-        {
-            running.stopped = true;
-            for statement in [&running.statement, running.governing()] {
-                if let Some(plan) = statement.plan() {
-                    state.withhold(plan);
-                }
-            }
-            return self.export_stopped(state, header, running);
-        }
         let outcome = Outcome {
             affected: record::affected(&tag),
             ..Outcome::default()
@@ -185,7 +249,10 @@ impl<H: Host> ToClient<'_, H> {
     /// The server had sent everything before the cancel reached it. It knows of no error, so the client is kept from
     /// what follows in the same Query or batch.
     fn export_stopped(&mut self, state: &mut State, header: Header, running: &Running) -> Flow {
-        let words = denial::of_export(running.meter.limit().unwrap_or(0), &state.role.name);
+        let Some(stop) = &running.stopped else {
+            return Flow::Next;
+        };
+        let words = &stop.words;
         let outcome = Outcome {
             sqlstate: Some(&words.sqlstate),
             ..Outcome::default()
@@ -194,7 +261,7 @@ impl<H: Host> ToClient<'_, H> {
             return ended;
         }
         if !state.muted {
-            self.burst.put(&state.encoded(&words, ERROR_RESPONSE));
+            self.burst.put(&state.encoded(words, ERROR_RESPONSE));
         }
         self.burst.discard(header);
         state.muted = true;
@@ -202,11 +269,40 @@ impl<H: Host> ToClient<'_, H> {
         Flow::Next
     }
 
+    /// Rows that a statement has stored count as if they had gone out. `None`: they may stay; otherwise what has to be
+    /// decided before the end of the statement goes on.
+    pub(super) fn stored(&self, state: &mut State, header: Header) -> Option<Flow> {
+        if header.tag != back::COMMAND_COMPLETE || state.own.is_some() {
+            return None;
+        }
+        let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
+        let running = state.ledger.ending(header.tag)?;
+        if !running.stores_rows() || running.stopped.is_some() {
+            return None;
+        }
+        let rows = running.meter.stored(stored);
+        if rows == 0 {
+            return None;
+        }
+        match state.ledger.count(0, rows, &[]) {
+            Counted::Over(limit) => Some(Flow::Deciding {
+                limit,
+                weight: rows,
+            }),
+            Counted::Out | Counted::Hidden | Counted::Stopped => None,
+        }
+    }
+
     /// What a statement that has run did to the session.
     fn follow(&self, state: &mut State, running: &Running, tag: &str) {
         let Some(plan) = running.statement.plan() else {
             return;
         };
+        for effect in &plan.effects {
+            if let Effect::Reason(reason) = effect {
+                state.reason.clone_from(reason);
+            }
+        }
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
         let touched = settings::touched(plan);
         state.dirty |= touched.search_path;

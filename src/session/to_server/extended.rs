@@ -3,6 +3,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
@@ -13,9 +14,9 @@ use crate::session::denial;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name};
-use crate::session::statements::{Source, Statement};
+use crate::session::statements::{Arguments, Source, Statement};
 use crate::sql::plan::{Reason, Refusal};
-use crate::wire::frame::{Header, front};
+use crate::wire::frame::{HELD_FRAME, Header, front};
 
 impl<H: Host> ToServer<'_, H> {
     /// Of a Bind only the names are read; its parameters may be of any size and pass through.
@@ -42,6 +43,19 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 Err(refusal) => denied = Some(refusal),
             }
+            let counts = self.shared.lock().ledger.rules.export.limits();
+            if let Some(meant) = &mut meant
+                && counts
+                && meant.protected()
+            {
+                let Some(arguments) = self.arguments(header) else {
+                    return Ok(Flow::Wait);
+                };
+                meant.arguments = arguments;
+                if denied.is_none() {
+                    denied = self.bind_under_grant(meant).await.err();
+                }
+            }
         }
         if denied.is_some() {
             let mut instead = BytesMut::new();
@@ -57,6 +71,19 @@ impl<H: Host> ToServer<'_, H> {
             denied,
         });
         Ok(Flow::Next)
+    }
+
+    /// What tells this Bind from another of the same statement; `None`: more of it must be read.
+    fn arguments(&self, header: Header) -> Option<Arguments> {
+        if header.length > HELD_FRAME {
+            return Some(Arguments::Unseen);
+        }
+        let body = self.burst.body(header)?;
+        Some(
+            messages::bound_values(body).map_or(Arguments::Unseen, |values| {
+                Arguments::Hash(Sha256::digest(values).into())
+            }),
+        )
     }
 
     pub(super) async fn execute<W: AsyncWrite + Unpin>(

@@ -1,7 +1,7 @@
 //! Query and Parse: the messages that carry SQL.
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
@@ -18,6 +18,15 @@ use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
 use crate::sql::plan::{Effect, Plan, Reason, Refusal, SessionFacts};
 use crate::wire::frame::{Fields, Header};
+
+/// The message that carries a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// It runs at once.
+    Query,
+    /// It runs when it is bound.
+    Parse,
+}
 
 /// What was decided about a text.
 pub(super) struct Decided {
@@ -42,6 +51,9 @@ impl Decided {
                 facts: Arc::default(),
                 epoch: Epoch::default(),
                 described: AtomicBool::new(false),
+                subjects: Mutex::default(),
+                clear: None,
+                grant: None,
             }),
         }
     }
@@ -68,7 +80,7 @@ impl<H: Host> ToServer<'_, H> {
             Ok(text) => text.to_vec(),
             Err(malformed) => return Ok(violated(malformed.to_string())),
         };
-        let decided = self.decide(&text, server).await?;
+        let decided = self.decide(&text, Carrier::Query, server).await?;
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
             for statement in &plan.statements {
@@ -110,7 +122,7 @@ impl<H: Host> ToServer<'_, H> {
             ),
             Err(malformed) => return Ok(violated(malformed.to_string())),
         };
-        let mut decided = self.decide(&text, server).await?;
+        let mut decided = self.decide(&text, Carrier::Parse, server).await?;
         if self.restricted
             && let Some(refusal) = self.parameter_objection(&parameters).await
         {
@@ -197,6 +209,7 @@ impl<H: Host> ToServer<'_, H> {
     async fn decide<W: AsyncWrite + Unpin>(
         &mut self,
         text: &[u8],
+        carrier: Carrier,
         server: &mut W,
     ) -> io::Result<Decided> {
         if !self.restricted {
@@ -225,7 +238,7 @@ impl<H: Host> ToServer<'_, H> {
             other => other,
         };
         let source = match planned {
-            Ok(source) => source,
+            Ok(source) => self.under_grant(source, carrier).await,
             Err(error) => return Ok(Decided::refused(None, unavailable(&error))),
         };
         if let Some(refusal) = self.objection(&source, server).await? {
@@ -280,6 +293,9 @@ impl<H: Host> ToServer<'_, H> {
             facts,
             epoch: planned.standing.epoch,
             described: AtomicBool::new(false),
+            subjects: Mutex::default(),
+            clear: None,
+            grant: None,
         }))
     }
 
@@ -317,6 +333,12 @@ impl<H: Host> ToServer<'_, H> {
             };
             let name = Name::from(name.as_str());
             let prepared = self.shared.lock().ledger.prepared_as_sent(&name);
+            if prepared
+                .as_ref()
+                .is_some_and(|prepared| prepared.source.clear.is_some())
+            {
+                return Ok(Some(granted_refusal()));
+            }
             if let Some(prepared) = prepared
                 && let Err(refusal) = self.vet(&name, &prepared, server).await?
             {
@@ -330,6 +352,16 @@ impl<H: Host> ToServer<'_, H> {
 fn makes_temporary(source: &Source) -> bool {
     let mut effects = source.statements().iter().flat_map(|plan| &plan.effects);
     effects.any(|effect| matches!(effect, Effect::TemporaryMade(_)))
+}
+
+/// A statement that was planned for a grant is run by a message that uses the grant.
+fn granted_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "the prepared statement runs under a grant and not by EXECUTE",
+        "a statement that was prepared under a grant without masks is bound by the extended protocol",
+        "Send the statement itself, or bind it.",
+    )
 }
 
 pub(super) fn setting_refusal() -> Refusal {

@@ -12,6 +12,9 @@ use super::walk::{Walk, at, string_constant};
 use super::{Access, Side};
 use crate::catalog::RelationKind;
 
+/// The setting by which a person says what an export is for.
+const REASON: &str = "pgveil.reason";
+
 impl Walk<'_> {
     /// Walks a statement and names its kind.
     pub(super) fn statement(&mut self, tree: &mut Tree) -> Result<&'static str, Refusal> {
@@ -144,6 +147,11 @@ impl Walk<'_> {
                     return Err(at(refuse::setting(&name, why), node.location));
                 }
             }
+        }
+        if name.eq_ignore_ascii_case(REASON) {
+            let value = values.first().cloned().flatten();
+            self.effects.push(Effect::Reason(value));
+            return Ok(());
         }
         self.effects.push(Effect::SettingsChanged);
         if name.eq_ignore_ascii_case("search_path") && node.int("kind") == VALUE {

@@ -1,0 +1,193 @@
+//! Decides about a row that a limit stands in the way of: a further lease of the person's budget, a grant, or the end of
+//! the result with a request that waits for signatures.
+use std::sync::Arc;
+
+use super::denial;
+use super::exports::{Decision, Excess};
+use super::statements::Granted;
+use crate::admin::Metrics;
+use crate::audit::ExportRecord;
+use crate::catalog::Catalog;
+use crate::export::desk::{self, Desk, DeskError, Met};
+use crate::export::request::{Asked, Column, LimitKind, Request};
+use crate::export::store::{Seconds, StoreError};
+use crate::export::{Allowed, Refill};
+use crate::policy::{PolicySet, RolePolicy};
+
+/// Everything such a decision depends on.
+pub struct Counter<'a> {
+    pub desk: &'a Desk,
+    pub metrics: &'a Metrics,
+    pub policy: &'a PolicySet,
+    pub catalog: &'a Catalog,
+    pub role: &'a RolePolicy,
+    pub database: &'a str,
+    pub db_user: &'a str,
+    pub person: &'a str,
+}
+
+impl Counter<'_> {
+    pub async fn decide(&self, excess: Excess) -> Decision {
+        if let Some((grant, rows)) = excess.grant {
+            let words = denial::of_grant(&grant.request, rows);
+            return Decision::Stop(Box::new(words), Some(grant));
+        }
+        let (limit, allowed) = match self.refill(&excess).await {
+            Ok(Refill::Ready) => return Decision::Again,
+            Ok(Refill::Full(limit, allowed)) => (limit, allowed),
+            Err(error) => return self.unavailable(&error),
+        };
+        let rule = &self.role.export;
+        let way_out = if rule.approvers.is_empty() {
+            denial::nobody_signs(limit, allowed)
+        } else {
+            let Some(asked) = self.asked(&excess, limit, allowed) else {
+                let way_out = "The values of this statement are too long to be signed for: send them as shorter parameters.";
+                return self.stop(limit, allowed, way_out.to_owned(), None);
+            };
+            match self.desk.exceeded(&asked, excess.reason.as_deref()).await {
+                Ok(Met::Grant(request)) => {
+                    let rows = request.granted().rows.unwrap_or(0);
+                    return Decision::Granted(Arc::new(of(&request)), rows);
+                }
+                Ok(Met::Waiting(request, _)) => {
+                    let way_out = denial::request_waits(
+                        &request.id,
+                        &request.missing(),
+                        request.reason.is_some(),
+                    );
+                    return self.stop(limit, allowed, way_out, Some(Arc::new(of(&request))));
+                }
+                Err(DeskError::Store(error)) => return self.unavailable(&error),
+                Err(error) => error.to_string(),
+            }
+        };
+        self.stop(limit, allowed, way_out, None)
+    }
+
+    /// Uses the grant that takes masks off a statement; `None`: there is none for it.
+    pub async fn redeem(&self, excess: &Excess) -> Option<Granted> {
+        let asked = self.asked(excess, LimitKind::Rows, 0)?;
+        match self.desk.redeem(&asked).await {
+            Ok(request) => {
+                let request = request?;
+                Some(Granted {
+                    rows: request.granted().rows.unwrap_or(0),
+                    record: Arc::new(of(&request)),
+                })
+            }
+            Err(error) => {
+                tracing::error!(%error, "a grant cannot be used");
+                None
+            }
+        }
+    }
+
+    /// Budgets are leased; the limits of one result are what they are.
+    async fn refill(&self, excess: &Excess) -> Result<Refill, StoreError> {
+        let rule = &self.role.export;
+        let allowed = Allowed {
+            per_hour: rule.per_hour,
+            per_day: rule.per_day,
+            subjects_per_day: rule.subjects_per_day,
+        };
+        let budgets = &self.desk.budgets;
+        let purse = budgets.purse(self.person);
+        match excess.limit {
+            LimitKind::Rows => Ok(Refill::Full(LimitKind::Rows, rule.rows.unwrap_or(0))),
+            LimitKind::Bytes => Ok(Refill::Full(LimitKind::Bytes, rule.bytes.unwrap_or(0))),
+            LimitKind::PerHour | LimitKind::PerDay => {
+                budgets.refill(&purse, excess.weight, allowed).await
+            }
+            LimitKind::SubjectsPerDay => {
+                budgets
+                    .admit(&purse, rule.subjects_per_day.unwrap_or(0))
+                    .await
+            }
+        }
+    }
+
+    fn asked(&self, excess: &Excess, limit: LimitKind, allowed: u64) -> Option<Asked> {
+        let rule = &self.role.export;
+        let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect();
+        Some(Asked {
+            person: self.person.to_owned(),
+            db_user: self.db_user.to_owned(),
+            role: self.role.name.to_string(),
+            database: self.database.to_owned(),
+            kind: excess.kind.to_owned(),
+            fingerprint: excess.fingerprint.clone(),
+            digest: self.desk.digest(excess.values.as_ref()?),
+            text: excess.text.clone(),
+            reads: excess.reads.clone(),
+            columns: excess.masked.iter().map(|name| self.column(name)).collect(),
+            limit,
+            allowed,
+            policy_version: self.policy.version().to_owned(),
+            groups: names(&rule.approvers),
+            may_unmask: names(&rule.grants.may_unmask),
+            max_rows: rule.grants.max_rows,
+            uses: rule.grants.uses,
+            holds: Seconds::try_from(rule.grants.expires.as_secs()).unwrap_or(Seconds::MAX),
+        })
+    }
+
+    /// What approvers are told of a masked column, `schema.table.column`.
+    fn column(&self, name: &str) -> Column {
+        let relation = self.catalog.relations.values().find(|relation| {
+            name.strip_prefix(&relation.full_name())
+                .is_some_and(|rest| rest.starts_with('.'))
+        });
+        let mask = relation.and_then(|relation| {
+            let column = name.get(relation.full_name().len() + 1..)?;
+            let column = relation.columns.iter().find(|known| known.name == column)?;
+            self.role.mask(relation.oid, column.num)
+        });
+        let class = mask.map_or("", |mask| &mask.class);
+        Column {
+            name: name.to_owned(),
+            class: class.to_owned(),
+            level: self
+                .policy
+                .class(class)
+                .and_then(|class| class.level)
+                .map(i64::from),
+            masked: true,
+        }
+    }
+
+    fn stop(
+        &self,
+        limit: LimitKind,
+        allowed: u64,
+        way_out: String,
+        request: Option<Arc<ExportRecord>>,
+    ) -> Decision {
+        let words = denial::of_export(limit, allowed, &self.role.name, way_out);
+        Decision::Stop(Box::new(words), request)
+    }
+
+    fn unavailable(&self, error: &StoreError) -> Decision {
+        self.metrics.state_available(false);
+        tracing::error!(%error, "an export cannot be decided on");
+        Decision::Stop(Box::new(denial::of_missing_state()), None)
+    }
+}
+
+/// What the record of a statement says of its request.
+fn of(request: &Request) -> ExportRecord {
+    ExportRecord {
+        request: request.id.clone(),
+        step: None,
+        action: None,
+        state: Some(request.state.label()),
+        person: request.asked.person.clone(),
+        by: None,
+        group: None,
+        reason: request.reason.clone(),
+        comment: None,
+        approvals: desk::signatures(request),
+        rows: None,
+        clear: request.granted().clear,
+    }
+}
