@@ -11,7 +11,7 @@
 //! * [`session`]: one connection's life: the two pumps and what they observe.
 //! * [`export`]: counting of protected rows, budgets, requests and their signatures, the state they are kept in.
 //! * [`audit`]: record, chain, spool, verification.
-//! * [`admin`]: HTTP: metrics, health.
+//! * [`admin`]: over HTTP: metrics and health; accounts, the approvals console and its API.
 //!
 //! Imports run one way: `session` knows all of them; `sql`, `policy`, `wire` and `audit` do not know each
 //! other, save that `sql` takes a compiled role policy.

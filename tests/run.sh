@@ -3,6 +3,7 @@
 #   cargo    unit and integration tests, documentation examples
 #   drivers  psql, pgbench, pg_dump, psycopg, node's pg and JDBC through pgveil (tests/drivers/run.sh)
 #   demo     the tour of `pgveil demo`, with its expectations
+#   console  an export's whole story in a real browser (tests/console/run.sh)
 # and, where they are named, what takes too long for every day:
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
@@ -21,11 +22,11 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | crm | generated | regress | versions | corpora) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, crm, generated, regress, versions, corpora" ;;
+        cargo | drivers | demo | console | crm | generated | regress | versions | corpora) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, versions, corpora" ;;
     esac
 done
-[ ${#suites[@]} = 0 ] && suites=(cargo drivers demo)
+[ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console)
 
 say 'What the tests need'
 ensure "${BUILD_NEEDS[@]}" "${SERVER_NEEDS[@]}" openssl openssl python3 python3 node nodejs npm npm \
@@ -84,6 +85,18 @@ run_crm() {
     build_binary && tests/crm/run.sh target/debug/pgveil
 }
 
+run_console() {
+    local tools=$PWD/target/console
+    ensure chromium chromium '/usr/share/fonts/opentype/noto/NotoSansCJK*' fonts-noto-cjk
+    mkdir -p "$tools"
+    if ! cmp -s tests/console/package.json "$tools/installed.json"; then
+        cp tests/console/package.json "$tools/package.json"
+        npm install --prefix "$tools" --no-package-lock --no-audit --no-fund --silent || return
+        cp tests/console/package.json "$tools/installed.json"
+    fi
+    build_binary && CONSOLE_TOOLS=$tools tests/console/run.sh target/debug/pgveil
+}
+
 run_demo() {
     build_binary && target/debug/pgveil demo --once
 }
@@ -102,7 +115,7 @@ run_generated() (
 
 # The files of the server that the tests run, below target/regress.
 fetch_regress() {
-    local folder=$PWD/target/regress major
+    local folder=$PWD/target/regress major installed
     major=$(ls /usr/lib/postgresql | sort -n | tail -n 1)
     [ -n "$(find "$folder" -name parallel_schedule 2>/dev/null)" ] && return
     mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
@@ -111,8 +124,12 @@ fetch_regress() {
     cat /etc/apt/sources.list.d/*.sources 2>/dev/null | sed 's/^Types:.*/Types: deb-src/' > "$folder/machine.sources"
     local options=(-o "Dir::Etc::sourcelist=$folder/machine.list" -o "Dir::Etc::sourceparts=$folder/" -o "Dir::State::lists=$folder/lists"
         -o "Dir::Cache=$folder/cache")
+    # Of the server that is installed, where it is still to be had.
+    installed=$(dpkg-query -W -f '${source:Version}' "postgresql-$major" 2>/dev/null)
     (
-        cd "$folder" && apt-get -qq "${options[@]}" update && apt-get -qq "${options[@]}" source --download-only "postgresql-$major" &&
+        cd "$folder" && apt-get -qq "${options[@]}" update &&
+            { apt-get -qq "${options[@]}" source --download-only "postgresql-$major=$installed" ||
+                apt-get -qq "${options[@]}" source --download-only "postgresql-$major"; } &&
             tar xf postgresql-*.orig.tar.* --wildcards '*/src/test/regress/*'
     )
 }
@@ -124,7 +141,7 @@ run_regress() (
     # The server reads the data files.
     chmod -R a+rX target/regress
     export PGVEIL_REGRESS
-    cargo test --locked --test regress -- --ignored --nocapture
+    cargo test --locked --test regress -- --nocapture --test-threads 1
 )
 
 # The package holds initdb, postgres and pg_ctl; clients are those of the machine.

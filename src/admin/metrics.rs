@@ -2,6 +2,7 @@
 //!
 //! Labels take values from closed sets (roles of the policy, statement kinds, reasons), never names or data that a
 //! client chooses.
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -10,6 +11,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::recent::Recent;
 use crate::audit::Event;
 
 /// Every metric: name, kind, help. The README's table is this one.
@@ -171,6 +173,8 @@ pub struct Metrics {
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
     ready: IntGauge,
+    /// The last refusals, for the console.
+    pub recent: Arc<Recent>,
 }
 
 /// Counts one session in `pgveil_sessions` until it is dropped.
@@ -215,6 +219,7 @@ impl Metrics {
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
             ready: made.gauge("pgveil_ready")?,
+            recent: Arc::default(),
             registry,
         };
         Ok(metrics)

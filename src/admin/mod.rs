@@ -1,5 +1,9 @@
-//! What operators look at: metrics and health over HTTP.
+//! What people look at over HTTP: metrics and health for operators; requests, approvals and refusals for approvers.
+pub mod accounts;
+pub mod api;
+pub mod console;
 pub mod http;
 pub mod metrics;
+pub mod recent;
 
 pub use metrics::Metrics;

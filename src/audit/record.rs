@@ -36,6 +36,8 @@ pub enum Event {
     Export,
     /// A masked column came back as a plain column: the second line of defence stopped the result.
     Violation,
+    /// Somebody did something at the console or its API; carries [`Record::person`].
+    Console,
 }
 
 impl Event {
@@ -55,6 +57,7 @@ impl Event {
             Event::ExportStop => "export_stop",
             Event::Export => "export",
             Event::Violation => "violation",
+            Event::Console => "console",
         }
     }
 }
@@ -167,6 +170,9 @@ pub struct Record {
     /// The person behind a shared database user, where the application names one.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub app_user: Option<Arc<str>>,
+    /// Who acted at the console or its API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub role: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
@@ -236,6 +242,7 @@ impl Record {
             tls: None,
             db_user: None,
             app_user: None,
+            person: None,
             role: None,
             application_name: None,
             database: None,
@@ -359,6 +366,7 @@ mod tests {
             Event::ExportStop,
             Event::Export,
             Event::Violation,
+            Event::Console,
         ] {
             let name = serde_json::to_value(event).expect("an event serialises");
             assert_eq!(name, event.label());

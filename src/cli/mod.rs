@@ -1,9 +1,12 @@
 //! The command line: one file per command.
 //!
 //! Exit codes: 0 done, 1 the answer is no or the environment failed, 2 wrong configuration or usage.
+pub mod accounts;
+pub mod approvals;
 pub mod audit;
 pub mod check;
 pub mod completions;
+mod console_client;
 pub mod demo;
 pub mod explain;
 pub mod logging;
@@ -52,6 +55,10 @@ pub enum Command {
     Explain(ExplainArgs),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -169,6 +176,8 @@ pub fn main() -> ExitCode {
         // Neither needs a runtime, and a pipe that closes early should end them like any other filter.
         Command::Completions(args) => completions::run(&args),
         Command::Audit(command) => audit::run(&command),
+        Command::Approvals(command) => in_runtime(approvals::run(command)),
+        Command::Accounts(command) => in_runtime(accounts::run(command)),
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Explain(args) => in_runtime(explain::run(args)),

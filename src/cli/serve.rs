@@ -1,4 +1,5 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
+mod approvals;
 pub mod catalogs;
 mod door;
 mod exports;
@@ -82,6 +83,7 @@ struct Running {
     draining: watch::Sender<bool>,
     listening: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
@@ -144,6 +146,7 @@ impl Running {
             }
             None => None,
         };
+        let console = approvals::start(&settings, &journal, &desk, &proxy).await?;
         let listening = sockets
             .iter()
             .map(TcpListener::local_addr)
@@ -203,6 +206,7 @@ impl Running {
             draining,
             listening,
             admin,
+            console,
             sessions,
             desk,
             _notifier: notifier,
@@ -211,12 +215,13 @@ impl Running {
 
     /// One line on standard output, for people and for scripts that wait for it.
     fn announce(&self) -> Result<(), CliError> {
-        let admin = match self.admin {
-            Some(address) => format!(" (admin {address})"),
+        let place = |name: &str, address: Option<SocketAddr>| match address {
+            Some(address) => format!(" ({name} {address})"),
             None => String::new(),
         };
+        let (admin, console) = (place("admin", self.admin), place("console", self.console));
         print(&format!(
-            "pgveil ready on {}{admin}\n",
+            "pgveil ready on {}{admin}{console}\n",
             list(&self.listening)
         ))
     }
@@ -259,7 +264,7 @@ impl Running {
     }
 }
 
-fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
+pub(super) fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
     let ack = match settings.audit.ack {
         config::Ack::Written => Ack::Written,
         config::Ack::Synced => Ack::Synced,

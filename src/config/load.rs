@@ -74,6 +74,10 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .notify
         .as_ref()
         .map(|raw| notify(resolver, raw, guard.plaintext));
+    let console = raw
+        .console
+        .as_ref()
+        .map(|raw| super::console::console(resolver, raw));
     let limits = raw
         .limits
         .as_ref()
@@ -90,12 +94,13 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         audit,
         admin: transpose(admin)?,
         notify: transpose(notify)?,
+        console: transpose(console)?,
         limits,
     })
 }
 
 /// A section that is there but wrong makes the whole wrong; one that is absent does not.
-fn transpose<T>(section: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn transpose<T>(section: Option<Option<T>>) -> Option<Option<T>> {
     match section {
         Some(None) => None,
         Some(some) => Some(some),
@@ -134,7 +139,7 @@ fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<
     (!addresses.is_empty()).then_some(addresses)
 }
 
-fn listener(
+pub(super) fn listener(
     resolver: &mut Resolver<'_>,
     leaf: &Spanned<Value>,
     anywhere: bool,
@@ -165,7 +170,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-fn tls(resolver: &mut Resolver<'_>, raw: &Spanned<RawTls>) -> Option<TlsSettings> {
+pub(super) fn tls(resolver: &mut Resolver<'_>, raw: &Spanned<RawTls>) -> Option<TlsSettings> {
     let origin = resolver.origin(raw);
     let cert = resolver
         .required(&raw.value.cert, Some(&origin), "cert")
@@ -239,7 +244,11 @@ fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<S
         .collect()
 }
 
-fn name(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, expected: &str) -> Option<String> {
+pub(super) fn name(
+    resolver: &mut Resolver<'_>,
+    leaf: &Spanned<Value>,
+    expected: &str,
+) -> Option<String> {
     resolver.parse(leaf, expected, |text| {
         (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
     })
@@ -371,7 +380,7 @@ fn count(text: &str) -> Option<usize> {
         .filter(|count| (1..=MAX_COUNT).contains(count))
 }
 
-fn set<T>(
+pub(super) fn set<T>(
     resolver: &mut Resolver<'_>,
     leaf: &Leaf,
     slot: &mut T,

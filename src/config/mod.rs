@@ -3,6 +3,7 @@
 //! Two sets of types are kept apart: [`raw`] is the file as it is written, every leaf with its position;
 //! [`Settings`] is what holds after checking and is all that the rest of the program sees.
 //! [`Diagnostics`] serves the policy files too.
+pub mod console;
 pub mod diagnostics;
 pub mod limits;
 pub mod load;
@@ -16,6 +17,7 @@ mod state;
 pub mod units;
 pub mod yaml;
 
+pub use console::{ConsoleSettings, OidcSettings};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use limits::Limits;
 pub use load::{load, load_with};

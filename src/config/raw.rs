@@ -1,4 +1,6 @@
 //! `pgveil.yaml` as it is written. Every leaf may be a value, `{ env: NAME }` or `{ file: PATH }`.
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
@@ -23,6 +25,7 @@ pub struct RawSettings {
     pub audit: Option<Spanned<RawAudit>>,
     pub admin: Option<Spanned<RawAdmin>>,
     pub notify: Option<Spanned<RawNotify>>,
+    pub console: Option<Spanned<RawConsole>>,
     pub limits: Option<Spanned<RawLimits>>,
 }
 
@@ -103,6 +106,19 @@ pub struct RawWebhook {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct RawConsole {
+    /// `address:port`
+    pub listen: Leaf,
+    pub tls: Option<Spanned<RawTls>>,
+    /// As browsers reach it: `https://approvals.example.com`.
+    pub url: Leaf,
+    pub idle_timeout: Leaf,
+    pub session_lifetime: Leaf,
+    pub oidc: Option<Spanned<RawOidc>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RawSmtp {
     pub host: Leaf,
     pub port: Leaf,
@@ -115,6 +131,20 @@ pub struct RawSmtp {
     pub to: Option<Spanned<Entries<Spanned<Value>>>>,
     /// PEM file of certificate authorities.
     pub ca: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawOidc {
+    pub issuer: Leaf,
+    pub client_id: Leaf,
+    pub client_secret: Leaf,
+    /// The claim that names the person as the policy does.
+    pub person_claim: Leaf,
+    /// The claim that lists groups.
+    pub groups_claim: Leaf,
+    /// The provider's group: the approver group.
+    pub groups: Option<Spanned<BTreeMap<String, Spanned<Value>>>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::console::ConsoleSettings;
 use super::limits::Limits;
 use super::notify::NotifySettings;
 use super::secret::Secret;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Nobody is told of requests if absent.
     pub notify: Option<NotifySettings>,
+    /// The approvals console and its API; not served if absent.
+    pub console: Option<ConsoleSettings>,
     pub limits: Limits,
 }
 

@@ -238,6 +238,9 @@ impl Budgets {
         if in_hand(&lock(&purse.rows), now) >= rows {
             return Ok(Refill::Ready);
         }
+        if windows.iter().any(|window| rows > window.limit) {
+            return self.full(&counter, allowed, rows, now).await;
+        }
         self.give_back(purse, false, now).await?;
         let share = windows
             .iter()

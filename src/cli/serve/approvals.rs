@@ -1,0 +1,63 @@
+//! The approvals console, where the settings ask for one.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::CliError;
+use super::journal::Journal;
+use crate::admin::console::{self, Parts, Person};
+use crate::audit::Record;
+use crate::config::Settings;
+use crate::export::Desk;
+use crate::export::budget::Allowed;
+use crate::policy::PolicySet;
+use crate::session::proxy::Proxy;
+
+/// Starts it; its address, if there is one.
+pub(super) async fn start(
+    settings: &Settings,
+    journal: &Journal,
+    desk: &Arc<Desk>,
+    proxy: &Arc<Proxy>,
+) -> Result<Option<SocketAddr>, CliError> {
+    let Some(console) = &settings.console else {
+        return Ok(None);
+    };
+    let writer = journal.clone();
+    let proxy = Arc::clone(proxy);
+    let parts = Parts {
+        desk: Arc::clone(desk),
+        record: Arc::new(move |record: &Record| {
+            writer.write(record).map_err(|error| error.to_string())
+        }),
+        recent: Arc::clone(&journal.metrics.recent),
+        // The policy in force, whichever that is when somebody looks.
+        people: Arc::new(move || people(&proxy.policy.load())),
+    };
+    let address = console::start(console, parts)
+        .await
+        .map_err(CliError::environment)?;
+    Ok(Some(address))
+}
+
+/// Everybody whose rows a role counts: each person once for each role.
+fn people(policy: &PolicySet) -> Vec<Person> {
+    let mut people: Vec<Person> = policy
+        .roles
+        .iter()
+        .flat_map(|role| {
+            let allowed = Allowed {
+                per_hour: role.export.per_hour,
+                per_day: role.export.per_day,
+                subjects_per_day: role.export.subjects_per_day,
+            };
+            role.users.iter().map(move |user| Person {
+                person: policy.person(user).to_owned(),
+                role: role.name.to_string(),
+                allowed,
+            })
+        })
+        .collect();
+    people.sort_by(|one, other| (&one.person, &one.role).cmp(&(&other.person, &other.role)));
+    people.dedup();
+    people
+}
