@@ -9,7 +9,7 @@
 //! * [`wire`]: frames, startup packets, TLS, cancel requests. Knows no SQL.
 //! * [`auth`]: clients' logins and upstream logins.
 //! * [`session`]: one connection's life: the two pumps and what they observe.
-//! * [`export`]: counting of protected rows.
+//! * [`export`]: counting of protected rows, budgets, requests and their signatures, the state they are kept in.
 //! * [`audit`]: record, chain, spool, verification.
 //! * [`admin`]: over HTTP: metrics and health; accounts, the approvals console and its API.
 //!

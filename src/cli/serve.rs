@@ -30,6 +30,7 @@ use crate::admin::http::{Admin, Readiness};
 use crate::audit::{Ack, Event, Record, Spool, SpoolSettings};
 use crate::config::{self, Settings};
 use crate::export::Desk;
+use crate::export::notify::Notifier;
 use crate::policy::{self, PolicySet};
 use crate::session::listener::{self, Listeners, Phase};
 use crate::session::login::{LoginGate, RoleMatch};
@@ -86,6 +87,8 @@ struct Running {
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
+    /// Tells approvers as long as it is here.
+    _notifier: Option<Notifier>,
 }
 
 impl Running {
@@ -113,6 +116,7 @@ impl Running {
         .map_err(CliError::environment)?;
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let desk = Arc::new(open_desk(&settings, &journal, &version).await?);
+        let notifier = exports::tell_approvers(&settings, &desk)?;
         let proxy = Arc::new(Proxy::new(
             Arc::clone(&settings),
             Arc::clone(&policy),
@@ -205,6 +209,7 @@ impl Running {
             console,
             sessions,
             desk,
+            _notifier: notifier,
         })
     }
 

@@ -1,8 +1,12 @@
 //! What people may take out within an hour or a day, over all their sessions.
 //!
 //! A person's rows are taken from the store in leases and spent from memory: a row needs no round trip, and a process
-//! that dies takes what it had leased along. What was spent never exceeds a window: it was taken before. What is leased
-//! and not spent is missing for others for [`LEASE`] seconds at most, then it is given back.
+//! that dies takes what it had leased along. What was spent never exceeds a window: it was taken before. So over any
+//! number of proxies nothing is served beyond a limit (`tests/state/shared.rs`), as long as their clocks differ by less
+//! than [`LEASE`] and a bucket, by which every window is longer than it says.
+//!
+//! What is leased and not spent is missing for other proxies until it is given back, after [`LEASE`] seconds: at most a
+//! 32nd of the tightest limit and 1024 rows for each proxy, or what one result asked for at once where that is more.
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -5,25 +5,33 @@
 //! its next start ([`Desk::catch_up`]), under the same request and step, so that a reader can tell a repetition.
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use tokio::sync::watch;
 
+mod clear;
+mod document;
+mod entry;
+mod key;
+mod told;
+
+pub use self::entry::signatures;
+pub use self::key::digest;
 pub use super::clock::now;
+
+use self::document::{Left, claim, label, parse};
+use self::entry::record;
+use self::key::{key, new_id};
 
 use super::budget::Budgets;
 use super::clock::Clock;
-use super::request::{Action, Approver, Asked, Objection, Request, State, Terms};
+use super::request::{Approver, Asked, Objection, Request, State, Terms};
 use super::store::{Document, Put, Seconds, Store, StoreError};
-use crate::audit::{Event, ExportRecord, Record, Signature};
+use crate::audit::Record;
 
 /// Kind of the documents that hold requests.
 pub const REQUEST: &str = "request";
-/// Kind of the documents that hold keys.
-const KEY: &str = "key";
 
 /// Requests of one person that may be open at the same time.
 pub const MAX_OPEN: usize = 20;
@@ -121,60 +129,6 @@ impl Desk {
         })
     }
 
-    /// Classes that a grant of the person takes the masks off, for statements of this fingerprint. `None`: there is no such
-    /// grant, as far as is known here: what other proxies have granted is known after the next [`Desk::catch_up`].
-    pub fn clear_for(
-        &self,
-        person: &str,
-        role: &str,
-        database: &str,
-        fingerprint: &str,
-    ) -> Option<BTreeSet<String>> {
-        let clear = self.clear.load();
-        let found = clear.iter().find(|request| {
-            let asked = &request.asked;
-            asked.person == person
-                && asked.role == role
-                && asked.database == database
-                && asked.fingerprint == fingerprint
-        })?;
-        Some(found.granted().clear)
-    }
-
-    /// Uses a grant, if there is one for exactly this.
-    ///
-    /// # Errors
-    /// The store or the record cannot be written.
-    pub async fn redeem(&self, asked: &Asked) -> Result<Option<Request>, DeskError> {
-        let claim = claim(asked);
-        for _ in 0..ATTEMPTS {
-            let granted = self.list(&[State::Granted]).await?;
-            let Some(found) = granted
-                .iter()
-                .find(|request| self::claim(&request.asked) == claim)
-            else {
-                return Ok(None);
-            };
-            let Some((found, revision)) = self.read(&found.id).await? else {
-                continue;
-            };
-            let Ok(used) = found.spend(asked, self.clock.now()) else {
-                return Ok(None);
-            };
-            if let Some(request) = self.replace(used, revision).await? {
-                return Ok(Some(request));
-            }
-        }
-        Err(busy().into())
-    }
-
-    async fn look_for_clear(&self) -> Result<(), StoreError> {
-        let mut granted = self.list(&[State::Granted]).await?;
-        granted.retain(|request| !request.granted().clear.is_empty());
-        self.clear.store(Arc::new(granted));
-        Ok(())
-    }
-
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
@@ -269,7 +223,7 @@ impl Desk {
             .await?;
         if let Some(found) = open
             .iter()
-            .find(|request| self::claim(&request.asked) == claim)
+            .find(|request| document::claim(&request.asked) == claim)
         {
             return Ok(Err(found.id.clone()));
         }
@@ -455,41 +409,6 @@ impl Desk {
         Ok(())
     }
 
-    /// Requests with steps that approvers have not been told of, the oldest first; of very many, some.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn untold(&self, limit: usize) -> Result<Vec<Request>, StoreError> {
-        let wanted = State::ALL
-            .into_iter()
-            .flat_map(|state| [Left::Untold, Left::Unrecorded].map(|left| label(state, left)));
-        let mut requests = self.labelled(&wanted.collect::<Vec<_>>(), limit).await?;
-        requests.retain(|request| request.notified < request.history.len());
-        requests.sort_by(|one, other| (one.opened, &one.id).cmp(&(other.opened, &other.id)));
-        Ok(requests)
-    }
-
-    /// Approvers have been told of the first `steps` of a request's history.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub async fn told(&self, id: &str, steps: usize) -> Result<(), StoreError> {
-        for _ in 0..ATTEMPTS {
-            let Some((mut request, revision)) = self.read(id).await? else {
-                return Ok(());
-            };
-            if request.notified >= steps {
-                return Ok(());
-            }
-            request.notified = steps;
-            let document = self.document(&request, revision, None)?;
-            if let Put::Stored(_) = self.store.put(&document, self.clock.now()).await? {
-                return Ok(());
-            }
-        }
-        Err(busy())
-    }
-
     async fn read(&self, id: &str) -> Result<Option<(Request, i64)>, StoreError> {
         match self.store.get(REQUEST, id, self.clock.now()).await? {
             Some(document) => Ok(Some((parse(&document)?, document.revision))),
@@ -519,8 +438,11 @@ impl Desk {
             }
             Err(error) => Err(error),
         };
-        if !request.asked.may_unmask.is_empty() {
-            self.look_for_clear().await?;
+        if !request.asked.may_unmask.is_empty()
+            && let Err(error) = self.look_for_clear().await
+        {
+            // It is stored and on record all the same; a grant is looked up again when it is used.
+            tracing::warn!(%error, "grants that take masks off are not known yet");
         }
         // After it is noted, so that who waits for it does not come in between.
         self.changes
@@ -550,205 +472,13 @@ impl Desk {
         }
         Ok(())
     }
-
-    fn document(
-        &self,
-        request: &Request,
-        revision: i64,
-        claimed: Option<&str>,
-    ) -> Result<Document, StoreError> {
-        let ended = request.state.has_ended();
-        let last = request
-            .history
-            .last()
-            .map_or(request.opened, |step| step.at);
-        Ok(Document {
-            kind: REQUEST,
-            key: request.id.clone(),
-            revision,
-            label: label(request.state, Left::of(request)),
-            claim: match claimed {
-                Some(claim) => Some(claim.to_owned()),
-                None => (!ended).then(|| claim(&request.asked)),
-            },
-            body: serde_json::to_string(request).map_err(StoreError::of)?,
-            expires: ended.then(|| last.saturating_add(KEPT)),
-        })
-    }
 }
 
 /// How long a request waits for its signatures.
 pub const REQUEST_WAITS: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What is still to be done about a request's steps. Part of its label, so that it is found without reading all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    Untold,
-    /// And perhaps untold.
-    Unrecorded,
-}
-
-impl Left {
-    const ALL: [Left; 3] = [Left::Nothing, Left::Untold, Left::Unrecorded];
-
-    fn of(request: &Request) -> Left {
-        let steps = request.history.len();
-        match (request.recorded < steps, request.notified < steps) {
-            (true, _) => Left::Unrecorded,
-            (false, true) => Left::Untold,
-            (false, false) => Left::Nothing,
-        }
-    }
-}
-
-fn label(state: State, left: Left) -> String {
-    match left {
-        Left::Nothing => state.label().to_owned(),
-        Left::Untold => format!("{state} untold"),
-        Left::Unrecorded => format!("{state} unrecorded"),
-    }
-}
-
-fn parse(document: &Document) -> Result<Request, StoreError> {
-    serde_json::from_str(&document.body)
-        .map_err(|error| StoreError(format!("export request {}: {error}", document.key)))
-}
-
 fn busy() -> StoreError {
     StoreError("too many changes at the same time; try again".to_owned())
-}
-
-/// What no two open requests share.
-fn claim(asked: &Asked) -> String {
-    let Asked {
-        person,
-        role,
-        database,
-        fingerprint,
-        digest,
-        policy_version,
-        ..
-    } = asked;
-    serde_json::json!([person, role, database, fingerprint, digest, policy_version]).to_string()
-}
-
-fn new_id() -> String {
-    let mut id = [0; 4];
-    match getrandom::fill(&mut id) {
-        Ok(()) => hex(&id),
-        // The store takes no identifier twice; the next attempt has another.
-        Err(_) => hex(&u32::to_be_bytes(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| d.subsec_nanos()),
-        )),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
-/// HMAC-SHA-256, cut to 128 bits.
-pub fn digest(key: &[u8; 32], values: &[u8]) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return String::new();
-    };
-    mac.update(values);
-    hex(mac.finalize().into_bytes().get(..16).unwrap_or_default())
-}
-
-/// The key of digests: made by whoever comes first.
-async fn key(store: &dyn Store, now: Seconds) -> Result<[u8; 32], StoreError> {
-    const NAME: &str = "digest";
-    for _ in 0..ATTEMPTS {
-        if let Some(found) = store.get(KEY, NAME, now).await? {
-            let bytes: Vec<u8> = serde_json::from_str(&found.body).map_err(StoreError::of)?;
-            return bytes
-                .try_into()
-                .map_err(|_| StoreError("the key of digests is damaged".to_owned()));
-        }
-        let mut key = [0_u8; 32];
-        getrandom::fill(&mut key).map_err(StoreError::of)?;
-        let document = Document {
-            kind: KEY,
-            key: NAME.to_owned(),
-            revision: 0,
-            label: String::new(),
-            claim: None,
-            body: serde_json::to_string(&key.to_vec()).map_err(StoreError::of)?,
-            expires: None,
-        };
-        store.put(&document, now).await?;
-    }
-    Err(busy())
-}
-
-/// The audit record of one step of a request.
-fn record(request: &Request, index: usize) -> Record {
-    let step = request.history.get(index);
-    let at = step.map_or(request.opened, |step| step.at);
-    let granted =
-        request.state == State::Granted || step.is_some_and(|step| step.action == Action::Use);
-    let terms = granted.then(|| request.granted());
-    let asked = &request.asked;
-    Record {
-        db_user: Some(asked.db_user.as_str().into()),
-        role: Some(asked.role.as_str().into()),
-        database: Some(asked.database.as_str().into()),
-        text: Some(asked.text.as_str().into()),
-        fingerprint: Some(asked.fingerprint.as_str().into()),
-        reads: asked.reads.clone(),
-        masked: asked
-            .columns
-            .iter()
-            .filter(|column| column.masked)
-            .map(|column| column.name.clone())
-            .collect(),
-        policy_version: Some(asked.policy_version.as_str().into()),
-        rule: Some(format!(
-            "role {}, export.{}: {}",
-            asked.role,
-            asked.limit.label(),
-            asked.allowed
-        )),
-        export: Some(Arc::new(ExportRecord {
-            request: request.id.clone(),
-            step: Some(index),
-            action: step.map(|step| step.action.label()),
-            state: step.map(|step| step.state.label()),
-            person: asked.person.clone(),
-            by: step.map(|step| step.by.clone()),
-            group: step.and_then(|step| step.group.clone()),
-            reason: request.reason.clone(),
-            comment: step.and_then(|step| step.comment.clone()),
-            approvals: signatures(request),
-            rows: terms.as_ref().and_then(|terms| terms.rows),
-            clear: terms.map(|terms| terms.clear).unwrap_or_default(),
-        })),
-        ..Record::new(
-            Event::Export,
-            UNIX_EPOCH + Duration::from_secs(u64::try_from(at).unwrap_or(0)),
-        )
-    }
-}
-
-/// Who has signed a request, for records.
-pub fn signatures(request: &Request) -> Vec<Signature> {
-    request
-        .signatures()
-        .map(|(group, person)| Signature {
-            group: group.to_owned(),
-            person: person.to_owned(),
-        })
-        .collect()
 }
 
 /// Groups of people who may sign for exports, by the group's name.

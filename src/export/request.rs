@@ -9,162 +9,22 @@
 //! Invariants, each held by a test below: a grant has one signature of every group it needs, each of another person,
 //! none of them the requester's; it is used no more often than granted; what has ended stays ended.
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod asked;
+mod objection;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use self::asked::{Asked, Column, LimitKind};
+pub use self::objection::Objection;
+pub use self::state::State;
 pub use super::person::same_person;
 
 use super::person::is_invisible;
 use super::store::Seconds;
-
-#[cfg(test)]
-mod tests;
-
-/// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nobody has signed yet.
-    Requested,
-    /// Some of the groups have signed.
-    Approved,
-    /// All have: the person may run the statement.
-    Granted,
-    /// Every use that was granted has been made.
-    Used,
-    /// Its time has run out, before or after it was granted.
-    Expired,
-    Rejected,
-    /// Taken back by the person who asked.
-    Withdrawn,
-    /// The policy has changed since.
-    Void,
-}
-
-impl State {
-    pub const ALL: [State; 8] = [
-        State::Requested,
-        State::Approved,
-        State::Granted,
-        State::Used,
-        State::Expired,
-        State::Rejected,
-        State::Withdrawn,
-        State::Void,
-    ];
-
-    pub const fn label(self) -> &'static str {
-        match self {
-            State::Requested => "requested",
-            State::Approved => "approved",
-            State::Granted => "granted",
-            State::Used => "used",
-            State::Expired => "expired",
-            State::Rejected => "rejected",
-            State::Withdrawn => "withdrawn",
-            State::Void => "void",
-        }
-    }
-
-    /// Signatures can still be given.
-    pub const fn is_pending(self) -> bool {
-        matches!(self, State::Requested | State::Approved)
-    }
-
-    /// Nothing can happen to it any more.
-    pub const fn has_ended(self) -> bool {
-        !matches!(self, State::Requested | State::Approved | State::Granted)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
-
-/// A column that the statement reads, as approvers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
-    /// `schema.table.column`
-    pub name: String,
-    pub class: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub level: Option<i64>,
-    /// What leaves is the mask.
-    pub masked: bool,
-}
-
-/// Which limit stopped the statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LimitKind {
-    Rows,
-    Bytes,
-    PerHour,
-    PerDay,
-    SubjectsPerDay,
-}
-
-impl LimitKind {
-    /// The `reason` of a record, and of a metric.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            LimitKind::Rows => "export_rows",
-            LimitKind::Bytes => "export_bytes",
-            LimitKind::PerHour => "export_per_hour",
-            LimitKind::PerDay => "export_per_day",
-            LimitKind::SubjectsPerDay => "export_subjects_per_day",
-        }
-    }
-
-    /// As the policy names it, under `export`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            LimitKind::Rows => "rows",
-            LimitKind::Bytes => "bytes",
-            LimitKind::PerHour => "per_hour",
-            LimitKind::PerDay => "per_day",
-            LimitKind::SubjectsPerDay => "subjects_per_day",
-        }
-    }
-}
-
-/// What was asked for. Never changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
-    pub person: String,
-    pub db_user: String,
-    pub role: String,
-    pub database: String,
-    /// `SELECT`, `COPY`, ...
-    pub kind: String,
-    /// Of the normalised text.
-    pub fingerprint: String,
-    /// Of its literals and parameters, keyed: hexadecimal digits.
-    pub digest: String,
-    /// The statement with its literals replaced by `$n`.
-    pub text: String,
-    /// `schema.name`
-    pub reads: Vec<String>,
-    pub columns: Vec<Column>,
-    pub limit: LimitKind,
-    /// What the limit was.
-    pub allowed: u64,
-    pub policy_version: String,
-    /// One person of each has to sign.
-    pub groups: Vec<String>,
-    /// Classes that may be granted unmasked.
-    #[serde(default)]
-    pub may_unmask: Vec<String>,
-    /// No grant goes beyond so many rows.
-    pub max_rows: u64,
-    /// How often a grant may be used.
-    pub uses: u32,
-    /// How long a grant holds, in seconds.
-    pub holds: Seconds,
-}
 
 /// What a signature grants.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -265,39 +125,6 @@ pub struct Approver {
     pub person: String,
     /// Approver groups the person is in.
     pub groups: BTreeSet<String>,
-}
-
-/// Why something cannot be done to a request. Printed to whoever tries.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Objection {
-    #[error("the request is {0} and cannot be changed any more")]
-    Ended(State),
-    #[error("the request is {0}, not waiting for approval")]
-    NotPending(State),
-    #[error("the request is {0}: there is nothing to use")]
-    NotGranted(State),
-    #[error("{0} asked for this export and cannot sign it")]
-    Requester(String),
-    #[error("{0} has signed already; the other groups need another person")]
-    SamePerson(String),
-    #[error("{person} is in none of the groups that have yet to sign: {groups}")]
-    NoGroup { person: String, groups: String },
-    #[error("group {0} has signed already, or need not sign")]
-    GroupDone(String),
-    #[error(
-        "class {0} may not be granted unmasked: the policy does not name it under grants.may_unmask"
-    )]
-    Clear(String),
-    #[error("{rows} rows are more than the policy lets be granted ({max})")]
-    Rows { rows: u64, max: u64 },
-    #[error("a grant of no rows is none; reject the request instead")]
-    NoRows,
-    #[error("only {0} can do this")]
-    OnlyRequester(String),
-    #[error("its reason was given too often; withdraw it and ask again")]
-    Explained,
-    #[error("it holds for another {0}")]
-    Other(&'static str),
 }
 
 impl Request {

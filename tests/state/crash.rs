@@ -25,7 +25,7 @@ const MARK: &str = "acknowledged ";
 const APPROVALS: usize = 200;
 const ALLOWED: Allowed = Allowed {
     per_hour: None,
-    per_day: Some(1_000_000),
+    per_day: Some(1_000_000_000),
     subjects_per_day: None,
 };
 
@@ -83,7 +83,7 @@ async fn works_until_it_is_killed() {
         let budgets = Budgets::new(store);
         tokio::spawn(async move {
             let purse = budgets.purse("ann");
-            for rows in (1..=97).cycle() {
+            for rows in (1..=997).rev().cycle() {
                 while !purse.spend(rows, now()) {
                     let refill = budgets.refill(&purse, rows, ALLOWED).await;
                     if refill.expect("the budget") != Refill::Ready {

@@ -78,7 +78,7 @@ async fn what_lies_unused_is_at_most_a_lease_of_each_proxy() {
     serve(&other, &served, u64::MAX).await;
     let total = served.load(Ordering::Relaxed);
     assert!(
-        total <= LIMIT && total >= LIMIT - LEASE_OF_A_PROXY,
+        (LIMIT - LEASE_OF_A_PROXY..=LIMIT).contains(&total),
         "{total}"
     );
     one.settle(true).await.unwrap();

@@ -10,8 +10,8 @@ use crate::admin::Metrics;
 use crate::audit::Record;
 use crate::config::Settings;
 use crate::export::desk::RecordFn;
-use crate::export::store;
-use crate::export::{Desk, DeskError};
+use crate::export::notify::{self, Notifier};
+use crate::export::{Desk, DeskError, store};
 
 /// How often what has run out is given back and brought on record.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -29,6 +29,16 @@ pub(super) async fn open_desk(
     let desk = Desk::new(store, record, version).await.map_err(state)?;
     desk.catch_up().await.map_err(state)?;
     Ok(desk)
+}
+
+/// Starts telling approvers, where the settings say how.
+pub(super) fn tell_approvers(
+    settings: &Settings,
+    desk: &Arc<Desk>,
+) -> Result<Option<Notifier>, CliError> {
+    let start = |settings| notify::start(Arc::clone(desk), settings);
+    let notifier = settings.notify.as_ref().map(start).transpose();
+    notifier.map_err(|error| CliError::Configuration(error.to_string()))
 }
 
 fn state(error: impl std::fmt::Display) -> CliError {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
 use super::super::StoreError;
@@ -97,7 +98,7 @@ impl Link {
             match timeout(ANSWER, request(Arc::clone(&session))).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) => {
-                    let broken = session.client.is_closed() || error.as_db_error().is_none();
+                    let broken = session.client.is_closed() || ends(&error);
                     if broken {
                         self.lost(&session).await;
                     }
@@ -240,6 +241,20 @@ impl Target {
             })
         };
         prepared.await.map_err(failed)
+    }
+}
+
+/// Whether the connection ends with this error: what came from the server alone does not, unless it says goodbye.
+fn ends(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => [
+            &SqlState::ADMIN_SHUTDOWN,
+            &SqlState::CRASH_SHUTDOWN,
+            &SqlState::CANNOT_CONNECT_NOW,
+            &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        ]
+        .contains(&code),
+        None => true,
     }
 }
 
