@@ -33,6 +33,26 @@ impl Drop for Bench {
     }
 }
 
+/// Mallory has two database users.
+struct OnePerson;
+
+impl PeopleSource for OnePerson {
+    fn people(&self) -> Vec<Person> {
+        vec![Person {
+            person: "mallory".to_owned(),
+            role: "agent".to_owned(),
+            allowed: Allowed {
+                per_day: Some(1000),
+                ..Allowed::default()
+            },
+        }]
+    }
+
+    fn person(&self, name: &str) -> String {
+        name.strip_suffix("_batch").unwrap_or(name).to_owned()
+    }
+}
+
 /// What came back.
 pub struct Answer {
     pub status: StatusCode,
@@ -85,21 +105,11 @@ impl Bench {
             session_lifetime: Duration::from_secs(3600),
             oidc: None,
         };
-        let people = || {
-            vec![Person {
-                person: "mallory".to_owned(),
-                role: "agent".to_owned(),
-                allowed: Allowed {
-                    per_day: Some(1000),
-                    ..Allowed::default()
-                },
-            }]
-        };
         let parts = Parts {
             desk: Arc::new(desk.expect("a desk")),
             record,
             recent: Arc::default(),
-            people: Arc::new(people),
+            people: Arc::new(OnePerson),
         };
         let app = Console::new(&settings, settings.listen, parts).expect("a console");
         Bench {
