@@ -24,7 +24,7 @@ pub const ORIGIN: &str = "http://127.0.0.1:9443";
 pub struct Bench {
     pub app: App,
     records: Arc<Mutex<String>>,
-    folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Drop for Bench {
