@@ -96,6 +96,9 @@ fn environment(name: &str) -> Option<String> {
         "PORT" => Some("6000".to_owned()),
         "PASSWORD" => Some("hunter2".to_owned()),
         "YES" => Some("true".to_owned()),
+        "STATE" => Some("postgres://pgveil:hunter2@db:6543/state?sslmode=require".to_owned()),
+        "HOOK" => Some("https://hooks.example.com/hunter2".to_owned()),
+        "SECRET" => Some("hunter2-and-many-more-letters".to_owned()),
         "WORD" => Some("hunter2-as-a-port".to_owned()),
         _ => None,
     }

@@ -173,6 +173,18 @@ fn no_way_of_asking_gets_more_than_a_day_allows() {
         ("a temporary table in pages", [String::from("CREATE TEMP TABLE mine (code text)")].into_iter().chain(
             (0..50).map(|page| format!("INSERT INTO mine SELECT code FROM contacts WHERE id BETWEEN {} AND {}", page * 90 + 1, page * 90 + 90)))
             .chain([String::from("SELECT * FROM mine")]).collect(), DAY),
+        ("a temporary table filled by UPDATE", vec![
+            "CREATE TEMP TABLE mine AS SELECT n, ''::text AS code FROM generate_series(1, 5000) n".to_owned(),
+            "UPDATE mine SET code = (SELECT code FROM contacts WHERE id = n)".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
+        ("a temporary table filled by a prepared statement", vec![
+            "CREATE TEMP TABLE mine (code text)".to_owned(), "PREPARE p AS INSERT INTO mine SELECT code FROM contacts".to_owned(),
+            "EXECUTE p".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
+        ("a temporary table with all in one value", vec![
+            "CREATE TEMP TABLE mine AS SELECT array_agg(code) FROM contacts".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], 0),
+        ("another table", vec!["INSERT INTO plain SELECT 10000 + id FROM contacts".to_owned()], 0),
         ("rows multiplied to hide", repeated(&[], "SELECT c.code FROM contacts c, generate_series(1, 2)", 1), ROWS),
         ("json_agg", repeated(&[], "SELECT json_agg(code) FROM contacts", 1), 0),
         ("json_agg of rows", repeated(&[], "SELECT json_agg(c) FROM contacts c", 1), 0),
@@ -702,4 +714,36 @@ fn a_statement_planned_for_a_grant_runs_by_no_other_way() {
         }
     }
     assert!(!raw(&frames), "{frames:?}");
+}
+
+#[test]
+fn what_nobody_could_count_is_refused() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    client.query("CREATE TEMP TABLE mine (code text)");
+    let told = |client: &mut Client, text: &str| told(&client.query(text));
+    for text in [
+        "WITH w AS (INSERT INTO mine SELECT code FROM contacts RETURNING 1) SELECT count(*) FROM w",
+        "WITH c AS (SELECT code FROM contacts), w AS (INSERT INTO mine SELECT * FROM c) SELECT 1",
+        "WITH w AS (UPDATE mine SET code = c.code FROM contacts c RETURNING 1) SELECT 1 FROM w",
+    ] {
+        let told = told(&mut client, text).expect(text);
+        assert!(
+            told.message.contains("a WITH query that writes"),
+            "{text}: {told:?}"
+        );
+    }
+    for text in [
+        "WITH w AS (INSERT INTO mine VALUES ('x') RETURNING code) SELECT w.code FROM w, contacts c WHERE c.id = 1",
+        "WITH w AS (UPDATE contacts SET code = 'y' WHERE id = 1 RETURNING id) SELECT * FROM w",
+        "WITH w AS (UPDATE mine SET code = 'y' WHERE code IN (SELECT code FROM contacts) RETURNING code) SELECT * FROM w",
+        "UPDATE mine SET code = 'z' WHERE code IN (SELECT code FROM contacts)",
+        "INSERT INTO contacts SELECT id + 10000, code, phone FROM contacts WHERE id = 9",
+    ] {
+        assert!(
+            told(&mut client, text).is_none(),
+            "{text}: {:?}",
+            told(&mut client, text)
+        );
+    }
 }

@@ -48,11 +48,19 @@ prepare_drivers() {
     fi
 }
 
+# A mail server for tests/notify.
+prepare_mail() {
+    local venv=$PWD/target/notify
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/notify/requirements.txt
+}
+
 skip_reason() {
     awk -F: -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^:]*: */, ""); print } }' tests/skips.txt
 }
 
 run_cargo() {
+    prepare_mail || { echo 'the mail server could not be installed'; return 1; }
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
     else
@@ -107,7 +115,7 @@ run_generated() (
 
 # The files of the server that the tests run, below target/regress.
 fetch_regress() {
-    local folder=$PWD/target/regress major
+    local folder=$PWD/target/regress major installed
     major=$(ls /usr/lib/postgresql | sort -n | tail -n 1)
     [ -n "$(find "$folder" -name parallel_schedule 2>/dev/null)" ] && return
     mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
@@ -116,8 +124,12 @@ fetch_regress() {
     cat /etc/apt/sources.list.d/*.sources 2>/dev/null | sed 's/^Types:.*/Types: deb-src/' > "$folder/machine.sources"
     local options=(-o "Dir::Etc::sourcelist=$folder/machine.list" -o "Dir::Etc::sourceparts=$folder/" -o "Dir::State::lists=$folder/lists"
         -o "Dir::Cache=$folder/cache")
+    # Of the server that is installed, where it is still to be had.
+    installed=$(dpkg-query -W -f '${source:Version}' "postgresql-$major" 2>/dev/null)
     (
-        cd "$folder" && apt-get -qq "${options[@]}" update && apt-get -qq "${options[@]}" source --download-only "postgresql-$major" &&
+        cd "$folder" && apt-get -qq "${options[@]}" update &&
+            { apt-get -qq "${options[@]}" source --download-only "postgresql-$major=$installed" ||
+                apt-get -qq "${options[@]}" source --download-only "postgresql-$major"; } &&
             tar xf postgresql-*.orig.tar.* --wildcards '*/src/test/regress/*'
     )
 }
@@ -129,7 +141,7 @@ run_regress() (
     # The server reads the data files.
     chmod -R a+rX target/regress
     export PGVEIL_REGRESS
-    cargo test --locked --test regress -- --ignored --nocapture
+    cargo test --locked --test regress -- --nocapture --test-threads 1
 )
 
 # The package holds initdb, postgres and pg_ctl; clients are those of the machine.
@@ -169,6 +181,7 @@ run_corpora() {
 
 if [ $prepare_only = 1 ]; then
     prepare_drivers || fail 'the drivers could not be installed'
+    prepare_mail || fail 'the mail server could not be installed'
     exit 0
 fi
 

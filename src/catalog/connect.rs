@@ -68,49 +68,55 @@ impl ConnectSettings {
     /// Opens a connection and makes it safe. It ends when the client is dropped.
     pub async fn connect(&self, database: &str) -> Result<Client, CatalogError> {
         let limit = self.pace.connect_timeout;
-        let failed = |reason| CatalogError::Connect {
-            database: database.to_owned(),
-            reason,
+        let prepared = async {
+            let client = self.by_mode(database, "pgveil catalog").await?;
+            let prepared = client.batch_execute(PREPARE).await;
+            prepared.map_err(|error| CatalogError::Connect {
+                database: database.to_owned(),
+                reason: reason(&error),
+            })?;
+            Ok(client)
         };
-        tokio::time::timeout(limit, self.connect_by_mode(database))
-            .await
-            .unwrap_or_else(|_| {
-                Err(failed(
-                    format!("no answer within {} s", limit.as_secs()).into(),
-                ))
-            })
+        within(limit, database, prepared).await
     }
 
-    async fn connect_by_mode(&self, database: &str) -> Result<Client, CatalogError> {
+    /// Opens a connection as it is, for other purposes than the catalog's.
+    pub async fn open(&self, database: &str, application: &str) -> Result<Client, CatalogError> {
+        let limit = self.pace.connect_timeout;
+        within(limit, database, self.by_mode(database, application)).await
+    }
+
+    async fn by_mode(&self, database: &str, application: &str) -> Result<Client, CatalogError> {
         let failed = |error: &tokio_postgres::Error| CatalogError::Connect {
             database: database.to_owned(),
             reason: reason(error),
         };
         let first = match self.ssl_mode {
-            SslMode::Disable | SslMode::Allow => self.plain(database).await,
-            SslMode::Prefer | SslMode::Require => self.encrypted(database).await?,
+            SslMode::Disable | SslMode::Allow => self.plain(database, application).await,
+            SslMode::Prefer | SslMode::Require => self.encrypted(database, application).await?,
         };
         let client = match (first, self.ssl_mode) {
             (Ok(client), _) => client,
             (Err(error), SslMode::Disable | SslMode::Require) => return Err(failed(&error)),
             // The other way, as libpq does; its failure says more only if the first was about TLS.
             (Err(error), SslMode::Allow) => self
-                .encrypted(database)
+                .encrypted(database, application)
                 .await?
                 .map_err(|_| failed(&error))?,
-            (Err(error), SslMode::Prefer) => {
-                self.plain(database).await.map_err(|_| failed(&error))?
-            }
+            (Err(error), SslMode::Prefer) => self
+                .plain(database, application)
+                .await
+                .map_err(|_| failed(&error))?,
         };
-        client
-            .batch_execute(PREPARE)
-            .await
-            .map_err(|error| failed(&error))?;
         Ok(client)
     }
 
-    async fn plain(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
-        let mut config = self.config(database);
+    async fn plain(
+        &self,
+        database: &str,
+        application: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.config(database, application);
         config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
@@ -120,11 +126,12 @@ impl ConnectSettings {
     async fn encrypted(
         &self,
         database: &str,
+        application: &str,
     ) -> Result<Result<Client, tokio_postgres::Error>, CatalogError> {
         let tls = self.tls.clone().ok_or_else(|| {
             CatalogError::Tls("this mode needs TLS, and TLS is not set up".to_owned())
         })?;
-        let mut config = self.config(database);
+        let mut config = self.config(database, application);
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         Ok(config
             .connect(RustlsConnector::new(tls))
@@ -135,14 +142,14 @@ impl ConnectSettings {
             }))
     }
 
-    fn config(&self, database: &str) -> tokio_postgres::Config {
+    fn config(&self, database: &str, application: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config
             .host(&self.host)
             .port(self.port)
             .user(&self.user)
             .dbname(database)
-            .application_name("pgveil catalog")
+            .application_name(application)
             .connect_timeout(self.pace.connect_timeout)
             .keepalives_idle(Duration::from_secs(15))
             .keepalives_interval(Duration::from_secs(5))
@@ -152,4 +159,19 @@ impl ConnectSettings {
         }
         config
     }
+}
+
+async fn within(
+    limit: Duration,
+    database: &str,
+    connected: impl Future<Output = Result<Client, CatalogError>>,
+) -> Result<Client, CatalogError> {
+    tokio::time::timeout(limit, connected)
+        .await
+        .unwrap_or_else(|_| {
+            Err(CatalogError::Connect {
+                database: database.to_owned(),
+                reason: format!("no answer within {} s", limit.as_secs()).into(),
+            })
+        })
 }

@@ -5,7 +5,6 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
@@ -19,7 +18,7 @@ use crate::admin::accounts::{AccountError, Accounts};
 use crate::admin::api::{account_json, added};
 use crate::audit::{Event, Record, Spool};
 use crate::config::{self, Settings};
-use crate::export::store::Sqlite;
+use crate::export::store;
 
 /// Manage who may sign in to the approvals console
 #[derive(Debug, Clone, Subcommand)]
@@ -157,7 +156,7 @@ pub async fn run(command: AccountsCommand) -> Result<ExitCode, CliError> {
 }
 
 async fn add(args: AddArgs) -> Result<(), CliError> {
-    let target = Target::open(&args.common)?;
+    let target = Target::open(&args.common).await?;
     let password = new_password()?;
     let person = args.person.as_deref().unwrap_or(&args.name);
     match &target {
@@ -183,7 +182,7 @@ async fn add(args: AddArgs) -> Result<(), CliError> {
 }
 
 async fn list(args: ListArgs) -> Result<(), CliError> {
-    let accounts: Vec<Value> = match Target::open(&args.common)? {
+    let accounts: Vec<Value> = match Target::open(&args.common).await? {
         Target::File(file) => {
             let accounts = file.accounts.list().await.map_err(CliError::environment)?;
             accounts.iter().map(account_json).collect()
@@ -223,7 +222,7 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
 
 async fn groups(args: GroupsArgs) -> Result<(), CliError> {
     let name = segment(&args.name)?;
-    match Target::open(&args.common)? {
+    match Target::open(&args.common).await? {
         Target::File(file) => {
             let changed = file.accounts.set_groups(name, &args.groups).await;
             changed.map_err(refused)?;
@@ -243,7 +242,7 @@ async fn groups(args: GroupsArgs) -> Result<(), CliError> {
 
 async fn passwd(args: PasswdArgs) -> Result<(), CliError> {
     let name = segment(&args.name)?;
-    let target = Target::open(&args.common)?;
+    let target = Target::open(&args.common).await?;
     let password = new_password()?;
     match &target {
         Target::File(file) => {
@@ -262,7 +261,7 @@ async fn passwd(args: PasswdArgs) -> Result<(), CliError> {
 
 async fn totp(args: TotpArgs) -> Result<(), CliError> {
     let name = segment(&args.name)?;
-    let target = Target::open(&args.common)?;
+    let target = Target::open(&args.common).await?;
     let path = format!("/accounts/{name}/factor");
     if args.remove {
         match &target {
@@ -296,7 +295,7 @@ async fn totp(args: TotpArgs) -> Result<(), CliError> {
 
 async fn token(args: TokenArgs) -> Result<(), CliError> {
     let name = segment(&args.name)?;
-    let token = match Target::open(&args.common)? {
+    let token = match Target::open(&args.common).await? {
         Target::File(file) => {
             let issued = file.accounts.issue(name, &args.label, args.days).await;
             let issued = issued.map_err(refused)?;
@@ -321,7 +320,7 @@ async fn token(args: TokenArgs) -> Result<(), CliError> {
 
 async fn remove(args: RemoveArgs) -> Result<(), CliError> {
     let name = segment(&args.name)?;
-    match Target::open(&args.common)? {
+    match Target::open(&args.common).await? {
         Target::File(file) => {
             file.accounts.remove(name).await.map_err(refused)?;
             file.note(format!("account {name} removed"))?;
@@ -364,7 +363,7 @@ impl File {
 }
 
 impl Target {
-    fn open(common: &Common) -> Result<Self, CliError> {
+    async fn open(common: &Common) -> Result<Self, CliError> {
         if let Some(address) = common.console.address() {
             return ConsoleClient::new(&address, &common.console).map(Target::Console);
         }
@@ -372,9 +371,11 @@ impl Target {
         // The record first: it is locked by whoever serves, and no change goes without it.
         match super::serve::open_spool(&settings) {
             Ok(spool) => {
-                let store = Sqlite::open(&settings.state).map_err(CliError::environment)?;
+                let store = store::open(&settings.state)
+                    .await
+                    .map_err(CliError::environment)?;
                 Ok(Target::File(File {
-                    accounts: Accounts::new(Arc::new(store)),
+                    accounts: Accounts::new(store),
                     spool,
                 }))
             }

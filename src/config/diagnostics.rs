@@ -80,6 +80,13 @@ impl Diagnostic {
         }
     }
 
+    /// Leaves out the line of the file: what is found there may hold a secret.
+    #[must_use]
+    pub fn hide(mut self) -> Self {
+        self.snippet = None;
+        self
+    }
+
     fn at(severity: Severity, origin: &Origin, message: String) -> Self {
         Self {
             severity,

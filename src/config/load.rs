@@ -6,6 +6,7 @@ use serde_yaml::Spanned;
 
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::limits::Limits;
+use super::notify::notify;
 use super::raw::{Leaf, RawAdmin, RawAudit, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
 use super::resolve::{Environment, Resolver};
 use super::settings::{
@@ -13,12 +14,12 @@ use super::settings::{
     Upstream,
 };
 use super::source::Source;
+use super::state;
 use super::units;
 use super::yaml::{self, Value};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_PORT: u16 = 5432;
-const DEFAULT_STATE: &str = "var/state.db";
 const DEFAULT_AUDIT: &str = "var/audit";
 /// `planner_threads` and `max_sessions` beyond this are a slip of the keyboard.
 const MAX_COUNT: usize = 1_000_000;
@@ -66,9 +67,13 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
     let policies = resolver
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
-    let state = path_or(resolver, &raw.state, DEFAULT_STATE);
+    let state = state::state(resolver, &raw.state);
     let audit = audit(resolver, raw.audit.as_ref());
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
+    let notify = raw
+        .notify
+        .as_ref()
+        .map(|raw| notify(resolver, raw, guard.plaintext));
     let console = raw
         .console
         .as_ref()
@@ -85,9 +90,10 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         upstream: upstream?,
         auth: auth?,
         policies: policies?,
-        state,
+        state: state?,
         audit,
         admin: transpose(admin)?,
+        notify: transpose(notify)?,
         console: transpose(console)?,
         limits,
     })
@@ -293,7 +299,11 @@ fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditS
     }
 }
 
-fn path_or(resolver: &mut Resolver<'_>, leaf: &Leaf, default: &str) -> std::path::PathBuf {
+pub(super) fn path_or(
+    resolver: &mut Resolver<'_>,
+    leaf: &Leaf,
+    default: &str,
+) -> std::path::PathBuf {
     let given = resolver.optional(leaf, |resolver, leaf| resolver.path(leaf));
     given.unwrap_or_else(|| {
         resolver

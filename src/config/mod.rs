@@ -7,11 +7,13 @@ pub mod console;
 pub mod diagnostics;
 pub mod limits;
 pub mod load;
+pub mod notify;
 pub mod raw;
 pub mod resolve;
 pub mod secret;
 pub mod settings;
 pub mod source;
+mod state;
 pub mod units;
 pub mod yaml;
 
@@ -19,9 +21,10 @@ pub use console::{ConsoleSettings, OidcSettings};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use limits::Limits;
 pub use load::{load, load_with};
+pub use notify::{Language, NotifySettings, SmtpLogin, SmtpSettings, SmtpTls, WebhookSettings};
 pub use secret::Secret;
 pub use settings::{
-    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
-    Upstream,
+    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, StateServer,
+    StateSettings, TlsSettings, Upstream,
 };
 pub use source::{Origin, Position, Source};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
-use super::yaml::Value;
+use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
 
@@ -20,10 +20,11 @@ pub struct RawSettings {
     pub auth: Option<Spanned<RawAuth>>,
     /// A folder of policy files or one file.
     pub policies: Leaf,
-    /// File of the embedded database.
+    /// File of the embedded database, or the address of a shared one (`postgres://...`).
     pub state: Leaf,
     pub audit: Option<Spanned<RawAudit>>,
     pub admin: Option<Spanned<RawAdmin>>,
+    pub notify: Option<Spanned<RawNotify>>,
     pub console: Option<Spanned<RawConsole>>,
     pub limits: Option<Spanned<RawLimits>>,
 }
@@ -85,6 +86,26 @@ pub struct RawAdmin {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct RawNotify {
+    pub webhook: Option<Spanned<RawWebhook>>,
+    pub smtp: Option<Spanned<RawSmtp>>,
+    /// Where approvers reach the console.
+    pub console_url: Leaf,
+    /// `en` or `zh`.
+    pub language: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawWebhook {
+    pub url: Leaf,
+    pub secret: Leaf,
+    /// PEM file of certificate authorities.
+    pub ca: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RawConsole {
     /// `address:port`
     pub listen: Leaf,
@@ -94,6 +115,22 @@ pub struct RawConsole {
     pub idle_timeout: Leaf,
     pub session_lifetime: Leaf,
     pub oidc: Option<Spanned<RawOidc>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSmtp {
+    pub host: Leaf,
+    pub port: Leaf,
+    /// `starttls`, `tls` or `none`.
+    pub tls: Leaf,
+    pub user: Leaf,
+    pub password: Leaf,
+    pub from: Leaf,
+    /// One address or a list for each approver group.
+    pub to: Option<Spanned<Entries<Spanned<Value>>>>,
+    /// PEM file of certificate authorities.
+    pub ca: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -253,7 +253,7 @@ impl Resolver<'_> {
         self.error(leaf, mismatch(expected, resolved));
     }
 
-    fn beside(&self, path: &str) -> PathBuf {
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
         self.source
             .path
             .parent()

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::console::ConsoleSettings;
 use super::limits::Limits;
+use super::notify::NotifySettings;
 use super::secret::Secret;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +20,37 @@ pub struct Settings {
     pub auth: Auth,
     /// A folder or a file; it exists.
     pub policies: PathBuf,
-    pub state: PathBuf,
+    pub state: StateSettings,
     pub audit: AuditSettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served; nowhere if absent.
     pub admin: Option<SocketAddr>,
+    /// Nobody is told of requests if absent.
+    pub notify: Option<NotifySettings>,
     /// The approvals console and its API; not served if absent.
     pub console: Option<ConsoleSettings>,
     pub limits: Limits,
+}
+
+/// Where the state is kept that outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateSettings {
+    /// A file of this proxy alone.
+    File(PathBuf),
+    /// A database that several proxies share.
+    Postgres(StateServer),
+}
+
+/// The database of a shared state, and pgveil's login there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateServer {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: Option<Secret>,
+    pub database: String,
+    pub tls: SslMode,
+    /// PEM file of certificate authorities; the system's own if absent.
+    pub ca: Option<PathBuf>,
 }
 
 /// The proxy's own certificate, shown to clients. Both files exist.

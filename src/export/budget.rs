@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 
-use super::desk::now;
+use super::clock::Clock;
 use super::request::LimitKind;
 use super::store::{LEASE, Seconds, Store, StoreError, Taken, Window};
 
@@ -45,21 +45,13 @@ impl Allowed {
     }
 }
 
-#[derive(Debug, Default)]
+/// Rows that were taken from the store and may be spent until a moment.
+#[derive(Debug)]
 struct Lease {
     left: u64,
+    /// Where the store put them down, and where they are given back.
     bucket: i64,
     until: Seconds,
-}
-
-impl Lease {
-    /// What is left of it, which is nothing then.
-    fn end(&mut self) -> Taken {
-        Taken {
-            amount: std::mem::take(&mut self.left),
-            bucket: self.bucket,
-        }
-    }
 }
 
 /// People seen on one day.
@@ -71,6 +63,8 @@ struct Subjects {
     known: HashSet<i64>,
     /// Known here and not stored yet.
     pending: Vec<i64>,
+    /// Perhaps stored: the store was asked and did not answer. That it knows them says nothing about another proxy.
+    unsure: Vec<i64>,
     left: u64,
 }
 
@@ -78,8 +72,12 @@ struct Subjects {
 #[derive(Debug)]
 pub struct Purse {
     person: String,
-    rows: Mutex<Lease>,
+    /// The oldest first. A lease lasts as long as a bucket, so there are hardly more than two.
+    rows: Mutex<Vec<Lease>>,
     subjects: Mutex<Subjects>,
+    /// Held by who asks the store: others of the same person wait and find what was taken, so that nobody is refused for
+    /// rows that are on their way.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// What has become of rows or subjects that were asked for.
@@ -96,14 +94,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Purse {
-    /// Spends rows from what is in hand; `false`: there is not enough.
+    /// Spends rows from what is in hand; `false`: there is not enough, and nothing was spent.
     pub fn spend(&self, rows: u64, now: Seconds) -> bool {
-        let mut lease = lock(&self.rows);
-        if now >= lease.until || lease.left < rows {
+        let mut leases = lock(&self.rows);
+        if in_hand(&leases, now) < rows {
             return false;
         }
-        lease.left -= rows;
+        let mut wanted = rows;
+        for lease in leases.iter_mut().filter(|lease| now < lease.until) {
+            let spent = wanted.min(lease.left);
+            lease.left -= spent;
+            wanted -= spent;
+        }
+        leases.retain(|lease| lease.left > 0);
         true
+    }
+
+    /// What may not be spent any more, or nothing of it if `all`.
+    fn ended(&self, all: bool, now: Seconds) -> Vec<Taken> {
+        let mut leases = lock(&self.rows);
+        let (ended, kept) = std::mem::take(&mut *leases)
+            .into_iter()
+            .partition(|lease| all || now >= lease.until);
+        *leases = kept;
+        let ended: Vec<Lease> = ended;
+        let taken = ended.into_iter().map(|lease| Taken {
+            amount: lease.left,
+            bucket: lease.bucket,
+        });
+        taken.collect()
+    }
+
+    fn put(&self, taken: Taken, now: Seconds) {
+        if taken.amount == 0 {
+            return;
+        }
+        let until = now.saturating_add(LEASE);
+        let mut leases = lock(&self.rows);
+        match leases.iter_mut().find(|lease| lease.bucket == taken.bucket) {
+            // The window's length allows for a lease that was taken at the end of its bucket.
+            Some(lease) => {
+                lease.left += taken.amount;
+                lease.until = lease.until.max(until);
+            }
+            None => leases.push(Lease {
+                left: taken.amount,
+                bucket: taken.bucket,
+                until,
+            }),
+        }
     }
 
     /// Whether a subject may be shown: it was seen today, or is one of those that may still be.
@@ -125,6 +164,14 @@ impl Purse {
     }
 }
 
+fn in_hand(leases: &[Lease], now: Seconds) -> u64 {
+    leases
+        .iter()
+        .filter(|lease| now < lease.until)
+        .map(|lease| lease.left)
+        .fold(0, u64::saturating_add)
+}
+
 /// What a person has used of a limit, for people to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
@@ -138,13 +185,20 @@ pub struct Used {
 pub struct Budgets {
     store: Arc<dyn Store>,
     purses: DashMap<String, Arc<Purse>>,
+    clock: Clock,
 }
 
 impl Budgets {
     pub fn new(store: Arc<dyn Store>) -> Self {
+        Budgets::with_clock(store, Clock::system())
+    }
+
+    /// [`Budgets::new`] by another clock.
+    pub fn with_clock(store: Arc<dyn Store>, clock: Clock) -> Self {
         Budgets {
             store,
             purses: DashMap::new(),
+            clock,
         }
     }
 
@@ -157,6 +211,7 @@ impl Budgets {
                 person: person.to_owned(),
                 rows: Mutex::default(),
                 subjects: Mutex::default(),
+                asking: tokio::sync::Mutex::default(),
             })
         });
         Arc::clone(&purse)
@@ -174,44 +229,40 @@ impl Budgets {
     ) -> Result<Refill, StoreError> {
         let counter = rows_of(&purse.person);
         let windows = allowed.windows();
-        let now = now();
-        let old = {
-            let mut lease = lock(&purse.rows);
-            if now >= lease.until {
-                lease.end()
-            } else {
-                Taken::default()
-            }
-        };
-        if old.amount > 0 {
-            self.store
-                .give_back(&counter, old.bucket, old.amount)
-                .await?;
+        let _asking = purse.asking.lock().await;
+        let now = self.clock.now();
+        if in_hand(&lock(&purse.rows), now) >= rows {
+            return Ok(Refill::Ready);
         }
+        if windows.iter().any(|window| rows > window.limit) {
+            return self.full(&counter, allowed, rows, now).await;
+        }
+        self.give_back(purse, false, now).await?;
         let share = windows
             .iter()
             .map(|window| window.limit / SHARE)
             .fold(MAX_LEASE, u64::min);
+        // What is in hand counts: somebody who asks for the last row is not refused for want of one more.
+        let missing = rows.saturating_sub(in_hand(&lock(&purse.rows), now));
         let taken = self
             .store
-            .take(&counter, &windows, rows.max(share), now)
+            .take(&counter, &windows, missing.max(share), now)
             .await?;
-        let enough = {
-            let mut lease = lock(&purse.rows);
-            if lease.left > 0 && lease.bucket != taken.bucket {
-                // Both are spent under the earlier end and given back to the later bucket, which is the longer one to count.
-                lease.until = lease.until.min(now.saturating_add(LEASE));
-            } else {
-                lease.until = now.saturating_add(LEASE);
-            }
-            lease.bucket = taken.bucket;
-            lease.left += taken.amount;
-            lease.left >= rows
-        };
-        if enough {
+        purse.put(taken, now);
+        if taken.amount >= missing {
             return Ok(Refill::Ready);
         }
-        Ok(self.full(&counter, allowed, rows, now).await?)
+        self.full(&counter, allowed, missing, now).await
+    }
+
+    /// Gives leases back that have run out. One that the store does not take is lost, which is to the safe side.
+    async fn give_back(&self, purse: &Purse, all: bool, now: Seconds) -> Result<(), StoreError> {
+        for old in purse.ended(all, now) {
+            self.store
+                .give_back(&rows_of(&purse.person), old.bucket, old.amount)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn full(
@@ -242,7 +293,8 @@ impl Budgets {
     /// # Errors
     /// The store cannot be asked.
     pub async fn admit(&self, purse: &Purse, limit: u64) -> Result<Refill, StoreError> {
-        let now = now();
+        let _asking = purse.asking.lock().await;
+        let now = self.clock.now();
         let today = day(now);
         let set = subjects_of(&purse.person);
         let counter = format!("{set}:{today}");
@@ -264,6 +316,10 @@ impl Budgets {
             subjects.loaded = true;
             return Ok(Refill::Ready);
         }
+        // Somebody else of the same person may have made room meanwhile.
+        if lock(&purse.subjects).left > 0 {
+            return Ok(Refill::Ready);
+        }
         let window = Window {
             seconds: DAY,
             limit,
@@ -279,30 +335,37 @@ impl Budgets {
 
     /// Stores the subjects that are known here alone. Those that another proxy had stored are given back.
     async fn flush_subjects(&self, purse: &Purse) -> Result<(), StoreError> {
-        let (day, pending) = {
+        let (day, pending, unsure) = {
             let mut subjects = lock(&purse.subjects);
-            (subjects.day, std::mem::take(&mut subjects.pending))
+            let pending = std::mem::take(&mut subjects.pending);
+            (subjects.day, pending, subjects.unsure.clone())
         };
-        if pending.is_empty() {
-            return Ok(());
-        }
         let set = subjects_of(&purse.person);
-        let new = match self.store.see(&set, day, &pending).await {
-            Ok(new) => new,
-            Err(error) => {
-                let mut subjects = lock(&purse.subjects);
-                if subjects.day == day {
-                    subjects.pending.extend(pending);
-                }
-                return Err(error);
+        let stored = async {
+            if !unsure.is_empty() {
+                self.store.see(&set, day, &unsure).await?;
+            }
+            match pending.is_empty() {
+                true => Ok(0),
+                false => self.store.see(&set, day, &pending).await,
             }
         };
-        let known = (pending.len() as u64).saturating_sub(new);
+        let stored = stored.await;
         let mut subjects = lock(&purse.subjects);
-        if subjects.day == day {
-            subjects.left += known;
+        if subjects.day != day {
+            return stored.map(drop);
         }
-        Ok(())
+        match stored {
+            Ok(new) => {
+                subjects.unsure.clear();
+                subjects.left += (pending.len() as u64).saturating_sub(new);
+                Ok(())
+            }
+            Err(error) => {
+                subjects.unsure.extend(pending);
+                Err(error)
+            }
+        }
     }
 
     /// Gives back leases that have run out, and stores what is known here alone. `all`: leases that have not run out too.
@@ -316,19 +379,8 @@ impl Budgets {
             .map(|entry| Arc::clone(entry.value()))
             .collect();
         for purse in purses {
-            let old = {
-                let mut lease = lock(&purse.rows);
-                if all || now() >= lease.until {
-                    lease.end()
-                } else {
-                    Taken::default()
-                }
-            };
-            if old.amount > 0 {
-                self.store
-                    .give_back(&rows_of(&purse.person), old.bucket, old.amount)
-                    .await?;
-            }
+            let _asking = purse.asking.lock().await;
+            self.give_back(&purse, all, self.clock.now()).await?;
             self.flush_subjects(&purse).await?;
         }
         Ok(())
@@ -339,7 +391,7 @@ impl Budgets {
     /// # Errors
     /// The store cannot be asked.
     pub async fn used(&self, person: &str, allowed: Allowed) -> Result<Vec<Used>, StoreError> {
-        let now = now();
+        let now = self.clock.now();
         let mut used = Vec::new();
         let rows = rows_of(person);
         for (kind, seconds, limit) in [
@@ -378,3 +430,6 @@ fn subjects_of(person: &str) -> String {
 pub const fn day(now: Seconds) -> i64 {
     now.div_euclid(86_400)
 }
+
+#[cfg(test)]
+mod tests;

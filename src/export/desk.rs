@@ -12,7 +12,10 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tokio::sync::watch;
 
+pub use super::clock::now;
+
 use super::budget::Budgets;
+use super::clock::Clock;
 use super::request::{Action, Approver, Asked, Objection, Request, State, Terms};
 use super::store::{Document, Put, Seconds, Store, StoreError};
 use crate::audit::{Event, ExportRecord, Record, Signature};
@@ -66,6 +69,7 @@ pub struct Desk {
     record: RecordFn,
     key: [u8; 32],
     policy: ArcSwap<String>,
+    clock: Clock,
     pub budgets: Budgets,
     /// Grants that take masks off, as last seen.
     clear: ArcSwap<Vec<Request>>,
@@ -91,9 +95,23 @@ impl Desk {
         record: RecordFn,
         policy_version: &str,
     ) -> Result<Self, StoreError> {
-        let key = key(&*store).await?;
+        Desk::with_clock(store, record, policy_version, Clock::system()).await
+    }
+
+    /// [`Desk::new`] by another clock.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn with_clock(
+        store: Arc<dyn Store>,
+        record: RecordFn,
+        policy_version: &str,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let key = key(&*store, clock.now()).await?;
         Ok(Desk {
-            budgets: Budgets::new(Arc::clone(&store)),
+            budgets: Budgets::with_clock(Arc::clone(&store), clock.clone()),
+            clock,
             store,
             record,
             key,
@@ -140,7 +158,7 @@ impl Desk {
             let Some((found, revision)) = self.read(&found.id).await? else {
                 continue;
             };
-            let Ok(used) = found.spend(asked, now()) else {
+            let Ok(used) = found.spend(asked, self.clock.now()) else {
                 return Ok(None);
             };
             if let Some(request) = self.replace(used, revision).await? {
@@ -166,6 +184,11 @@ impl Desk {
         &self.key
     }
 
+    /// Now, by the clock that requests go by.
+    pub fn now(&self) -> Seconds {
+        self.clock.now()
+    }
+
     /// Counts up whenever a request has changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -188,7 +211,7 @@ impl Desk {
     pub async fn exceeded(&self, asked: &Asked, reason: Option<&str>) -> Result<Met, DeskError> {
         let claim = claim(asked);
         for _ in 0..ATTEMPTS {
-            let now = now();
+            let now = self.clock.now();
             let waits = i64::try_from(REQUEST_WAITS.as_secs()).unwrap_or(i64::MAX);
             let request = Request::open(
                 new_id(),
@@ -214,10 +237,9 @@ impl Desk {
                 continue;
             }
             if found.state != State::Granted {
-                let Some(reason) = reason.filter(|reason| {
-                    found.state == State::Requested
-                        && found.reason.as_deref() != Some(reason.trim())
-                }) else {
+                let Some(reason) =
+                    reason.filter(|reason| found.takes_explanations() && !found.has_reason(reason))
+                else {
                     return Ok(Met::Waiting(Box::new(found), false));
                 };
                 let explained = found.explain(&asked.person, reason.to_owned(), now)?;
@@ -334,7 +356,7 @@ impl Desk {
         change: impl Fn(&Request, Seconds) -> Result<Request, Objection>,
     ) -> Result<Request, DeskError> {
         for _ in 0..ATTEMPTS {
-            let now = now();
+            let now = self.clock.now();
             let (found, revision) = self
                 .read(id)
                 .await?
@@ -367,13 +389,25 @@ impl Desk {
     /// # Errors
     /// The store cannot be read.
     pub async fn list(&self, states: &[State]) -> Result<Vec<Request>, StoreError> {
-        let labels: Vec<&str> = states.iter().map(|state| state.label()).collect();
+        let wanted = states
+            .iter()
+            .flat_map(|state| Left::ALL.map(|left| label(*state, left)));
+        let mut requests = self
+            .labelled(&wanted.collect::<Vec<_>>(), usize::MAX)
+            .await?;
+        requests.sort_by(|one, other| (other.opened, &other.id).cmp(&(one.opened, &one.id)));
+        Ok(requests)
+    }
+
+    /// Requests with these labels, all if none is named; no more pages than it takes to have so many.
+    async fn labelled(&self, labels: &[String], limit: usize) -> Result<Vec<Request>, StoreError> {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let mut requests: Vec<Request> = Vec::new();
         let mut after = String::new();
         loop {
             let page = self
                 .store
-                .list(REQUEST, &labels, &after, PAGE, now())
+                .list(REQUEST, &labels, &after, PAGE, self.clock.now())
                 .await?;
             let full = page.len() >= PAGE as usize;
             if let Some(last) = page.last() {
@@ -382,12 +416,10 @@ impl Desk {
             for document in page {
                 requests.push(parse(&document)?);
             }
-            if !full {
-                break;
+            if !full || requests.len() >= limit {
+                return Ok(requests);
             }
         }
-        requests.sort_by(|one, other| (other.opened, &other.id).cmp(&(one.opened, &one.id)));
-        Ok(requests)
     }
 
     /// Ends what time or the policy has ended, and brings on record what a process that died had left.
@@ -395,14 +427,20 @@ impl Desk {
     /// # Errors
     /// The store or the record cannot be written.
     pub async fn catch_up(&self) -> Result<(), DeskError> {
-        for request in self.list(&[]).await? {
-            if request.state.has_ended() && request.recorded >= request.history.len() {
-                continue;
-            }
+        // What has ended and is on record is not read: there is a year of it.
+        let wanted = State::ALL
+            .into_iter()
+            .flat_map(|state| Left::ALL.map(|left| (state, left)))
+            .filter(|(state, left)| !state.has_ended() || *left == Left::Unrecorded)
+            .map(|(state, left)| label(state, left));
+        for request in self
+            .labelled(&wanted.collect::<Vec<_>>(), usize::MAX)
+            .await?
+        {
             let Some((found, revision)) = self.read(&request.id).await? else {
                 continue;
             };
-            match found.lapse(Some(self.policy.load().as_str()), now()) {
+            match found.lapse(Some(self.policy.load().as_str()), self.clock.now()) {
                 Some(lapsed) => {
                     self.replace(lapsed, revision).await?;
                 }
@@ -413,18 +451,21 @@ impl Desk {
             }
         }
         self.look_for_clear().await?;
-        self.store.sweep(now()).await?;
+        self.store.sweep(self.clock.now()).await?;
         Ok(())
     }
 
-    /// Steps that approvers have not been told of, of all requests.
+    /// Requests with steps that approvers have not been told of, the oldest first; of very many, some.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn untold(&self) -> Result<Vec<Request>, StoreError> {
-        let mut requests = self.list(&[]).await?;
+    pub async fn untold(&self, limit: usize) -> Result<Vec<Request>, StoreError> {
+        let wanted = State::ALL
+            .into_iter()
+            .flat_map(|state| [Left::Untold, Left::Unrecorded].map(|left| label(state, left)));
+        let mut requests = self.labelled(&wanted.collect::<Vec<_>>(), limit).await?;
         requests.retain(|request| request.notified < request.history.len());
-        requests.reverse();
+        requests.sort_by(|one, other| (one.opened, &one.id).cmp(&(other.opened, &other.id)));
         Ok(requests)
     }
 
@@ -442,7 +483,7 @@ impl Desk {
             }
             request.notified = steps;
             let document = self.document(&request, revision, None)?;
-            if let Put::Stored(_) = self.store.put(&document, now()).await? {
+            if let Put::Stored(_) = self.store.put(&document, self.clock.now()).await? {
                 return Ok(());
             }
         }
@@ -450,7 +491,7 @@ impl Desk {
     }
 
     async fn read(&self, id: &str) -> Result<Option<(Request, i64)>, StoreError> {
-        match self.store.get(REQUEST, id, now()).await? {
+        match self.store.get(REQUEST, id, self.clock.now()).await? {
             Some(document) => Ok(Some((parse(&document)?, document.revision))),
             None => Ok(None),
         }
@@ -459,7 +500,7 @@ impl Desk {
     /// `None`: somebody else's change came first.
     async fn replace(&self, request: Request, revision: i64) -> Result<Option<Request>, DeskError> {
         let document = self.document(&request, revision, None)?;
-        match self.store.put(&document, now()).await? {
+        match self.store.put(&document, self.clock.now()).await? {
             Put::Stored(revision) => self.recorded(request, revision).await.map(Some),
             Put::Stale | Put::Claimed(_) => Ok(None),
         }
@@ -467,19 +508,47 @@ impl Desk {
 
     /// Brings a request's steps on record that are not.
     async fn recorded(&self, mut request: Request, revision: i64) -> Result<Request, DeskError> {
-        self.changes
-            .send_modify(|count| *count = count.wrapping_add(1));
-        for index in request.recorded..request.history.len() {
-            (self.record)(&record(&request, index)).map_err(DeskError::Unrecorded)?;
-        }
+        let steps = request.history.len();
+        let recorded = (request.recorded..steps)
+            .try_for_each(|index| (self.record)(&record(&request, index)))
+            .map_err(DeskError::Unrecorded);
+        let noted = match recorded {
+            Ok(()) => {
+                request.recorded = steps;
+                self.note_recorded(&request, revision).await
+            }
+            Err(error) => Err(error),
+        };
         if !request.asked.may_unmask.is_empty() {
             self.look_for_clear().await?;
         }
-        request.recorded = request.history.len();
-        let document = self.document(&request, revision, None)?;
-        // Who has changed it meanwhile records what is missing, at worst once more.
-        self.store.put(&document, now()).await?;
-        Ok(request)
+        // After it is noted, so that who waits for it does not come in between.
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+        noted.map(|()| request)
+    }
+
+    /// Stores that steps are on record. Who has changed the request meanwhile has recorded what was missing, at worst
+    /// once more, and knows nothing of it only if told of it alone.
+    async fn note_recorded(&self, request: &Request, revision: i64) -> Result<(), DeskError> {
+        let (mut next, mut revision) = (request.clone(), revision);
+        for _ in 0..ATTEMPTS {
+            let document = self.document(&next, revision, None)?;
+            if let Put::Stored(_) = self.store.put(&document, self.clock.now()).await? {
+                return Ok(());
+            }
+            match self.read(&request.id).await? {
+                Some((found, found_revision)) if found.recorded < request.recorded => {
+                    next = Request {
+                        recorded: request.recorded,
+                        ..found
+                    };
+                    revision = found_revision;
+                }
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     fn document(
@@ -497,7 +566,7 @@ impl Desk {
             kind: REQUEST,
             key: request.id.clone(),
             revision,
-            label: request.state.label().to_owned(),
+            label: label(request.state, Left::of(request)),
             claim: match claimed {
                 Some(claim) => Some(claim.to_owned()),
                 None => (!ended).then(|| claim(&request.asked)),
@@ -511,12 +580,34 @@ impl Desk {
 /// How long a request waits for its signatures.
 pub const REQUEST_WAITS: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Now, as the store counts.
-pub fn now() -> Seconds {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+/// What is still to be done about a request's steps. Part of its label, so that it is found without reading all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Untold,
+    /// And perhaps untold.
+    Unrecorded,
+}
+
+impl Left {
+    const ALL: [Left; 3] = [Left::Nothing, Left::Untold, Left::Unrecorded];
+
+    fn of(request: &Request) -> Left {
+        let steps = request.history.len();
+        match (request.recorded < steps, request.notified < steps) {
+            (true, _) => Left::Unrecorded,
+            (false, true) => Left::Untold,
+            (false, false) => Left::Nothing,
+        }
+    }
+}
+
+fn label(state: State, left: Left) -> String {
+    match left {
+        Left::Nothing => state.label().to_owned(),
+        Left::Untold => format!("{state} untold"),
+        Left::Unrecorded => format!("{state} unrecorded"),
+    }
 }
 
 fn parse(document: &Document) -> Result<Request, StoreError> {
@@ -575,10 +666,10 @@ pub fn digest(key: &[u8; 32], values: &[u8]) -> String {
 }
 
 /// The key of digests: made by whoever comes first.
-async fn key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
+async fn key(store: &dyn Store, now: Seconds) -> Result<[u8; 32], StoreError> {
     const NAME: &str = "digest";
     for _ in 0..ATTEMPTS {
-        if let Some(found) = store.get(KEY, NAME, now()).await? {
+        if let Some(found) = store.get(KEY, NAME, now).await? {
             let bytes: Vec<u8> = serde_json::from_str(&found.body).map_err(StoreError::of)?;
             return bytes
                 .try_into()
@@ -595,7 +686,7 @@ async fn key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
             body: serde_json::to_string(&key.to_vec()).map_err(StoreError::of)?,
             expires: None,
         };
-        store.put(&document, now()).await?;
+        store.put(&document, now).await?;
     }
     Err(busy())
 }
@@ -662,3 +753,6 @@ pub fn signatures(request: &Request) -> Vec<Signature> {
 
 /// Groups of people who may sign for exports, by the group's name.
 pub type Groups = BTreeSet<String>;
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::person::same_person;
+
+use super::person::is_invisible;
 use super::store::Seconds;
 
+#[cfg(test)]
+mod tests;
+
 /// Where a request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nobody has signed yet.
@@ -225,6 +231,9 @@ pub const NOBODY: &str = "pgveil";
 /// Characters of a reason or comment that are kept.
 pub const MAX_WORDS: usize = 2000;
 
+/// How often a reason can be given anew.
+pub const MAX_EXPLAINED: usize = 20;
+
 /// A request and all that has happened to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -285,6 +294,8 @@ pub enum Objection {
     NoRows,
     #[error("only {0} can do this")]
     OnlyRequester(String),
+    #[error("its reason was given too often; withdraw it and ask again")]
+    Explained,
     #[error("it holds for another {0}")]
     Other(&'static str),
 }
@@ -344,12 +355,13 @@ impl Request {
 
     /// Groups that have yet to sign.
     pub fn missing(&self) -> Vec<&str> {
-        let signed: BTreeSet<&str> = self.signatures().map(|(group, _)| group).collect();
+        // A group that is named twice signs once.
+        let mut done: BTreeSet<&str> = self.signatures().map(|(group, _)| group).collect();
         self.asked
             .groups
             .iter()
             .map(String::as_str)
-            .filter(|group| !signed.contains(group))
+            .filter(|group| done.insert(group))
             .collect()
     }
 
@@ -386,11 +398,11 @@ impl Request {
         if !self.state.is_pending() {
             return Err(Objection::NotPending(self.state));
         }
-        let is = |name: &str| same_person(name, &approver.person);
-        if is(&self.asked.person) || is(&self.asked.db_user) {
-            return Err(Objection::Requester(approver.person.clone()));
-        }
-        if self.signatures().any(|(_, by)| is(by)) {
+        self.not_requester(approver)?;
+        if self
+            .signatures()
+            .any(|(_, by)| same_person(by, &approver.person))
+        {
             return Err(Objection::SamePerson(approver.person.clone()));
         }
         let missing = self.missing();
@@ -423,6 +435,7 @@ impl Request {
         comment: Option<String>,
         now: Seconds,
     ) -> Result<Request, Objection> {
+        self.in_time(now)?;
         let group = self.may_sign(approver, group)?.to_owned();
         if let Some(class) = terms
             .clear
@@ -471,10 +484,8 @@ impl Request {
         comment: Option<String>,
         now: Seconds,
     ) -> Result<Request, Objection> {
-        self.before_use()?;
-        if same_person(&self.asked.person, &approver.person) {
-            return Err(Objection::Requester(approver.person.clone()));
-        }
+        self.before_use(now)?;
+        self.not_requester(approver)?;
         let group = self
             .asked
             .groups
@@ -499,7 +510,7 @@ impl Request {
     /// # Errors
     /// It has ended or was used, or somebody else asked for it.
     pub fn withdraw(&self, person: &str, now: Seconds) -> Result<Request, Objection> {
-        self.before_use()?;
+        self.before_use(now)?;
         self.only_requester(person)?;
         let mut next = self.clone();
         next.state = State::Withdrawn;
@@ -517,10 +528,14 @@ impl Request {
         reason: String,
         now: Seconds,
     ) -> Result<Request, Objection> {
+        self.in_time(now)?;
         if self.state != State::Requested {
             return Err(Objection::NotPending(self.state));
         }
         self.only_requester(person)?;
+        if !self.takes_explanations() {
+            return Err(Objection::Explained);
+        }
         let mut next = self.clone();
         next.reason = words(Some(reason));
         next.step(Action::Explain, person, now);
@@ -574,7 +589,36 @@ impl Request {
         Some(next)
     }
 
-    fn before_use(&self) -> Result<(), Objection> {
+    /// Whether its reason can be given (again). A reason is given with every statement that asks: what changes with
+    /// each of them must not grow without end.
+    pub fn takes_explanations(&self) -> bool {
+        let given = |step: &&Step| step.action == Action::Explain;
+        self.state == State::Requested && self.history.iter().filter(given).count() < MAX_EXPLAINED
+    }
+
+    /// Whether this is the reason it has, as it would be kept.
+    pub fn has_reason(&self, reason: &str) -> bool {
+        words(Some(reason.to_owned())) == self.reason
+    }
+
+    /// What has run out can only lapse.
+    fn in_time(&self, now: Seconds) -> Result<(), Objection> {
+        if !self.state.has_ended() && now >= self.expires {
+            return Err(Objection::Ended(State::Expired));
+        }
+        Ok(())
+    }
+
+    fn not_requester(&self, approver: &Approver) -> Result<(), Objection> {
+        let is = |name: &str| same_person(name, &approver.person);
+        if is(&self.asked.person) || is(&self.asked.db_user) {
+            return Err(Objection::Requester(approver.person.clone()));
+        }
+        Ok(())
+    }
+
+    fn before_use(&self, now: Seconds) -> Result<(), Objection> {
+        self.in_time(now)?;
         let used = self.history.iter().any(|step| step.action == Action::Use);
         if used || self.state.has_ended() {
             Err(Objection::Ended(self.state))
@@ -591,16 +635,11 @@ impl Request {
     }
 }
 
-/// Names of people are compared without regard to case and surrounding space: nobody becomes two people by spelling.
-pub fn same_person(one: &str, other: &str) -> bool {
-    let plain = |name: &str| name.trim().to_lowercase();
-    plain(one) == plain(other)
-}
-
-/// Somebody's words, cut to a length, without control characters.
+/// Somebody's words, cut to a length, without characters that steer a terminal or turn what others read around.
 fn words(text: Option<String>) -> Option<String> {
     let text: String = text?
         .chars()
+        .filter(|c| !is_invisible(*c))
         .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
         .take(MAX_WORDS)
         .collect();

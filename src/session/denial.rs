@@ -1,7 +1,9 @@
 //! What a client is told when pgveil does not let something happen.
 use crate::export::LimitKind;
 use crate::session::statements::Source;
-use crate::sql::plan::{POISON, Plan, PositionMap, Reason, Refusal, StatementPlan, Verdict};
+use crate::sql::plan::{
+    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, Verdict,
+};
 use crate::wire::error::ErrorFields;
 
 /// SQLSTATE of everything a policy does not allow.
@@ -48,8 +50,22 @@ pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
         && error.routine.as_deref() != Some("exec_parse_message")
 }
 
+/// SQLSTATE of the errors by which pgveil's own checks end a statement.
+const CHECK_RAISES: &str = "22P02";
+
+/// What to say in the place of an error that one of pgveil's own checks raised; `None` for every other.
+pub fn of_check(error: &ErrorFields, plan: Option<&StatementPlan>) -> Option<ErrorFields> {
+    if error.sqlstate != CHECK_RAISES {
+        return None;
+    }
+    if error.message.contains(MASKED_PARTS) {
+        return Some(of_masked_parts());
+    }
+    error.message.contains(ROW_RULE).then(|| of_row_rule(plan))
+}
+
 /// A document or array that is stored would take masks along with what has changed in it.
-pub fn of_masked_parts() -> ErrorFields {
+fn of_masked_parts() -> ErrorFields {
     let mut words = ErrorFields::error(
         "42501",
         "pgveil: the value holds masks of the stored one among other things",
@@ -59,11 +75,8 @@ pub fn of_masked_parts() -> ErrorFields {
     words
 }
 
-/// SQLSTATE of the error by which a check of a row rule ends a statement.
-pub const ROW_RULE_RAISES: &str = "22P02";
-
 /// A row that a write leaves behind is outside the row rule: as a view's CHECK OPTION says it.
-pub fn of_row_rule(plan: Option<&StatementPlan>) -> ErrorFields {
+fn of_row_rule(plan: Option<&StatementPlan>) -> ErrorFields {
     let relation = plan
         .and_then(|plan| plan.writes.first())
         .map_or(String::new(), |name| format!(" of relation \"{name}\""));

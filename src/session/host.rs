@@ -48,7 +48,8 @@ pub trait Host: Send + Sync + 'static {
     /// Why a parameter may not have that type; cheap.
     fn parameter_objection(&self, oid: Oid) -> impl Future<Output = Option<Refusal>> + Send;
 
-    /// Reads the catalog again: a statement of this session has changed the schema.
+    /// Reads the catalog again: a statement of this session has changed the schema. Done, for a restricted role, when the
+    /// next plan will be made on what was read; an unrestricted one is not kept waiting.
     fn schema_changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Puts a record into the spool. `protected`: of a statement, whether it read a protected relation.

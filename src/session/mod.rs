@@ -3,6 +3,7 @@
 //! * [`listener`]: accepting connections within a limit, and draining.
 //! * [`login`]: from an accepted socket to both sides logged in.
 //! * [`proxy`]: what all sessions share; runs one that has logged in.
+//! * [`rereading`]: readings of the catalog that a session does not wait for.
 //! * [`relay`]: both pumps of a session, and who is told what when one side ends.
 //! * [`to_server`], [`to_client`]: the pumps. They share [`shared`] and ask the process through [`host`].
 //! * [`burst`]: what one read brought, and which of it goes on.
@@ -30,6 +31,7 @@ pub mod messages;
 pub mod proxy;
 pub mod record;
 pub mod relay;
+pub mod rereading;
 pub mod scrub;
 pub mod settings;
 pub mod shared;

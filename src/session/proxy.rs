@@ -19,6 +19,7 @@ use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::relay::{Opening, SessionEnd, relay};
+use crate::session::rereading::Rereading;
 use crate::session::shared::Encodings;
 use crate::session::statements::{Epoch, Granted};
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
@@ -223,6 +224,7 @@ struct SessionHost {
     database: String,
     role: Arc<str>,
     restricted: bool,
+    rereading: Arc<Rereading>,
     cancel: Arc<CancelHandle>,
     db_user: Arc<str>,
     /// The person behind the database user.
@@ -263,8 +265,19 @@ impl Host for SessionHost {
     }
 
     async fn schema_changed(&self) {
-        if let Err(error) = self.proxy.catalogs.refresh(&self.database).await {
-            tracing::warn!(%error, database = self.database, "the catalog could not be read again");
+        let (proxy, database) = (Arc::clone(&self.proxy), self.database.clone());
+        if self.restricted {
+            return reread(&proxy, &database).await;
+        }
+        // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
+        let rereading = Arc::clone(&self.rereading);
+        if rereading.ask() {
+            tokio::spawn(async move {
+                reread(&proxy, &database).await;
+                while rereading.again() {
+                    reread(&proxy, &database).await;
+                }
+            });
         }
     }
 
@@ -380,6 +393,12 @@ impl SessionHost {
     }
 }
 
+async fn reread(proxy: &Proxy, database: &str) {
+    if let Err(error) = proxy.catalogs.refresh(database).await {
+        tracing::warn!(%error, database, "the catalog could not be read again");
+    }
+}
+
 fn epoch(catalog: &Catalog, role: &RolePolicy) -> Epoch {
     Epoch {
         policy: role.version,
@@ -431,6 +450,7 @@ pub async fn run(
         database: facts.database.clone(),
         role: facts.role.clone(),
         restricted,
+        rereading: Arc::default(),
         cancel: Arc::new(cancel),
         db_user: facts.db_user.as_str().into(),
         person: policy.person(&facts.db_user).into(),

@@ -5,6 +5,10 @@
 //! query go, DETAIL nearly always; the message stays where its SQLSTATE class only ever names objects and the client's
 //! own statement raised it, and is built anew elsewhere: a function may build SQL from stored values, and then even
 //! `column "..." does not exist` quotes one.
+mod conditions;
+
+use conditions::{RAISED, condition};
+
 use crate::sql::plan::PositionMap;
 use crate::wire::error::ErrorFields;
 
@@ -37,7 +41,6 @@ const RAISING_ROUTINES: &[&str] = &[
     "plperl_call_perl_trigger_func",
 ];
 
-const RAISED: &str = "an error was raised by a function of the database";
 const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
 
 /// Messages of data-carrying classes that are complete sentences without a value.
@@ -83,65 +86,6 @@ const HEADS: &[&str] = &[
     "malformed range literal",
     "missing data for column ",
     "null value not allowed",
-];
-
-/// Messages of a SQLSTATE where its own cannot be kept; Appendix A's condition names in words.
-const CONDITIONS: &[(&str, &str)] = &[
-    ("21000", "cardinality violation"),
-    ("22001", "value too long"),
-    ("22003", "numeric value out of range"),
-    ("22004", "null value not allowed"),
-    ("22007", "invalid date or time format"),
-    ("22008", "date or time field overflow"),
-    ("22009", "invalid time zone displacement value"),
-    ("2200B", "escape character conflict"),
-    ("2200C", "invalid use of escape character"),
-    ("2200G", "most specific type mismatch"),
-    ("2200M", "invalid XML document"),
-    ("2200N", "invalid XML content"),
-    ("22011", "substring error"),
-    ("22012", "division by zero"),
-    (
-        "22013",
-        "invalid preceding or following size in window function",
-    ),
-    ("22019", "invalid escape character"),
-    ("2201B", "invalid regular expression"),
-    ("2201E", "invalid argument for logarithm"),
-    ("2201F", "invalid argument for power function"),
-    ("2201W", "invalid row count in LIMIT clause"),
-    ("2201X", "invalid row count in OFFSET clause"),
-    ("22021", "character not in repertoire"),
-    ("22022", "indicator overflow"),
-    ("22023", "invalid parameter value"),
-    ("22024", "unterminated C string"),
-    ("22025", "invalid escape sequence"),
-    ("22026", "string data length mismatch"),
-    ("22027", "trim error"),
-    ("2202E", "array subscript error"),
-    ("22030", "duplicate JSON object key value"),
-    ("22032", "invalid JSON text"),
-    ("22033", "invalid SQL/JSON subscript"),
-    ("22P01", "floating point exception"),
-    ("22P02", "invalid text representation"),
-    ("22P03", "invalid binary representation"),
-    ("22P04", "bad COPY file format"),
-    ("22P05", "untranslatable character"),
-    ("23000", "integrity constraint violation"),
-    ("23001", "restrict violation"),
-    ("44000", "new row violates check option of a view"),
-    ("54000", "program limit exceeded"),
-    ("54001", "stack depth limit exceeded"),
-    ("58000", "system error"),
-    ("58030", "input or output error"),
-    ("F0000", "configuration file error"),
-    ("P0001", RAISED),
-    ("P0002", "query returned no rows"),
-    ("P0003", "query returned more than one row"),
-    ("P0004", "assertion failed"),
-    ("XX000", "internal error"),
-    ("XX001", "data corrupted"),
-    ("XX002", "index corrupted"),
 ];
 
 /// Notices whose text says nothing beyond names, by their ends.
@@ -310,16 +254,6 @@ fn is_type_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_alphanumeric() || " _.,\"[]()".contains(c))
-}
-
-fn condition(sqlstate: &str) -> String {
-    CONDITIONS
-        .iter()
-        .find(|(code, _)| *code == sqlstate)
-        .map_or_else(
-            || format!("the statement failed with SQLSTATE {sqlstate}"),
-            |(_, text)| (*text).to_owned(),
-        )
 }
 
 /// The planner puts `pg_temp.` before names that the catalog does not know; the client did not write it.

@@ -9,6 +9,7 @@ pub mod judge;
 pub mod lex;
 pub mod marks;
 pub mod names;
+mod naming;
 pub mod normalise;
 mod observe;
 mod origins;

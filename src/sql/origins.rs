@@ -14,7 +14,7 @@ pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
     let Some(statement) = tree.node() else {
         return Vec::new();
     };
-    let mut reader = Reader::new(rules, Vec::new());
+    let mut reader = Reader::trusting(rules);
     let outputs = match statement.kind {
         "SelectStmt" => reader.outputs(statement),
         "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => reader.returned(statement),

@@ -10,6 +10,8 @@ pub enum Packing {
     /// One row of the result comes from few rows.
     #[default]
     No,
+    /// A number can be made to hold many: long values count by their length.
+    Numbers,
     /// Values may hold many: elements of arrays and JSON arrays count, and long texts by their length.
     Elements,
     /// Members of JSON objects count too.
@@ -42,6 +44,10 @@ const GATHER: &[&str] = &[
     "jsonb_agg_strict",
     "xmlagg",
     "range_agg",
+];
+
+/// Aggregates whose result is one value that sums can hide others in.
+const NUMBERS: &[&str] = &[
     "sum",
     "bit_or",
     "bit_and",
@@ -101,6 +107,7 @@ fn gathers(tree: &Tree, packing: &mut Packing) {
                 "FuncCall" => match called(node) {
                     Some(name) if GATHER_MEMBERS.contains(&name) => Packing::Members,
                     Some(name) if GATHER.contains(&name) => Packing::Elements,
+                    Some(name) if NUMBERS.contains(&name) => Packing::Numbers,
                     _ => Packing::No,
                 },
                 "JsonObjectAgg" => Packing::Members,
@@ -235,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_gathers_rows_is_seen_wherever_it_stands() {
-        use Packing::{Elements, Members, No};
+        use Packing::{Elements, Members, No, Numbers};
         for (text, expected) in [
             ("SELECT id, phone FROM t", No),
             ("SELECT count(*), max(phone) FROM t", No),
@@ -248,7 +255,7 @@ mod tests {
             ("SELECT JSON_ARRAYAGG(phone) FROM t", Elements),
             ("SELECT JSON_OBJECTAGG(id VALUE phone) FROM t", Members),
             ("SELECT JSON_ARRAY(SELECT phone FROM t)", Elements),
-            ("SELECT sum(phone::numeric * 10 ^ id) FROM t", Elements),
+            ("SELECT sum(phone::numeric * 10 ^ id) FROM t", Numbers),
             (
                 "WITH RECURSIVE r(s) AS (SELECT ''::text UNION ALL SELECT s FROM r) SELECT s FROM r",
                 Elements,

@@ -195,9 +195,16 @@ impl Desk<'_> {
                 .iter()
                 .filter(|column| masks.contains_key(&column.num))
             {
-                let reached = client.whole_rows || client.columns.contains(&column.name);
+                let reached = match found.access {
+                    Access::Read => client.whole_rows || client.columns.contains(&column.name),
+                    Access::Write => {
+                        let read = (relation.oid, column.name.clone());
+                        client.target_reads.contains(&read)
+                    }
+                    Access::Lock => false,
+                };
                 let name = format!("{}.{}", relation.full_name(), column.name);
-                if found.access == Access::Read && reached && !plan.masked.contains(&name) {
+                if reached && !plan.masked.contains(&name) {
                     plan.masked.push(name);
                 }
             }

@@ -5,6 +5,7 @@
 use crate::catalog::{AttNum, Oid};
 
 use super::judge::Rules;
+use super::naming;
 use super::tree::{Node, Tree};
 
 /// An output column.
@@ -27,6 +28,8 @@ pub struct Item {
 pub struct Offer {
     pub items: Vec<Item>,
     pub star: Option<Vec<Output>>,
+    /// An item goes by a name that is not known.
+    nameless: bool,
 }
 
 /// A common table expression and its columns.
@@ -36,11 +39,25 @@ pub struct Reader<'a> {
     rules: &'a Rules<'a>,
     /// Common table expressions in scope, innermost last.
     pub ctes: Vec<Cte>,
+    /// `(c).x` is taken for a column of the item `c`. It is one unless a column is called `c`, too, here or further out.
+    trusting: bool,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(rules: &'a Rules<'a>, ctes: Vec<Cte>) -> Self {
-        Reader { rules, ctes }
+        Reader {
+            rules,
+            ctes,
+            trusting: false,
+        }
+    }
+
+    /// A reader whose findings may be wrong where a row and a column have one name: for descriptions alone.
+    pub fn trusting(rules: &'a Rules<'a>) -> Self {
+        Reader {
+            trusting: true,
+            ..Reader::new(rules, Vec::new())
+        }
     }
 
     /// The output columns of a SELECT, VALUES or set operation.
@@ -108,9 +125,13 @@ impl<'a> Reader<'a> {
             return Some(without_origins(self.outputs(left)?));
         }
         if let Some(row) = query.list("values_lists").first() {
-            let width = row.node().map_or(&[][..], |row| row.list("items")).len();
+            let values = row.node().map_or(&[][..], |row| row.list("items"));
+            // `VALUES (c.*)` has as many columns as the row, which may be none.
+            if values.iter().filter_map(Tree::node).any(naming::is_star) {
+                return None;
+            }
             return Some(
-                (1..=width)
+                (1..=values.len())
                     .map(|at| Output {
                         name: format!("column{at}"),
                         origin: None,
@@ -129,12 +150,24 @@ impl<'a> Reader<'a> {
     /// Adds the output columns of one target; `None` where a `*` cannot be counted.
     fn target(&self, target: &Node, offer: &Offer, outputs: &mut Vec<Output>) -> Option<()> {
         let given = target.text("name");
-        let reference = target
-            .child("val")
-            .filter(|value| value.kind == "ColumnRef");
-        let Some(reference) = reference else {
+        let Some(value) = target.child("val") else {
+            return None;
+        };
+        let field = match self.trusting {
+            true => field_of_row(value),
+            false => None,
+        };
+        let reference = Some(value).filter(|value| value.kind == "ColumnRef");
+        let Some(reference) = field.as_ref().or(reference) else {
+            if naming::is_star(value) {
+                return None;
+            }
             let name = match given {
-                "" => target.child("val").map_or(UNNAMED, column_name).to_owned(),
+                "" => match naming::known(value, self.rules.catalog.server_version) {
+                    Some(name) => name.to_owned(),
+                    None if self.trusting => naming::UNNAMED.to_owned(),
+                    None => return None,
+                },
                 given => given.to_owned(),
             };
             outputs.push(Output { name, origin: None });
@@ -176,6 +209,7 @@ impl<'a> Reader<'a> {
         let mut offer = Offer {
             items: Vec::new(),
             star: Some(Vec::new()),
+            nameless: false,
         };
         for item in items.iter().filter_map(Tree::node) {
             offer.append(self.item(item));
@@ -199,12 +233,19 @@ impl<'a> Reader<'a> {
                 .map(|relation| self.item(relation))
                 .unwrap_or_default(),
             "JoinExpr" if node.get("alias").is_none() => self.join(node),
-            "RangeFunction" => Offer::single(node, function_alias(node), None),
+            "RangeFunction" => self.function(node),
             "RangeTableFunc" => Offer::single(node, "xmltable", None),
             "JsonTable" => Offer::single(node, "json_table", None),
             // The alias of a join hides what is in it.
             _ => Offer::single(node, "", None),
         }
+    }
+
+    fn function(&self, node: &Node) -> Offer {
+        let name = function_alias(node, self.rules.catalog.server_version);
+        let mut offer = Offer::single(node, name.unwrap_or_default(), None);
+        offer.nameless = name.is_none() && node.get("alias").is_none();
+        offer
     }
 
     fn relation(&self, node: &Node, name: &str) -> Option<Vec<Output>> {
@@ -245,7 +286,11 @@ impl<'a> Reader<'a> {
         };
         let mut items = left.items;
         items.extend(right.items);
-        Offer { items, star }
+        Offer {
+            items,
+            star,
+            nameless: left.nameless || right.nameless,
+        }
     }
 }
 
@@ -264,11 +309,13 @@ impl Offer {
                 columns: columns.clone(),
             }],
             star: columns,
+            nameless: false,
         }
     }
 
     fn append(&mut self, other: Offer) {
         self.items.extend(other.items);
+        self.nameless |= other.nameless;
         self.star = match (self.star.take(), other.star) {
             (Some(mut all), Some(more)) => {
                 all.extend(more);
@@ -288,8 +335,10 @@ impl Offer {
         self.star.as_deref().map(named)
     }
 
-    pub fn names_item(&self, alias: &str) -> bool {
-        self.items.iter().any(|item| item.alias == alias)
+    /// Whether a name is one of an item here; `None` where that cannot be told.
+    pub fn names_item(&self, alias: &str) -> Option<bool> {
+        let named = self.items.iter().any(|item| item.alias == alias);
+        (named || !self.nameless).then_some(named)
     }
 
     /// The item of that name; `None` where there are several.
@@ -361,78 +410,23 @@ fn unique(columns: &[Output], name: &str) -> Option<(Oid, AttNum)> {
     }
 }
 
-/// The name under which a function in FROM stands without an alias: that of the function, if it is one alone.
-fn function_alias(node: &Node) -> &str {
-    let [function] = node.list("functions") else {
-        return "";
+/// The name under which functions in FROM stand without an alias: that of the first
+/// (`addRangeTableEntryForFunction` in `src/backend/parser/parse_relation.c`).
+fn function_alias(node: &Node, version: u32) -> Option<&str> {
+    let first = node.list("functions").first()?;
+    let call = first.list().first().and_then(Tree::node)?;
+    naming::known(call, version)
+}
+
+/// `c.x` for `(c).x`, and `c.*` for `(c).*`.
+fn field_of_row(value: &Node) -> Option<Node> {
+    let row = value
+        .child("arg")
+        .filter(|_| value.kind == "AIndirection")?;
+    let ([field], [name]) = (value.list("indirection"), row.list("fields")) else {
+        return None;
     };
-    let call = function.list().first().and_then(Tree::node);
-    call.map_or("", column_name)
+    let named = row.kind == "ColumnRef" && name.string().is_some();
+    let fields = Tree::List(vec![name.duplicate(), field.duplicate()]);
+    named.then(|| Node::new("ColumnRef", vec![("fields", fields)]))
 }
-
-/// What PostgreSQL calls a column that nothing names.
-pub const UNNAMED: &str = "?column?";
-
-/// The name of an output column without an alias (`FigureColname` in `src/backend/parser/parse_target.c`).
-pub fn column_name(node: &Node) -> &str {
-    figured(node).map_or(UNNAMED, |(name, _)| name)
-}
-
-/// A name, and whether it is a good one; a cast's type is second choice.
-fn figured(node: &Node) -> Option<(&str, bool)> {
-    let last =
-        |field: &str| -> Option<&str> { node.list(field).iter().rev().find_map(Tree::string) };
-    match node.kind {
-        "ColumnRef" => Some((last("fields")?, true)),
-        "AIndirection" => match last("indirection") {
-            Some(name) => Some((name, true)),
-            None => figured(node.child("arg")?),
-        },
-        "FuncCall" => Some((last("funcname")?, true)),
-        "AExpr" if node.int("kind") == NULLIF => Some(("nullif", true)),
-        "TypeCast" => match node.child("arg").and_then(figured) {
-            Some(good @ (_, true)) => Some(good),
-            other => node
-                .child("type_name")
-                .and_then(|name| name.list("names").iter().rev().find_map(Tree::string))
-                .map(|name| (name, false))
-                .or(other),
-        },
-        "CollateClause" => figured(node.child("arg")?),
-        "GroupingFunc" => Some(("grouping", true)),
-        "MergeSupportFunc" => Some(("merge_action", true)),
-        "SubLink" => match node.int("sub_link_type") {
-            EXISTS => Some(("exists", true)),
-            ARRAY => Some(("array", true)),
-            SCALAR => {
-                let target = node
-                    .child("subselect")?
-                    .list("target_list")
-                    .first()?
-                    .node()?;
-                match target.text("name") {
-                    "" => figured(target.child("val")?),
-                    name => Some((name, true)),
-                }
-            }
-            _ => None,
-        },
-        "CaseExpr" => match node.child("defresult").and_then(figured) {
-            Some(good @ (_, true)) => Some(good),
-            _ => Some(("case", false)),
-        },
-        "AArrayExpr" => Some(("array", true)),
-        "RowExpr" => Some(("row", true)),
-        "CoalesceExpr" => Some(("coalesce", true)),
-        "MinMaxExpr" if node.int("op") == LEAST => Some(("least", true)),
-        "MinMaxExpr" => Some(("greatest", true)),
-        _ => None,
-    }
-}
-
-/// `A_Expr_Kind`, `SubLinkType` and `MinMaxOp` as libpg_query numbers them (from 1).
-const NULLIF: i64 = 6;
-const EXISTS: i64 = 1;
-const SCALAR: i64 = 5;
-const ARRAY: i64 = 7;
-const LEAST: i64 = 2;

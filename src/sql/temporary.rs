@@ -74,14 +74,22 @@ impl<'a> Circumstances<'a> {
         &self.path
     }
 
-    /// Takes up the next statement. `DROP ... IF EXISTS` may name what is nowhere: such a name can only be one of the
-    /// session's own.
+    /// Takes up the next statement. `DROP ... IF EXISTS` may name what is nowhere, and a temporary table that is being made
+    /// refers to itself: such a name can only be one of the session's own.
     pub fn meet(&mut self, statement: &Tree) {
         let supposed: BTreeSet<String> = match statement.node() {
             Some(node) if node.kind == "DropStmt" && node.flag("missing_ok") => node
                 .list("objects")
                 .iter()
                 .filter_map(|object| self.nowhere(object))
+                .collect(),
+            Some(node) if node.kind == "CreateStmt" => node
+                .child("relation")
+                .and_then(made)
+                .filter(|name| taken(self.base, name).is_none())
+                .filter(|name| refers_to(node, name))
+                .map(str::to_owned)
+                .into_iter()
                 .collect(),
             _ => BTreeSet::new(),
         };
@@ -144,6 +152,24 @@ pub(super) fn list_of(tree: &Tree) -> Option<&[Tree]> {
         Tree::Node(node) if node.kind == "List" => Some(node.list("items")),
         _ => None,
     }
+}
+
+/// Whether a foreign key in a table's definition is to a table of this name, of the session's own.
+fn refers_to(table: &Node, name: &str) -> bool {
+    let constraints = table.list("table_elts").iter().filter_map(Tree::node);
+    let constraints = constraints.flat_map(|element| match element.kind {
+        "Constraint" => vec![element],
+        _ => element
+            .list("constraints")
+            .iter()
+            .filter_map(Tree::node)
+            .collect(),
+    });
+    constraints
+        .filter_map(|constraint| constraint.child("pktable"))
+        .any(|referred| {
+            referred.text("relname") == name && ["", SCHEMA].contains(&referred.text("schemaname"))
+        })
 }
 
 /// The catalog with relations of the session's own. Their columns are not known.

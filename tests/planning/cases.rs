@@ -48,7 +48,8 @@ fn template(fixture: &Fixture, text: &str) -> String {
     format!("{}{}", template.open([]), template.end(&conditions, fence))
 }
 
-fn expand(fixture: &Fixture, text: &str) -> String {
+/// Templates and masks written out.
+pub fn expand(fixture: &Fixture, text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('{') {
@@ -214,6 +215,14 @@ fn restored_origins_name_the_masked_columns() {
         origins("WITH q(a, b) AS (SELECT id, phone FROM contacts) SELECT b, a FROM q"),
         [Some(3), None]
     );
+    assert_eq!(
+        origins("SELECT (c).phone, (c).*, xmlconcat('<a/>'), b FROM contacts c(a, x, phone, b)"),
+        [Some(3), None, None, Some(3), None, None, None, None]
+    );
+    assert_eq!(
+        origins("SELECT xmlforest(1 AS a), c.phone, (c).phone FROM contacts c"),
+        [None, Some(3), Some(3)]
+    );
     assert_eq!(origins("SELECT lower(phone) FROM contacts"), []);
     assert_eq!(origins("SELECT phone FROM contacts UNION SELECT 'x'"), []);
     assert_eq!(
@@ -270,4 +279,53 @@ fn the_longest_texts_that_the_caps_allow_are_planned_on_a_planning_stack() {
         .expect("a thread")
         .join()
         .expect("no overflow");
+}
+
+/// What the record says of masked columns: those of relations that are read, and those that a write reads of its target.
+#[test]
+fn the_record_names_the_masked_columns_that_a_statement_reaches() {
+    let fixture = Fixture::new();
+    for (statement, masked) in [
+        ("SELECT id FROM contacts", &[][..]),
+        ("SELECT upper(phone) FROM contacts", &["crm.contacts.phone"]),
+        ("SELECT * FROM contacts", &["crm.contacts.phone"]),
+        ("UPDATE contacts SET phone = 'x' WHERE id = '1'", &[]),
+        (
+            "UPDATE contacts SET region = 'x' WHERE phone LIKE '138%'",
+            &["crm.contacts.phone"],
+        ),
+        (
+            "UPDATE contacts SET region = phone",
+            &["crm.contacts.phone"],
+        ),
+        ("UPDATE contacts SET region = 'x' RETURNING id", &[]),
+        (
+            "UPDATE contacts SET region = 'x' RETURNING *",
+            &["crm.contacts.phone"],
+        ),
+        (
+            "DELETE FROM tickets t WHERE t.phone = '1'",
+            &["crm.tickets.phone"],
+        ),
+        (
+            "INSERT INTO contacts (id, phone) VALUES ('1', '2') RETURNING contacts.phone",
+            &["crm.contacts.phone"],
+        ),
+        (
+            "INSERT INTO contacts (id, phone) SELECT id, total FROM orders",
+            &[],
+        ),
+        (
+            "WITH u AS (UPDATE contacts SET region = 'x' RETURNING phone AS p) SELECT p FROM u",
+            &["crm.contacts.phone"],
+        ),
+    ] {
+        let plan = fixture.plan(statement);
+        let found: Vec<&str> = plan
+            .statements
+            .iter()
+            .flat_map(|plan| plan.masked.iter().map(String::as_str))
+            .collect();
+        assert_eq!(found, masked, "{statement}");
+    }
 }

@@ -4,7 +4,11 @@ use pgveil::sql::judge::{Examined, Rules, Side, examine};
 use pgveil::sql::{parse, planner};
 use proptest::prelude::*;
 
+use crate::cases::expand;
 use crate::fixture::Fixture;
+
+/// Blocks of a statement, a wrong rewriting of it, and the judge's words.
+const REWRITINGS: &str = include_str!("rewritings.txt");
 
 /// Every relation has an alias: `FROM orders` and `FROM orders orders` are the same to the judge, and rightly.
 const STATEMENTS: &[&str] = &[
@@ -280,4 +284,36 @@ fn the_halves_of_a_lookup_agree() {
         assert_ne!(wrong, right);
         assert!(!bench.accepts(&wrong, &client), "{wrong}");
     }
+}
+
+/// Hands each wrong rewriting of rewritings.txt to the judge: what was wrong with its answer.
+pub fn faulty_rewritings() -> Vec<String> {
+    let bench = Bench::new();
+    let mut failures = Vec::new();
+    for block in REWRITINGS.split("\n\n") {
+        let lines: Vec<&str> = block
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        let [statement, wrong, check] = lines.as_slice() else {
+            panic!("a block has three lines: {block}");
+        };
+        let wrong = wrong.strip_prefix("= ").expect("a text that runs");
+        let wrong = expand(&bench.fixture, wrong);
+        let client = bench.client(statement);
+        match planner::accept(&bench.rules(), &wrong, &client) {
+            Ok(()) => failures.push(format!("{statement}\n  {wrong}\n  got past")),
+            Err(refusal) if refusal.detail != *check => {
+                failures.push(format!("{statement}\n  {wrong}\n  {}", refusal.detail));
+            }
+            Err(_) => {}
+        }
+    }
+    failures
+}
+
+#[test]
+fn each_check_of_the_judge_stops_a_wrong_rewriting() {
+    let failures = faulty_rewritings();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -4,7 +4,8 @@
 //! Three sessions: one directly on one server; one through pgveil on another of the same contents; and one directly on
 //! that, for DDL that the restricted role may not run and later statements need.
 use std::collections::BTreeMap;
-use std::fs;
+use std::time::Instant;
+use std::{env, fs};
 
 use crate::description::without_new_oids;
 use crate::script::{Item, items};
@@ -12,6 +13,7 @@ use crate::support::message::{self, Client, Frame};
 use crate::{DATABASE, folder, server, tests, veil};
 
 const REFUSED: &str = include_str!("refused.txt");
+const DIFFERENT: &str = include_str!("differences.txt");
 /// `FirstNormalObjectId - 1` (access/transam.h).
 const LAST_SYSTEM_OID: u32 = 16_383;
 /// Makes objects that later statements need, when a restricted role is refused it.
@@ -170,8 +172,11 @@ impl Sessions {
             let upper = statement.to_ascii_uppercase();
             let defines = DEFINING.iter().any(|word| upper.starts_with(word));
             if defines && !upper.contains("TEMP") && !upper.contains("DATABASE") {
-                send(&mut self.direct, statement, data);
-                send(&mut self.beside, statement, data);
+                // What is about temporary tables fails in a session that has none: then it is done on neither side.
+                let made = send(&mut self.beside, statement, data);
+                if !made.iter().any(|frame| frame.tag == b'E') {
+                    send(&mut self.direct, statement, data);
+                }
             }
             return;
         }
@@ -226,6 +231,15 @@ fn file_named(text: &str) -> Option<String> {
     ))
 }
 
+/// Lines of differences.txt: `test: beginning of the statement | reason`.
+fn known_difference(different: &str) -> bool {
+    DIFFERENT
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(" | "))
+        .any(|(beginning, _)| different.starts_with(beginning))
+}
+
 /// Patterns of refused.txt: `message with * | reason`.
 fn listed(message: &str) -> bool {
     REFUSED
@@ -250,13 +264,31 @@ fn listed(message: &str) -> bool {
         })
 }
 
+/// Of the vendored files, those that ask for little DDL: a debug build takes a second to read the catalog again.
+const SAMPLE: &[&str] = &[
+    "test_setup",
+    "boolean",
+    "case",
+    "delete",
+    "select_having",
+    "text",
+];
+
+/// All files where a folder of them, or some by name, are asked for.
+fn wanted(name: &str) -> bool {
+    let asked = ["PGVEIL_REGRESS", "PGVEIL_REGRESS_ONLY"]
+        .iter()
+        .any(|name| env::var_os(name).is_some());
+    asked || SAMPLE.contains(&name)
+}
+
 #[test]
-#[ignore = "takes minutes: tests/run.sh regress"]
 fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
     let (direct, behind) = (server(), server());
     let pgveil = veil(&behind);
     let mut counts = Counts::default();
-    for test in tests() {
+    for test in tests().into_iter().filter(|test| wanted(test)) {
+        let began = Instant::now();
         let text = fs::read(folder().join(format!("sql/{test}.sql"))).expect("a file");
         let text = String::from_utf8_lossy(&text);
         let mut sessions = Sessions {
@@ -288,6 +320,7 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
                 },
             }
         }
+        println!("{test}: {:.1?}", began.elapsed());
     }
     let refused: usize = counts.refused.values().map(|kind| kind.0).sum();
     println!(
@@ -309,18 +342,25 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
                 .collect::<String>()
         );
     }
-    for different in &counts.different {
+    let (known, new): (Vec<&String>, Vec<&String>) = counts
+        .different
+        .iter()
+        .partition(|different| known_difference(different));
+    for different in &known {
+        println!("listed in differences.txt: {different}");
+    }
+    for different in &new {
         println!("DIFFERENT {different}");
     }
-    assert!(counts.same > 500, "too few statements ran");
+    assert!(counts.same > 150, "too few statements ran");
     let unlisted = kinds.iter().filter(|(message, _)| !listed(message)).count();
     assert_eq!(
         unlisted, 0,
         "kinds of refusals that tests/regress/refused.txt does not list"
     );
     assert!(
-        counts.different.is_empty(),
+        new.is_empty(),
         "{} statements answer differently",
-        counts.different.len()
+        new.len()
     );
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use crate::support::Postgres;
 use crate::{DATABASE, folder, server, tests, veil};
 
+const DIFFERENT: &str = include_str!("differences.txt");
+
 /// What psql prints for a file, and how long it took.
 fn psql(server: &Postgres, port: u16, test: &str) -> (String, Duration) {
     let started = Instant::now();
@@ -37,17 +39,38 @@ fn psql(server: &Postgres, port: u16, test: &str) -> (String, Duration) {
         .expect("psql");
     let printed = String::from_utf8_lossy(&output.stdout)
         .lines()
-        .map(|line| line.replace(&port.to_string(), "PORT") + "\n")
+        .map(|line| settled(line, &port.to_string()) + "\n")
         .collect();
     (printed, started.elapsed())
 }
 
+/// Without the port, and without the line at which psql stood when a notice came: that is a matter of time.
+fn settled(line: &str, port: &str) -> String {
+    if line.starts_with("psql:")
+        && let Some((file, rest)) = line.split_once(".sql:")
+    {
+        let text = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        return format!("{file}.sql{text}");
+    }
+    line.split(|letter: char| !letter.is_ascii_digit())
+        .any(|number| number == port)
+        .then(|| line.replace(port, "PORT"))
+        .unwrap_or_else(|| line.to_owned())
+}
+
+/// Lines of differences.txt: `psql file | reason`.
+fn known(test: &str) -> bool {
+    let listed = DIFFERENT.lines().filter_map(|line| line.split_once(" | "));
+    listed
+        .into_iter()
+        .any(|(name, _)| name.strip_prefix("psql ") == Some(test))
+}
+
 #[test]
-#[ignore = "takes minutes: tests/run.sh regress"]
 fn psql_prints_the_same_through_pgveil_for_an_unrestricted_role() {
     let (direct, behind) = (server(), server());
     let pgveil = veil(&behind);
-    let mut different = Vec::new();
+    let (mut different, mut listed) = (Vec::new(), Vec::new());
     let (mut through, mut direct_took) = (Duration::ZERO, Duration::ZERO);
     let tests = tests();
     for test in &tests {
@@ -68,16 +91,21 @@ fn psql_prints_the_same_through_pgveil_for_an_unrestricted_role() {
             .take(3)
             .map(|(at, (ours, theirs))| format!("    {at}: {ours}\n    {at}: {theirs}"))
             .collect();
-        different.push(format!(
+        let list = match known(test) {
+            true => &mut listed,
+            false => &mut different,
+        };
+        list.push(format!(
             "{test}: {} lines against {}\n{}",
             ours.lines().count(),
             theirs.lines().count(),
             apart.join("\n")
         ));
     }
+    println!("listed in differences.txt: {}", listed.join("\n"));
     println!(
         "{} of {} files print the same; {through:.1?} through pgveil, {direct_took:.1?} without",
-        tests.len() - different.len(),
+        tests.len() - different.len() - listed.len(),
         tests.len()
     );
     assert!(different.is_empty(), "{}", different.join("\n"));

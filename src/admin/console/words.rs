@@ -309,6 +309,7 @@ impl Words {
             Objection::Rows { rows, max } => format!("{rows} 行超过策略允许授权的上限（{max}）"),
             Objection::NoRows => "零行的授权没有意义；请改为拒绝".to_owned(),
             Objection::OnlyRequester(person) => format!("只有 {person} 可以这样做"),
+            Objection::Explained => "理由更改次数过多；请撤回后重新申请".to_owned(),
             Objection::Other(what) => format!("授权针对的是另一个 {what}"),
         }
     }

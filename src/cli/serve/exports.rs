@@ -10,7 +10,7 @@ use crate::admin::Metrics;
 use crate::audit::Record;
 use crate::config::Settings;
 use crate::export::desk::RecordFn;
-use crate::export::store::{Sqlite, Store};
+use crate::export::store;
 use crate::export::{Desk, DeskError};
 
 /// How often what has run out is given back and brought on record.
@@ -22,7 +22,7 @@ pub(super) async fn open_desk(
     journal: &Journal,
     version: &str,
 ) -> Result<Desk, CliError> {
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.state).map_err(state)?);
+    let store = store::open(&settings.state).await.map_err(state)?;
     let writer = journal.clone();
     let record: RecordFn =
         Arc::new(move |record: &Record| writer.write(record).map_err(|error| error.to_string()));

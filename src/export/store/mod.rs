@@ -3,15 +3,29 @@
 //! A store knows three things. *Documents*: JSON under a kind and a key, replaced only by who has read their last
 //! revision. *Counters*: amounts by minute, taken out in leases before they are spent, so that what a killed process had
 //! taken counts as spent. *Sets*: what was seen on a day. What they mean is decided elsewhere
-//! ([`super::desk`], [`super::request`]); one suite of tests holds every store to the same behaviour.
+//! ([`super::desk`], [`super::request`]); one suite of tests (`tests/state`) holds every store to the same behaviour.
+pub mod postgres;
 pub mod sqlite;
-#[cfg(test)]
-pub mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+
+use crate::config::StateSettings;
+
+/// Opens the store that the settings name.
+///
+/// # Errors
+/// It cannot be reached, read or written, is in use by another process (a file), or belongs to a newer pgveil.
+pub async fn open(settings: &StateSettings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match settings {
+        StateSettings::File(path) => Arc::new(Sqlite::open(path)?),
+        StateSettings::Postgres(server) => Arc::new(Postgres::open(server).await?),
+    })
+}
 
 /// An answer that takes a while.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -26,7 +26,14 @@ impl Checker {
             approvers: self.groups(source, raw.approvers.as_ref(), "group of approvers"),
             grants: self.grants(source, raw.grants.as_ref().map(|grants| &grants.value)),
         };
-        if !rule.limits() {
+        let named = [
+            &raw.rows,
+            &raw.bytes,
+            &raw.per_hour,
+            &raw.per_day,
+            &raw.subjects_per_day,
+        ];
+        if named.iter().all(|leaf| leaf.is_none()) {
             let diagnostic = Diagnostic::error(&origin, "`export` names no limit");
             self.diagnostics.push(diagnostic.suggest(
                 "give it one of `rows`, `bytes`, `per_hour`, `per_day`, `subjects_per_day`",

@@ -8,7 +8,7 @@ use crate::session::record::Outcome;
 use crate::session::scrub;
 use crate::session::shared::State;
 use crate::session::statements::Statement;
-use crate::sql::plan::{MASKED_PARTS, ROW_RULE, StatementPlan};
+use crate::sql::plan::StatementPlan;
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
 use crate::wire::frame::{HELD_FRAME, Header};
 
@@ -89,12 +89,8 @@ impl<H: Host> ToClient<'_, H> {
         if !state.restricted {
             return None;
         }
-        if fields.sqlstate == denial::ROW_RULE_RAISES && fields.message.contains(MASKED_PARTS) {
-            return Some(denial::of_masked_parts());
-        }
-        if fields.sqlstate == denial::ROW_RULE_RAISES && fields.message.contains(ROW_RULE) {
-            let governing = running.governing();
-            return Some(denial::of_row_rule(governing.plan()));
+        if let Some(words) = denial::of_check(fields, running.governing().plan()) {
+            return Some(words);
         }
         let positions = denial::positions(&running.statement.source);
         let mut words = scrub::error(fields, positions);

@@ -26,6 +26,9 @@ pub(super) fn described(statement: Option<&Statement>) {
     }
 }
 
+/// More rows than any limit that is one.
+const UNCOUNTABLE: u64 = 1 << 40;
+
 /// Ends binary COPY data (copyto.c).
 const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 
@@ -284,6 +287,14 @@ impl<H: Host> ToClient<'_, H> {
         if rows == 0 {
             return None;
         }
+        let packed = running.governing().plan().map(|plan| plan.packed);
+        let packed = packed.unwrap_or_default();
+        let rows = match packed.packing {
+            _ if running.grant.is_some() => rows,
+            Packing::No | Packing::Numbers => rows.saturating_mul(packed.side_by_side.into()),
+            // What is in them is not seen here.
+            Packing::Elements | Packing::Members => UNCOUNTABLE,
+        };
         match state.ledger.count(0, rows, &[]) {
             Counted::Over(limit) => Some(Flow::Deciding {
                 limit,

@@ -1,4 +1,5 @@
 //! The levels of query inside a write, and references in them to the write's target.
+use crate::catalog::Oid;
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::tree::{Node, Tree};
@@ -76,9 +77,21 @@ impl Walk<'_> {
 
     /// A reference that may mean a masked column of the write's target. On the client's side the place is noted and the
     /// reference brought into one form; on the side that runs it is refused, since masks have been folded already.
-    pub(super) fn target_column(&mut self, node: &mut Node) -> Result<(), Refusal> {
+    /// `relation`: the one whose schema the reference gave; it is gone by now.
+    pub(super) fn target_column(
+        &mut self,
+        node: &mut Node,
+        relation: Option<Oid>,
+    ) -> Result<(), Refusal> {
         let Some(target) = &self.target else {
             return Ok(());
+        };
+        if relation.is_some_and(|relation| relation != target.relation.oid) {
+            return Ok(());
+        }
+        let meaning = |qualifier: &str, name: &str| match relation {
+            None => target.meaning(Some(qualifier), name),
+            Some(_) => target.meaning_by_schema(qualifier, name),
         };
         let role = self.rules.role;
         let fields: Vec<Option<&str>> = node.list("fields").iter().map(Tree::string).collect();
@@ -89,9 +102,9 @@ impl Walk<'_> {
                 (false, false) => return Ok(()),
             },
             [Some(qualifier), Some(name)] if target.guarded(role, name) => {
-                (*name, target.meaning(Some(qualifier), name))
+                (*name, meaning(qualifier, name))
             }
-            [Some(qualifier), None] => match target.meaning(Some(qualifier), "*") {
+            [Some(qualifier), None] => match meaning(qualifier, "*") {
                 Meaning::Other => return Ok(()),
                 _ => return Err(whole_row(qualifier, node.location)),
             },
@@ -121,6 +134,8 @@ impl Walk<'_> {
         }
         let at = offset(node.location);
         let text = format!("({masked})");
+        let relation = target.relation.oid;
+        self.target_reads.insert((relation, name.clone()));
         // A condition that is looked up names its column both ways already.
         if !self.placed.contains(&at) {
             self.changes.push(Change::Reference { at, text });

@@ -16,6 +16,8 @@ mod quals;
 mod relations;
 mod returning;
 mod statements;
+mod stores;
+mod system_columns;
 mod target;
 mod temporary;
 mod walk;
@@ -146,6 +148,8 @@ pub struct Examined {
     pub system: BTreeSet<String>,
     /// Columns that are looked up by their stored value.
     pub lookups: Vec<(Oid, String)>,
+    /// Masked columns of a write's target that the statement reads.
+    pub target_reads: BTreeSet<(Oid, String)>,
     /// Last names of column references (`phone` of `c.phone`), for telling which masked columns are reached.
     pub columns: BTreeSet<String>,
     /// A `*` or a whole-row reference: every column is reached.
@@ -161,7 +165,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
-    let system = walk.system_columns()?;
+    let system = walk.wanted_system_columns()?;
     let ruled =
         |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
     let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);
@@ -185,6 +189,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         conditions: walk.conditions,
         fence,
         lookups: walk.lookups,
+        target_reads: walk.target_reads,
         hidden_rows: walk.hidden_rows,
         system,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),

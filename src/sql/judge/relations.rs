@@ -7,7 +7,8 @@ use crate::sql::system;
 use crate::sql::template::Template;
 use crate::sql::tree::{Node, Tree};
 
-use super::walk::{SYSTEM_COLUMNS, Walk, at, offset, own_name};
+use super::system_columns::take_system_columns;
+use super::walk::{Walk, at, offset, own_name};
 use super::{Access, Side, Use, conditions};
 
 impl Walk<'_> {
@@ -350,30 +351,6 @@ fn template_conditions(query: &mut Node, template: &Template) -> Option<Vec<Tree
         }
     }
     Some(conditions)
-}
-
-/// Takes the system columns off the end of a template's output.
-fn take_system_columns(query: &mut Node) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(Tree::List(items)) = query.get_mut("target_list") {
-        while let Some(name) = items.last().and_then(Tree::node).and_then(system_column) {
-            found.push(name);
-            items.pop();
-        }
-    }
-    found
-}
-
-/// The name, if an output column is `ctid AS ctid` or another system column as itself.
-fn system_column(item: &Node) -> Option<String> {
-    let reference = item
-        .child("val")
-        .filter(|value| value.kind == "ColumnRef")?;
-    let names = reference.names("fields")?;
-    let [name] = names.as_slice() else {
-        return None;
-    };
-    (SYSTEM_COLUMNS.contains(name) && item.text("name") == *name).then(|| (*name).to_owned())
 }
 
 fn single_relation(query: &Node) -> Option<&Node> {

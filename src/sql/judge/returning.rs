@@ -1,8 +1,9 @@
 //! RETURNING of a write to a protected target.
 use crate::sql::names::{qualified, quoted};
+use crate::sql::naming;
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
-use crate::sql::scope::{Offer, column_name};
+use crate::sql::scope::Offer;
 use crate::sql::tree::{Node, Tree};
 
 use super::checks::Check;
@@ -35,6 +36,7 @@ impl Walk<'_> {
                 return Err(refuse::judge("RETURNING holds something unknown"));
             };
             if let Some(mut columns) = self.star(&item, merges, merge)? {
+                self.note_all_read();
                 self.check_first(&mut columns, &mut check);
                 let text: Vec<&str> = columns.iter().map(|(_, text)| text.as_str()).collect();
                 self.changes.push(Change::Star {
@@ -59,6 +61,19 @@ impl Walk<'_> {
         }
     }
 
+    /// Every masked column of the target is shown.
+    fn note_all_read(&mut self) {
+        let Some(target) = &self.target else {
+            return;
+        };
+        let role = self.rules.role;
+        let relation = &target.relation;
+        let columns = relation.columns.iter();
+        let masked = columns.filter(|column| target.mask(role, &column.name).is_some());
+        let read = masked.map(|column| (relation.oid, column.name.clone()));
+        self.target_reads.extend(read);
+    }
+
     /// Puts the check around the first column of the target that `*` stands for.
     fn check_first(&self, columns: &mut [(Node, String)], check: &mut Option<Check>) {
         let first = columns
@@ -67,7 +82,10 @@ impl Walk<'_> {
         let (Some((item, text)), Some(taken)) = (first, check.take()) else {
             return;
         };
-        let name = item.child("val").map_or("", column_name).to_owned();
+        let version = self.rules.catalog.server_version;
+        let value = item.child("val");
+        let name = value.map_or("", |value| naming::name(value, version));
+        let name = name.to_owned();
         let (open, close) = taken.around(self.type_of(item.child("val")).as_deref());
         let value = match item.text("name") {
             "" => text.as_str(),
@@ -94,7 +112,9 @@ impl Walk<'_> {
             *check = None;
         }
         let name = match item.text("name") {
-            "" => item.child("val").map(|value| column_name(value).to_owned()),
+            "" => item
+                .child("val")
+                .map(|value| naming::name(value, self.rules.catalog.server_version).to_owned()),
             _ => None,
         };
         let before = self.changes.len();

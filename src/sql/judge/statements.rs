@@ -24,7 +24,7 @@ impl Walk<'_> {
         let kind = kind(node);
         if let Some(done) = self.temporary(node, kind) {
             done?;
-            self.note_stored(kind);
+            self.note_stored(node)?;
             return Ok(kind);
         }
         match node.kind {
@@ -87,7 +87,7 @@ impl Walk<'_> {
             "ExplainStmt" => self.explain(node)?,
             _ => return Err(refuse::statement(kind)),
         }
-        self.note_stored(kind);
+        self.note_stored(node)?;
         Ok(kind)
     }
 
@@ -210,7 +210,13 @@ impl Walk<'_> {
         }
         self.field(node, "options")?;
         if node.get("query").is_some() {
-            return self.children_statement(node, "query");
+            self.children_statement(node, "query")?;
+            if self.hidden_rows {
+                // The server would find the RETURNING of the check.
+                let message = "COPY query must have a RETURNING clause".to_owned();
+                return Err(refuse::undefined("0A000", message));
+            }
+            return Ok(());
         }
         let mut relation = match node.remove("relation") {
             Some(Tree::Node(relation)) => relation,

@@ -160,7 +160,7 @@ impl Target {
         for level in self.levels.iter().rev() {
             let here = match (level.visibility, qualifier) {
                 (Visibility::Hidden, _) => Some(false),
-                (_, Some(qualifier)) => Some(level.offer.names_item(qualifier)),
+                (_, Some(qualifier)) => level.offer.names_item(qualifier),
                 (_, None) => level.offer.names_column(name),
             };
             match (here, level.visibility) {
@@ -172,12 +172,24 @@ impl Target {
         if !self.visible {
             return Meaning::Other;
         }
-        match qualifier {
-            Some(qualifier) if self.others.names_item(qualifier) => Meaning::Other,
-            Some(qualifier) => Meaning::Target {
+        let Some(qualifier) = qualifier else {
+            return self.bare(name);
+        };
+        match self.others.names_item(qualifier) {
+            Some(true) => Meaning::Other,
+            Some(false) => Meaning::Target {
                 qualifier: qualifier.to_owned(),
             },
-            None => self.bare(name),
+            None => Meaning::Unclear,
+        }
+    }
+
+    /// The meaning of a name that came with the schema of the target. It passes over what has only the name
+    /// (`scanNameSpaceForRelid`); without its schema it would mean that.
+    pub fn meaning_by_schema(&self, qualifier: &str, name: &str) -> Meaning {
+        match self.meaning(Some(qualifier), name) {
+            Meaning::Other if self.visible && self.is_called(qualifier) => Meaning::Unclear,
+            found => found,
         }
     }
 
@@ -220,8 +232,10 @@ impl Target {
         for level in self.levels.iter().rev() {
             let here = match level.visibility {
                 Visibility::Hidden => Some(false),
-                _ if level.offer.names_item(name) => Some(true),
-                _ => level.offer.names_column(name),
+                _ => match level.offer.names_item(name) {
+                    Some(false) => level.offer.names_column(name),
+                    found => found,
+                },
             };
             match (here, level.visibility) {
                 (Some(false), _) => {}

@@ -286,17 +286,6 @@ impl Walk<'_> {
         })
     }
 
-    /// Notes that rows of protected relations go into another relation: they count as exported.
-    pub(super) fn note_stored(&mut self, kind: &str) {
-        let stores = ["CREATE TABLE AS", "SELECT INTO", "INSERT", "MERGE"].contains(&kind);
-        let reads = self.uses.iter().any(|found| {
-            found.access == Access::Read && self.rules.role.protected.contains(&found.relation)
-        });
-        if stores && reads {
-            self.effects.push(Effect::StoresRows);
-        }
-    }
-
     /// Resolves the relations of a list, each of which must be temporary.
     fn own_relations(
         &mut self,

@@ -1,7 +1,7 @@
 //! The walk over a tree: total, depth first, with the common table expressions in scope.
 use std::collections::BTreeSet;
 
-use crate::catalog::{Oid, RelationKind};
+use crate::catalog::Oid;
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -13,11 +13,9 @@ use super::conditions::Condition;
 use super::grouping::Addition;
 use super::kinds;
 use super::lookups::Comparison;
+use super::system_columns::{SYSTEM_COLUMNS, SystemColumn};
 use super::target::{Target, Visibility};
 use super::{Change, Rules, Side, Use};
-
-/// System columns: a template has none of them.
-pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 pub(super) struct Walk<'a> {
     pub rules: &'a Rules<'a>,
@@ -36,7 +34,7 @@ pub(super) struct Walk<'a> {
     /// System columns that templates of the text that runs show.
     pub system_in_templates: BTreeSet<String>,
     /// A NATURAL join was met.
-    natural: bool,
+    pub natural: bool,
     /// WITH clauses that the walk is in.
     pub inside_with: usize,
     /// Places of references to the target that a change of their condition covers.
@@ -50,8 +48,9 @@ pub(super) struct Walk<'a> {
     pub stars: bool,
     /// Names under which protected relations are referred to.
     pub aliases: BTreeSet<String>,
-    /// A system column was named, at this byte offset.
-    system_columns: Vec<(Option<String>, String, i32)>,
+    pub system_columns: Vec<SystemColumn>,
+    /// Masked columns of a write's target that the statement reads.
+    pub target_reads: BTreeSet<(Oid, String)>,
 }
 
 impl<'a> Walk<'a> {
@@ -78,6 +77,7 @@ impl<'a> Walk<'a> {
             stars: false,
             aliases: BTreeSet::new(),
             system_columns: Vec::new(),
+            target_reads: BTreeSet::new(),
         }
     }
 
@@ -249,7 +249,11 @@ impl<'a> Walk<'a> {
                         [.., Some(relation), _] => Some((*relation).to_owned()),
                         _ => None,
                     };
-                    self.system_columns.push((of, (*name).to_owned(), location));
+                    self.system_columns.push(SystemColumn {
+                        of,
+                        name: (*name).to_owned(),
+                        location,
+                    });
                 }
                 self.columns.insert((*name).to_owned());
             }
@@ -269,8 +273,14 @@ impl<'a> Walk<'a> {
             }
             _ => 0,
         };
+        let relation = match names.as_slice() {
+            [.., Some(schema), Some(table), _] if surplus > 0 => {
+                catalog.relation(schema, table).map(|relation| relation.oid)
+            }
+            _ => None,
+        };
         fields.drain(..surplus);
-        self.target_column(node)
+        self.target_column(node, relation)
     }
 
     fn function(&mut self, node: &mut Node) -> Result<(), Refusal> {
@@ -400,54 +410,6 @@ impl<'a> Walk<'a> {
             Ok(()) | Err(Objection::Undefined) => {}
         }
         self.children(node)
-    }
-
-    /// The system columns that templates must show: those that the statement names. Where a `*`, a whole row or a
-    /// NATURAL join would show them unasked they cannot be had.
-    ///
-    /// # Errors
-    /// A template of the text that runs shows others.
-    pub fn system_columns(&self) -> Result<BTreeSet<String>, Refusal> {
-        let substituted = |found: &Use| {
-            found.access == super::Access::Read && self.rules.role.substitutes(found.relation)
-        };
-        let named: Vec<_> = self
-            .system_columns
-            .iter()
-            .filter(|(of, _, _)| {
-                of.as_ref()
-                    .is_none_or(|relation| self.aliases.contains(relation))
-            })
-            .collect();
-        if !self.uses.iter().any(substituted) {
-            return Ok(BTreeSet::new());
-        }
-        let shown = self.stars || self.natural || !self.columns.is_disjoint(&self.aliases);
-        let views = self
-            .uses
-            .iter()
-            .filter(|found| substituted(found))
-            .any(|found| {
-                let relation = self.rules.catalog.relations.get(&found.relation);
-                relation.is_none_or(|relation| relation.kind == RelationKind::View)
-            });
-        if let (true, Some((_, name, location))) = (shown || views, named.first()) {
-            return Err(at(
-                refuse::construct(
-                    &format!("the system column {name} beside *, a whole row or a view"),
-                    "name the columns, or use the primary key instead",
-                ),
-                *location,
-            ));
-        }
-        let wanted: BTreeSet<String> = match shown || views {
-            true => BTreeSet::new(),
-            false => named.iter().map(|(_, name, _)| name.clone()).collect(),
-        };
-        if self.side == Side::Run && self.system_in_templates != wanted {
-            return Err(refuse::judge("a template shows a system column unasked"));
-        }
-        Ok(wanted)
     }
 }
 

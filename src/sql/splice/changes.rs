@@ -4,7 +4,8 @@
 use crate::sql::judge::Change;
 use crate::sql::lex::Token;
 
-use super::{Edit, conditions, name_end};
+use super::ends::{clauses_end, expression_end};
+use super::{Edit, conditions, name_end, token_at};
 
 /// The edits of one change. `None` where the tokens are not what the judge saw.
 pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
@@ -18,7 +19,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         Change::Lookup { condition, .. } => condition.at,
         Change::Guard { at, .. } => *at,
     };
-    let first = tokens.iter().position(|token| token.span.start == at)?;
+    let first = token_at(tokens, at)?;
     let edit = |first: usize, end: usize, text: &str| Edit {
         first,
         end,
@@ -149,57 +150,4 @@ fn alias_begin(text: &str, tokens: &[Token], from: usize, end: usize) -> usize {
         }
         _ => end.saturating_sub(1),
     }
-}
-
-/// One past the clauses behind `from` that come before RETURNING.
-fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    let mut depth = 0usize;
-    for (index, token) in tokens.iter().enumerate().skip(from) {
-        if token.is(text, "(") || token.is(text, "[") {
-            depth += 1;
-        } else if token.is(text, ")") || token.is(text, "]") {
-            if depth == 0 {
-                return index;
-            }
-            depth -= 1;
-        } else if depth == 0 && (token.is(text, ";") || token.is_word(text, "returning")) {
-            return index;
-        }
-    }
-    tokens.len()
-}
-
-/// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
-fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    let mut depth = 0usize;
-    let mut cases = 0usize;
-    let mut distinct = false;
-    for (index, token) in tokens.iter().enumerate().skip(from) {
-        let word = |word: &str| token.is_word(text, word);
-        if token.is(text, "(") || token.is(text, "[") {
-            depth += 1;
-        } else if token.is(text, ")") || token.is(text, "]") {
-            if depth == 0 {
-                return index;
-            }
-            depth -= 1;
-        } else if depth == 0 {
-            if word("case") {
-                cases += 1;
-            } else if word("end") && cases > 0 {
-                cases -= 1;
-            } else if cases == 0
-                && (token.is(text, ",")
-                    || token.is(text, ";")
-                    || word("where")
-                    || word("returning")
-                    || word("when")
-                    || (word("from") && !distinct))
-            {
-                return index;
-            }
-        }
-        distinct = word("distinct");
-    }
-    tokens.len()
 }

@@ -2,7 +2,8 @@
 use crate::sql::judge::{Condition, Shape};
 use crate::sql::lex::Token;
 
-use super::{Edit, emit, name_end};
+use super::ends::condition_end;
+use super::{Edit, emit, name_end, token_at};
 
 /// A condition found in the tokens.
 pub(super) struct Found {
@@ -13,10 +14,9 @@ pub(super) struct Found {
 }
 
 pub(super) fn find(text: &str, tokens: &[Token], condition: &Condition) -> Option<Found> {
-    let at = |byte: usize| tokens.iter().position(|token| token.span.start == byte);
-    let first = at(condition.at)?;
+    let first = token_at(tokens, condition.at)?;
     // `IN` has its location at its word.
-    let operator = at(condition.operator_at)?;
+    let operator = token_at(tokens, condition.operator_at)?;
     let end = condition_end(text, tokens, operator + 1);
     (first < operator && operator < end).then_some(Found {
         first,
@@ -81,45 +81,4 @@ pub(super) fn over(
         text: column.to_owned(),
     };
     Some(emit(text, tokens.get(found.first..found.end)?, &[edit]).text)
-}
-
-/// One past an operand that begins at `from`: up to AND, OR, a comma, a closing parenthesis or the next clause.
-fn condition_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    const NEXT: &[&str] = &[
-        "and",
-        "or",
-        "group",
-        "having",
-        "window",
-        "order",
-        "limit",
-        "offset",
-        "fetch",
-        "for",
-        "union",
-        "except",
-        "intersect",
-        "returning",
-        "when",
-        "then",
-        "on",
-    ];
-    let mut depth = 0usize;
-    for (index, token) in tokens.iter().enumerate().skip(from) {
-        if token.is(text, "(") || token.is(text, "[") {
-            depth += 1;
-        } else if token.is(text, ")") || token.is(text, "]") {
-            if depth == 0 {
-                return index;
-            }
-            depth -= 1;
-        } else if depth == 0
-            && (token.is(text, ",")
-                || token.is(text, ";")
-                || NEXT.iter().any(|word| token.is_word(text, word)))
-        {
-            return index;
-        }
-    }
-    tokens.len()
 }

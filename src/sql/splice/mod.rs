@@ -4,8 +4,9 @@
 //! a blank, or to a newline where one stood (string continuation needs it).
 mod changes;
 mod conditions;
+mod ends;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Relation};
@@ -96,15 +97,14 @@ pub fn splice(
     let copies_out = tokens
         .first()
         .is_some_and(|token| token.is_word(text, "copy"));
-    for (index, found) in uses.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for found in uses {
         // The grammar repeats the row that several columns are assigned from.
-        if uses.iter().take(index).any(|before| before.at == found.at) {
+        if !seen.insert(found.at) {
             continue;
         }
         let relation = scene.catalog.relations.get(&found.relation)?;
-        let first = tokens
-            .iter()
-            .position(|token| token.span.start == found.at)?;
+        let first = token_at(tokens, found.at)?;
         let end = name_end(text, tokens, first);
         let masked = scene.role.substitutes(relation.oid);
         if masked && found.access == Access::Read {
@@ -134,9 +134,7 @@ pub fn splice(
         }
     }
     for addition in &client.additions {
-        let item = tokens
-            .iter()
-            .position(|token| token.span.start == addition.behind)?;
+        let item = token_at(tokens, addition.behind)?;
         let end = name_end(text, tokens, item);
         edits.push(Edit {
             first: end,
@@ -147,7 +145,7 @@ pub fn splice(
     for change in &client.changes {
         edits.extend(changes::edits(text, tokens, change)?);
     }
-    let named: Vec<usize> = edits.iter().map(|edit| edit.first).collect();
+    let named: HashSet<usize> = edits.iter().map(|edit| edit.first).collect();
     edits.extend(column_edits(scene, text, tokens, &unaliased, &named));
     // An insertion before what is replaced at the same place.
     edits.sort_by_key(|edit| (edit.first, edit.end != edit.first));
@@ -155,6 +153,13 @@ pub fn splice(
     let mut spliced = emit(text, tokens, &edits);
     spliced.edited = !edits.is_empty();
     Some(spliced)
+}
+
+/// The token that begins at a byte of the text.
+fn token_at(tokens: &[Token], byte: usize) -> Option<usize> {
+    tokens
+        .binary_search_by_key(&byte, |token| token.span.start)
+        .ok()
 }
 
 /// One past the tokens of a dotted name that begins at `first`.
@@ -326,7 +331,7 @@ fn column_edits(
     text: &str,
     tokens: &[Token],
     unaliased: &[&Relation],
-    named: &[usize],
+    named: &HashSet<usize>,
 ) -> Vec<Edit> {
     let mut edits = Vec::new();
     let name = |at: usize| tokens.get(at).and_then(|token| token.identifier(text));

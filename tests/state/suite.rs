@@ -1,12 +1,10 @@
 //! What every store must do, whichever it is: each check takes a store that is empty.
-use std::path::PathBuf;
+use pgveil::export::store::{BUCKET, Document, LEASE, Later, Put, Seconds, Store, Window};
 
-use super::{BUCKET, Document, LEASE, Put, Seconds, Sqlite, Store, Window};
-
-const NOW: Seconds = 1_795_332_096;
+pub const NOW: Seconds = 1_795_332_096;
 const HOUR: u64 = 3600;
 
-fn request(key: &str, revision: i64, label: &str, claim: Option<&str>) -> Document {
+pub fn request(key: &str, revision: i64, label: &str, claim: Option<&str>) -> Document {
     Document {
         kind: "request",
         key: key.to_owned(),
@@ -18,7 +16,7 @@ fn request(key: &str, revision: i64, label: &str, claim: Option<&str>) -> Docume
     }
 }
 
-async fn documents_are_replaced_only_by_who_read_the_last_revision(store: &dyn Store) {
+pub async fn documents_are_replaced_only_by_who_read_the_last_revision(store: &dyn Store) {
     assert_eq!(store.get("request", "a", NOW).await.unwrap(), None);
     let first = request("a", 0, "requested", None);
     assert_eq!(store.put(&first, NOW).await.unwrap(), Put::Stored(1));
@@ -40,7 +38,7 @@ async fn documents_are_replaced_only_by_who_read_the_last_revision(store: &dyn S
     assert_eq!(store.put(&second, NOW).await.unwrap(), Put::Stale);
 }
 
-async fn a_claim_has_one_holder(store: &dyn Store) {
+pub async fn a_claim_has_one_holder(store: &dyn Store) {
     let open = |key, claim| request(key, 0, "requested", claim);
     assert_eq!(
         store.put(&open("a", Some("x")), NOW).await.unwrap(),
@@ -70,7 +68,7 @@ async fn a_claim_has_one_holder(store: &dyn Store) {
     );
 }
 
-async fn what_has_expired_is_not_there(store: &dyn Store) {
+pub async fn what_has_expired_is_not_there(store: &dyn Store) {
     let mortal = Document {
         expires: Some(NOW + 10),
         ..request("a", 0, "", Some("x"))
@@ -107,7 +105,7 @@ async fn what_has_expired_is_not_there(store: &dyn Store) {
     );
 }
 
-async fn lists_are_by_key_label_and_page(store: &dyn Store) {
+pub async fn lists_are_by_key_label_and_page(store: &dyn Store) {
     for (key, label) in [
         ("c", "used"),
         ("a", "requested"),
@@ -132,7 +130,7 @@ async fn lists_are_by_key_label_and_page(store: &dyn Store) {
     assert_eq!(keys(&[], "b", 2).await, "cd");
 }
 
-async fn no_window_is_ever_exceeded(store: &dyn Store) {
+pub async fn no_window_is_ever_exceeded(store: &dyn Store) {
     let windows = [
         Window {
             seconds: HOUR,
@@ -168,7 +166,7 @@ async fn no_window_is_ever_exceeded(store: &dyn Store) {
     assert_eq!(take(100, later).await, 50, "the day is full");
 }
 
-async fn what_was_not_spent_can_be_given_back(store: &dyn Store) {
+pub async fn what_was_not_spent_can_be_given_back(store: &dyn Store) {
     let windows = [Window {
         seconds: HOUR,
         limit: 100,
@@ -199,7 +197,7 @@ async fn what_was_not_spent_can_be_given_back(store: &dyn Store) {
     );
 }
 
-async fn a_member_is_new_once_a_day(store: &dyn Store) {
+pub async fn a_member_is_new_once_a_day(store: &dyn Store) {
     assert_eq!(
         store
             .see("subjects:ann", 7, &[1, 2, i64::MIN])
@@ -214,7 +212,7 @@ async fn a_member_is_new_once_a_day(store: &dyn Store) {
     assert_eq!(seen, [i64::MIN, 1, 2, 3]);
 }
 
-async fn sweeping_takes_only_what_nobody_can_see(store: &dyn Store) {
+pub async fn sweeping_takes_only_what_nobody_can_see(store: &dyn Store) {
     let day = 86_400;
     let windows = [Window {
         seconds: 24 * HOUR,
@@ -251,7 +249,7 @@ async fn sweeping_takes_only_what_nobody_can_see(store: &dyn Store) {
 }
 
 /// 64 that take at the same time get no more together than there is.
-async fn a_race_for_the_last_rows_has_no_two_winners(store: &dyn Store) {
+pub async fn a_race_for_the_last_rows_has_no_two_winners(store: &dyn Store) {
     let windows = [Window {
         seconds: HOUR,
         limit: 100,
@@ -265,7 +263,7 @@ async fn a_race_for_the_last_rows_has_no_two_winners(store: &dyn Store) {
 }
 
 /// Polls all of them together.
-async fn futures<T>(all: impl Iterator<Item = super::Later<'_, T>>) -> Vec<T> {
+async fn futures<T>(all: impl Iterator<Item = Later<'_, T>>) -> Vec<T> {
     let mut pending: Vec<_> = all.map(|one| (one, None)).collect();
     std::future::poll_fn(|context| {
         let mut waiting = false;
@@ -295,7 +293,7 @@ async fn futures<T>(all: impl Iterator<Item = super::Later<'_, T>>) -> Vec<T> {
 /// it alive.
 macro_rules! suite {
     ($fresh:path) => {
-        suite!($fresh:
+        $crate::suite::suite!($fresh:
             documents_are_replaced_only_by_who_read_the_last_revision,
             a_claim_has_one_holder,
             what_has_expired_is_not_there,
@@ -308,95 +306,11 @@ macro_rules! suite {
         );
     };
     ($fresh:path: $($check:ident,)*) => {
-        $(#[tokio::test]
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $check() {
             let (_alive, store) = $fresh().await;
-            super::$check(&store).await;
+            $crate::suite::$check(&store).await;
         })*
     };
 }
-
-/// A folder of its own that goes with the value.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        let mut nonce = [0; 8];
-        getrandom::fill(&mut nonce).expect("random bytes");
-        let path =
-            std::env::temp_dir().join(format!("pgveil-state-{:016x}", u64::from_ne_bytes(nonce)));
-        std::fs::create_dir_all(&path).expect("a folder");
-        Folder(path)
-    }
-
-    pub fn file(&self) -> PathBuf {
-        self.0.join("state.db")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-mod sqlite {
-    use super::*;
-
-    async fn fresh() -> (Folder, Sqlite) {
-        let folder = Folder::new();
-        let store = Sqlite::open(&folder.file()).unwrap();
-        (folder, store)
-    }
-
-    suite!(fresh);
-
-    #[tokio::test]
-    async fn everything_is_there_after_it_was_closed() {
-        let folder = Folder::new();
-        let store = Sqlite::open(&folder.file()).unwrap();
-        store
-            .put(&request("a", 0, "requested", None), NOW)
-            .await
-            .unwrap();
-        drop(store);
-        // Its thread closes the file when it sees that nobody asks any more.
-        let again = loop {
-            match Sqlite::open(&folder.file()) {
-                Ok(store) => break store,
-                Err(error) => assert!(error.0.contains("another process"), "{error}"),
-            }
-        };
-        assert_eq!(
-            again
-                .get("request", "a", NOW)
-                .await
-                .unwrap()
-                .unwrap()
-                .revision,
-            1
-        );
-    }
-
-    #[tokio::test]
-    async fn a_file_in_use_is_not_shared() {
-        let (folder, _store) = fresh().await;
-        let error = Sqlite::open(&folder.file()).unwrap_err();
-        assert!(
-            error.0.contains("another process uses this file"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_file_that_is_none_of_ours_is_told_as_such() {
-        let folder = Folder::new();
-        std::fs::write(
-            folder.file(),
-            "not a database at all, but long enough to have a header of sorts, or two",
-        )
-        .unwrap();
-        let error = Sqlite::open(&folder.file()).unwrap_err();
-        assert!(error.0.contains("not a database"), "{error}");
-    }
-}
+pub(crate) use suite;

@@ -1,0 +1,85 @@
+//! Where an expression, an operand or the clauses of a statement end, by tokens.
+use crate::sql::lex::Token;
+
+/// One past the tokens from `from` on: up to the first outside of brackets at which `stops`, or the bracket that closes
+/// what is around them.
+fn until(
+    text: &str,
+    tokens: &[Token],
+    from: usize,
+    mut stops: impl FnMut(&Token) -> bool,
+) -> usize {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        if token.is(text, "(") || token.is(text, "[") {
+            depth += 1;
+        } else if token.is(text, ")") || token.is(text, "]") {
+            if depth == 0 {
+                return index;
+            }
+            depth -= 1;
+        } else if depth == 0 && stops(token) {
+            return index;
+        }
+    }
+    tokens.len()
+}
+
+/// One past the clauses behind `from` that come before RETURNING.
+pub(super) fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    until(text, tokens, from, |token| {
+        token.is(text, ";") || token.is_word(text, "returning")
+    })
+}
+
+/// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
+pub(super) fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    const NEXT: &[&str] = &["where", "returning", "when"];
+    let mut cases = 0usize;
+    let mut distinct = false;
+    until(text, tokens, from, |token| {
+        let word = |word: &str| token.is_word(text, word);
+        // `IS DISTINCT FROM`
+        let from_clause = word("from") && !distinct;
+        distinct = word("distinct");
+        if word("case") {
+            cases += 1;
+        } else if word("end") && cases > 0 {
+            cases -= 1;
+        } else if cases == 0 {
+            return token.is(text, ",")
+                || token.is(text, ";")
+                || from_clause
+                || NEXT.iter().any(|next| word(next));
+        }
+        false
+    })
+}
+
+/// One past an operand that begins at `from`: up to AND, OR, a comma, a closing parenthesis or the next clause.
+pub(super) fn condition_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    const NEXT: &[&str] = &[
+        "and",
+        "or",
+        "group",
+        "having",
+        "window",
+        "order",
+        "limit",
+        "offset",
+        "fetch",
+        "for",
+        "union",
+        "except",
+        "intersect",
+        "returning",
+        "when",
+        "then",
+        "on",
+    ];
+    until(text, tokens, from, |token| {
+        token.is(text, ",")
+            || token.is(text, ";")
+            || NEXT.iter().any(|word| token.is_word(text, word))
+    })
+}

@@ -1,0 +1,9 @@
+//! What outlives the process: both stores by one suite, budgets that two proxies share, and `kill -9`.
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crash;
+mod postgres;
+mod shared;
+mod sqlite;
+mod suite;

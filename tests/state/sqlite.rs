@@ -1,0 +1,68 @@
+//! The embedded store.
+use std::path::PathBuf;
+
+use pgveil::export::store::{Sqlite, Store};
+
+use crate::suite::{NOW, request, suite};
+use crate::support::Folder;
+
+fn file(folder: &Folder) -> PathBuf {
+    folder.path().join("state.db")
+}
+
+async fn fresh() -> (Folder, Sqlite) {
+    let folder = Folder::new("state");
+    let store = Sqlite::open(&file(&folder)).unwrap();
+    (folder, store)
+}
+
+suite!(fresh);
+
+#[tokio::test]
+async fn everything_is_there_after_it_was_closed() {
+    let folder = Folder::new("state");
+    let store = Sqlite::open(&file(&folder)).unwrap();
+    store
+        .put(&request("a", 0, "requested", None), NOW)
+        .await
+        .unwrap();
+    drop(store);
+    // Its thread closes the file when it sees that nobody asks any more.
+    let again = loop {
+        match Sqlite::open(&file(&folder)) {
+            Ok(store) => break store,
+            Err(error) => assert!(error.0.contains("another process"), "{error}"),
+        }
+    };
+    assert_eq!(
+        again
+            .get("request", "a", NOW)
+            .await
+            .unwrap()
+            .unwrap()
+            .revision,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_file_in_use_is_not_shared() {
+    let (folder, _store) = fresh().await;
+    let error = Sqlite::open(&file(&folder)).unwrap_err();
+    assert!(
+        error.0.contains("another process uses this file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_is_none_of_ours_is_told_as_such() {
+    let folder = Folder::new("state");
+    std::fs::write(
+        file(&folder),
+        "not a database at all, but long enough to have a header of sorts, or two",
+    )
+    .unwrap();
+    let error = Sqlite::open(&file(&folder)).unwrap_err();
+    assert!(error.0.contains("not a database"), "{error}");
+}
