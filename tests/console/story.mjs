@@ -20,11 +20,11 @@ data:
 roles:
   agent:
     who: [{ db_user: agent }]
-    mask: { phone: { show: { first: 3, last: 4 } }, email: hidden }
+    mask: { phone: { show: { first: 3, last: 4 } }, email: { email: { first: 1 } } }
     export: { rows: 100, per_hour: 12000, per_day: 40000, approvers: [legal, dpo], grants: { expires: 1h, uses: 1, max_rows: 5000, may_unmask: [phone] } }
   support:
     who: [{ db_user: support }]
-    mask: { phone: hidden, email: hidden }
+    mask: { phone: "null", email: "null" }
     export: { rows: 50, per_day: 1000, subjects_per_day: 200, approvers: [legal, dpo] }
 unmatched: deny
 `);

@@ -235,7 +235,7 @@ impl FromRequestParts<App> for Caller {
         let identity = app.accounts.bearer(token.trim()).await?;
         Ok(Caller {
             app: App::clone(app),
-            identity: identity.ok_or_else(unknown)?,
+            identity: app.known(identity.ok_or_else(unknown)?),
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0),
         })
     }

@@ -24,12 +24,32 @@ pub const ORIGIN: &str = "http://127.0.0.1:9443";
 pub struct Bench {
     pub app: App,
     records: Arc<Mutex<String>>,
-    folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Mallory has two database users.
+struct OnePerson;
+
+impl PeopleSource for OnePerson {
+    fn people(&self) -> Vec<Person> {
+        vec![Person {
+            person: "mallory".to_owned(),
+            role: "agent".to_owned(),
+            allowed: Allowed {
+                per_day: Some(1000),
+                ..Allowed::default()
+            },
+        }]
+    }
+
+    fn person(&self, name: &str) -> String {
+        name.strip_suffix("_batch").unwrap_or(name).to_owned()
     }
 }
 
@@ -85,21 +105,11 @@ impl Bench {
             session_lifetime: Duration::from_secs(3600),
             oidc: None,
         };
-        let people = || {
-            vec![Person {
-                person: "mallory".to_owned(),
-                role: "agent".to_owned(),
-                allowed: Allowed {
-                    per_day: Some(1000),
-                    ..Allowed::default()
-                },
-            }]
-        };
         let parts = Parts {
             desk: Arc::new(desk.expect("a desk")),
             record,
             recent: Arc::default(),
-            people: Arc::new(people),
+            people: Arc::new(OnePerson),
         };
         let app = Console::new(&settings, settings.listen, parts).expect("a console");
         Bench {

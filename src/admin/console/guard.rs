@@ -42,6 +42,12 @@ impl Site {
     pub fn new(address: SocketAddr, tls: bool, url: Option<&str>) -> Self {
         let scheme = if tls { "https" } else { "http" };
         let mut hosts = vec![address.to_string(), format!("localhost:{}", address.port())];
+        // Browsers leave out the port that goes without saying.
+        if address.port() == (if tls { 443 } else { 80 }) {
+            let ip = address.to_string();
+            let ip = ip.rsplit_once(':').map_or("", |(ip, _)| ip);
+            hosts.extend([ip.to_owned(), "localhost".to_owned()]);
+        }
         let mut origins: Vec<String> = hosts
             .iter()
             .map(|host| format!("{scheme}://{host}"))
@@ -166,4 +172,67 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
 
 fn refusal(status: StatusCode, message: &'static str) -> Response {
     (status, message).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(address: &str, tls: bool, url: Option<&str>) -> Site {
+        Site::new(address.parse().expect("an address"), tls, url)
+    }
+
+    fn request(host: &str) -> Request {
+        let request = Request::get("/").header(header::HOST, host);
+        request.body(axum::body::Body::empty()).expect("a request")
+    }
+
+    #[test]
+    fn a_console_answers_to_its_address_and_its_url() {
+        let loopback = site("[::1]:443", true, Some("https://Approvals.example.com"));
+        for host in ["[::1]:443", "[::1]", "localhost", "approvals.example.com"] {
+            assert!(loopback.is_host(&request(host)), "{host}");
+        }
+        for host in ["example.com", "approvals.example.com.evil.example", ""] {
+            assert!(!loopback.is_host(&request(host)), "{host}");
+        }
+        assert_eq!(loopback.base(), "https://approvals.example.com");
+        assert!(!site("127.0.0.1:9443", false, None).is_host(&request("127.0.0.1")));
+    }
+
+    #[test]
+    fn cookies_are_secure_wherever_browsers_come_by_tls() {
+        let proxied = Some("https://approvals.example.com");
+        for (tls, url, cookies) in [
+            (false, None, Cookies::Loopback),
+            (true, None, Cookies::Secure),
+            (false, proxied, Cookies::Secure),
+        ] {
+            assert_eq!(site("127.0.0.1:9443", tls, url).cookies(), cookies);
+        }
+    }
+
+    #[test]
+    fn a_form_comes_from_the_console_s_own_origin() {
+        let site = site("127.0.0.1:9443", false, None);
+        let from = |name: &'static str, value: &'static str| {
+            let headers = [(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )];
+            site.is_own_form(&HeaderMap::from_iter(headers))
+        };
+        assert!(from("origin", "http://127.0.0.1:9443"));
+        assert!(from("sec-fetch-site", "same-origin"));
+        for origin in [
+            "null",
+            "https://127.0.0.1:9443",
+            "http://127.0.0.1:9444",
+            "",
+        ] {
+            assert!(!from("origin", origin), "{origin}");
+        }
+        assert!(!from("sec-fetch-site", "same-site"));
+        assert!(!site.is_own_form(&HeaderMap::new()));
+    }
 }

@@ -149,3 +149,56 @@ fn acceptor(tls: &TlsSettings) -> Result<TlsAcceptor, ListenError> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::console::bench::{Bench, HOST};
+    use crate::admin::console::router;
+
+    #[tokio::test]
+    async fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+        let bench = Bench::new("tls").await;
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
+        let (cert, key) = (bench.folder.join("cert.pem"), bench.folder.join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).expect("written");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+        let settings = ConsoleSettings {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            tls: Some(TlsSettings { cert, key }),
+            url: None,
+            idle_timeout: Duration::from_secs(1),
+            session_lifetime: Duration::from_secs(1),
+            oidc: None,
+        };
+        let listener = Listener::bind(&settings).await.expect("bound");
+        let port = listener.address().port();
+        let served = tokio::spawn(listener.serve(router(Arc::clone(&bench.app))));
+        let authority = reqwest::Certificate::from_pem(made.cert.pem().as_bytes());
+        let client = reqwest::Client::builder()
+            .tls_certs_only([authority.expect("a certificate")])
+            .build()
+            .expect("a client");
+        let get = |scheme: &str| {
+            let url = format!("{scheme}://localhost:{port}/login");
+            client.get(url).header("host", HOST).send()
+        };
+        let answer = get("https").await.expect("answered");
+        assert_eq!(answer.status().as_u16(), 200);
+        assert!(get("http").await.is_err());
+        served.abort();
+
+        let wrong = ConsoleSettings {
+            tls: Some(TlsSettings {
+                cert: bench.folder.join("key.pem"),
+                key: bench.folder.join("nothing.pem"),
+            }),
+            ..settings
+        };
+        let refused = Listener::bind(&wrong).await.err().expect("refused");
+        assert!(
+            refused.to_string().starts_with("console.tls: "),
+            "{refused}"
+        );
+    }
+}

@@ -23,7 +23,7 @@ use axum::extract::DefaultBodyLimit;
 
 use self::oidc::Provider;
 use self::session::{Cookies, Sessions};
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Identity};
 use super::recent::Recent;
 use crate::audit::{Event, Record};
 use crate::config::ConsoleSettings;
@@ -50,12 +50,10 @@ pub struct Person {
 pub trait PeopleSource: Send + Sync {
     /// By name; a person of several roles stands there several times.
     fn people(&self) -> Vec<Person>;
-}
 
-impl<F: Fn() -> Vec<Person> + Send + Sync> PeopleSource for F {
-    fn people(&self) -> Vec<Person> {
-        self()
-    }
+    /// The person whom the policy knows by a name: somebody whose account is named after a database user of theirs is no
+    /// second person.
+    fn person(&self, name: &str) -> String;
 }
 
 /// What the console shows and works on.
@@ -118,6 +116,14 @@ impl Console {
             provider,
             record: parts.record,
         })
+    }
+
+    /// Who somebody is, as the policy in force has it.
+    pub fn known(&self, identity: Identity) -> Identity {
+        Identity {
+            person: self.people.person(&identity.person),
+            ..identity
+        }
     }
 
     pub fn cookies(&self) -> Cookies {

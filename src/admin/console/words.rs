@@ -84,7 +84,7 @@ words! {
     login_name: "Name", "用户名";
     login_password: "Password", "密码";
     login_code: "Code of the second factor", "第二因素验证码";
-    login_code_hint: "Six digits from your authenticator, if the account has one", "如账户已启用，请输入验证器上的六位数字";
+    login_code_hint: "Six digits from your authenticator, if the account has one.", "如账户已启用，请输入验证器上的六位数字。";
     login_failed: "Not signed in. The name, the password or the code is wrong, or there were too many attempts and you have to wait.", "登录失败。用户名、密码或验证码有误，或尝试次数过多，请稍候再试。";
     login_provider: "Sign in with the identity provider", "通过身份提供方登录";
     login_provider_failed: "The identity provider did not vouch for you.", "身份提供方未能确认您的身份。";
@@ -155,7 +155,7 @@ words! {
     clear_hint: "Only what every signature names leaves in the clear. Everything else stays masked.", "只有每位签署人都勾选的类别才会以明文导出，其余保持脱敏。";
     clear_none: "Everything stays masked: the policy lets nothing be granted in the clear.", "全部保持脱敏：策略不允许授权明文导出。";
     comment_label: "Comment", "意见";
-    comment_hint: "Stands on the audit record", "将写入审计记录";
+    comment_hint: "Stands on the audit record.", "将写入审计记录。";
     approve: "Approve and sign", "批准并签署";
     reject: "Reject", "拒绝";
     reject_note: "Rejecting ends the request for good.", "拒绝后该申请即告终止。";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::CliError;
 use super::journal::Journal;
-use crate::admin::console::{self, Parts, Person};
+use crate::admin::console::{self, Parts, PeopleSource, Person};
 use crate::audit::Record;
 use crate::config::Settings;
 use crate::export::Desk;
@@ -23,20 +23,31 @@ pub(super) async fn start(
         return Ok(None);
     };
     let writer = journal.clone();
-    let proxy = Arc::clone(proxy);
     let parts = Parts {
         desk: Arc::clone(desk),
         record: Arc::new(move |record: &Record| {
             writer.write(record).map_err(|error| error.to_string())
         }),
         recent: Arc::clone(&journal.metrics.recent),
-        // The policy in force, whichever that is when somebody looks.
-        people: Arc::new(move || people(&proxy.policy.load())),
+        people: Arc::new(PolicyPeople(Arc::clone(proxy))),
     };
     let address = console::start(console, parts)
         .await
         .map_err(CliError::environment)?;
     Ok(Some(address))
+}
+
+/// The people of the policy in force, whichever that is when somebody looks.
+struct PolicyPeople(Arc<Proxy>);
+
+impl PeopleSource for PolicyPeople {
+    fn people(&self) -> Vec<Person> {
+        people(&self.0.policy.load())
+    }
+
+    fn person(&self, name: &str) -> String {
+        self.0.policy.load().person(name).to_owned()
+    }
 }
 
 /// Everybody whose rows a role counts: each person once for each role.

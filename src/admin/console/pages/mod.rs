@@ -173,7 +173,10 @@ impl FromRequestParts<App> for Visitor {
             // A page that asks by itself is no sign of a person.
             let touch = !parts.headers.contains_key(HX_REQUEST);
             visitor.session = match app.sessions.find(&app.accounts, name, touch).await {
-                Ok(session) => session,
+                Ok(session) => session.map(|session| Session {
+                    identity: app.known(session.identity),
+                    ..session
+                }),
                 Err(error) => return Err(visitor.unavailable(&error)),
             };
         }
