@@ -88,6 +88,25 @@ pub fn check_function(
     Err(Objection::Undefined)
 }
 
+/// What the server calls for `row.name` where the row has no such column: a function of the database's must be allowed.
+pub fn check_field(
+    catalog: &Catalog,
+    role: &RolePolicy,
+    path: &[String],
+    name: &str,
+) -> Result<(), Objection> {
+    let overloads = catalog.functions.get(name).map_or(&[][..], Vec::as_slice);
+    let forbidden = overloads.iter().find(|function| {
+        !function.built_in
+            && path.contains(&function.schema)
+            && !function_allowed(catalog, role, function, name)
+    });
+    match forbidden {
+        Some(function) => Err(Objection::NotAllowed(format!("{}.{name}", function.schema))),
+        None => Ok(()),
+    }
+}
+
 fn function_allowed(catalog: &Catalog, role: &RolePolicy, function: &Function, name: &str) -> bool {
     if function.built_in {
         if TRIES_INPUT.contains(&name) && !inputs_are_safe(catalog) {

@@ -150,9 +150,7 @@ impl<'a> Reader<'a> {
     /// Adds the output columns of one target; `None` where a `*` cannot be counted.
     fn target(&self, target: &Node, offer: &Offer, outputs: &mut Vec<Output>) -> Option<()> {
         let given = target.text("name");
-        let Some(value) = target.child("val") else {
-            return None;
-        };
+        let value = target.child("val")?;
         let field = match self.trusting {
             true => field_of_row(value),
             false => None,

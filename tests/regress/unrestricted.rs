@@ -52,10 +52,11 @@ fn settled(line: &str, port: &str) -> String {
         let text = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
         return format!("{file}.sql{text}");
     }
-    line.split(|letter: char| !letter.is_ascii_digit())
-        .any(|number| number == port)
-        .then(|| line.replace(port, "PORT"))
-        .unwrap_or_else(|| line.to_owned())
+    let mut numbers = line.split(|letter: char| !letter.is_ascii_digit());
+    match numbers.any(|number| number == port) {
+        true => line.replace(port, "PORT"),
+        false => line.to_owned(),
+    }
 }
 
 /// Lines of differences.txt: `psql file | reason`.

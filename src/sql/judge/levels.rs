@@ -104,6 +104,16 @@ impl Walk<'_> {
             [Some(qualifier), Some(name)] if target.guarded(role, name) => {
                 (*name, meaning(qualifier, name))
             }
+            // `c.f` is a call of `f` with the whole row where the row has no such column.
+            [Some(qualifier), Some(name)]
+                if target.relation.column(name).is_none()
+                    && self.rules.catalog.functions.contains_key(*name) =>
+            {
+                match meaning(qualifier, name) {
+                    Meaning::Other => return Ok(()),
+                    _ => return Err(whole_row(qualifier, node.location)),
+                }
+            }
             [Some(qualifier), None] => match meaning(qualifier, "*") {
                 Meaning::Other => return Ok(()),
                 _ => return Err(whole_row(qualifier, node.location)),

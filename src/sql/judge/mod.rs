@@ -7,6 +7,7 @@
 //! in this module trusts the rewriter.
 mod checks;
 mod conditions;
+mod fields;
 mod grouping;
 mod guards;
 mod kinds;
@@ -165,6 +166,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
+    walk.fields_are_columns()?;
     let system = walk.wanted_system_columns()?;
     let ruled =
         |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);

@@ -19,6 +19,9 @@ impl Walk<'_> {
             && self.in_scope(node.text("relname"))
         {
             // No field of a reference to a common table expression can lead elsewhere.
+            let alias = node.child("alias");
+            let alias = alias.map_or(node.text("relname"), |alias| alias.text("aliasname"));
+            self.rows.other(alias);
             return Ok(());
         }
         self.relation(node, Access::Read)
@@ -47,6 +50,8 @@ impl Walk<'_> {
             .child("alias")
             .map_or("", |alias| alias.text("aliasname"));
         own_name(own, node.location)?;
+        let name = if own.is_empty() { &relation.name } else { own };
+        self.rows.relation(name, relation.oid);
         let masked = self.rules.role.substitutes(relation.oid);
         if masked {
             let alias = node
@@ -183,6 +188,7 @@ impl Walk<'_> {
             .child("alias")
             .map_or("", |alias| alias.text("aliasname"));
         self.aliases.insert(alias_name.to_owned());
+        self.rows.relation(alias_name, relation.oid);
         let repeated = |tree: &Tree| {
             self.comparisons
                 .iter()

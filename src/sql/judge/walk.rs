@@ -10,6 +10,7 @@ use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
 use super::conditions::Condition;
+use super::fields::Rows;
 use super::grouping::Addition;
 use super::kinds;
 use super::lookups::Comparison;
@@ -49,6 +50,7 @@ pub(super) struct Walk<'a> {
     /// Names under which protected relations are referred to.
     pub aliases: BTreeSet<String>,
     pub system_columns: Vec<SystemColumn>,
+    pub rows: Rows,
     /// Masked columns of a write's target that the statement reads.
     pub target_reads: BTreeSet<(Oid, String)>,
 }
@@ -77,6 +79,7 @@ impl<'a> Walk<'a> {
             stars: false,
             aliases: BTreeSet::new(),
             system_columns: Vec::new(),
+            rows: Rows::default(),
             target_reads: BTreeSet::new(),
         }
     }
@@ -123,6 +126,7 @@ impl<'a> Walk<'a> {
             "ColumnRef" => self.column(node),
             "Alias" => {
                 own_name(node.text("aliasname"), node.location)?;
+                self.rows.other(node.text("aliasname"));
                 self.children(node)
             }
             "FuncCall" => self.function(node),
@@ -131,6 +135,10 @@ impl<'a> Walk<'a> {
             "SortBy" => self.operator_in(node, "use_op"),
             "TypeCast" => self.children(node),
             "TypeName" => self.type_name(node),
+            "AIndirection" => {
+                self.fields_of_expression(node);
+                self.children(node)
+            }
             "LockingClause" => locking(node),
             kind if kinds::is_plain(kind) => self.children(node),
             kind => Err(at(
@@ -256,6 +264,10 @@ impl<'a> Walk<'a> {
                     });
                 }
                 self.columns.insert((*name).to_owned());
+                if let [.., Some(row), Some(field)] = names.as_slice() {
+                    let (row, field) = ((*row).to_owned(), (*field).to_owned());
+                    self.field_of_row(Some(&row), &field, location);
+                }
             }
             _ => self.stars = true,
         }

@@ -1,0 +1,88 @@
+//! `row.name`: a column, or else a function of one argument called by that notation (`ParseFuncOrColumn` in
+//! `src/backend/parser/parse_func.c`).
+use std::collections::{HashMap, HashSet};
+
+use crate::catalog::Oid;
+use crate::sql::functions::{self, Objection};
+use crate::sql::plan::Refusal;
+use crate::sql::refuse;
+use crate::sql::tree::{Node, Tree};
+
+use super::walk::{Walk, at};
+
+/// The names by which a statement knows rows, at any level of it.
+#[derive(Default)]
+pub(super) struct Rows {
+    relations: HashMap<String, HashSet<Oid>>,
+    /// Subqueries, functions, common table expressions and joins: what columns they have is not asked.
+    others: HashSet<String>,
+    /// Fields that are functions the role may not call, unless they are columns.
+    suspects: Vec<Suspect>,
+}
+
+struct Suspect {
+    /// The name before the dot; `None` for a row that is computed.
+    row: Option<String>,
+    field: String,
+    function: String,
+    location: i32,
+}
+
+impl Rows {
+    pub fn relation(&mut self, alias: &str, relation: Oid) {
+        let named = self.relations.entry(alias.to_owned()).or_default();
+        named.insert(relation);
+    }
+
+    pub fn other(&mut self, alias: &str) {
+        self.others.insert(alias.to_owned());
+    }
+}
+
+impl Walk<'_> {
+    /// Notes the field of a row, if it is the name of a function that the role may not call.
+    pub(super) fn field_of_row(&mut self, row: Option<&str>, field: &str, location: i32) {
+        let rules = self.rules;
+        if let Err(Objection::NotAllowed(function) | Objection::Runs(function)) =
+            functions::check_field(rules.catalog, rules.role, rules.path, field)
+        {
+            self.rows.suspects.push(Suspect {
+                row: row.map(str::to_owned),
+                field: field.to_owned(),
+                function,
+                location,
+            });
+        }
+    }
+
+    /// `(row).name`
+    pub(super) fn fields_of_expression(&mut self, node: &Node) {
+        for field in node.list("indirection").iter().filter_map(Tree::string) {
+            self.field_of_row(None, field, node.location);
+        }
+    }
+
+    /// Whether each noted field is a column, whichever of the rows of that name is meant.
+    ///
+    /// # Errors
+    /// It may be a call of the function.
+    pub(super) fn fields_are_columns(&self) -> Result<(), Refusal> {
+        let is_column = |suspect: &Suspect| {
+            let Some(row) = &suspect.row else {
+                return false;
+            };
+            let named = self.rows.relations.get(row);
+            !self.rows.others.contains(row)
+                && named.is_some_and(|relations| {
+                    relations.iter().all(|oid| {
+                        let relation = self.rules.catalog.relations.get(oid);
+                        relation.is_some_and(|relation| relation.column(&suspect.field).is_some())
+                    })
+                })
+        };
+        match self.rows.suspects.iter().find(|field| !is_column(field)) {
+            Some(suspect) => Err(at(refuse::function(&suspect.function), suspect.location)),
+            None => Ok(()),
+        }
+    }
+}
