@@ -117,6 +117,21 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "gauge",
         "1 while the store of budgets and approvals answers. 0 is an alarm: what needs it is refused.",
     ),
+    (
+        "pgveil_notifications_total",
+        "counter",
+        "Attempts to tell approvers of a request, by `channel` (`webhook`, `mail`) and `result` (`sent`, `failed`: tried again).",
+    ),
+    (
+        "pgveil_notifications_pending",
+        "gauge",
+        "Steps of requests that approvers have not been told of.",
+    ),
+    (
+        "pgveil_notifications_oldest_seconds",
+        "gauge",
+        "How long the oldest of these waits.",
+    ),
     ("pgveil_ready", "gauge", "1 while /readyz answers 200."),
 ];
 
@@ -172,6 +187,9 @@ pub struct Metrics {
     policy_info: IntGaugeVec,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
+    notifications: IntCounterVec,
+    notifications_pending: IntGauge,
+    notifications_oldest: IntGauge,
     ready: IntGauge,
     /// The last refusals, for the console.
     pub recent: Arc<Recent>,
@@ -218,6 +236,9 @@ impl Metrics {
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
+            notifications: made.counters("pgveil_notifications_total", &["channel", "result"])?,
+            notifications_pending: made.gauge("pgveil_notifications_pending")?,
+            notifications_oldest: made.gauge("pgveil_notifications_oldest_seconds")?,
             ready: made.gauge("pgveil_ready")?,
             recent: Arc::default(),
             registry,
@@ -336,6 +357,18 @@ impl Metrics {
         self.state_available.set(i64::from(available));
     }
 
+    /// What the worker that tells approvers has done since the start. Never less than before.
+    pub fn notifications(&self, channel: &str, result: &str, total: u64) {
+        let counter = self.notifications.with_label_values(&[channel, result]);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// What it has yet to tell: steps, and seconds that the oldest waits.
+    pub fn notifications_waiting(&self, pending: u64, oldest: u64) {
+        self.notifications_pending.set(clamp(pending));
+        self.notifications_oldest.set(clamp(oldest));
+    }
+
     pub fn ready(&self, ready: bool) {
         self.ready.set(i64::from(ready));
     }
@@ -421,6 +454,7 @@ mod tests {
         metrics.audit_record(Event::Statement, Duration::from_micros(20));
         metrics.policy("0123456789abcdef");
         metrics.policy_drift("crm", 1);
+        metrics.notifications("mail", "sent", 1);
         metrics
     }
 

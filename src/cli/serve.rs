@@ -117,6 +117,10 @@ impl Running {
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let desk = Arc::new(open_desk(&settings, &journal, &version).await?);
         let notifier = exports::tell_approvers(&settings, &desk)?;
+        if let Some(notifier) = &notifier {
+            let counters = Arc::clone(&notifier.counters);
+            tokio::spawn(exports::keep_counted(counters, Arc::clone(&metrics)));
+        }
         let proxy = Arc::new(Proxy::new(
             Arc::clone(&settings),
             Arc::clone(&policy),

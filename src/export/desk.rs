@@ -381,6 +381,19 @@ impl Desk {
     /// # Errors
     /// The store or the record cannot be written.
     pub async fn catch_up(&self) -> Result<(), DeskError> {
+        self.settle(Some(self.policy.load().as_str())).await
+    }
+
+    /// As [`Desk::catch_up`], of time alone: while proxies that share a store take up a new policy one after the other, none
+    /// voids what was asked for under another's. What is under an old policy is void when somebody touches it.
+    ///
+    /// # Errors
+    /// The store or the record cannot be written.
+    pub async fn tidy(&self) -> Result<(), DeskError> {
+        self.settle(None).await
+    }
+
+    async fn settle(&self, policy_version: Option<&str>) -> Result<(), DeskError> {
         // What has ended and is on record is not read: there is a year of it.
         let wanted = State::ALL
             .into_iter()
@@ -394,7 +407,7 @@ impl Desk {
             let Some((found, revision)) = self.read(&request.id).await? else {
                 continue;
             };
-            match found.lapse(Some(self.policy.load().as_str()), self.clock.now()) {
+            match found.lapse(policy_version, self.clock.now()) {
                 Some(lapsed) => {
                     self.replace(lapsed, revision).await?;
                 }

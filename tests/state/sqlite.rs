@@ -55,6 +55,21 @@ async fn a_file_in_use_is_not_shared() {
     );
 }
 
+/// It holds the key of digests, password hashes and second factors.
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, store) = fresh().await;
+    let document = request("a", 0, "requested", None);
+    store.put(&document, NOW).await.unwrap();
+    let entries = std::fs::read_dir(folder.path()).unwrap();
+    let modes: Vec<u32> = entries
+        .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode() & 0o777)
+        .collect();
+    assert!(modes.len() > 1, "the log of changes besides");
+    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:o?}");
+}
+
 #[test]
 fn a_file_that_is_none_of_ours_is_told_as_such() {
     let folder = Folder::new("state");

@@ -1,5 +1,6 @@
 //! The desk of exports: opened before the first session, kept in order while the proxy runs.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -10,11 +11,13 @@ use crate::admin::Metrics;
 use crate::audit::Record;
 use crate::config::Settings;
 use crate::export::desk::RecordFn;
-use crate::export::notify::{self, Notifier};
+use crate::export::notify::{self, Counters, Notifier};
 use crate::export::{Desk, DeskError, store};
 
 /// How often what has run out is given back and brought on record.
 const SETTLE: Duration = Duration::from_secs(30);
+/// How often deliveries are counted for scrapers.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// Opens the state and the desk over it.
 pub(super) async fn open_desk(
@@ -53,7 +56,7 @@ pub(super) async fn keep_settled(desk: Arc<Desk>, metrics: Arc<Metrics>) {
         ticks.tick().await;
         let settled = async {
             desk.budgets.settle(false).await?;
-            desk.catch_up().await?;
+            desk.tidy().await?;
             Ok::<_, DeskError>(())
         };
         match settled.await {
@@ -63,5 +66,20 @@ pub(super) async fn keep_settled(desk: Arc<Desk>, metrics: Arc<Metrics>) {
                 tracing::error!(%error, "the state of exports cannot be kept in order");
             }
         }
+    }
+}
+
+/// Shows what the worker that tells approvers does.
+pub(super) async fn keep_counted(counters: Arc<Counters>, metrics: Arc<Metrics>) {
+    let mut ticks = interval(COUNT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let of = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        for (channel, deliveries) in [("webhook", &counters.webhook), ("mail", &counters.mail)] {
+            metrics.notifications(channel, "sent", of(&deliveries.sent));
+            metrics.notifications(channel, "failed", of(&deliveries.failed));
+        }
+        metrics.notifications_waiting(of(&counters.pending), of(&counters.oldest));
     }
 }

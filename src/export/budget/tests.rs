@@ -133,10 +133,14 @@ async fn rows_are_spent_all_or_none() {
     let refill = till.budgets.refill(&purse, 101, per_hour(100)).await;
     assert_eq!(refill.unwrap(), Refill::Full(LimitKind::PerHour, 100));
     assert!(!purse.spend(101, NOON));
-    assert!(
-        purse.spend(100, NOON),
-        "what could be had is there for who wants less"
+    assert_eq!(
+        till.taken("rows:ann").await,
+        0,
+        "what can never be had takes nothing from others"
     );
+    let refill = till.budgets.refill(&purse, 100, per_hour(100)).await;
+    assert_eq!(refill.unwrap(), Refill::Ready);
+    assert!(purse.spend(100, NOON));
     assert!(!purse.spend(1, NOON));
 }
 

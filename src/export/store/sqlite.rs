@@ -3,6 +3,8 @@
 //! Requests queue up and are answered in batches, one transaction and one `fsync` for all that are waiting
 //! (`synchronous=FULL`): a change that was answered survives the loss of power. SQLite locks the file while it is open
 //! (`locking_mode=EXCLUSIVE`), so a second proxy on the same file is refused at start instead of counting on its own.
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +61,7 @@ impl Sqlite {
             std::fs::create_dir_all(folder)
                 .map_err(|error| StoreError(format!("{}: {error}", folder.display())))?;
         }
+        make(path).map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
         let connection = prepare(path)
             .map_err(|error| StoreError(format!("{}: {}", path.display(), told(&error))))?;
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -123,6 +126,19 @@ fn told(error: &rusqlite::Error) -> String {
             "another process uses this file; several proxies share a state by `state: postgres://...`".to_owned()
         }
         other => other.to_string(),
+    }
+}
+
+/// Makes the file, for its owner alone, where there is none: it holds keys and second factors.
+fn make(path: &Path) -> std::io::Result<()> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 
