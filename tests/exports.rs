@@ -193,11 +193,14 @@ fn no_way_of_asking_gets_more_than_a_day_allows() {
         ("array_agg", repeated(&[], "SELECT array_agg(code) FROM contacts", 1), 0),
         ("array_agg by group", repeated(&[], "SELECT id / 10, array_agg(code) FROM contacts GROUP BY 1", 1), ROWS),
         ("ARRAY(...)", repeated(&[], "SELECT ARRAY(SELECT code FROM contacts)", 1), 0),
-        // Text counts a row for every 32 bytes, which hold four codes and their commas.
+        // Text counts a row for every 16 bytes, which hold up to two and two thirds of a code.
         ("string_agg", repeated(&[], "SELECT string_agg(code, ',') FROM contacts", 1), 0),
-        ("string_agg by group", repeated(&[], "SELECT string_agg(code, ',') FROM contacts GROUP BY id / 50", 1), 5 * ROWS),
+        ("string_agg by group", repeated(&[], "SELECT string_agg(code, ',') FROM contacts GROUP BY id / 50", 1), 5 * ROWS / 2),
+        ("string_agg by small groups", repeated(&[], "SELECT string_agg(code, '') FROM contacts GROUP BY id / 8", 1), 3 * ROWS),
+        ("string_agg cut up again", repeated(&[], &format!("SELECT {} FROM (SELECT string_agg(code, '') AS s FROM contacts GROUP BY id / 500) x",
+            (0..250).map(|piece| format!("substr(s, {}, 12)", piece * 12 + 1)).collect::<Vec<_>>().join(", ")), 1), 5 * ROWS / 2),
         ("xmlagg", repeated(&[], "SELECT xmlagg(xmlelement(name c, code)) FROM contacts", 1), 0),
-        ("window ladder", repeated(&[], "SELECT string_agg(code, '') OVER (ORDER BY id) FROM contacts", 1), 5 * ROWS),
+        ("window ladder", repeated(&[], "SELECT string_agg(code, '') OVER (ORDER BY id) FROM contacts", 1), 5 * ROWS / 2),
         ("lag ladder", repeated(&[], &format!("SELECT {} FROM contacts",
             (1..40).map(|step| format!("lag(code, {step}) OVER w")).collect::<Vec<_>>().join(", ") + " "
         ).replace(" FROM", " FROM").replace("contacts", "contacts WINDOW w AS (ORDER BY id)"), 1), ROWS),

@@ -22,6 +22,10 @@ pub enum Packing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Packed {
     pub packing: Packing,
+    /// How many values of a row may be gathered ones.
+    pub gathers: u32,
+    /// What was gathered can have been cut up again into plain values.
+    pub cut: bool,
     pub side_by_side: u32,
 }
 
@@ -29,6 +33,8 @@ impl Default for Packed {
     fn default() -> Self {
         Packed {
             packing: Packing::No,
+            gathers: 0,
+            cut: false,
             side_by_side: 1,
         }
     }
@@ -81,11 +87,22 @@ const MOST: u32 = 100_000;
 /// How often relations stand in a row, by name.
 type Counts = HashMap<String, u32>;
 
-/// What a statement packs.
-pub fn packed(statement: &Tree) -> Packed {
-    let mut packing = Packing::No;
-    gathers(statement, &mut packing);
-    let mut seen = Seen::default();
+/// More gathering calls than this are there to take one value to pieces.
+const PIECES: u32 = 3;
+
+/// What a statement packs. `protected`: whether a reference to a relation is to one whose rows count; a common table
+/// expression may be.
+pub fn packed(statement: &Tree, protected: &dyn Fn(&Node) -> bool) -> Packed {
+    let mut gathers = Gathers {
+        protected,
+        found: Packed::default(),
+    };
+    gathers.tree(statement, Level::default());
+    let mut seen = Seen {
+        protected,
+        common: Vec::new(),
+        other_rows: 0,
+    };
     let counts = seen.tree(statement);
     let side_by_side = counts
         .values()
@@ -93,36 +110,87 @@ pub fn packed(statement: &Tree) -> Packed {
         .max()
         .unwrap_or(0)
         .saturating_add(seen.other_rows);
+    let found = gathers.found;
     Packed {
-        packing,
         side_by_side: side_by_side.clamp(1, MOST),
+        cut: found.cut || found.gathers > PIECES,
+        ..found
     }
 }
 
-fn gathers(tree: &Tree, packing: &mut Packing) {
-    match tree {
-        Tree::List(items) => items.iter().for_each(|item| gathers(item, packing)),
-        Tree::Node(node) => {
-            let found = match node.kind {
-                "FuncCall" => match called(node) {
-                    Some(name) if GATHER_MEMBERS.contains(&name) => Packing::Members,
-                    Some(name) if GATHER.contains(&name) => Packing::Elements,
-                    Some(name) if NUMBERS.contains(&name) => Packing::Numbers,
-                    _ => Packing::No,
-                },
-                "JsonObjectAgg" => Packing::Members,
-                "JsonArrayAgg" | "JsonArrayQueryConstructor" => Packing::Elements,
-                "SubLink" if node.int("sub_link_type") == ARRAY_SUBLINK => Packing::Elements,
-                // It can put one row more into a value with every turn.
-                "WithClause" if node.flag("recursive") => Packing::Elements,
-                _ => Packing::No,
-            };
-            *packing = found.max(*packing);
-            node.fields
-                .iter()
-                .for_each(|(_, field)| gathers(field, packing));
+/// Where in a statement something stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    /// The query around it reads a relation whose rows count.
+    counts: bool,
+    /// Another query reads what this one gives.
+    inner: bool,
+}
+
+struct Gathers<'a> {
+    protected: &'a dyn Fn(&Node) -> bool,
+    found: Packed,
+}
+
+impl Gathers<'_> {
+    fn tree(&mut self, tree: &Tree, level: Level) {
+        match tree {
+            Tree::List(items) => items.iter().for_each(|item| self.tree(item, level)),
+            Tree::Node(node) => self.node(node, level),
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn node(&mut self, node: &Node, mut level: Level) {
+        match node.kind {
+            "SelectStmt" => level.counts = self.mentions(node),
+            "RangeSubselect" | "CommonTableExpr" => level.inner = true,
+            _ => {}
+        }
+        let packing = match node.kind {
+            "FuncCall" if level.counts => match called(node) {
+                Some(name) if GATHER_MEMBERS.contains(&name) => Packing::Members,
+                Some(name) if GATHER.contains(&name) => Packing::Elements,
+                Some(name) if NUMBERS.contains(&name) => Packing::Numbers,
+                _ => Packing::No,
+            },
+            "JsonObjectAgg" if level.counts => Packing::Members,
+            "JsonArrayAgg" if level.counts => Packing::Elements,
+            "JsonArrayQueryConstructor" if self.mentions(node) => Packing::Elements,
+            "SubLink" if node.int("sub_link_type") == ARRAY_SUBLINK && self.mentions(node) => {
+                Packing::Elements
+            }
+            // It can put one row more into a value with every turn.
+            "WithClause" if node.flag("recursive") && self.mentions(node) => Packing::Elements,
+            _ => Packing::No,
+        };
+        let found = &mut self.found;
+        if packing != Packing::No {
+            found.packing = packing.max(found.packing);
+            let recursive = node.kind == "WithClause";
+            let more = if recursive { MOST } else { 1 };
+            found.gathers = found.gathers.saturating_add(more).min(MOST);
+            found.cut |= packing != Packing::Numbers && (recursive || level.inner);
+        }
+        for (_, field) in &node.fields {
+            self.tree(field, level);
+        }
+    }
+
+    fn mentions(&self, node: &Node) -> bool {
+        fn any(tree: &Tree, protected: &dyn Fn(&Node) -> bool) -> bool {
+            match tree {
+                Tree::List(items) => items.iter().any(|item| any(item, protected)),
+                Tree::Node(node) => {
+                    (node.kind == "RangeVar" && protected(node))
+                        || node.fields.iter().any(|(_, field)| any(field, protected))
+                }
+                _ => false,
+            }
+        }
+        node.fields
+            .iter()
+            .any(|(_, field)| any(field, self.protected))
     }
 }
 
@@ -130,14 +198,14 @@ fn called(node: &Node) -> Option<&str> {
     node.list("funcname").last().and_then(Tree::string)
 }
 
-#[derive(Default)]
-struct Seen {
+struct Seen<'a> {
+    protected: &'a dyn Fn(&Node) -> bool,
     /// What the common table expressions in scope hold, the innermost last.
     common: Vec<(String, Counts)>,
     other_rows: u32,
 }
 
-impl Seen {
+impl Seen<'_> {
     fn tree(&mut self, tree: &Tree) -> Counts {
         match tree {
             Tree::List(items) => {
@@ -174,6 +242,9 @@ impl Seen {
             && let Some((_, counts)) = self.common.iter().rev().find(|(known, _)| known == name)
         {
             return counts.clone();
+        }
+        if !(self.protected)(node) {
+            return Counts::new();
         }
         Counts::from([(format!("{}.{name}", node.text("schemaname")), 1)])
     }
@@ -236,7 +307,7 @@ mod tests {
 
     fn of(text: &str) -> (Packing, u32) {
         let statement = parse::parse(text).expect("SQL").remove(0);
-        let packed = packed(&statement.tree);
+        let packed = packed(&statement.tree, &|_| true);
         (packed.packing, packed.side_by_side)
     }
 
@@ -268,6 +339,59 @@ mod tests {
         ] {
             assert_eq!(of(text).0, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn gathered_values_are_counted() {
+        for (text, expected) in [
+            ("SELECT * FROM t", (0, false)),
+            ("SELECT string_agg(phone, ',') FROM t", (1, false)),
+            (
+                "SELECT array_agg(phone), ARRAY(SELECT name FROM t), max(id) FROM t",
+                (2, false),
+            ),
+            (
+                "SELECT c.id, (SELECT json_agg(o) FROM o WHERE o.c = c.id) FROM c",
+                (1, false),
+            ),
+            (
+                "SELECT substr(s, 1, 9) FROM (SELECT string_agg(phone, '') AS s FROM t) x",
+                (1, true),
+            ),
+            (
+                "WITH x AS (SELECT string_agg(phone, '') AS s FROM t) SELECT left(s, 9) FROM x",
+                (1, true),
+            ),
+            (
+                "SELECT sum(a) FROM (SELECT sum(b) AS a FROM t GROUP BY c) x",
+                (2, false),
+            ),
+            (
+                "WITH RECURSIVE r(s) AS (SELECT 1 UNION ALL SELECT s FROM r) SELECT s FROM r",
+                (MOST, true),
+            ),
+        ] {
+            let statement = parse::parse(text).expect("SQL").remove(0);
+            let packed = packed(&statement.tree, &|_| true);
+            assert_eq!((packed.gathers, packed.cut), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_gathers_rows_that_do_not_count_packs_nothing() {
+        let text = "SELECT c.name, t.tags, (SELECT json_agg(l) FROM log l) FROM c JOIN \
+                    (SELECT c, array_agg(tag) AS tags FROM tags GROUP BY c) t ON t.c = c.id";
+        let statement = parse::parse(text).expect("SQL").remove(0);
+        let counts = |name: &'static str| move |node: &Node| node.text("relname") == name;
+        assert_eq!(packed(&statement.tree, &counts("c")).packing, Packing::No);
+        assert_eq!(
+            packed(&statement.tree, &counts("tags")).packing,
+            Packing::Elements
+        );
+        assert_eq!(
+            packed(&statement.tree, &counts("log")).packing,
+            Packing::Elements
+        );
     }
 
     #[test]

@@ -107,7 +107,13 @@ impl Desk<'_> {
         }
         self.note(&mut plan, &client);
         if plan.protected {
-            plan.packed = packing::packed(&client.tree);
+            plan.packed = packing::packed(&client.tree, &|node| {
+                let at = judge::offset(node.location);
+                let mut uses = client.uses.iter().filter(|found| found.at == at).peekable();
+                // What is no relation is a common table expression.
+                uses.peek().is_none()
+                    || uses.any(|found| self.rules.role.protected.contains(&found.relation))
+            });
         }
         match self.verified(span, tokens, &client) {
             Ok(text) => {

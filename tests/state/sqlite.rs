@@ -67,7 +67,7 @@ async fn the_file_is_its_owners_alone() {
         .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode() & 0o777)
         .collect();
     assert!(modes.len() > 1, "the log of changes besides");
-    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:o?}");
+    assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
 }
 
 #[test]

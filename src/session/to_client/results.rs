@@ -112,14 +112,12 @@ impl<H: Host> ToClient<'_, H> {
         let body = self.burst.body(header)?;
         let values = match header.tag {
             back::DATA_ROW => subjects::values(body).unwrap_or_default(),
-            _ => vec![Some(body)],
+            _ if self.copies_binary => subjects::values(body).unwrap_or_else(|_| vec![Some(body)]),
+            _ => body.split(|byte| *byte == b'\t').map(Some).collect(),
         };
         let mut weight = by_bytes.max(u64::from(facts.packed.side_by_side));
         if gathers {
-            weight = weight.max(weight::of_values(
-                values.iter().copied(),
-                facts.packed.packing,
-            ));
+            weight = weight.max(weight::of_values(values.iter().copied(), facts.packed));
         }
         let shown = facts
             .subjects

@@ -28,6 +28,7 @@ mod writes;
 pub use conditions::{Condition, Shape};
 pub use grouping::Addition;
 pub use statements::statement_kind;
+pub(in crate::sql) use walk::offset;
 pub use writeback::WriteBack;
 
 use std::collections::BTreeSet;

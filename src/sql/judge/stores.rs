@@ -1,6 +1,6 @@
 //! Rows of protected relations that a statement puts where they can be read without being counted.
-use super::walk::{Walk, offset};
-use super::{Access, Side};
+use super::walk::Walk;
+use super::{Access, Side, offset};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
 use crate::sql::tree::{Node, Tree};

@@ -470,7 +470,7 @@ pub(super) fn string_constant(node: &Node) -> Option<&str> {
 }
 
 /// A node's place as a byte offset; the start of the text where the tree keeps none.
-pub(super) fn offset(location: i32) -> usize {
+pub(in crate::sql) fn offset(location: i32) -> usize {
     usize::try_from(location).unwrap_or(0)
 }
 
