@@ -28,7 +28,7 @@ fn policy(export: &str) -> String {
     let users: Vec<String> = (0..PEOPLE).map(|number| format!("u{number}")).collect();
     format!(
         "version: 1\n\
-         data: {{ phone: {{ level: 3, columns: [public.contacts.phone] }} }}\n\
+         data: {{ phone: {{ level: 3, columns: [public.contacts.phone] }}, code: {{ level: 1, columns: [public.contacts.code] }} }}\n\
          people: {{ ann: {{ db_user: 'u1, u2' }} }}\n\
          roles:\n  agent:\n    who: [{{ db_user: [{}] }}]\n    mask: {{ phone: {{ show: {{ last: 4 }} }} }}\n    export: {{ {export} }}\n  \
          clear: {{ who: [{{ db_user: clear }}], unmasked: true }}\n\
@@ -437,7 +437,11 @@ fn an_export_goes_on_after_two_signatures_and_only_that_one() {
     pgveil.kill();
     let request = grant(&pgveil, &id, 400);
     assert_eq!(request.reason.as_deref(), Some("yearly letter"));
-    assert_eq!(request.asked.columns.len(), 0, "codes are not masked");
+    let column = &request.asked.columns[0];
+    assert_eq!(
+        (column.name.as_str(), column.level, column.masked),
+        ("public.contacts.code", Some(1), false)
+    );
     let pgveil = pgveil.restart();
 
     // Somebody else's grant, and another statement's.

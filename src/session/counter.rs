@@ -120,7 +120,12 @@ impl Counter<'_> {
             digest: self.desk.digest(excess.values.as_ref()?),
             text: excess.text.clone(),
             reads: excess.reads.clone(),
-            columns: excess.masked.iter().map(|name| self.column(name)).collect(),
+            columns: excess
+                .masked
+                .iter()
+                .map(|name| self.column(name))
+                .chain(self.clear_columns(excess))
+                .collect(),
             limit,
             allowed,
             policy_version: self.policy.version().to_owned(),
@@ -154,6 +159,38 @@ impl Counter<'_> {
                 .map(i64::from),
             masked: true,
         }
+    }
+
+    /// Classified columns that the role sees as they are, of the tables that the statement reads, as far as the text names
+    /// them or all.
+    fn clear_columns(&self, excess: &Excess) -> Vec<Column> {
+        let text = excess.text.to_lowercase();
+        let mut found = Vec::new();
+        for name in &excess.reads {
+            let mut relations = self.catalog.relations.values();
+            let Some(relation) = relations.find(|known| known.full_name() == *name) else {
+                continue;
+            };
+            for class in &self.policy.classes {
+                let patterns = class.columns.iter().map(|column| &column.pattern);
+                let patterns: Vec<_> = patterns
+                    .filter(|it| it.matches_relation(relation))
+                    .collect();
+                for column in &relation.columns {
+                    let classified = patterns.iter().any(|it| it.column.matches(&column.name));
+                    let read = text.contains('*') || text.contains(&column.name.to_lowercase());
+                    if classified && read && self.role.mask(relation.oid, column.num).is_none() {
+                        found.push(Column {
+                            name: format!("{name}.{}", column.name),
+                            class: class.name.to_string(),
+                            level: class.level.map(i64::from),
+                            masked: false,
+                        });
+                    }
+                }
+            }
+        }
+        found
     }
 
     fn stop(
