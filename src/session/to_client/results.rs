@@ -43,16 +43,19 @@ struct RowFacts {
 }
 
 impl RowFacts {
-    fn of(running: &Running) -> Self {
+    fn of(running: &Running, sees_people: bool) -> Self {
         let governing = running.governing();
         RowFacts {
             protected: governing.protected(),
             packed: governing.plan().map(|plan| plan.packed).unwrap_or_default(),
             // FETCH and EXECUTE are described for themselves.
-            subjects: running
-                .statement
-                .subjects()
-                .or_else(|| governing.subjects()),
+            subjects: match sees_people {
+                true => running
+                    .statement
+                    .subjects()
+                    .or_else(|| governing.subjects()),
+                false => None,
+            },
         }
     }
 }
@@ -69,11 +72,17 @@ impl<H: Host> ToClient<'_, H> {
                 None => return Flow::Wait,
             }
         }
+        let limits = state.ledger.rules.export.limits();
+        let sees_people = !state.role.subjects.is_empty();
         let facts = match state.ledger.row_of(header.tag) {
-            Ok(running) => RowFacts::of(running),
+            Ok(running) => limits.then(|| RowFacts::of(running, sees_people)),
             Err(error) => return self.unexpected(state, header, error),
         };
-        let Some((weight, subjects)) = self.weigh(state, header, &facts) else {
+        let weighed = match facts.filter(|facts| facts.protected) {
+            Some(facts) => self.weigh(header, &facts),
+            None => Some((1, Vec::new())),
+        };
+        let Some((weight, subjects)) = weighed else {
             return Flow::Wait;
         };
         let bytes = header.total() as u64;
@@ -88,12 +97,9 @@ impl<H: Host> ToClient<'_, H> {
     }
 
     /// For how many rows a row counts, and the rows of protected relations that it shows. `None`: more of it must be read.
-    fn weigh(&self, state: &State, header: Header, facts: &RowFacts) -> Option<(u64, Vec<i64>)> {
+    fn weigh(&self, header: Header, facts: &RowFacts) -> Option<(u64, Vec<i64>)> {
         let bytes = header.total() as u64;
         let by_bytes = weight::of_bytes(bytes);
-        if !state.ledger.rules.export.limits() || !facts.protected {
-            return Some((1, Vec::new()));
-        }
         let gathers = facts.packed.packing != Packing::No;
         if !gathers && facts.subjects.is_none() {
             return Some((
