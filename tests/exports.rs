@@ -724,6 +724,25 @@ fn a_statement_planned_for_a_grant_runs_by_no_other_way() {
 }
 
 #[test]
+fn rows_that_were_stored_are_on_record() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    for text in [
+        "CREATE TEMP TABLE mine AS SELECT code FROM contacts WHERE id <= 40",
+        "INSERT INTO mine SELECT code FROM contacts WHERE id <= 30",
+    ] {
+        assert!(told(&client.query(text)).is_none(), "{text}");
+    }
+    let lines = pgveil.audit_lines();
+    for (kind, rows) in [("CREATE TABLE AS", 40), ("INSERT", 30)] {
+        let kind = format!("\"kind\":\"{kind}\"");
+        let line = lines.iter().find(|line| line.contains(&kind));
+        let line = line.unwrap_or_else(|| panic!("no {kind}"));
+        assert!(line.contains(&format!("\"rows\":{rows},")), "{line}");
+    }
+}
+
+#[test]
 fn what_nobody_could_count_is_refused() {
     let (_server, pgveil) = start(BOTH);
     let mut client = login(&pgveil, "u0");

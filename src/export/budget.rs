@@ -15,6 +15,7 @@ use dashmap::DashMap;
 use super::clock::Clock;
 use super::request::LimitKind;
 use super::store::{LEASE, Seconds, Store, StoreError, Taken, Window};
+use crate::policy::ExportRule;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -29,6 +30,16 @@ pub struct Allowed {
     pub per_hour: Option<u64>,
     pub per_day: Option<u64>,
     pub subjects_per_day: Option<u64>,
+}
+
+impl From<&ExportRule> for Allowed {
+    fn from(rule: &ExportRule) -> Self {
+        Allowed {
+            per_hour: rule.per_hour,
+            per_day: rule.per_day,
+            subjects_per_day: rule.subjects_per_day,
+        }
+    }
 }
 
 impl Allowed {

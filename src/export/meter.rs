@@ -101,6 +101,12 @@ impl Meter {
         self.sum.counted = self.sum.counted.saturating_add(weight);
     }
 
+    /// Counts rows that a statement has put into another relation, of this weight together.
+    pub const fn store(&mut self, rows: u64, weight: u64) {
+        self.rows = self.rows.saturating_add(rows);
+        self.sum.counted = self.sum.counted.saturating_add(weight);
+    }
+
     /// The next row is no data.
     pub const fn awaits_header(&self) -> bool {
         self.uncounted > 0
@@ -245,6 +251,16 @@ mod tests {
         meter.raise(3);
         assert_eq!(count(&mut meter, 500, 2), Count::Within);
         assert_eq!(count(&mut meter, 1, 1), TOO_MANY);
+    }
+
+    #[test]
+    fn rows_that_were_stored_are_rows() {
+        let mut meter = rows(10);
+        meter.add(5, 1);
+        assert_eq!(meter.stored(8), 7, "RETURNING has shown one");
+        meter.store(7, 7);
+        assert_eq!((meter.rows(), meter.bytes()), (8, 5));
+        assert_eq!(count(&mut meter, 1, 3), TOO_MANY);
     }
 
     #[test]

@@ -72,12 +72,11 @@ pub struct ExportRule {
 impl ExportRule {
     /// Whether anything is limited.
     pub const fn limits(&self) -> bool {
-        self.rows.is_some() || self.bytes.is_some() || self.limits_people()
-    }
-
-    /// Whether what a person takes out over all results is limited.
-    pub const fn limits_people(&self) -> bool {
-        self.per_hour.is_some() || self.per_day.is_some() || self.subjects_per_day.is_some()
+        self.rows.is_some()
+            || self.bytes.is_some()
+            || self.per_hour.is_some()
+            || self.per_day.is_some()
+            || self.subjects_per_day.is_some()
     }
 }
 

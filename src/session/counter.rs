@@ -86,17 +86,13 @@ impl Counter<'_> {
     /// Budgets are leased; the limits of one result are what they are.
     async fn refill(&self, excess: &Excess) -> Result<Refill, StoreError> {
         let rule = &self.role.export;
-        let allowed = Allowed {
-            per_hour: rule.per_hour,
-            per_day: rule.per_day,
-            subjects_per_day: rule.subjects_per_day,
-        };
         let budgets = &self.desk.budgets;
         let purse = budgets.purse(self.person);
         match excess.limit {
             LimitKind::Rows => Ok(Refill::Full(LimitKind::Rows, rule.rows.unwrap_or(0))),
             LimitKind::Bytes => Ok(Refill::Full(LimitKind::Bytes, rule.bytes.unwrap_or(0))),
             LimitKind::PerHour | LimitKind::PerDay => {
+                let allowed = Allowed::from(&**rule);
                 budgets.refill(&purse, excess.weight, allowed).await
             }
             LimitKind::SubjectsPerDay => {
@@ -123,7 +119,7 @@ impl Counter<'_> {
             columns: excess
                 .masked
                 .iter()
-                .map(|name| self.column(name))
+                .map(|name| self.masked_column(name))
                 .chain(self.clear_columns(excess))
                 .collect(),
             limit,
@@ -137,40 +133,27 @@ impl Counter<'_> {
         })
     }
 
-    /// What approvers are told of a masked column, `schema.table.column`.
-    fn column(&self, name: &str) -> Column {
-        let relation = self.catalog.relations.values().find(|relation| {
-            name.strip_prefix(&relation.full_name())
-                .is_some_and(|rest| rest.starts_with('.'))
-        });
-        let mask = relation.and_then(|relation| {
-            let column = name.get(relation.full_name().len() + 1..)?;
+    /// A masked column, `schema.table.column`.
+    fn masked_column(&self, name: &str) -> Column {
+        let mut relations = self.catalog.relations.values();
+        let mask = relations.find_map(|relation| {
+            let column = name
+                .strip_prefix(&relation.full_name())?
+                .strip_prefix('.')?;
             let column = relation.columns.iter().find(|known| known.name == column)?;
             self.role.mask(relation.oid, column.num)
         });
-        let class = mask.map_or("", |mask| &mask.class);
-        Column {
-            name: name.to_owned(),
-            class: class.to_owned(),
-            level: self
-                .policy
-                .class(class)
-                .and_then(|class| class.level)
-                .map(i64::from),
-            masked: true,
-        }
+        self.column(name.to_owned(), mask.map_or("", |mask| &mask.class), true)
     }
 
     /// Classified columns that the role sees as they are, of the tables that the statement reads, as far as the text names
     /// them or all.
     fn clear_columns(&self, excess: &Excess) -> Vec<Column> {
         let text = excess.text.to_lowercase();
+        let read = |name: &str| text.contains('*') || text.contains(&name.to_lowercase());
+        let relations = self.catalog.relations.values();
         let mut found = Vec::new();
-        for name in &excess.reads {
-            let mut relations = self.catalog.relations.values();
-            let Some(relation) = relations.find(|known| known.full_name() == *name) else {
-                continue;
-            };
+        for relation in relations.filter(|known| excess.reads.contains(&known.full_name())) {
             for class in &self.policy.classes {
                 let patterns = class.columns.iter().map(|column| &column.pattern);
                 let patterns: Vec<_> = patterns
@@ -178,19 +161,26 @@ impl Counter<'_> {
                     .collect();
                 for column in &relation.columns {
                     let classified = patterns.iter().any(|it| it.column.matches(&column.name));
-                    let read = text.contains('*') || text.contains(&column.name.to_lowercase());
-                    if classified && read && self.role.mask(relation.oid, column.num).is_none() {
-                        found.push(Column {
-                            name: format!("{name}.{}", column.name),
-                            class: class.name.to_string(),
-                            level: class.level.map(i64::from),
-                            masked: false,
-                        });
+                    let masked = self.role.mask(relation.oid, column.num).is_some();
+                    if classified && !masked && read(&column.name) {
+                        let name = format!("{}.{}", relation.full_name(), column.name);
+                        found.push(self.column(name, &class.name, false));
                     }
                 }
             }
         }
         found
+    }
+
+    /// What approvers are told of a column.
+    fn column(&self, name: String, class: &str, masked: bool) -> Column {
+        let rule = self.policy.class(class);
+        Column {
+            name,
+            class: class.to_owned(),
+            level: rule.and_then(|class| class.level).map(i64::from),
+            masked,
+        }
     }
 
     fn stop(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::super::CliError;
 use super::journal::Journal;
 use crate::admin::console::{self, Parts, PeopleSource, Person};
-use crate::audit::Record;
 use crate::config::Settings;
 use crate::export::Desk;
 use crate::export::budget::Allowed;
@@ -22,12 +21,9 @@ pub(super) async fn start(
     let Some(console) = &settings.console else {
         return Ok(None);
     };
-    let writer = journal.clone();
     let parts = Parts {
         desk: Arc::clone(desk),
-        record: Arc::new(move |record: &Record| {
-            writer.write(record).map_err(|error| error.to_string())
-        }),
+        record: journal.writer(),
         recent: Arc::clone(&journal.metrics.recent),
         people: Arc::new(PolicyPeople(Arc::clone(proxy))),
     };
@@ -56,11 +52,7 @@ fn people(policy: &PolicySet) -> Vec<Person> {
         .roles
         .iter()
         .flat_map(|role| {
-            let allowed = Allowed {
-                per_hour: role.export.per_hour,
-                per_day: role.export.per_day,
-                subjects_per_day: role.export.subjects_per_day,
-            };
+            let allowed = Allowed::from(&*role.export);
             role.users.iter().map(move |user| Person {
                 person: policy.person(user).to_owned(),
                 role: role.name.to_string(),

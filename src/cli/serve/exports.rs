@@ -8,9 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::super::CliError;
 use super::journal::Journal;
 use crate::admin::Metrics;
-use crate::audit::Record;
 use crate::config::Settings;
-use crate::export::desk::RecordFn;
 use crate::export::notify::{self, Counters, Notifier};
 use crate::export::{Desk, DeskError, store};
 
@@ -26,9 +24,7 @@ pub(super) async fn open_desk(
     version: &str,
 ) -> Result<Desk, CliError> {
     let store = store::open(&settings.state).await.map_err(state)?;
-    let writer = journal.clone();
-    let record: RecordFn =
-        Arc::new(move |record: &Record| writer.write(record).map_err(|error| error.to_string()));
+    let record = journal.writer();
     let desk = Desk::new(store, record, version).await.map_err(state)?;
     desk.catch_up().await.map_err(state)?;
     Ok(desk)

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::admin::Metrics;
 use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
+use crate::export::desk::RecordFn;
 use crate::session::login::LoginError;
 use crate::session::proxy::append;
 
@@ -17,6 +18,12 @@ pub struct Journal {
 impl Journal {
     pub fn write(&self, record: &Record) -> Result<(), SpoolError> {
         append(&self.spool, &self.metrics, record)
+    }
+
+    /// [`Journal::write`] for whoever keeps records and knows nothing of spools.
+    pub fn writer(&self) -> RecordFn {
+        let journal = self.clone();
+        Arc::new(move |record: &Record| journal.write(record).map_err(|error| error.to_string()))
     }
 
     /// Writes a record of something that has happened already: all that can be done without the disk is to say so.

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::{Answer, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
-use crate::export::{Count, LimitKind};
+use crate::export::{Allowed, Count, LimitKind, clock};
 use crate::session::messages::Target;
 use crate::session::statements::Statement;
 use crate::wire::frame::back;
@@ -44,7 +44,25 @@ impl Ledger {
     /// Counts a row of the statement that runs: its bytes on the wire, the number of rows it counts for, and the rows of
     /// protected relations that it shows.
     pub fn count(&mut self, bytes: u64, weight: u64, subjects: &[i64]) -> Counted {
-        let Some(running) = self.running.as_mut() else {
+        let counted = self.admit(bytes, weight, subjects);
+        if let (Counted::Out, Some(running)) = (counted, self.running.as_mut()) {
+            running.meter.add(bytes, weight);
+        }
+        counted
+    }
+
+    /// Counts rows that the statement that runs has put into another relation.
+    pub fn store(&mut self, rows: u64, weight: u64) -> Counted {
+        let counted = self.admit(0, weight, &[]);
+        if let (Counted::Out, Some(running)) = (counted, self.running.as_mut()) {
+            running.meter.store(rows, weight);
+        }
+        counted
+    }
+
+    /// Whether what has such a weight may go out; what the person has in hand is spent.
+    fn admit(&self, bytes: u64, weight: u64, subjects: &[i64]) -> Counted {
+        let Some(running) = &self.running else {
             return Counted::Stopped;
         };
         if running.hides_rows() {
@@ -56,24 +74,23 @@ impl Ledger {
         if let Count::Over(limit) = running.meter.check(bytes, weight) {
             return Counted::Over(limit);
         }
-        let export = &self.rules.export;
+        let allowed = Allowed::from(&*self.rules.export);
         if let Some(purse) = &self.rules.purse
+            && allowed.any()
             && running.grant.is_none()
             && !running.meter.awaits_header()
-            && running.is_counted(export)
+            && running.is_counted(&self.rules.export)
         {
-            let now = crate::export::desk::now();
-            if export.subjects_per_day.is_some()
+            let now = clock::now();
+            if allowed.subjects_per_day.is_some()
                 && !subjects.iter().all(|subject| purse.see(*subject, now))
             {
                 return Counted::Over(LimitKind::SubjectsPerDay);
             }
-            if (export.per_hour.is_some() || export.per_day.is_some()) && !purse.spend(weight, now)
-            {
+            if allowed.limits_rows() && !purse.spend(weight, now) {
                 return Counted::Over(LimitKind::PerHour);
             }
         }
-        running.meter.add(bytes, weight);
         Counted::Out
     }
 

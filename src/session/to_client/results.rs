@@ -282,28 +282,28 @@ impl<H: Host> ToClient<'_, H> {
         if header.tag != back::COMMAND_COMPLETE || state.own.is_some() {
             return None;
         }
-        let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
+        if !state.ledger.rules.export.limits() {
+            return None;
+        }
         let running = state.ledger.ending(header.tag)?;
         if !running.stores_rows() || running.stopped.is_some() {
             return None;
         }
+        let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
         let rows = running.meter.stored(stored);
         if rows == 0 {
             return None;
         }
         let packed = running.governing().plan().map(|plan| plan.packed);
         let packed = packed.unwrap_or_default();
-        let rows = match packed.packing {
+        let weight = match packed.packing {
             _ if running.grant.is_some() => rows,
             Packing::No | Packing::Numbers => rows.saturating_mul(packed.side_by_side.into()),
             // What is in them is not seen here.
             Packing::Elements | Packing::Members => UNCOUNTABLE,
         };
-        match state.ledger.count(0, rows, &[]) {
-            Counted::Over(limit) => Some(Flow::Deciding {
-                limit,
-                weight: rows,
-            }),
+        match state.ledger.store(rows, weight) {
+            Counted::Over(limit) => Some(Flow::Deciding { limit, weight }),
             Counted::Out | Counted::Hidden | Counted::Stopped => None,
         }
     }
