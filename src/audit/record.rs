@@ -181,9 +181,9 @@ pub struct Record {
     /// The person behind a shared database user, where the application names one.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub app_user: Option<Arc<str>>,
-    /// Who acted at the console or its API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<String>,
+    /// Who acted: at the console or its API, or the person whom the policy's `people` name behind the database user.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub person: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub role: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]

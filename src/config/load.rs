@@ -4,15 +4,13 @@ use std::path::Path;
 
 use serde_yaml::Spanned;
 
+use super::audit;
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::limits::Limits;
 use super::notify::notify;
-use super::raw::{Leaf, RawAdmin, RawAudit, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
+use super::raw::{Leaf, RawAdmin, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
 use super::resolve::{Environment, Resolver};
-use super::settings::{
-    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
-    Upstream,
-};
+use super::settings::{Auth, AuthMethod, CatalogUser, Settings, SslMode, TlsSettings, Upstream};
 use super::source::Source;
 use super::state;
 use super::units;
@@ -20,7 +18,6 @@ use super::yaml::{self, Value};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_PORT: u16 = 5432;
-const DEFAULT_AUDIT: &str = "var/audit";
 /// `planner_threads` and `max_sessions` beyond this are a slip of the keyboard.
 const MAX_COUNT: usize = 1_000_000;
 
@@ -68,7 +65,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
     let state = state::state(resolver, &raw.state);
-    let audit = audit(resolver, raw.audit.as_ref());
+    let audit = audit::audit(resolver, raw.audit.as_ref());
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
     let notify = raw
         .notify
@@ -281,22 +278,6 @@ fn auth(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAuth>>) -> Option<A
         method: method?,
         users,
     })
-}
-
-fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditSettings {
-    let (dir, on_full, ack) = match raw {
-        Some(raw) => (&raw.value.dir, &raw.value.on_full, &raw.value.ack),
-        None => (&None, &None, &None),
-    };
-    AuditSettings {
-        dir: path_or(resolver, dir, DEFAULT_AUDIT),
-        on_full: resolver
-            .optional(on_full, |resolver, leaf| resolver.word(leaf, &OnFull::ALL))
-            .unwrap_or(OnFull::Refuse),
-        ack: resolver
-            .optional(ack, |resolver, leaf| resolver.word(leaf, &Ack::ALL))
-            .unwrap_or(Ack::Written),
-    }
 }
 
 pub(super) fn path_or(

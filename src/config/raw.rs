@@ -76,6 +76,22 @@ pub struct RawAudit {
     pub on_full: Leaf,
     /// `written` or `synced`.
     pub ack: Leaf,
+    /// PEM file of an Ed25519 private key.
+    pub signing_key: Leaf,
+    pub segment_bytes: Leaf,
+    pub segment_age: Leaf,
+    pub checkpoint_records: Leaf,
+    pub checkpoint_interval: Leaf,
+    pub retain: Option<Spanned<RawRetain>>,
+    /// File of a public key that full texts are sealed to.
+    pub recipient: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetain {
+    pub age: Leaf,
+    pub bytes: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -1,6 +1,7 @@
 //! The checked settings of a running proxy. Paths are absolute or relative to the working directory, never to the file.
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::console::ConsoleSettings;
 use super::limits::Limits;
@@ -129,6 +130,21 @@ pub struct AuditSettings {
     pub dir: PathBuf,
     pub on_full: OnFull,
     pub ack: Ack,
+    /// PEM file of an Ed25519 private key; one in `dir` that pgveil makes itself if absent.
+    pub signing_key: Option<PathBuf>,
+    /// Bytes after which a segment is closed.
+    pub segment_bytes: u64,
+    /// Time after which a segment is closed.
+    pub segment_age: Duration,
+    /// Records after which they are signed.
+    pub checkpoint_records: u64,
+    /// Time after which records are signed.
+    pub checkpoint_interval: Duration,
+    /// Age and size beyond which the oldest segments go; they stay for ever where absent.
+    pub retain_age: Option<Duration>,
+    pub retain_bytes: Option<u64>,
+    /// File of the public key that full texts are sealed to, for roles whose policy asks for `text: full`.
+    pub recipient: Option<PathBuf>,
 }
 
 /// What happens to a statement whose record cannot be written.

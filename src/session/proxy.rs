@@ -281,15 +281,26 @@ impl Host for SessionHost {
         }
     }
 
+    fn can_record(&self) -> bool {
+        !(self.restricted && self.refuses_without_record() && self.proxy.spool.is_failing())
+    }
+
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
         self.proxy.count(&self.role, record, protected);
         let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
             .map_err(|error| Unrecorded(error.to_string()));
         match appended {
             Ok(()) => Ok(()),
-            Err(error) if self.restricted && self.refuses_without_record() => Err(error),
+            // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
+            Err(error)
+                if self.restricted
+                    && self.refuses_without_record()
+                    && record.event != Event::Refusal =>
+            {
+                Err(error)
+            }
             Err(error) => {
-                tracing::error!(%error, event = record.event.label(), "an audit record is dropped");
+                tracing::error!(%error, event = record.event.label(), "an audit record is lost");
                 Ok(())
             }
         }
@@ -440,7 +451,7 @@ pub async fn run(
                 .to_owned(),
         },
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
-        template: template(&facts, policy.version()),
+        template: template(&facts, policy.person(&facts.db_user), policy.version()),
         client_bytes,
         pending,
         limits: limits(&proxy.settings),
@@ -491,7 +502,7 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn template(facts: &LoginFacts, policy_version: &str) -> Record {
+fn template(facts: &LoginFacts, person: &str, policy_version: &str) -> Record {
     let tls = facts.tls.as_ref().map(|tls| {
         Arc::new(TlsRecord {
             version: tls.version.clone(),
@@ -503,6 +514,7 @@ fn template(facts: &LoginFacts, policy_version: &str) -> Record {
         client_addr: Some(facts.client_addr),
         tls,
         db_user: Some(facts.db_user.as_str().into()),
+        person: Some(person.into()),
         role: Some(facts.role.clone()),
         application_name: Some(facts.application_name.as_str().into()),
         database: Some(facts.database.as_str().into()),
