@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 mod clear;
+mod decisions;
 mod document;
 mod entry;
 mod key;
@@ -26,7 +27,7 @@ use self::key::{key, new_id};
 
 use super::budget::Budgets;
 use super::clock::Clock;
-use super::request::{Approver, Asked, Objection, Request, State, Terms};
+use super::request::{Asked, Objection, Request, State};
 use super::store::{Document, Put, Seconds, Store, StoreError};
 use crate::audit::Record;
 
@@ -243,88 +244,6 @@ impl Desk {
             // An identifier that exists already: the next attempt has another.
             Put::Stale => Ok(Err(String::new())),
         }
-    }
-
-    /// Signs for a group.
-    ///
-    /// # Errors
-    /// The person may not sign, or not on these terms; the store or the record cannot be written.
-    pub async fn approve(
-        &self,
-        id: &str,
-        approver: &Approver,
-        group: Option<&str>,
-        terms: &Terms,
-        comment: Option<&str>,
-    ) -> Result<Request, DeskError> {
-        self.change(id, |request, now| {
-            request.approve(approver, group, terms, comment.map(str::to_owned), now)
-        })
-        .await
-    }
-
-    /// Refuses a request for good.
-    ///
-    /// # Errors
-    /// As [`Request::reject`]; the store or the record cannot be written.
-    pub async fn reject(
-        &self,
-        id: &str,
-        approver: &Approver,
-        comment: Option<&str>,
-    ) -> Result<Request, DeskError> {
-        self.change(id, |request, now| {
-            request.reject(approver, comment.map(str::to_owned), now)
-        })
-        .await
-    }
-
-    /// Takes a request back, for the person who asked.
-    ///
-    /// # Errors
-    /// As [`Request::withdraw`]; the store or the record cannot be written.
-    pub async fn withdraw(&self, id: &str, person: &str) -> Result<Request, DeskError> {
-        self.change(id, |request, now| request.withdraw(person, now))
-            .await
-    }
-
-    /// Gives a request its reason, for the person who asked.
-    ///
-    /// # Errors
-    /// As [`Request::explain`]; the store or the record cannot be written.
-    pub async fn explain(
-        &self,
-        id: &str,
-        person: &str,
-        reason: &str,
-    ) -> Result<Request, DeskError> {
-        self.change(id, |request, now| {
-            request.explain(person, reason.to_owned(), now)
-        })
-        .await
-    }
-
-    async fn change(
-        &self,
-        id: &str,
-        change: impl Fn(&Request, Seconds) -> Result<Request, Objection>,
-    ) -> Result<Request, DeskError> {
-        for _ in 0..ATTEMPTS {
-            let now = self.clock.now();
-            let (found, revision) = self
-                .read(id)
-                .await?
-                .ok_or_else(|| DeskError::Unknown(id.to_owned()))?;
-            if let Some(lapsed) = found.lapse(Some(self.policy.load().as_str()), now) {
-                self.replace(lapsed, revision).await?;
-                continue;
-            }
-            let next = change(&found, now)?;
-            if let Some(request) = self.replace(next, revision).await? {
-                return Ok(request);
-            }
-        }
-        Err(busy().into())
     }
 
     /// A request as it stands.
