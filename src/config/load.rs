@@ -16,7 +16,7 @@ use super::settings::{
 use super::source::Source;
 use super::state;
 use super::units;
-use super::yaml::{self, Value};
+use super::yaml::{self, Value, each};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_PORT: u16 = 5432;
@@ -118,10 +118,7 @@ fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<
     let Some(leaf) = leaf else {
         return Some(vec![DEFAULT_LISTEN]);
     };
-    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-        Value::List(list) => list.iter().collect(),
-        _ => vec![leaf],
-    };
+    let leaves = each(leaf);
     if leaves.is_empty() {
         resolver.error(leaf, "expected at least one address");
     }
@@ -227,10 +224,7 @@ fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<U
 }
 
 fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<String>> {
-    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-        Value::List(list) => list.iter().collect(),
-        _ => vec![leaf],
-    };
+    let leaves = each(leaf);
     if leaves.is_empty() {
         resolver.error(
             leaf,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::export::fixture::{Folder, Hands, NOON, approver, asked};
+use crate::export::request::Terms;
 use crate::export::store::Sqlite;
 
 /// A desk whose record can be read, and fails when it is told to.
