@@ -78,6 +78,14 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .console
         .as_ref()
         .map(|raw| super::console::console(resolver, raw));
+    // Links lead to the console, wherever that is.
+    let notify = notify.map(|notify| {
+        let mut notify = notify?;
+        if let (None, Some(Some(console))) = (&notify.console_url, &console) {
+            notify.console_url.clone_from(&console.url);
+        }
+        Some(notify)
+    });
     let limits = raw
         .limits
         .as_ref()

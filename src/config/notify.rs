@@ -20,7 +20,7 @@ const SHORTEST_SECRET: usize = 16;
 pub struct NotifySettings {
     pub webhook: Option<WebhookSettings>,
     pub smtp: Option<SmtpSettings>,
-    /// Where the console is reached, without a slash at its end: links lead there.
+    /// Where the console is reached, without a slash at its end: links lead there. The console's own `url` if not set.
     pub console_url: Option<String>,
     /// Of subjects and texts.
     pub language: Language,

@@ -38,28 +38,24 @@ pub fn grant_clear(pgveil: &Pgveil, id: &str, rows: u64, clear: &[&str]) -> Requ
         .expect("a runtime");
     runtime.block_on(async {
         let request = desk(pgveil, "").await;
-        let version = request
-            .get(id)
-            .await
-            .expect("the request")
-            .asked
-            .policy_version;
-        request.policy_changed(&version);
+        let read = request.get(id).await.expect("the request");
+        let seen = read.history.len();
+        request.policy_changed(&read.asked.policy_version);
         let terms = Terms {
             rows: Some(rows),
             clear: clear.iter().map(|class| (*class).to_owned()).collect(),
         };
         let half = request
-            .approve(id, &approver("lea", "legal"), None, &terms, None)
+            .approve(id, &approver("lea", "legal"), None, &terms, None, seen)
             .await
             .expect("signed");
         assert_eq!(half.state, State::Approved);
         let twice = request
-            .approve(id, &approver("lea", "dpo"), None, &terms, None)
+            .approve(id, &approver("lea", "dpo"), None, &terms, None, seen + 1)
             .await;
         assert!(matches!(twice, Err(DeskError::Objection(_))), "{twice:?}");
         request
-            .approve(id, &approver("dan", "dpo"), None, &terms, None)
+            .approve(id, &approver("dan", "dpo"), None, &terms, None, seen + 1)
             .await
             .expect("signed")
     })

@@ -42,9 +42,11 @@ impl Office {
     }
 
     pub async fn sign(&self, id: &str, person: &str, group: &str) -> Request {
+        let seen = self.desk.get(id).await.unwrap().history.len();
+        let (approver, terms) = (approver(person, group), Terms::default());
         let signed = self
             .desk
-            .approve(id, &approver(person, group), None, &Terms::default(), None)
+            .approve(id, &approver, None, &terms, None, seen)
             .await;
         signed.unwrap()
     }

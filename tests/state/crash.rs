@@ -76,10 +76,10 @@ async fn works_until_it_is_killed() {
             panic!("a grant that nobody gave")
         };
         let id = request.id;
-        for (person, group) in [("leo", "legal"), ("dora", "dpo")] {
+        for (seen, person, group) in [(1, "leo", "legal"), (2, "dora", "dpo")] {
             let terms = Terms::default();
             let signed = desk
-                .approve(&id, &approver(person, group), None, &terms, None)
+                .approve(&id, &approver(person, group), None, &terms, None, seen)
                 .await;
             signed.expect("signed");
             say(&format!("approved {id} {person}"));
