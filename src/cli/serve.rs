@@ -25,8 +25,9 @@ use self::journal::Journal;
 use self::signals::Signals;
 use self::spool::open_spool;
 use self::verifiers::StoredVerifiers;
-use super::{CliError, print};
+use super::{CliError, approvers, print};
 use crate::admin::Metrics;
+use crate::admin::accounts::Accounts;
 use crate::admin::http::{Admin, Readiness};
 use crate::audit::{Event, Record};
 use crate::config::{self, Settings};
@@ -115,6 +116,11 @@ impl Running {
         .map_err(CliError::environment)?;
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let desk = Arc::new(open_desk(&settings, &journal, &version).await?);
+        let accounts = Accounts::new(Arc::clone(desk.store())).list().await;
+        let accounts = accounts.map_err(CliError::environment)?;
+        for finding in approvers::findings(&policy, &settings, Some(&accounts)).iter() {
+            eprintln!("{finding}");
+        }
         let notifier = exports::tell_approvers(&settings, &desk)?;
         if let Some(notifier) = &notifier {
             let counters = Arc::clone(&notifier.counters);

@@ -14,7 +14,7 @@ use super::settings::{Auth, AuthMethod, CatalogUser, Settings, SslMode, TlsSetti
 use super::source::Source;
 use super::state;
 use super::units;
-use super::yaml::{self, Value};
+use super::yaml::{self, Value, each};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_PORT: u16 = 5432;
@@ -75,6 +75,14 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .console
         .as_ref()
         .map(|raw| super::console::console(resolver, raw));
+    // Links lead to the console, wherever that is.
+    let notify = notify.map(|notify| {
+        let mut notify = notify?;
+        if let (None, Some(Some(console))) = (&notify.console_url, &console) {
+            notify.console_url.clone_from(&console.url);
+        }
+        Some(notify)
+    });
     let limits = raw
         .limits
         .as_ref()
@@ -115,10 +123,7 @@ fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<
     let Some(leaf) = leaf else {
         return Some(vec![DEFAULT_LISTEN]);
     };
-    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-        Value::List(list) => list.iter().collect(),
-        _ => vec![leaf],
-    };
+    let leaves = each(leaf);
     if leaves.is_empty() {
         resolver.error(leaf, "expected at least one address");
     }
@@ -224,10 +229,7 @@ fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<U
 }
 
 fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<String>> {
-    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-        Value::List(list) => list.iter().collect(),
-        _ => vec![leaf],
-    };
+    let leaves = each(leaf);
     if leaves.is_empty() {
         resolver.error(
             leaf,
