@@ -14,5 +14,5 @@ pub mod segment;
 pub mod spool;
 pub mod verify;
 
-pub use record::{Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
+pub use record::{ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};
