@@ -128,6 +128,9 @@ pub struct TlsRecord {
     /// As PostgreSQL's `pg_stat_ssl` names it: `TLSv1.3`.
     pub version: String,
     pub cipher: String,
+    /// Of the client's certificate, as RFC 4514 writes distinguished names; empty where the certificate has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
 }
 
 /// The columns that a statement uses, as `schema.table.column`.

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::admin::Metrics;
-use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
+use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::catalog::{Catalog, CatalogStore, Oid};
 use crate::config::{OnFull, Settings};
 use crate::export::{Desk, Purse};
@@ -18,6 +18,7 @@ use crate::session::denial;
 use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
 use crate::session::login::{LoggedIn, LoginFacts};
+use crate::session::record;
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::rereading::Rereading;
 use crate::session::shared::Encodings;
@@ -492,12 +493,7 @@ fn limits(settings: &Settings) -> Limits {
 }
 
 fn template(facts: &LoginFacts, policy_version: &str) -> Record {
-    let tls = facts.tls.as_ref().map(|tls| {
-        Arc::new(TlsRecord {
-            version: tls.version.clone(),
-            cipher: tls.cipher.clone(),
-        })
-    });
+    let tls = facts.tls.as_ref().map(record::tls);
     Record {
         session: Some(facts.session),
         client_addr: Some(facts.client_addr),

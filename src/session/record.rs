@@ -3,10 +3,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::audit::{ColumnsRecord, Event, Record, VerdictRecord};
+use crate::audit::{ColumnsRecord, Event, Record, TlsRecord, VerdictRecord};
 use crate::session::ledger::Running;
 use crate::session::statements::Statement;
 use crate::sql::plan::{Refusal, StatementPlan, Verdict};
+use crate::wire::tls::TlsFacts;
 
 /// Numbers the records of a session and fills in its facts.
 #[derive(Debug)]
@@ -102,6 +103,15 @@ impl Recorder {
             ..self.event(event)
         }
     }
+}
+
+/// A client's TLS on record.
+pub fn tls(facts: &TlsFacts) -> Arc<TlsRecord> {
+    Arc::new(TlsRecord {
+        version: facts.version.clone(),
+        cipher: facts.cipher.clone(),
+        subject: facts.subject.clone(),
+    })
 }
 
 /// What a statement is called on record.
