@@ -30,6 +30,9 @@ const HEX: usize = 64;
 /// Length of `{"hash":"<64 hex>",`: the hashed part begins here.
 const HASHED_FROM: usize = HASH_OPEN.len() + HEX + 2;
 
+/// Bytes of a line that come before its record at least: `{"hash":"<64 hex>","prev":"<64 hex>","seq":`.
+pub const SEALED: usize = HASHED_FROM + PREV_OPEN.len() + HEX + SEQ_OPEN.len() - 2;
+
 /// A SHA-256 of the chain. Displays as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash([u8; 32]);

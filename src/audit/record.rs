@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::checkpoint::{Checkpoint, Tombstone};
+
 /// Raised when a field changes its meaning or goes away; new fields do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -38,6 +40,12 @@ pub enum Event {
     Violation,
     /// Somebody did something at the console or its API; carries [`Record::person`].
     Console,
+    /// A signature over everything before it; carries [`Record::checkpoint`].
+    Checkpoint,
+    /// An old segment was removed; carries [`Record::tombstone`].
+    Retention,
+    /// Records could not be written for a time, and are not there; carries [`Record::lost`].
+    Lost,
 }
 
 impl Event {
@@ -58,6 +66,9 @@ impl Event {
             Event::Export => "export",
             Event::Violation => "violation",
             Event::Console => "console",
+            Event::Checkpoint => "checkpoint",
+            Event::Retention => "retention",
+            Event::Lost => "lost",
         }
     }
 }
@@ -171,7 +182,7 @@ pub struct ColumnsRecord {
 pub struct Record {
     pub schema_version: u32,
     /// When the event ended. RFC 3339, UTC, microseconds.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "in_rfc3339")]
     pub time: SystemTime,
     pub event: Event,
     /// Names the chain, in its first record only.
@@ -253,6 +264,13 @@ pub struct Record {
     /// What else there is to say, in pgveil's words; never data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tombstone: Option<Box<Tombstone>>,
+    /// Records that could not be written since the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
 }
 
 impl Record {
@@ -292,21 +310,28 @@ impl Record {
             sqlstate: None,
             export: None,
             message: None,
+            checkpoint: None,
+            tombstone: None,
+            lost: None,
         }
     }
 }
 
 /// `2026-11-22T07:21:36.000001Z`. A clock before 1970 or after 9999 gives the epoch: a record with a wrong time is
 /// better than none.
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn rfc3339(time: SystemTime) -> String {
     let mut text = String::with_capacity(27);
     // `format_rfc3339_micros` panics on a time before the epoch.
-    let time = (*time).max(SystemTime::UNIX_EPOCH);
+    let time = time.max(SystemTime::UNIX_EPOCH);
     if write!(text, "{}", humantime::format_rfc3339_micros(time)).is_err() {
         text.clear();
         text.push_str("1970-01-01T00:00:00.000000Z");
     }
-    serializer.serialize_str(&text)
+    text
+}
+
+fn in_rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
 }
 
 /// An `Arc` by its content, without serde's `rc` feature.
@@ -400,6 +425,9 @@ mod tests {
             Event::Export,
             Event::Violation,
             Event::Console,
+            Event::Checkpoint,
+            Event::Retention,
+            Event::Lost,
         ] {
             let name = serde_json::to_value(event).expect("an event serialises");
             assert_eq!(name, event.label());

@@ -339,7 +339,7 @@ fn refused(error: AccountError) -> CliError {
 
 /// Where accounts are changed.
 enum Target {
-    File(File),
+    File(Box<File>),
     Console(ConsoleClient),
 }
 
@@ -374,10 +374,10 @@ impl Target {
                 let store = store::open(&settings.state)
                     .await
                     .map_err(CliError::environment)?;
-                Ok(Target::File(File {
+                Ok(Target::File(Box::new(File {
                     accounts: Accounts::new(store),
                     spool,
-                }))
+                })))
             }
             Err(error) => match running(&settings) {
                 Some(address) => ConsoleClient::new(&address, &common.console).map(Target::Console),
