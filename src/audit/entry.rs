@@ -35,6 +35,8 @@ pub struct Entry {
     pub writes: Vec<String>,
     pub masked: Vec<String>,
     pub lookups: Vec<String>,
+    pub columns: ColumnsEntry,
+    pub classes: Vec<String>,
     /// `pass`, `rewrite` or `refuse`.
     pub verdict: Option<String>,
     pub reason: Option<String>,
@@ -58,6 +60,17 @@ pub struct Entry {
 pub struct TlsEntry {
     pub version: String,
     pub cipher: String,
+    pub subject: Option<String>,
+}
+
+/// [`super::ColumnsRecord`] read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ColumnsEntry {
+    pub projected: Vec<String>,
+    pub filtered: Vec<String>,
+    pub written: Vec<String>,
+    pub truncated: bool,
 }
 
 /// [`super::ExportRecord`] read back.

@@ -27,5 +27,5 @@ pub mod verify;
 
 pub use entry::Entry;
 pub use read::{Line, Position, Reader};
-pub use record::{Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
+pub use record::{ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

@@ -25,7 +25,7 @@ pub use load::{load, load_with};
 pub use notify::{Language, NotifySettings, SmtpLogin, SmtpSettings, SmtpTls, WebhookSettings};
 pub use secret::Secret;
 pub use settings::{
-    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, StateServer,
-    StateSettings, TlsSettings, Upstream,
+    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, ClientCertificateMode, ClientCertificates,
+    OnFull, Settings, SslMode, StateServer, StateSettings, TlsSettings, Upstream,
 };
 pub use source::{Origin, Position, Source};

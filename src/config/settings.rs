@@ -17,6 +17,8 @@ pub struct Settings {
     /// Listeners beyond loopback may go without TLS.
     pub allow_plaintext: bool,
     pub tls: Option<TlsSettings>,
+    /// Clients are not asked for certificates if absent.
+    pub client_certificates: Option<ClientCertificates>,
     pub upstream: Upstream,
     pub auth: Auth,
     /// A folder or a file; it exists.
@@ -59,6 +61,22 @@ pub struct StateServer {
 pub struct TlsSettings {
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+/// Certificates that clients show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM file of the authorities that sign them; it exists.
+    pub ca: PathBuf,
+    pub mode: ClientCertificateMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificateMode {
+    /// A client may show one; a wrong one keeps it out.
+    Request,
+    /// A client without one does not come in.
+    Require,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

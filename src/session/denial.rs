@@ -226,6 +226,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         writes: known.map(|k| k.writes.clone()).unwrap_or_default(),
         masked: known.map(|k| k.masked.clone()).unwrap_or_default(),
         lookups: Vec::new(),
+        columns: known.map(|k| k.columns.clone()).unwrap_or_default(),
         hidden_rows: false,
         protected: true,
         packed: Default::default(),
