@@ -52,6 +52,27 @@ pub struct Entry {
     pub checkpoint: Option<Checkpoint>,
     pub tombstone: Option<Tombstone>,
     pub lost: Option<u64>,
+    pub alarm: Option<AlarmEntry>,
+}
+
+/// The columns that a statement uses, `schema.table.column`, read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct ColumnsEntry {
+    pub projected: Vec<String>,
+    pub filtered: Vec<String>,
+    pub written: Vec<String>,
+    /// There are more than are listed.
+    pub truncated: bool,
+}
+
+/// [`super::AlarmRecord`] read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct AlarmEntry {
+    pub alarm: String,
+    pub incident: Option<String>,
+    pub records: Vec<u64>,
 }
 
 /// [`super::TlsRecord`] read back.
@@ -61,16 +82,6 @@ pub struct TlsEntry {
     pub version: String,
     pub cipher: String,
     pub subject: Option<String>,
-}
-
-/// [`super::ColumnsRecord`] read back.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default)]
-pub struct ColumnsEntry {
-    pub projected: Vec<String>,
-    pub filtered: Vec<String>,
-    pub written: Vec<String>,
-    pub truncated: bool,
 }
 
 /// [`super::ExportRecord`] read back.
@@ -106,5 +117,19 @@ impl Entry {
             .as_deref()
             .or(self.app_user.as_deref())
             .or(self.db_user.as_deref())
+    }
+
+    /// `schema.table.column` of all columns that the record names, some of them more than once.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> {
+        let ColumnsEntry {
+            projected,
+            filtered,
+            written,
+            ..
+        } = &self.columns;
+        [projected, filtered, written, &self.masked, &self.lookups]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 }

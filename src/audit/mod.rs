@@ -10,22 +10,29 @@
 //! * [`retention`]: what becomes of old segments.
 //! * [`verify`]: the chain as it is checked.
 //! * [`read`], [`entry`], [`range`]: the records as they are read back.
+//! * [`search`], [`glob`], [`classes`]: finding some of them; [`csv`]: for spreadsheets.
 pub mod chain;
 pub mod checkpoint;
+pub mod classes;
+pub mod csv;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
+pub mod glob;
 pub mod key;
 pub mod range;
 pub mod read;
 pub mod record;
 pub mod recover;
 pub mod retention;
+pub mod search;
 pub mod segment;
 pub mod spool;
 pub mod verify;
 
 pub use entry::Entry;
 pub use read::{Line, Position, Reader};
-pub use record::{ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
+pub use record::{
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
+};
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

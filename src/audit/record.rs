@@ -46,9 +46,33 @@ pub enum Event {
     Retention,
     /// Records could not be written for a time, and are not there; carries [`Record::lost`].
     Lost,
+    /// What is on record is out of the ordinary; carries [`Record::alarm`].
+    Alarm,
 }
 
 impl Event {
+    pub const ALL: [Event; 19] = [
+        Event::Chain,
+        Event::Recovered,
+        Event::Start,
+        Event::Stop,
+        Event::Login,
+        Event::LoginFailed,
+        Event::Logout,
+        Event::Statement,
+        Event::Refusal,
+        Event::Policy,
+        Event::Drift,
+        Event::ExportStop,
+        Event::Export,
+        Event::Violation,
+        Event::Console,
+        Event::Checkpoint,
+        Event::Retention,
+        Event::Lost,
+        Event::Alarm,
+    ];
+
     pub const fn label(self) -> &'static str {
         match self {
             Event::Chain => "chain",
@@ -69,6 +93,7 @@ impl Event {
             Event::Checkpoint => "checkpoint",
             Event::Retention => "retention",
             Event::Lost => "lost",
+            Event::Alarm => "alarm",
         }
     }
 }
@@ -131,6 +156,18 @@ pub struct ExportRecord {
     /// Classes granted unmasked.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub clear: BTreeSet<String>,
+}
+
+/// What raised an alarm. Who, and in which words, stand in the record itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AlarmRecord {
+    /// Label of `pgveil_alarms_total`.
+    pub alarm: &'static str,
+    /// The incident that it opened or belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// Sequence numbers of the records that raised it; the last ones where there are many.
+    pub records: Vec<u64>,
 }
 
 /// The TLS of a client's connection.
@@ -271,6 +308,8 @@ pub struct Record {
     /// Records that could not be written since the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Box<AlarmRecord>>,
 }
 
 impl Record {
@@ -313,6 +352,7 @@ impl Record {
             checkpoint: None,
             tombstone: None,
             lost: None,
+            alarm: None,
         }
     }
 }
@@ -410,25 +450,7 @@ mod tests {
 
     #[test]
     fn the_label_of_an_event_is_its_name_in_the_record() {
-        for event in [
-            Event::Chain,
-            Event::Recovered,
-            Event::Start,
-            Event::Stop,
-            Event::Login,
-            Event::LoginFailed,
-            Event::Logout,
-            Event::Statement,
-            Event::Refusal,
-            Event::Policy,
-            Event::ExportStop,
-            Event::Export,
-            Event::Violation,
-            Event::Console,
-            Event::Checkpoint,
-            Event::Retention,
-            Event::Lost,
-        ] {
+        for event in Event::ALL {
             let name = serde_json::to_value(event).expect("an event serialises");
             assert_eq!(name, event.label());
         }

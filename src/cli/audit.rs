@@ -1,4 +1,8 @@
-//! `pgveil audit`: whether the record is as it was written, and with which key it is signed.
+//! `pgveil audit`: whether the record is as it was written, with which key it is signed, and what it says.
+mod classes;
+mod found;
+pub mod search;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,17 +13,21 @@ use super::work::Work;
 use super::{CliError, EXIT_FAILED, OutputFormat, print};
 use crate::audit::Reader;
 use crate::audit::chain::Hash;
+use crate::audit::classes::Classes;
 use crate::audit::key::PublicKey;
 use crate::audit::range::Bound;
 use crate::audit::spool::PUBLIC_KEY_FILE;
 use crate::audit::verify::{Expectation, Report, VerifyError, verify_with};
-use crate::config;
+use crate::{config, policy};
 
 /// Work with the audit record
 #[derive(Debug, Clone, Subcommand)]
-#[command(after_help = "Example:\n  pgveil audit verify --config pgveil.yaml")]
+#[command(after_help = "Examples:\n  \
+    pgveil audit verify --config pgveil.yaml\n  \
+    pgveil audit search --config pgveil.yaml --person ann")]
 pub enum AuditCommand {
     Verify(VerifyArgs),
+    Search(search::SearchArgs),
     Key(KeyArgs),
 }
 
@@ -89,6 +97,23 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Where the record is, and what the policy of the configuration says of its columns; nothing where there is only
+    /// a directory.
+    ///
+    /// # Errors
+    /// The configuration is wrong.
+    pub fn dir_and_classes(&self) -> Result<(PathBuf, Classes), CliError> {
+        if let Some(dir) = &self.dir {
+            return Ok((dir.clone(), Classes::default()));
+        }
+        let path = self.config.as_deref().unwrap_or(Path::new("pgveil.yaml"));
+        let settings = config::load(path)?;
+        let policy = policy::load(&settings.policies)?;
+        Ok((settings.audit.dir, classes::of_policy(&policy)))
+    }
+}
+
 fn parse_hash(text: &str) -> Result<Hash, String> {
     Hash::parse(text.as_bytes()).ok_or_else(|| "a hash has 64 digits out of 0-9 and a-f".to_owned())
 }
@@ -98,6 +123,7 @@ fn parse_hash(text: &str) -> Result<Hash, String> {
 pub fn run(command: &AuditCommand) -> Result<ExitCode, CliError> {
     match command {
         AuditCommand::Verify(args) => run_verify(args),
+        AuditCommand::Search(args) => search::run(args),
         AuditCommand::Key(args) => {
             let path = args.place.dir()?.join(PUBLIC_KEY_FILE);
             let key = PublicKey::read(&path).map_err(CliError::environment)?;

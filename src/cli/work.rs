@@ -24,6 +24,11 @@ impl Work {
             .set_message(format!("{} {}, {place}", HumanCount(count), self.what));
     }
 
+    /// Does something that may write to the terminal, with the line out of the way.
+    pub fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.bar.suspend(write)
+    }
+
     /// Takes the line away.
     pub fn done(&self) {
         self.bar.finish_and_clear();
