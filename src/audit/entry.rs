@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use serde::Deserialize;
 
 use super::checkpoint::{Checkpoint, Tombstone};
+use super::sealed::Sealed;
 
 /// A [`super::Record`] read back from a line. Fields that the line does not have are empty; fields that a later version
 /// added are passed over.
@@ -49,6 +50,7 @@ pub struct Entry {
     pub sqlstate: Option<String>,
     pub export: Option<ExportEntry>,
     pub message: Option<String>,
+    pub sealed: Option<Sealed>,
     pub checkpoint: Option<Checkpoint>,
     pub tombstone: Option<Tombstone>,
     pub lost: Option<u64>,

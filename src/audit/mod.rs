@@ -8,6 +8,7 @@
 //! * [`spool`]: the chain as it is written.
 //! * [`checkpoint`], [`key`]: signatures over the chain.
 //! * [`retention`]: what becomes of old segments.
+//! * [`sealed`]: full texts, for the eyes of one recipient.
 //! * [`verify`]: the chain as it is checked.
 //! * [`read`], [`entry`], [`range`]: the records as they are read back.
 //! * [`search`], [`glob`], [`classes`]: finding some of them; [`csv`]: for spreadsheets.
@@ -25,6 +26,7 @@ pub mod read;
 pub mod record;
 pub mod recover;
 pub mod retention;
+pub mod sealed;
 pub mod search;
 pub mod segment;
 pub mod spool;

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::checkpoint::{Checkpoint, Tombstone};
+use super::sealed::Sealed;
 
 /// Raised when a field changes its meaning or goes away; new fields do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -301,6 +302,9 @@ pub struct Record {
     /// What else there is to say, in pgveil's words; never data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The statement with its values, for one recipient's eyes, where the role's policy says `audit: { text: full }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Box<Sealed>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -349,6 +353,7 @@ impl Record {
             sqlstate: None,
             export: None,
             message: None,
+            sealed: None,
             checkpoint: None,
             tombstone: None,
             lost: None,

@@ -2,6 +2,7 @@
 mod classes;
 mod found;
 pub mod search;
+mod unseal;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ pub enum AuditCommand {
     Verify(VerifyArgs),
     Search(search::SearchArgs),
     Key(KeyArgs),
+    Unseal(unseal::UnsealArgs),
 }
 
 /// Check the audit record's hash chain and signatures, and name the first place that was changed
@@ -124,6 +126,7 @@ pub fn run(command: &AuditCommand) -> Result<ExitCode, CliError> {
     match command {
         AuditCommand::Verify(args) => run_verify(args),
         AuditCommand::Search(args) => search::run(args),
+        AuditCommand::Unseal(args) => unseal::run(args),
         AuditCommand::Key(args) => {
             let path = args.place.dir()?.join(PUBLIC_KEY_FILE);
             let key = PublicKey::read(&path).map_err(CliError::environment)?;

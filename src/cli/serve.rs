@@ -98,6 +98,7 @@ impl Running {
         for finding in policy.warnings.iter() {
             eprintln!("{finding}");
         }
+        let recipient = spool::recipient(&settings, &policy)?;
         let metrics = Arc::new(Metrics::new().map_err(CliError::environment)?);
         let journal = Journal {
             spool: Arc::new(open_spool(&settings)?),
@@ -126,7 +127,7 @@ impl Running {
             let counters = Arc::clone(&notifier.counters);
             tokio::spawn(exports::keep_counted(counters, Arc::clone(&metrics)));
         }
-        let proxy = Arc::new(Proxy::new(
+        let proxy = Proxy::new(
             Arc::clone(&settings),
             Arc::clone(&policy),
             Arc::clone(&catalogs),
@@ -134,7 +135,8 @@ impl Running {
             Arc::clone(&journal.spool),
             Arc::clone(&metrics),
             Arc::clone(&desk),
-        ));
+        );
+        let proxy = Arc::new(proxy.sealing_to(recipient));
         let role = role_of(&proxy);
         let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.

@@ -149,6 +149,8 @@ pub struct RolePolicy {
     pub functions: HashSet<String>,
     /// `statements.allow`.
     pub statements: HashSet<String>,
+    /// Statements are on record with their values, sealed.
+    pub full_text: bool,
 }
 
 impl RolePolicy {

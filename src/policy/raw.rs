@@ -60,9 +60,16 @@ pub struct RawRole {
     pub unlisted: Leaf,
     /// Row rules by relation, `schema.name`.
     pub rows: Option<Entries<Spanned<Scalar>>>,
-    pub audit: NotYet,
+    pub audit: Option<Spanned<RawRoleAudit>>,
     pub purpose: NotYet,
     pub when: NotYet,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRoleAudit {
+    /// `normalised` (default) or `full`.
+    pub text: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

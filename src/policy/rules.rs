@@ -46,6 +46,8 @@ pub struct RoleRule {
     /// `schema.name`.
     pub functions: BTreeSet<String>,
     pub statements: BTreeSet<String>,
+    /// Statements are on record with their values, sealed (`audit: { text: full }`).
+    pub full_text: bool,
     pub origin: Origin,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::Record;
+use crate::audit::sealed::{Clear, Sealed};
 use crate::catalog::Oid;
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
@@ -51,6 +52,9 @@ pub trait Host: Send + Sync + 'static {
     /// Reads the catalog again: a statement of this session has changed the schema. Done, for a restricted role, when the
     /// next plan will be made on what was read; an unrestricted one is not kept waiting.
     fn schema_changed(&self) -> impl Future<Output = ()> + Send;
+
+    /// Encrypts what a statement says for the one who may read it; `None` where nobody may.
+    fn seal(&self, clear: &Clear) -> Option<Sealed>;
 
     /// Records can be written, or this session may go on without; cheap.
     fn can_record(&self) -> bool;

@@ -1,4 +1,6 @@
 //! The few messages whose bodies a session reads or builds. Each is parsed strictly inside its own slice.
+use std::fmt::Write;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::wire::frame::{Fields, Malformed, front, put_frame};
@@ -98,6 +100,40 @@ pub fn bound_values(body: &[u8]) -> Result<&[u8], Malformed> {
         }
     }
     body.get(names..end.min(length)).ok_or(Malformed)
+}
+
+/// The parameters that [`bound_values`] holds: text as it is, binary in hexadecimal after `\x`. `None` where they are not
+/// laid out as the protocol says.
+pub fn read_values(values: &[u8]) -> Option<Vec<Option<String>>> {
+    let mut fields = Fields::new(values);
+    let count = fields.int16().ok()?.cast_unsigned();
+    let mut formats = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        formats.push(fields.int16().ok()?);
+    }
+    let count = fields.int16().ok()?.cast_unsigned();
+    let mut read = Vec::with_capacity(usize::from(count));
+    for index in 0..usize::from(count) {
+        let Ok(length) = usize::try_from(fields.int32().ok()?) else {
+            read.push(None);
+            continue;
+        };
+        let bytes = fields.bytes(length).ok()?;
+        // One format stands for all (protocol, "Bind").
+        let format = match formats.as_slice() {
+            [one] => Some(one),
+            formats => formats.get(index),
+        };
+        let text = match (format, std::str::from_utf8(bytes)) {
+            (None | Some(0), Ok(text)) => text.to_owned(),
+            _ => bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            }),
+        };
+        read.push(Some(text));
+    }
+    Some(read)
 }
 
 /// The portal of an Execute message.

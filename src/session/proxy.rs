@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::admin::Metrics;
+use crate::audit::sealed::Recipient;
 use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::catalog::{Catalog, CatalogStore};
 use crate::config::Settings;
@@ -43,6 +44,8 @@ pub struct Proxy {
     pub spool: Arc<Spool>,
     pub metrics: Arc<Metrics>,
     pub desk: Arc<Desk>,
+    /// Who may read what roles with `audit: { text: full }` send.
+    pub recipient: Option<Recipient>,
     /// By database, for the policy and the catalog last seen.
     compiled: DashMap<String, Arc<Compiled>>,
 }
@@ -65,8 +68,14 @@ impl Proxy {
             spool,
             metrics,
             desk,
+            recipient: None,
             compiled: DashMap::new(),
         }
+    }
+
+    /// Seals full texts to that recipient.
+    pub fn sealing_to(self, recipient: Option<Recipient>) -> Self {
+        Proxy { recipient, ..self }
     }
 
     /// A role of the policy in force, against the database's catalog as it is now.

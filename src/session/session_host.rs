@@ -3,6 +3,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::audit::sealed::{Clear, Sealed};
 use crate::audit::{Event, Record};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
@@ -80,6 +81,16 @@ impl Host for SessionHost {
                 }
             });
         }
+    }
+
+    fn seal(&self, clear: &Clear) -> Option<Sealed> {
+        let sealed = self.proxy.recipient.as_ref()?.seal(clear);
+        if sealed.is_none() {
+            tracing::error!(
+                "the full text of a statement could not be sealed and is not on record"
+            );
+        }
+        sealed
     }
 
     fn can_record(&self) -> bool {

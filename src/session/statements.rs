@@ -24,7 +24,7 @@ pub struct Epoch {
 /// A text the client sent, and what was decided about it under which circumstances.
 #[derive(Debug)]
 pub struct Source {
-    /// Kept in restricted sessions, to decide again when the circumstances have changed.
+    /// Kept in restricted sessions, to decide again when the circumstances have changed, and where it goes on record.
     pub text: Option<Arc<str>>,
     /// `None`: not planned (too long, not UTF-8, not SQL, no catalog), in unrestricted sessions only.
     pub plan: Option<Arc<Plan>>,
@@ -71,6 +71,8 @@ pub struct Statement {
     pub source: Arc<Source>,
     pub index: usize,
     pub arguments: Arguments,
+    /// Formats and values of its parameters, as in Bind, where they go on record.
+    pub values: Option<Arc<[u8]>>,
     /// The grant that this run of it has used.
     pub grant: Option<Granted>,
 }
@@ -100,6 +102,7 @@ impl Statement {
             source,
             index,
             arguments: Arguments::None,
+            values: None,
             grant: None,
         }
     }

@@ -253,6 +253,7 @@ fn role() -> RolePolicy {
         ],
     };
     RolePolicy {
+        full_text: false,
         name: Arc::from("agent"),
         version: 1,
         unmasked: false,

@@ -5,6 +5,7 @@ mod support;
 
 mod full_disk;
 mod kills;
+mod sealed;
 mod silence;
 mod tampering;
 mod verify;

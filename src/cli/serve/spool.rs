@@ -7,8 +7,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::super::CliError;
 use super::journal::Journal;
 use crate::audit::retention::{self, Retention};
+use crate::audit::sealed::Recipient;
 use crate::audit::{Ack, Spool, SpoolSettings};
 use crate::config::{self, Settings};
+use crate::policy::PolicySet;
 
 /// How often records are brought to the disk that nobody waits for: what a loss of power can take.
 const TEND: Duration = Duration::from_secs(1);
@@ -31,6 +33,25 @@ pub fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
         key: audit.signing_key.clone(),
     };
     Spool::open(&audit.dir, spool).map_err(CliError::environment)
+}
+
+/// Who may read full texts.
+///
+/// # Errors
+/// A role's texts are to be on record in full, and nobody is named who may read them.
+pub fn recipient(settings: &Settings, policy: &PolicySet) -> Result<Option<Recipient>, CliError> {
+    let wanted = policy.roles.iter().find(|role| role.full_text);
+    match (&settings.audit.recipient, wanted) {
+        (Some(path), _) => Recipient::read(path)
+            .map(Some)
+            .map_err(|error| CliError::Configuration(format!("audit.recipient: {error}"))),
+        (None, Some(role)) => Err(CliError::Configuration(format!(
+            "the role `{}` asks for `audit: {{ text: full }}`: name the public key of who may read the texts as `audit.recipient` in {} (openssl genpkey -algorithm x25519)",
+            role.name,
+            settings.path.display()
+        ))),
+        (None, None) => Ok(None),
+    }
 }
 
 pub fn retention(settings: &Settings) -> Retention {

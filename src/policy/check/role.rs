@@ -35,11 +35,7 @@ impl Checker {
                 format!("the role `{}` is defined twice", name.value),
             );
         }
-        for (key, value) in [
-            ("audit", &raw.audit),
-            ("purpose", &raw.purpose),
-            ("when", &raw.when),
-        ] {
+        for (key, value) in [("purpose", &raw.purpose), ("when", &raw.when)] {
             self.not_yet(source, key, value);
         }
         let name: Arc<str> = name.value.as_str().into();
@@ -52,6 +48,7 @@ impl Checker {
             masks,
             rows,
             unlisted: self.unlisted(source, raw),
+            full_text: self.full_text(source, raw),
             export: raw
                 .export
                 .as_ref()
@@ -138,21 +135,38 @@ impl Checker {
             ("redact", Unlisted::Redact),
             ("deny", Unlisted::Deny),
         ];
-        let Some(leaf) = &raw.unlisted else {
-            return Unlisted::default();
-        };
+        self.keyword(source, &raw.unlisted, &WORDS)
+            .unwrap_or_default()
+    }
+
+    fn full_text(&mut self, source: &Arc<Source>, raw: &RawRole) -> bool {
+        const WORDS: [(&str, bool); 2] = [("normalised", false), ("full", true)];
+        let text = raw.audit.as_ref().map_or(&None, |audit| &audit.value.text);
+        self.keyword(source, text, &WORDS).unwrap_or_default()
+    }
+
+    /// `None` where nothing is said, and where what is said is none of the words.
+    fn keyword<T: Copy>(
+        &mut self,
+        source: &Arc<Source>,
+        leaf: &Leaf,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
+        let leaf = leaf.as_ref()?;
         let word = leaf.value.text().unwrap_or_default();
-        let found = WORDS.iter().find(|(name, _)| *name == word);
+        let found = words.iter().find(|(name, _)| *name == word);
         if found.is_none() {
-            let message = format!(
-                "expected `pass`, `redact` or `deny`, found {}",
-                leaf.value.describe()
-            );
+            let quoted: Vec<_> = words.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let listed = match quoted.split_last() {
+                Some((last, before)) => format!("{} or {last}", before.join(", ")),
+                None => String::new(),
+            };
+            let message = format!("expected {listed}, found {}", leaf.value.describe());
             let diagnostic = Diagnostic::error(&Origin::new(source, leaf), message);
             self.diagnostics
-                .push(diagnostic.did_you_mean(word, WORDS.map(|(name, _)| name)));
+                .push(diagnostic.did_you_mean(word, words.iter().map(|(name, _)| *name)));
         }
-        found.map(|(_, unlisted)| *unlisted).unwrap_or_default()
+        found.map(|(_, value)| *value)
     }
 
     fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {

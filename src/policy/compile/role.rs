@@ -78,6 +78,7 @@ pub(super) fn compile(
         export: Arc::clone(&role.export),
         functions: role.functions.iter().cloned().collect(),
         statements: role.statements.iter().cloned().collect(),
+        full_text: role.full_text,
     };
     if role.export.subjects_per_day.is_some() {
         policy.subjects = policy

@@ -243,6 +243,7 @@ impl Ledger {
         let mut bound = actual.or(meant.as_ref()).cloned();
         if let (Some(bound), Some(meant)) = (&mut bound, meant) {
             bound.arguments = meant.arguments;
+            bound.values = meant.values.clone();
             bound.grant.clone_from(&meant.grant);
         }
         let portal = portal.clone();

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::audit::sealed::{Clear, Sealed};
 use crate::audit::{Event, Record};
 use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use crate::session::denial;
@@ -74,6 +75,10 @@ impl Host for Arc<FakeHost> {
     }
 
     async fn schema_changed(&self) {}
+
+    fn seal(&self, _clear: &Clear) -> Option<Sealed> {
+        None
+    }
 
     fn can_record(&self) -> bool {
         true

@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Flow, ToClient, end};
+use crate::audit::sealed::Clear;
 use crate::export::weight;
 use crate::session::denial;
 use crate::session::describe;
 use crate::session::host::Host;
 use crate::session::ledger::{Answer, Counted, Running};
+use crate::session::messages;
 use crate::session::record::{self, Outcome};
 use crate::session::settings;
 use crate::session::shared::State;
@@ -337,7 +339,12 @@ impl<H: Host> ToClient<'_, H> {
         outcome: &Outcome<'_>,
     ) -> Option<Flow> {
         let duration = Instant::now().saturating_duration_since(running.since);
-        let record = state.recorder.statement(running, outcome, duration);
+        let mut record = state.recorder.statement(running, outcome, duration);
+        if state.role.full_text
+            && let Some(clear) = clear(&running.statement)
+        {
+            record.sealed = self.host.seal(&clear).map(Box::new);
+        }
         let protected = running
             .governing()
             .plan()
@@ -362,4 +369,15 @@ impl<H: Host> ToClient<'_, H> {
             let _ = self.put_on_record(state, &running, &outcome);
         }
     }
+}
+
+/// A statement with its values.
+fn clear(statement: &Statement) -> Option<Clear> {
+    let text = statement.source.text.as_deref()?;
+    let (from, to) = statement.plan().map_or((0, text.len()), |plan| plan.span);
+    let values = statement.values.as_deref();
+    Some(Clear {
+        text: text.get(from..to).unwrap_or(text).to_owned(),
+        parameters: values.and_then(messages::read_values),
+    })
 }

@@ -57,6 +57,14 @@ impl<H: Host> ToServer<'_, H> {
                 }
             }
         }
+        if let Some(meant) = &mut meant
+            && self.shared.lock().role.full_text
+        {
+            let Some(values) = self.values(header) else {
+                return Ok(Flow::Wait);
+            };
+            meant.values = values;
+        }
         if denied.is_some() {
             let mut instead = BytesMut::new();
             messages::put_bind(&mut instead, "", &self.shared.own_name);
@@ -84,6 +92,15 @@ impl<H: Host> ToServer<'_, H> {
                 Arguments::Hash(Sha256::digest(values).into())
             }),
         )
+    }
+
+    /// The parameters for the record, unless there is more of them than is held; `None`: more of it must be read.
+    fn values(&self, header: Header) -> Option<Option<Arc<[u8]>>> {
+        if header.length > HELD_FRAME {
+            return Some(None);
+        }
+        let body = self.burst.body(header)?;
+        Some(messages::bound_values(body).ok().map(Arc::from))
     }
 
     pub(super) async fn execute<W: AsyncWrite + Unpin>(

@@ -290,9 +290,10 @@ impl<H: Host> ToServer<'_, H> {
             self.host.schema_changed().await;
         }
         let planned = self.host.plan(text.clone(), facts.clone()).await?;
+        let keeps_text = self.restricted || planned.standing.role.full_text;
         self.shared.lock().take_role(planned.standing.role);
         Ok(Arc::new(Source {
-            text: self.restricted.then_some(text),
+            text: keeps_text.then_some(text),
             plan: Some(planned.plan),
             facts,
             epoch: planned.standing.epoch,
