@@ -30,6 +30,9 @@ const HEX: usize = 64;
 /// Length of `{"hash":"<64 hex>",`: the hashed part begins here.
 const HASHED_FROM: usize = HASH_OPEN.len() + HEX + 2;
 
+/// Bytes of a line that come before its record at least: `{"hash":"<64 hex>","prev":"<64 hex>","seq":`.
+pub const SEALED: usize = HASHED_FROM + PREV_OPEN.len() + HEX + SEQ_OPEN.len() - 2;
+
 /// A SHA-256 of the chain. Displays as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash([u8; 32]);
@@ -41,6 +44,12 @@ impl Hash {
         digest.update(GENESIS_PREFIX);
         digest.update(chain_id);
         Hash(digest.finalize().into())
+    }
+
+    /// The number that its first 13 hexadecimal digits make: as many as a double holds exactly.
+    pub fn leading(&self) -> u64 {
+        let first = self.0.first_chunk::<8>().copied().unwrap_or_default();
+        u64::from_be_bytes(first) >> 12
     }
 
     fn of(bytes: &[u8]) -> Self {
@@ -178,6 +187,13 @@ mod tests {
             )
         );
         assert_eq!((link.seq, link.prev), (1, Hash::genesis("c")));
+    }
+
+    #[test]
+    fn the_leading_number_is_that_of_the_first_13_digits() {
+        let hash = Hash::genesis("c");
+        let digits = &hash.to_string()[..13];
+        assert_eq!(u64::from_str_radix(digits, 16), Ok(hash.leading()));
     }
 
     #[test]

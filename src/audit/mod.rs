@@ -6,13 +6,33 @@
 //! * [`segment`]: one file of the spool, written so that a failed write leaves no trace.
 //! * [`recover`]: finding the chain's end after a crash.
 //! * [`spool`]: the chain as it is written.
+//! * [`checkpoint`], [`key`]: signatures over the chain.
+//! * [`retention`]: what becomes of old segments.
 //! * [`verify`]: the chain as it is checked.
+//! * [`read`], [`entry`], [`range`]: the records as they are read back.
+//! * [`search`], [`glob`], [`classes`]: finding some of them; [`csv`]: for spreadsheets.
 pub mod chain;
+pub mod checkpoint;
+pub mod classes;
+pub mod csv;
+pub mod entry;
+#[cfg(test)]
+mod fixture;
+pub mod glob;
+pub mod key;
+pub mod range;
+pub mod read;
 pub mod record;
 pub mod recover;
+pub mod retention;
+pub mod search;
 pub mod segment;
 pub mod spool;
 pub mod verify;
 
-pub use record::{Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
+pub use entry::Entry;
+pub use read::{Line, Position, Reader};
+pub use record::{
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
+};
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::checkpoint::{Checkpoint, Tombstone};
+
 /// Raised when a field changes its meaning or goes away; new fields do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -38,9 +40,39 @@ pub enum Event {
     Violation,
     /// Somebody did something at the console or its API; carries [`Record::person`].
     Console,
+    /// A signature over everything before it; carries [`Record::checkpoint`].
+    Checkpoint,
+    /// An old segment was removed; carries [`Record::tombstone`].
+    Retention,
+    /// Records could not be written for a time, and are not there; carries [`Record::lost`].
+    Lost,
+    /// What is on record is out of the ordinary; carries [`Record::alarm`].
+    Alarm,
 }
 
 impl Event {
+    pub const ALL: [Event; 19] = [
+        Event::Chain,
+        Event::Recovered,
+        Event::Start,
+        Event::Stop,
+        Event::Login,
+        Event::LoginFailed,
+        Event::Logout,
+        Event::Statement,
+        Event::Refusal,
+        Event::Policy,
+        Event::Drift,
+        Event::ExportStop,
+        Event::Export,
+        Event::Violation,
+        Event::Console,
+        Event::Checkpoint,
+        Event::Retention,
+        Event::Lost,
+        Event::Alarm,
+    ];
+
     pub const fn label(self) -> &'static str {
         match self {
             Event::Chain => "chain",
@@ -58,6 +90,10 @@ impl Event {
             Event::Export => "export",
             Event::Violation => "violation",
             Event::Console => "console",
+            Event::Checkpoint => "checkpoint",
+            Event::Retention => "retention",
+            Event::Lost => "lost",
+            Event::Alarm => "alarm",
         }
     }
 }
@@ -122,12 +158,46 @@ pub struct ExportRecord {
     pub clear: BTreeSet<String>,
 }
 
+/// What raised an alarm. Who, and in which words, stand in the record itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AlarmRecord {
+    /// Label of `pgveil_alarms_total`.
+    pub alarm: &'static str,
+    /// The incident that it opened or belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// Sequence numbers of the records that raised it; the last ones where there are many.
+    pub records: Vec<u64>,
+}
+
 /// The TLS of a client's connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TlsRecord {
     /// As PostgreSQL's `pg_stat_ssl` names it: `TLSv1.3`.
     pub version: String,
     pub cipher: String,
+    /// Of the client's certificate, as RFC 4514 writes distinguished names; empty where the certificate has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// The columns that a statement uses, as `schema.table.column`.
+///
+/// A relation that the catalog did not know stands under the name the statement gave it, all its columns as `*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ColumnsRecord {
+    /// Their values reach the result, or are stored in another relation.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub projected: Arc<[Arc<str>]>,
+    /// They take part in finding, joining, grouping or sorting rows, or are named where their values go nowhere.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub filtered: Arc<[Arc<str>]>,
+    /// The statement assigns to them.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub written: Arc<[Arc<str>]>,
+    /// There are more than are listed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// One record. Fields that do not apply are left out of the line.
@@ -149,7 +219,7 @@ pub struct TlsRecord {
 pub struct Record {
     pub schema_version: u32,
     /// When the event ended. RFC 3339, UTC, microseconds.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "in_rfc3339")]
     pub time: SystemTime,
     pub event: Event,
     /// Names the chain, in its first record only.
@@ -170,9 +240,9 @@ pub struct Record {
     /// The person behind a shared database user, where the application names one.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub app_user: Option<Arc<str>>,
-    /// Who acted at the console or its API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<String>,
+    /// Who acted: at the console or its API, or the person whom the policy's `people` name behind the database user.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub person: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub role: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
@@ -201,6 +271,11 @@ pub struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lookups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<ColumnsRecord>,
+    /// Classes of data, as the policy names them, that these columns belong to; masked for the role or not.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub classes: Arc<[Arc<str>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRecord>,
     /// Label of why a statement was refused or a result stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,6 +301,15 @@ pub struct Record {
     /// What else there is to say, in pgveil's words; never data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tombstone: Option<Box<Tombstone>>,
+    /// Records that could not be written since the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Box<AlarmRecord>>,
 }
 
 impl Record {
@@ -253,6 +337,8 @@ impl Record {
             writes: Vec::new(),
             masked: Vec::new(),
             lookups: Vec::new(),
+            columns: None,
+            classes: Arc::default(),
             verdict: None,
             reason: None,
             rule: None,
@@ -263,21 +349,29 @@ impl Record {
             sqlstate: None,
             export: None,
             message: None,
+            checkpoint: None,
+            tombstone: None,
+            lost: None,
+            alarm: None,
         }
     }
 }
 
 /// `2026-11-22T07:21:36.000001Z`. A clock before 1970 or after 9999 gives the epoch: a record with a wrong time is
 /// better than none.
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn rfc3339(time: SystemTime) -> String {
     let mut text = String::with_capacity(27);
     // `format_rfc3339_micros` panics on a time before the epoch.
-    let time = (*time).max(SystemTime::UNIX_EPOCH);
+    let time = time.max(SystemTime::UNIX_EPOCH);
     if write!(text, "{}", humantime::format_rfc3339_micros(time)).is_err() {
         text.clear();
         text.push_str("1970-01-01T00:00:00.000000Z");
     }
-    serializer.serialize_str(&text)
+    text
+}
+
+fn in_rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
 }
 
 /// An `Arc` by its content, without serde's `rc` feature.
@@ -290,6 +384,10 @@ where
         Some(value) => value.serialize(serializer),
         None => serializer.serialize_none(),
     }
+}
+
+fn names<S: Serializer>(names: &Arc<[Arc<str>]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(AsRef::as_ref))
 }
 
 fn seconds<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -352,22 +450,7 @@ mod tests {
 
     #[test]
     fn the_label_of_an_event_is_its_name_in_the_record() {
-        for event in [
-            Event::Chain,
-            Event::Recovered,
-            Event::Start,
-            Event::Stop,
-            Event::Login,
-            Event::LoginFailed,
-            Event::Logout,
-            Event::Statement,
-            Event::Refusal,
-            Event::Policy,
-            Event::ExportStop,
-            Event::Export,
-            Event::Violation,
-            Event::Console,
-        ] {
+        for event in Event::ALL {
             let name = serde_json::to_value(event).expect("an event serialises");
             assert_eq!(name, event.label());
         }

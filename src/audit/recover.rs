@@ -1,10 +1,12 @@
 //! Finds the end of the chain in a directory, and mends what a crash left behind it.
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::chain::{self, Hash, LineError};
+use super::chain::{self, Hash, LineError, Link};
+use super::entry::Entry;
+use super::read::MAX_LINE;
 use super::segment;
 
 /// Bytes read at a time while looking backwards for the last record.
@@ -17,10 +19,19 @@ pub struct End {
     pub segment: u64,
     /// Bytes of whole records in that segment.
     pub len: u64,
-    /// Sequence number and hash of the last record; `None` where no chain has begun.
-    pub last: Option<(u64, Hash)>,
+    /// `None` where no chain has begun.
+    pub last: Option<Last>,
     /// What was moved aside.
     pub torn: Option<Torn>,
+}
+
+/// The last record of a chain.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Last {
+    pub seq: u64,
+    pub hash: Hash,
+    /// Id of the chain.
+    pub chain: String,
 }
 
 /// An unfinished record that was moved out of its segment.
@@ -63,11 +74,11 @@ pub fn recover(dir: &Path) -> Result<End, RecoverError> {
         // A segment without a record: the one before it holds the end, which was whole when this one was made.
         None => match segments.iter().rev().nth(1) {
             Some((before, path)) if before + 1 == *number => {
-                let tail = Tail::read(path).map_err(io_at(path))?;
-                match &tail.line {
-                    Some(line) if tail.whole == tail.len => Some(last_record(path, line)?),
-                    _ => return Err(damaged(path, "it does not end with a whole record")),
-                }
+                let line = last_line(path).map_err(io_at(path))?;
+                Some(last_record(
+                    path,
+                    &line.ok_or_else(|| damaged(path, "it does not end with a whole record"))?,
+                )?)
             }
             None if *number == 1 => None,
             _ => {
@@ -78,6 +89,14 @@ pub fn recover(dir: &Path) -> Result<End, RecoverError> {
             }
         },
     };
+    let last = match last {
+        Some(link) => Some(Last {
+            seq: link.seq,
+            hash: link.hash,
+            chain: chain_id(&segments)?,
+        }),
+        None => None,
+    };
     Ok(End {
         segment: *number,
         len: tail.whole,
@@ -86,10 +105,52 @@ pub fn recover(dir: &Path) -> Result<End, RecoverError> {
     })
 }
 
-fn last_record(path: &Path, line: &[u8]) -> Result<(u64, Hash), RecoverError> {
-    let link = chain::unseal(line)
-        .map_err(|error: LineError| damaged(path, &format!("in its last line: {error}")))?;
-    Ok((link.seq, link.hash))
+fn last_record(path: &Path, line: &[u8]) -> Result<Link, RecoverError> {
+    chain::unseal(line)
+        .map_err(|error: LineError| damaged(path, &format!("in its last line: {error}")))
+}
+
+/// The id that the first record of the newest segment with a record names.
+fn chain_id(segments: &[(u64, PathBuf)]) -> Result<String, RecoverError> {
+    for (_, path) in segments.iter().rev() {
+        let mut line = Vec::new();
+        segment::read(path, 0)
+            .and_then(|reader| reader.take(MAX_LINE).read_until(b'\n', &mut line))
+            .map_err(|source| RecoverError::Io {
+                path: path.clone(),
+                source,
+            })?;
+        if line.is_empty() {
+            continue;
+        }
+        let entry: Option<Entry> = serde_json::from_slice(&line).ok();
+        let named = entry.and_then(|entry| {
+            let checkpoint = entry.checkpoint.map(|checkpoint| checkpoint.chain);
+            entry.chain.or(checkpoint)
+        });
+        return named.ok_or_else(|| damaged(path, "its first record does not name its chain"));
+    }
+    Err(damaged(Path::new(""), "there is no record"))
+}
+
+/// The last line of a segment that is closed; `None` where it has none or is cut off.
+fn last_line(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if !segment::is_compressed(path) {
+        let tail = Tail::read(path)?;
+        return Ok(tail.line.filter(|_| tail.whole == tail.len));
+    }
+    let mut reader = segment::read(path, 0)?;
+    let (mut last, mut line) = (None, Vec::new());
+    while reader
+        .by_ref()
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)?
+        > 0
+    {
+        last = line.strip_suffix(b"\n").map(<[u8]>::to_vec);
+        line.clear();
+    }
+    Ok(last)
 }
 
 fn damaged(path: &Path, what: &str) -> RecoverError {

@@ -1,15 +1,19 @@
 //! One file of the spool. Whatever a write's outcome, the file ends with a whole record afterwards, or is marked
 //! so that the next write mends it first.
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const PREFIX: &str = "audit-";
 const SUFFIX: &str = ".jsonl";
+/// After [`SUFFIX`] of a segment that is closed and compressed (RFC 8878).
+pub const COMPRESSED: &str = ".zst";
 /// Only the user that runs pgveil reads and writes records.
 const MODE: u32 = 0o600;
+const READ_BUFFER: usize = 256 * 1024;
 
 /// `audit-000001.jsonl` for 1.
 pub fn file_name(number: u64) -> String {
@@ -23,17 +27,43 @@ pub fn number(name: &str) -> Option<u64> {
     (file_name(number) == name).then_some(number)
 }
 
-/// The segments of a directory in their order. Other files are passed over.
+/// `audit-000001.jsonl.zst` for 1: the segment once it is closed and compressed.
+pub fn compressed_name(number: u64) -> String {
+    file_name(number) + COMPRESSED
+}
+
+/// The segments of a directory in their order. Other files are passed over. Where a segment stands there both
+/// compressed and not (a crash came between), the file that was written first counts.
 pub fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut segments = Vec::new();
+    let mut segments = BTreeMap::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        if let Some(number) = entry.file_name().to_str().and_then(number) {
-            segments.push((number, entry.path()));
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Some(number) = number(name) {
+            segments.insert(number, entry.path());
+        } else if let Some(number) = name.strip_suffix(COMPRESSED).and_then(number) {
+            segments.entry(number).or_insert_with(|| entry.path());
         }
     }
-    segments.sort_unstable();
-    Ok(segments)
+    Ok(segments.into_iter().collect())
+}
+
+/// Whether that file of a segment is the compressed one.
+pub fn is_compressed(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(COMPRESSED))
+}
+
+/// Reads a segment from its byte `offset`, compressed or not. Offsets count bytes of records, uncompressed.
+pub fn read(path: &Path, offset: u64) -> io::Result<Box<dyn BufRead + Send>> {
+    let mut file = File::open(path)?;
+    if !is_compressed(path) {
+        file.seek(SeekFrom::Start(offset))?;
+        return Ok(Box::new(BufReader::with_capacity(READ_BUFFER, file)));
+    }
+    let mut decoder = zstd::Decoder::new(file)?;
+    io::copy(&mut (&mut decoder).take(offset), &mut io::sink())?;
+    Ok(Box::new(BufReader::with_capacity(READ_BUFFER, decoder)))
 }
 
 /// A segment open for appending.

@@ -3,19 +3,33 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::chain::{self, Hash};
+use super::checkpoint::{self, Removed};
+use super::key::{KeyError, PublicKey, SigningKey};
 use super::record::{Event, Record};
 use super::recover::{self, RecoverError};
 use super::segment::Segment;
 
 /// A segment is not written on past this size unless one batch alone is larger.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// A segment is not written on past this age.
+pub const SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Records between two checkpoints.
+pub const CHECKPOINT_RECORDS: u64 = 1000;
+/// What [`SpoolSettings::checkpoint_records`] may be at most.
+pub const MAX_CHECKPOINT_RECORDS: u64 = 10_000;
+/// Records are signed after this time at the latest.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Locked while a process writes the chain of the directory.
 const LOCK_FILE: &str = "lock";
+/// The key of a directory whose settings name none.
+pub const KEY_FILE: &str = "signing.key";
+/// The public half of the key in use, for [`super::verify`].
+pub const PUBLIC_KEY_FILE: &str = "signing.pub";
 const CHAIN_ID_BYTES: usize = 16;
 
 /// When a record counts as kept.
@@ -33,6 +47,14 @@ pub struct SpoolSettings {
     pub ack: Ack,
     /// Bytes after which a new segment is begun.
     pub segment_bytes: u64,
+    /// Time after which a new segment is begun.
+    pub segment_age: Duration,
+    /// Records after which a checkpoint is written.
+    pub checkpoint_records: u64,
+    /// Time after which a checkpoint is written, where there is anything to sign.
+    pub checkpoint_interval: Duration,
+    /// The signing key's file. [`KEY_FILE`] in the spool's directory if absent, made where it does not exist.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for SpoolSettings {
@@ -40,6 +62,10 @@ impl Default for SpoolSettings {
         SpoolSettings {
             ack: Ack::default(),
             segment_bytes: SEGMENT_BYTES,
+            segment_age: SEGMENT_AGE,
+            checkpoint_records: CHECKPOINT_RECORDS,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
+            key: None,
         }
     }
 }
@@ -77,6 +103,8 @@ pub enum SpoolError {
     Encode(#[from] serde_json::Error),
     #[error("no random bytes for the id of a new audit chain")]
     Random,
+    #[error("audit signing key: {0}")]
+    Key(#[from] KeyError),
 }
 
 /// The writing end of a chain. Shared by all sessions.
@@ -84,7 +112,14 @@ pub enum SpoolError {
 pub struct Spool {
     dir: PathBuf,
     settings: SpoolSettings,
+    key: SigningKey,
+    /// Id of the chain.
+    chain: String,
     end: Mutex<ChainEnd>,
+    /// Sequence number up to which records stay.
+    kept: Arc<AtomicU64>,
+    /// Records lost since the process began.
+    lost: AtomicU64,
     /// Sequence number up to which records are on the disk. Held during an fsync: who waits for it finds its record
     /// synced by the one before.
     synced: Mutex<u64>,
@@ -99,6 +134,20 @@ struct ChainEnd {
     segment: Segment,
     seq: u64,
     head: Hash,
+    /// When the segment was begun, or found at the start.
+    since: Instant,
+    /// Of the last checkpoint; 0 before the first.
+    signed: u64,
+    signed_at: Instant,
+    /// Records that could not be written since the last that could.
+    lost: u64,
+}
+
+/// The chain's end as its last checkpoint gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub seq: u64,
+    pub hash: Hash,
 }
 
 impl Spool {
@@ -117,29 +166,40 @@ impl Spool {
                 dir: dir.to_owned(),
                 source,
             })?;
-        let (seq, head, first) = match end.last {
-            Some((seq, head)) => (seq, head, None),
+        let key = signing_key(dir, settings.key.as_deref())?;
+        let (seq, head, chain, is_new) = match end.last {
+            Some(last) => (last.seq, last.hash, last.chain, false),
             None => {
                 let chain = chain_id()?;
-                let head = Hash::genesis(&chain);
-                let first = Record {
-                    chain: Some(chain),
-                    ..Record::new(Event::Chain, SystemTime::now())
-                };
-                (0, head, Some(first))
+                (0, Hash::genesis(&chain), chain, true)
             }
         };
         let spool = Spool {
             dir: dir.to_owned(),
             settings,
-            end: Mutex::new(ChainEnd { segment, seq, head }),
+            key,
+            chain,
+            end: Mutex::new(ChainEnd {
+                segment,
+                seq,
+                head,
+                since: Instant::now(),
+                signed: 0,
+                signed_at: Instant::now(),
+                lost: 0,
+            }),
+            kept: Arc::new(AtomicU64::new(seq)),
+            lost: AtomicU64::new(0),
             synced: Mutex::new(seq),
             stopped: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             _lock: lock,
         };
-        if let Some(first) = first {
-            spool.append(&first)?;
+        if is_new {
+            spool.append(&Record {
+                chain: Some(spool.chain.clone()),
+                ..Record::new(Event::Chain, SystemTime::now())
+            })?;
         }
         if let Some(torn) = end.torn {
             spool.append(&Record {
@@ -186,10 +246,89 @@ impl Spool {
         result
     }
 
+    /// Does what is due without a record: signs what is not signed, begins a new segment where the old one is too old,
+    /// and tries to write again after a failure. To be called every second or so.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn tend(&self) -> Result<(), SpoolError> {
+        let is_due = {
+            let end = self.end();
+            let interval = self.settings.checkpoint_interval;
+            end.lost > 0
+                || (end.signed < end.seq && end.signed_at.elapsed() >= interval)
+                || self.is_too_old(&end)
+        };
+        match is_due {
+            true => self.checkpoint(),
+            false => Ok(()),
+        }
+    }
+
+    /// Signs the chain as it stands, where there is anything that is not signed yet.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn checkpoint(&self) -> Result<(), SpoolError> {
+        let result = self.write_with(&[], true).map(drop);
+        self.failing.store(result.is_err(), Ordering::Relaxed);
+        result
+    }
+
+    /// Puts on record, signed, that a segment is about to be removed.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn bury(&self, removed: &Removed) -> Result<(), SpoolError> {
+        let now = SystemTime::now();
+        self.append(&checkpoint::tombstone(&self.key, &self.chain, removed, now))?;
+        self.sync()
+    }
+
     /// Brings everything appended so far to the disk.
     pub fn sync(&self) -> Result<(), SpoolError> {
         let seq = self.end().seq;
         self.sync_to(seq)
+    }
+
+    /// The sequence number up to which records stay where they are, whatever happens to the process: what a
+    /// [`super::read::Reader`] of this process may go up to.
+    pub fn kept(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.kept)
+    }
+
+    /// Records that could not be written since the process began.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// The last append failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) || self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Id of the chain, as its first record and each checkpoint name it.
+    pub fn chain(&self) -> &str {
+        &self.chain
+    }
+
+    /// The key that signs.
+    pub fn public_key(&self) -> &PublicKey {
+        self.key.public()
+    }
+
+    /// Number of the segment that is being written.
+    pub fn segment(&self) -> u64 {
+        self.end().segment.number
+    }
+
+    /// Where the chain ends now.
+    pub fn head(&self) -> Head {
+        let end = self.end();
+        Head {
+            seq: end.seq,
+            hash: end.head,
+        }
     }
 
     /// Records appended but not known to be on the disk.
@@ -211,30 +350,84 @@ impl Spool {
     }
 
     fn write(&self, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
+        self.write_with(bodies, false)
+    }
+
+    /// Writes records and the signed ones that are due with them.
+    fn write_with(&self, bodies: &[Vec<u8>], sign: bool) -> Result<Appended, SpoolError> {
+        let mut end = self.end();
+        let written = self.write_to(&mut end, bodies, sign);
+        if written.is_err() {
+            let count = bodies.len() as u64;
+            end.lost += count;
+            self.lost.fetch_add(count, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn write_to(
+        &self,
+        end: &mut ChainEnd,
+        bodies: &[Vec<u8>],
+        sign: bool,
+    ) -> Result<Appended, SpoolError> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(SpoolError::Stopped);
         }
-        let mut end = self.end();
-        let (mut seq, mut head) = (end.seq, end.head);
-        let mut lines = Vec::with_capacity(bodies.iter().map(|body| body.len() + 200).sum());
-        for body in bodies {
-            seq += 1;
-            head = chain::seal(&mut lines, head, seq, body);
-        }
+        let expected = bodies
+            .iter()
+            .map(|body| body.len() + LINE_OVERHEAD)
+            .sum::<usize>();
         if !end.segment.is_empty()
-            && end.segment.len() + lines.len() as u64 > self.settings.segment_bytes
+            && (end.segment.len() + expected as u64 > self.settings.segment_bytes
+                || self.is_too_old(end))
         {
-            self.rotate(&mut end)?;
+            self.rotate(end)?;
+        }
+        let mut lines = Lines::after(end, expected + 2 * LINE_OVERHEAD);
+        let now = SystemTime::now();
+        // Every segment but the first begins with a signature over all before it, which names the chain, too.
+        let begins = end.segment.is_empty() && end.seq > 0;
+        if begins {
+            lines.sign(&self.key, &self.chain, now)?;
+        }
+        if end.lost > 0 {
+            lines.push(&serde_json::to_vec(&Record {
+                lost: Some(end.lost),
+                message: Some("records could not be written and are not there".to_owned()),
+                ..Record::new(Event::Lost, now)
+            })?);
+        }
+        for body in bodies {
+            lines.push(body);
+        }
+        let unsigned = lines.seq.saturating_sub(lines.signed.unwrap_or(end.signed));
+        let is_due = sign && unsigned > 0;
+        if is_due || unsigned >= self.settings.checkpoint_records {
+            lines.sign(&self.key, &self.chain, now)?;
         }
         end.segment
-            .append(&lines)
+            .append(&lines.bytes)
             .map_err(|source| SpoolError::Write {
                 path: end.segment.path.clone(),
                 source,
             })?;
-        end.seq = seq;
-        end.head = head;
-        Ok(Appended { seq, hash: head })
+        end.seq = lines.seq;
+        end.head = lines.head;
+        end.lost = 0;
+        if let Some(signed) = lines.signed {
+            end.signed = signed;
+            end.signed_at = Instant::now();
+        }
+        self.kept.store(end.seq, Ordering::Release);
+        Ok(Appended {
+            seq: end.seq,
+            hash: end.head,
+        })
+    }
+
+    fn is_too_old(&self, end: &ChainEnd) -> bool {
+        !end.segment.is_empty() && end.since.elapsed() >= self.settings.segment_age
     }
 
     /// A segment that is left is on the disk, so that an fsync of the newest one is enough ever after.
@@ -250,6 +443,7 @@ impl Spool {
                 dir: self.dir.clone(),
                 source,
             })?;
+        end.since = Instant::now();
         Ok(())
     }
 
@@ -279,6 +473,57 @@ impl Spool {
             source,
         }
     }
+}
+
+/// Room for `{"hash":"...","prev":"...","seq":...,` and what a checkpoint holds.
+const LINE_OVERHEAD: usize = 600;
+
+/// Lines on their way to a segment.
+struct Lines {
+    bytes: Vec<u8>,
+    seq: u64,
+    head: Hash,
+    /// Of the checkpoint among them.
+    signed: Option<u64>,
+}
+
+impl Lines {
+    fn after(end: &ChainEnd, capacity: usize) -> Self {
+        Lines {
+            bytes: Vec::with_capacity(capacity),
+            seq: end.seq,
+            head: end.head,
+            signed: None,
+        }
+    }
+
+    fn push(&mut self, body: &[u8]) {
+        self.seq += 1;
+        self.head = chain::seal(&mut self.bytes, self.head, self.seq, body);
+    }
+
+    fn sign(&mut self, key: &SigningKey, chain: &str, now: SystemTime) -> Result<(), SpoolError> {
+        let record = checkpoint::checkpoint(key, chain, self.seq, self.head, now);
+        self.push(&serde_json::to_vec(&record)?);
+        self.signed = Some(self.seq);
+        Ok(())
+    }
+}
+
+/// The key that the settings name, or that of the directory. Its public half is put beside the segments.
+fn signing_key(dir: &Path, named: Option<&Path>) -> Result<SigningKey, SpoolError> {
+    let own = dir.join(KEY_FILE);
+    let key = match named {
+        Some(path) => SigningKey::read(path)?,
+        None if own.exists() => SigningKey::read(&own)?,
+        None => SigningKey::create(&own)?,
+    };
+    let public = dir.join(PUBLIC_KEY_FILE);
+    std::fs::write(&public, key.public().pem()).map_err(|source| KeyError::Io {
+        path: public,
+        source,
+    })?;
+    Ok(key)
 }
 
 /// Runs what waits for a disk without holding up the tasks of the runtime's thread, where there is one.

@@ -339,7 +339,7 @@ fn refused(error: AccountError) -> CliError {
 
 /// Where accounts are changed.
 enum Target {
-    File(File),
+    File(Box<File>),
     Console(ConsoleClient),
 }
 
@@ -369,15 +369,15 @@ impl Target {
         }
         let settings = config::load(&common.config)?;
         // The record first: it is locked by whoever serves, and no change goes without it.
-        match super::serve::open_spool(&settings) {
+        match super::serve::spool::open_spool(&settings) {
             Ok(spool) => {
                 let store = store::open(&settings.state)
                     .await
                     .map_err(CliError::environment)?;
-                Ok(Target::File(File {
+                Ok(Target::File(Box::new(File {
                     accounts: Accounts::new(store),
                     spool,
-                }))
+                })))
             }
             Err(error) => match running(&settings) {
                 Some(address) => ConsoleClient::new(&address, &common.console).map(Target::Console),

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod explain;
 pub mod logging;
 pub mod serve;
+mod work;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -8,13 +8,14 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::admin::Metrics;
-use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
+use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::catalog::{Catalog, CatalogStore};
 use crate::config::Settings;
 use crate::export::Desk;
 use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
 use crate::session::host::{Limits, Unavailable};
 use crate::session::login::{LoggedIn, LoginFacts};
+use crate::session::record;
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::session_host::SessionHost;
 use crate::session::shared::Encodings;
@@ -246,7 +247,7 @@ pub async fn run(
                 .to_owned(),
         },
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
-        template: template(&facts, policy.version()),
+        template: template(&facts, policy.person(&facts.db_user), policy.version()),
         client_bytes,
         pending,
         limits: limits(&proxy.settings),
@@ -297,18 +298,14 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn template(facts: &LoginFacts, policy_version: &str) -> Record {
-    let tls = facts.tls.as_ref().map(|tls| {
-        Arc::new(TlsRecord {
-            version: tls.version.clone(),
-            cipher: tls.cipher.clone(),
-        })
-    });
+fn template(facts: &LoginFacts, person: &str, policy_version: &str) -> Record {
+    let tls = facts.tls.as_ref().map(record::tls);
     Record {
         session: Some(facts.session),
         client_addr: Some(facts.client_addr),
         tls,
         db_user: Some(facts.db_user.as_str().into()),
+        person: Some(person.into()),
         role: Some(facts.role.clone()),
         application_name: Some(facts.application_name.as_str().into()),
         database: Some(facts.database.as_str().into()),

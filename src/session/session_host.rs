@@ -3,7 +3,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::audit::Record;
+use crate::audit::{Event, Record};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
 use crate::export::Purse;
@@ -82,15 +82,26 @@ impl Host for SessionHost {
         }
     }
 
+    fn can_record(&self) -> bool {
+        !(self.restricted && self.refuses_without_record() && self.proxy.spool.is_failing())
+    }
+
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
         self.proxy.count(&self.role, record, protected);
         let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
             .map_err(|error| Unrecorded(error.to_string()));
         match appended {
             Ok(()) => Ok(()),
-            Err(error) if self.restricted && self.refuses_without_record() => Err(error),
+            // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
+            Err(error)
+                if self.restricted
+                    && self.refuses_without_record()
+                    && record.event != Event::Refusal =>
+            {
+                Err(error)
+            }
             Err(error) => {
-                tracing::error!(%error, event = record.event.label(), "an audit record is dropped");
+                tracing::error!(%error, event = record.event.label(), "an audit record is lost");
                 Ok(())
             }
         }

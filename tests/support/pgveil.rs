@@ -197,7 +197,10 @@ impl Pgveil {
             .flatten()
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.is_file())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "jsonl")
+            })
             .collect();
         files.sort();
         files

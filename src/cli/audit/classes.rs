@@ -1,0 +1,28 @@
+//! The classes of a policy, for records that do not name theirs.
+use crate::audit::classes::{ClassColumns, Classes};
+use crate::audit::glob::Glob;
+use crate::policy::PolicySet;
+use crate::policy::pattern::NamePattern;
+
+pub fn of_policy(policy: &PolicySet) -> Classes {
+    let classes = policy.classes.iter().map(|class| ClassColumns {
+        class: class.name.to_string(),
+        level: class.level,
+        columns: class
+            .columns
+            .iter()
+            .map(|column| {
+                let pattern = &column.pattern;
+                [&pattern.schema, &pattern.table, &pattern.column].map(glob)
+            })
+            .collect(),
+    });
+    Classes::new(classes.collect())
+}
+
+fn glob(pattern: &NamePattern) -> Glob {
+    match pattern {
+        NamePattern::Exact(name) => Glob::Exact(name.clone()),
+        NamePattern::Glob(pieces) => Glob::Pieces(pieces.clone()),
+    }
+}
