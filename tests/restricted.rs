@@ -403,3 +403,50 @@ fn a_table_made_a_moment_ago_by_somebody_else_is_found() {
         assert_eq!(tags(&client.query(&format!("SELECT * FROM {name}"))), "TCZ");
     }
 }
+
+/// The parser of the server has the first word, whatever it calls its error.
+#[test]
+fn what_the_grammar_does_not_take_is_told_as_the_server_tells_it() {
+    let (server, pgveil) = start();
+    let mut direct = Client::login(server.port(), "agent", "", "postgres");
+    let mut client = agent(&pgveil);
+    for text in [
+        "SELECT 1 FROM FROM",
+        "CREATE SCHEMA IF NOT EXISTS a CREATE TABLE b (c int)",
+        "SELECT sum(1) OVER (ROWS UNBOUNDED FOLLOWING)",
+        "SELECT 1::float(0)",
+        r"SELECT U&'\00'",
+    ] {
+        let (ours, theirs) = (client.query(text), direct.query(text));
+        let (ours, theirs) = (error(&ours), error(&theirs).expect(text));
+        // Errors of class 22 quote values elsewhere: they say what they are, and no more.
+        match theirs.0.starts_with("22") {
+            true => assert_eq!(ours.map(|error| error.0), Some(theirs.0), "{text}"),
+            false => assert_eq!(ours, Some(theirs), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_executed_or_fetched_is_described_as_directly() {
+    let (server, pgveil) = start();
+    let mut direct = Client::login(server.port(), "agent", "", "postgres");
+    let mut client = agent(&pgveil);
+    for text in [
+        "PREPARE p AS SELECT id, phone FROM people WHERE id = 1",
+        "EXECUTE p",
+        "BEGIN",
+        "DECLARE c CURSOR FOR SELECT phone, id FROM people ORDER BY id",
+        "FETCH 2 FROM c",
+        "COMMIT",
+    ] {
+        let described = |frames: Vec<Frame>| -> Vec<Vec<u8>> {
+            let described = frames.iter().filter(|frame| frame.tag == b'T');
+            described.map(Frame::bytes).collect()
+        };
+        let (ours, theirs) = (client.query(text), direct.query(text));
+        assert_eq!(rows(&ours), rows(&theirs), "{text}");
+        assert!(!shows(&ours, PHONE), "{text}");
+        assert_eq!(described(ours), described(theirs), "{text}");
+    }
+}

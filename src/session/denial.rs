@@ -44,10 +44,15 @@ pub fn outranks(error: &ErrorFields, refusal: &Refusal) -> bool {
 /// Whether the server's error is the one it would have raised without pgveil: for a text that the grammar rejects
 /// the poison stands before the client's own text, so that the server's parser has the first word.
 pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
-    refusal.reason == Reason::Syntax
+    let routine = error.routine.as_deref();
+    let by_its_parser = match error.sqlstate.as_str() {
         // Syntax, escapes in strings, names.
-        && matches!(error.sqlstate.as_str(), "42601" | "22025" | "22P06" | "42602")
-        && error.routine.as_deref() != Some("exec_parse_message")
+        "42601" | "22025" | "22P06" | "42602" => routine != Some("exec_parse_message"),
+        // What gram.y knows and does not take: features, frames of windows, precisions of types.
+        "0A000" | "42P20" | "22023" => routine == Some("base_yyparse"),
+        _ => false,
+    };
+    refusal.reason == Reason::Syntax && by_its_parser
 }
 
 /// SQLSTATE of the errors by which pgveil's own checks end a statement.

@@ -8,12 +8,19 @@ use super::plan::Origin;
 use super::scope::Reader;
 use super::tree::Tree;
 
-/// For each output column of a SELECT or a RETURNING clause the masked column it shows; empty where none is masked, or where the number of
-/// output columns cannot be told.
+/// For each output column of a SELECT or a RETURNING clause, also of one that is prepared or of a cursor, the masked column
+/// it shows; empty where none is masked, or where the number of output columns cannot be told.
 pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
-    let Some(statement) = tree.node() else {
+    let Some(mut statement) = tree.node() else {
         return Vec::new();
     };
+    // Described when it is executed, and when rows are fetched.
+    if matches!(statement.kind, "PrepareStmt" | "DeclareCursorStmt") {
+        match statement.child("query") {
+            Some(query) => statement = query,
+            None => return Vec::new(),
+        }
+    }
     let mut reader = Reader::trusting(rules);
     let outputs = match statement.kind {
         "SelectStmt" => reader.outputs(statement),

@@ -3,7 +3,7 @@
 //!
 //! Three sessions: one directly on one server; one through pgveil on another of the same contents; and one directly on
 //! that, for DDL that the restricted role may not run and later statements need.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use std::{env, fs};
 
@@ -67,6 +67,39 @@ struct Counts {
     psql: usize,
     refused: BTreeMap<String, (usize, String)>,
     different: Vec<String>,
+}
+
+/// What was printed of the counts already.
+#[derive(Default)]
+struct Told {
+    refused: BTreeSet<String>,
+    different: usize,
+}
+
+impl Counts {
+    /// After each file: a run of all of them takes an hour, and may be cut short.
+    fn tell_news(&self, told: &mut Told) {
+        for (message, (_, example)) in &self.refused {
+            if !listed(message) && told.refused.insert(message.clone()) {
+                println!(
+                    "NOT LISTED {message}\n        {}",
+                    example.replace('\n', " ")
+                );
+            }
+        }
+        for different in self.different.iter().skip(told.different) {
+            if !known_difference(different) {
+                println!("DIFFERENT {different}");
+            }
+        }
+        told.different = self.different.len();
+        let refused: usize = self.refused.values().map(|kind| kind.0).sum();
+        println!(
+            "    {} alike so far, {refused} refused, {} different",
+            self.same,
+            self.different.len()
+        );
+    }
 }
 
 fn send(client: &mut Client, sql: &str, data: Option<&str>) -> Vec<Frame> {
@@ -287,6 +320,7 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
     let (direct, behind) = (server(), server());
     let pgveil = veil(&behind);
     let mut counts = Counts::default();
+    let mut told = Told::default();
     for test in tests().into_iter().filter(|test| wanted(test)) {
         let began = Instant::now();
         let text = fs::read(folder().join(format!("sql/{test}.sql"))).expect("a file");
@@ -321,6 +355,7 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
             }
         }
         println!("{test}: {:.1?}", began.elapsed());
+        counts.tell_news(&mut told);
     }
     let refused: usize = counts.refused.values().map(|kind| kind.0).sum();
     println!(
@@ -348,9 +383,6 @@ fn statements_over_unprotected_tables_answer_a_restricted_role_as_directly() {
         .partition(|different| known_difference(different));
     for different in &known {
         println!("listed in differences.txt: {different}");
-    }
-    for different in &new {
-        println!("DIFFERENT {different}");
     }
     assert!(counts.same > 150, "too few statements ran");
     let unlisted = kinds.iter().filter(|(message, _)| !listed(message)).count();

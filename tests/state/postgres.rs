@@ -131,8 +131,9 @@ async fn proxies_that_start_together_make_one_schema() {
     for start in starts {
         start.await.unwrap().unwrap();
     }
-    let versions = server.sql("postgres", "SELECT version FROM pgveil.migrations");
-    assert_eq!(versions, [[Some("1".to_owned())]]);
+    let versions = "SELECT version FROM pgveil.migrations ORDER BY version";
+    let versions = server.sql("postgres", versions);
+    assert_eq!(versions, [[Some("1".to_owned())], [Some("2".to_owned())]]);
     server.sql(
         "postgres",
         "INSERT INTO pgveil.migrations (version) VALUES (1000)",
