@@ -55,11 +55,19 @@ prepare_mail() {
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/notify/requirements.txt
 }
 
+# A validator of JSON Schema for tests/record_schema.rs.
+prepare_schema() {
+    local venv=$PWD/target/schema
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/schema-requirements.txt
+}
+
 skip_reason() {
     awk -F': ' -v name="$1" '!/^#/ && $1 == name { sub(/^[^ ]*: +/, ""); print }' tests/skips.txt
 }
 
 run_cargo() {
+    prepare_schema || { echo 'the JSON Schema validator could not be installed'; return 1; }
     prepare_mail || { echo 'the mail server could not be installed'; return 1; }
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc

@@ -14,6 +14,7 @@
 //! record) in their place.
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Hash;
@@ -21,7 +22,7 @@ use super::key::{PublicKey, SigningKey};
 use super::record::{self, Event, Record};
 
 /// The signed part of a record of the event `checkpoint`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkpoint {
     /// Id of the chain.
     pub chain: String,
@@ -36,14 +37,15 @@ pub struct Checkpoint {
 }
 
 /// The signed part of a record of the event `retention`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tombstone {
     /// Id of the chain.
     pub chain: String,
     /// Number of the segment that was removed.
     pub segment: u64,
-    /// Its first and last record.
+    /// Its first record.
     pub first: u64,
+    /// Its last record.
     pub last: u64,
     /// Hash of its last record.
     pub head: String,

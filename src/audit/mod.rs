@@ -2,6 +2,7 @@
 //! and its verification.
 //!
 //! * [`record`]: the one shape of a record.
+//! * [`schema`]: that shape as a JSON Schema.
 //! * [`chain`]: how a record becomes a line that names the line before it.
 //! * [`segment`]: one file of the spool, written so that a failed write leaves no trace.
 //! * [`recover`]: finding the chain's end after a crash.
@@ -26,6 +27,7 @@ pub mod read;
 pub mod record;
 pub mod recover;
 pub mod retention;
+pub mod schema;
 pub mod sealed;
 pub mod search;
 pub mod segment;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::checkpoint::{Checkpoint, Tombstone};
@@ -15,19 +16,26 @@ use super::sealed::Sealed;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// What a record is about. Also the label of `pgveil_audit_records_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The first record of a chain; carries [`Record::chain`].
     Chain,
     /// The spool was opened after a crash that left an unfinished record.
     Recovered,
+    /// pgveil began to serve.
     Start,
+    /// pgveil ended in good order.
     Stop,
+    /// A session began; its user has proved who it is.
     Login,
+    /// A client was turned away. The user and database are what it claimed.
     LoginFailed,
+    /// A session ended.
     Logout,
+    /// A statement ended, well or with an error of the server.
     Statement,
+    /// A statement, or another message, was not let through.
     Refusal,
     /// A policy was loaded or replaced.
     Policy,
@@ -100,11 +108,14 @@ impl Event {
 }
 
 /// What was decided about a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictRecord {
+    /// It ran as the client sent it.
     Pass,
+    /// Another text ran in its place, in which protected relations are masked and their rows chosen.
     Rewrite,
+    /// It did not run.
     Refuse,
 }
 
@@ -119,20 +130,24 @@ impl VerdictRecord {
 }
 
 /// Who signed an export for which group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Signature {
+    /// The approver group that the signature counts for.
     pub group: String,
+    /// Who signed.
     pub person: String,
 }
 
 /// The export request that a record is about: one step of it, or the grant that a statement ran under.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExportRecord {
+    /// Id of the request.
     pub request: String,
     /// Number of the step in the request's history, from 0. A repeated number is the same step, recorded again after a
     /// crash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
+    /// What was done in the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<&'static str>,
     /// The request's state after the step.
@@ -143,12 +158,16 @@ pub struct ExportRecord {
     /// Who took the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The approver group for which the step was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// What the person said the export is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What whoever took the step said to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The signatures there are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Signature>,
     /// Rows granted.
@@ -160,7 +179,7 @@ pub struct ExportRecord {
 }
 
 /// What raised an alarm. Who, and in which words, stand in the record itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AlarmRecord {
     /// Label of `pgveil_alarms_total`.
     pub alarm: &'static str,
@@ -172,10 +191,11 @@ pub struct AlarmRecord {
 }
 
 /// The TLS of a client's connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TlsRecord {
     /// As PostgreSQL's `pg_stat_ssl` names it: `TLSv1.3`.
     pub version: String,
+    /// As OpenSSL names it: `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
     /// Of the client's certificate, as RFC 4514 writes distinguished names; empty where the certificate has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,7 +205,7 @@ pub struct TlsRecord {
 /// The columns that a statement uses, as `schema.table.column`.
 ///
 /// A relation that the catalog did not know stands under the name the statement gave it, all its columns as `*`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ColumnsRecord {
     /// Their values reach the result, or are stored in another relation.
     #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
@@ -216,12 +236,15 @@ pub struct ColumnsRecord {
 /// assert!(serde_json::to_string(&statement).unwrap().starts_with(
 ///     r#"{"schema_version":1,"time":"1970-01-01T00:00:00.000000Z","event":"statement","session":7,"sequence":1"#));
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Record {
+    /// Of the shape of records. It rises when a field changes its meaning or goes away, not when one is added.
     pub schema_version: u32,
     /// When the event ended. RFC 3339, UTC, microseconds.
     #[serde(serialize_with = "in_rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub time: SystemTime,
+    /// What the record is about.
     pub event: Event,
     /// Names the chain, in its first record only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,10 +255,13 @@ pub struct Record {
     /// Of the record within its session, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
+    /// Address and port of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_addr: Option<SocketAddr>,
+    /// The TLS of the client's connection; absent where it has none.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub tls: Option<Arc<TlsRecord>>,
+    /// The user that logged in to the database.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub db_user: Option<Arc<str>>,
     /// The person behind a shared database user, where the application names one.
@@ -244,10 +270,13 @@ pub struct Record {
     /// Who acted: at the console or its API, or the person whom the policy's `people` name behind the database user.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub person: Option<Arc<str>>,
+    /// The role of the policy that the session has.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub role: Option<Arc<str>>,
+    /// As the client names itself.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub application_name: Option<Arc<str>>,
+    /// The database of the session.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub database: Option<Arc<str>>,
     /// Of the statement: `SELECT`, `INSERT`, `BEGIN`, ...
@@ -271,11 +300,13 @@ pub struct Record {
     /// `schema.table.column` of the masked columns that were looked up by their stored value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lookups: Vec<String>,
+    /// The columns that the statement uses, and what for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<ColumnsRecord>,
     /// Classes of data, as the policy names them, that these columns belong to; masked for the role or not.
     #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
     pub classes: Arc<[Arc<str>]>,
+    /// What was decided about the statement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRecord>,
     /// Label of why a statement was refused or a result stopped.
@@ -284,6 +315,7 @@ pub struct Record {
     /// The rule behind the reason, as the client's DETAIL gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Of the policies that the session stands under.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub policy_version: Option<Arc<str>>,
     /// Rows sent to the client, or copied from it.
@@ -294,9 +326,12 @@ pub struct Record {
     pub bytes: Option<u64>,
     /// Seconds.
     #[serde(serialize_with = "seconds", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<f64>")]
     pub duration: Option<Duration>,
+    /// Of the error in which the statement or login ended; absent where it ended well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<Cow<'static, str>>,
+    /// The export request that the record is about, or the grant that the statement ran under.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub export: Option<Arc<ExportRecord>>,
     /// What else there is to say, in pgveil's words; never data.
@@ -305,13 +340,16 @@ pub struct Record {
     /// The statement with its values, for one recipient's eyes, where the role's policy says `audit: { text: full }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Box<Sealed>>,
+    /// The signature, in a record of the event `checkpoint`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,
+    /// What was removed, in a record of the event `retention`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tombstone: Option<Box<Tombstone>>,
     /// Records that could not be written since the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// What raised an alarm, in a record of the event `alarm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alarm: Option<Box<AlarmRecord>>,
 }

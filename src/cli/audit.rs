@@ -28,7 +28,7 @@ use crate::{config, policy};
     pgveil audit search --config pgveil.yaml --person ann")]
 pub enum AuditCommand {
     Verify(VerifyArgs),
-    Search(search::SearchArgs),
+    Search(Box<search::SearchArgs>),
     Key(KeyArgs),
     Unseal(unseal::UnsealArgs),
 }
