@@ -103,6 +103,16 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Audit records handed to the operating system but not yet known to be on the disk.",
     ),
     (
+        "pgveil_alarms_total",
+        "counter",
+        "What was out of the ordinary on record, by `alarm` (`enumeration`, `probing`, `volume`, `honeytoken`, `violation`); each is a record, too.",
+    ),
+    (
+        "pgveil_detection_behind_records",
+        "gauge",
+        "Audit records that have not been looked at for alarms yet.",
+    ),
+    (
         "pgveil_policy_info",
         "gauge",
         "1 for the policy `version` in force.",
@@ -184,6 +194,8 @@ pub struct Metrics {
     audit_failures: IntCounter,
     audit_append: Histogram,
     audit_unsynced: IntGauge,
+    alarms: IntCounterVec,
+    detection_behind: IntGauge,
     policy_info: IntGaugeVec,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
@@ -233,6 +245,8 @@ impl Metrics {
             audit_failures: made.counter("pgveil_audit_failures_total")?,
             audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
+            alarms: made.counters("pgveil_alarms_total", &["alarm"])?,
+            detection_behind: made.gauge("pgveil_detection_behind_records")?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
@@ -336,6 +350,16 @@ impl Metrics {
 
     pub fn audit_unsynced(&self, records: u64) {
         self.audit_unsynced.set(clamp(records));
+    }
+
+    /// An alarm was raised. `alarm` is the label of its kind.
+    pub fn alarm(&self, alarm: &str) {
+        self.alarms.with_label_values(&[alarm]).inc();
+    }
+
+    /// Records that have not been looked at for alarms.
+    pub fn detection_behind(&self, records: u64) {
+        self.detection_behind.set(clamp(records));
     }
 
     /// The policy in force; the one before goes.
@@ -452,6 +476,7 @@ mod tests {
         metrics.refusal("agent", "function");
         metrics.export_stop("agent", "rows");
         metrics.audit_record(Event::Statement, Duration::from_micros(20));
+        metrics.alarm("honeytoken");
         metrics.policy("0123456789abcdef");
         metrics.policy_drift("crm", 1);
         metrics.notifications("mail", "sent", 1);

@@ -198,6 +198,10 @@ impl Pgveil {
             .flatten()
             .map(|entry| entry.path())
             .filter(|path| path.is_file())
+            .filter(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("audit-")
+            })
             .collect();
         files.sort();
         files

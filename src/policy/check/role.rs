@@ -155,7 +155,7 @@ impl Checker {
         found.map(|(_, unlisted)| *unlisted).unwrap_or_default()
     }
 
-    fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {
+    pub(super) fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {
         let Some(leaf) = leaf else {
             return false;
         };

@@ -1,0 +1,3 @@
+//! What is read out of the record: reports, alarms, incidents.
+mod report;
+mod story;
