@@ -38,6 +38,17 @@ fn generic_tree(bencher: Bencher) {
 }
 
 #[divan::bench]
+fn columns_used(bencher: Bencher) {
+    let fixture = Fixture::new();
+    let statements = pgveil::sql::parse::parse(STATEMENT).expect("parses");
+    let path = ["crm", "public"].map(String::from);
+    bencher.bench(|| {
+        let (tree, catalog) = (&statements[0].tree, &fixture.catalog);
+        pgveil::sql::columns::used(black_box(tree), catalog, &fixture.role, &path)
+    });
+}
+
+#[divan::bench]
 fn lexer() -> usize {
     pgveil::sql::lex::tokens(black_box(STATEMENT)).map_or(0, |tokens| tokens.len())
 }

@@ -435,6 +435,7 @@ fn crm() -> Catalog {
         let reads = ViewReads {
             relations: relations.into_iter().map(oid).collect(),
             opaque,
+            unseen: false,
         };
         catalog.view_reads.insert(oid(view), reads);
     }

@@ -2,8 +2,11 @@
 mod support;
 
 use std::process::{Command, Output};
+use std::sync::Arc;
 
-use support::{Folder, Options, Postgres};
+use pgveil::admin::accounts::Accounts;
+use pgveil::export::store::Sqlite;
+use support::{Config, Folder, Options, Pgveil, Postgres};
 
 const POLICY: &str = "\
 version: 1
@@ -16,13 +19,23 @@ roles:
 
 /// A configuration beside a policy; gives the output of `pgveil check` with the further arguments.
 fn check(port: u16, policy: &str, arguments: &[&str]) -> Output {
-    let folder = Folder::new("check");
+    check_in(&Folder::new("check"), port, policy, "", arguments)
+}
+
+/// [`check`] in a folder that may hold more, with further settings.
+fn check_in(
+    folder: &Folder,
+    port: u16,
+    policy: &str,
+    settings: &str,
+    arguments: &[&str],
+) -> Output {
     folder.write("policies/crm.yaml", policy);
     let config = folder.write(
         "pgveil.yaml",
         format!(
             "upstream: {{ host: 127.0.0.1, port: {port}, catalog_user: {{ name: postgres }}, databases: [crm, other] }}\n\
-             policies: policies/\n"
+             policies: policies/\nstate: state.db\n{settings}"
         ),
     );
     Command::new(env!("CARGO_BIN_EXE_pgveil"))
@@ -156,4 +169,87 @@ fn without_a_server_the_files_alone_can_be_checked() {
         Some(1),
         "a server that is not there is no fault of the files"
     );
+}
+
+const EXPORTS: &str = "\
+version: 1
+data:
+  phone: { columns: [crm.contacts.phone] }
+roles:
+  agent: { who: [{ db_user: agent }], mask: { phone: redact }, export: { rows: 10, approvers: [legal, dpo] } }
+  clerk: { who: [{ db_user: clerk }], mask: { phone: redact }, export: { rows: 10, approvers: [dpo, works_council] } }
+";
+
+const MAIL: &str = "notify: { smtp: { host: localhost, tls: none, from: a@example.com, to: { legal: b@example.com, dpo: c@example.com } } }\n";
+const CONSOLE: &str = "console: { listen: '127.0.0.1:9443' }\n";
+
+#[test]
+fn a_group_of_approvers_that_nobody_hears_or_nobody_is_in_is_told() {
+    let postgres = server();
+    let folder = Folder::new("check");
+    let run = |settings: &str, arguments: &[&str]| {
+        let output = check_in(&folder, postgres.port(), EXPORTS, settings, arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (_, told) = run("", &[]);
+    assert!(told.contains("there is no `console`"), "{told}");
+    assert_eq!(told.matches("warning").count(), 1, "{told}");
+
+    let (_, told) = run(&format!("{MAIL}{CONSOLE}"), &[]);
+    assert_eq!(told.matches("is told of requests").count(), 1, "{told}");
+    assert!(told.contains("`works_council` is told"), "{told}");
+    for group in ["legal", "dpo", "works_council"] {
+        let wanted = format!("nobody is in approver group `{group}`");
+        assert_eq!(told.matches(&wanted).count(), 1, "{told}");
+    }
+    assert!(
+        !folder.path().join("state.db").exists(),
+        "looking makes none"
+    );
+    let (_, offline) = run(CONSOLE, &["--offline"]);
+    assert_eq!(offline, "", "accounts are no matter of files");
+
+    let hook = "notify: { webhook: { url: 'http://127.0.0.1:9/', secret: 0123456789abcdef } }\n";
+    let (_, told) = run(&format!("{hook}{CONSOLE}"), &[]);
+    assert!(!told.contains("is told of requests"), "{told}");
+
+    let path = folder.path().join("state.db");
+    let store = Arc::new(Sqlite::open(&path).expect("a store"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let accounts = Accounts::new(Arc::clone(&store) as _);
+        let groups = ["legal".to_owned(), "dpo".to_owned()];
+        let added = accounts.add("lea", "lea", &groups, "a long enough pass phrase");
+        added.await.expect("an account");
+    });
+    let (shown, told) = run(CONSOLE, &[]);
+    assert!(shown.contains("who may sign was not looked at"), "{shown}");
+    assert_eq!(told, "", "in use");
+    drop(store);
+    let oidc = "console: { listen: '127.0.0.1:9443', oidc: { issuer: 'https://login.example.com', client_id: pgveil, \
+        person_claim: email, groups: { Council: works_council } } }\n";
+    let (_, told) = run(CONSOLE, &[]);
+    assert_eq!(
+        told.matches("nobody is in approver group").count(),
+        1,
+        "{told}"
+    );
+    assert!(told.contains("`works_council`"), "{told}");
+    assert_eq!(run(oidc, &[]).1, "");
+}
+
+#[test]
+fn a_start_tells_of_approvers_too() {
+    let postgres = server();
+    let mut config = Config::new(&postgres);
+    config.policy(EXPORTS);
+    config.set("console", "{ listen: '127.0.0.1:0' }");
+    config.set(
+        "notify",
+        MAIL.trim().strip_prefix("notify: ").expect("a section"),
+    );
+    let pgveil = Pgveil::start(&config);
+    assert!(pgveil.wait_for_log("`works_council` is told"));
+    assert!(pgveil.wait_for_log("nobody is in approver group `legal`"));
 }

@@ -33,7 +33,7 @@ impl Door {
         };
         let mut gate = LoginGate::new(Arc::new(upstream), auth, Box::new(role));
         gate.tls = tls.map(|tls| {
-            Arc::new(ServerTls::load(&tls.cert_file(), &tls.key_file()).expect("certificate"))
+            Arc::new(ServerTls::load(&tls.cert_file(), &tls.key_file(), None).expect("certificate"))
         });
         let gate = Arc::new(gate);
         let facts = Arc::new(Mutex::new(Vec::new()));

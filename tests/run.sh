@@ -56,7 +56,7 @@ prepare_mail() {
 }
 
 skip_reason() {
-    awk -F: -v name="$1" '!/^#/ { n = $1; gsub(/^ +| +$/, "", n); if (n == name) { sub(/^[^:]*: */, ""); print } }' tests/skips.txt
+    awk -F': ' -v name="$1" '!/^#/ && $1 == name { sub(/^[^ ]*: +/, ""); print }' tests/skips.txt
 }
 
 run_cargo() {

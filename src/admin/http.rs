@@ -151,7 +151,7 @@ impl Admin {
     }
 
     fn render(&self) -> Response<Full<Bytes>> {
-        self.metrics.audit_unsynced(self.spool.unsynced());
+        self.metrics.audit_spool(&self.spool);
         self.metrics
             .ready(self.readiness.check(&self.spool).is_ok());
         match self.metrics.render() {

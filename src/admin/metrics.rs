@@ -12,7 +12,7 @@ use prometheus::{
 };
 
 use super::recent::Recent;
-use crate::audit::Event;
+use crate::audit::{Event, Spool};
 
 /// Every metric: name, kind, help. The README's table is this one.
 pub const TABLE: &[(&str, &str, &str)] = &[
@@ -96,6 +96,31 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "pgveil_audit_append_seconds",
         "histogram",
         "Time to append an audit record to the spool, fsync included where asked for.",
+    ),
+    (
+        "pgveil_audit_records_lost_total",
+        "counter",
+        "Audit records that could not be written and are not there.",
+    ),
+    (
+        "pgveil_audit_head_seq",
+        "gauge",
+        "Records in the audit chain. Its head is kept outside of the machine wherever this is scraped.",
+    ),
+    (
+        "pgveil_audit_head_hash",
+        "gauge",
+        "First 13 hexadecimal digits of the hash of that record, as a number.",
+    ),
+    (
+        "pgveil_audit_spool_bytes",
+        "gauge",
+        "Bytes of all audit segments.",
+    ),
+    (
+        "pgveil_audit_segments_awaited",
+        "gauge",
+        "Audit segments over the limits of `audit.retain` that stay because a sink has not got them yet.",
     ),
     (
         "pgveil_audit_unsynced_records",
@@ -196,6 +221,11 @@ pub struct Metrics {
     audit_unsynced: IntGauge,
     alarms: IntCounterVec,
     detection_behind: IntGauge,
+    audit_lost: IntCounter,
+    audit_head_seq: IntGauge,
+    audit_head_hash: IntGauge,
+    audit_bytes: IntGauge,
+    audit_awaited: IntGauge,
     policy_info: IntGaugeVec,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
@@ -247,6 +277,11 @@ impl Metrics {
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
             alarms: made.counters("pgveil_alarms_total", &["alarm"])?,
             detection_behind: made.gauge("pgveil_detection_behind_records")?,
+            audit_lost: made.counter("pgveil_audit_records_lost_total")?,
+            audit_head_seq: made.gauge("pgveil_audit_head_seq")?,
+            audit_head_hash: made.gauge("pgveil_audit_head_hash")?,
+            audit_bytes: made.gauge("pgveil_audit_spool_bytes")?,
+            audit_awaited: made.gauge("pgveil_audit_segments_awaited")?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
@@ -348,8 +383,19 @@ impl Metrics {
         self.audit_failures.inc();
     }
 
-    pub fn audit_unsynced(&self, records: u64) {
-        self.audit_unsynced.set(clamp(records));
+    /// The state of the spool when it is scraped.
+    pub fn audit_spool(&self, spool: &Spool) {
+        self.audit_unsynced.set(clamp(spool.unsynced()));
+        let head = spool.head();
+        self.audit_head_seq.set(clamp(head.seq));
+        self.audit_head_hash.set(clamp(head.hash.leading()));
+        let known = self.audit_lost.get();
+        self.audit_lost.inc_by(spool.lost().saturating_sub(known));
+    }
+
+    pub fn audit_kept(&self, bytes: u64, awaited: u64) {
+        self.audit_bytes.set(clamp(bytes));
+        self.audit_awaited.set(clamp(awaited));
     }
 
     /// An alarm was raised. `alarm` is the label of its kind.

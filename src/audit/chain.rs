@@ -46,6 +46,12 @@ impl Hash {
         Hash(digest.finalize().into())
     }
 
+    /// The number that its first 13 hexadecimal digits make: as many as a double holds exactly.
+    pub fn leading(&self) -> u64 {
+        let first = self.0.first_chunk::<8>().copied().unwrap_or_default();
+        u64::from_be_bytes(first) >> 12
+    }
+
     fn of(bytes: &[u8]) -> Self {
         Hash(Sha256::digest(bytes).into())
     }
@@ -181,6 +187,13 @@ mod tests {
             )
         );
         assert_eq!((link.seq, link.prev), (1, Hash::genesis("c")));
+    }
+
+    #[test]
+    fn the_leading_number_is_that_of_the_first_13_digits() {
+        let hash = Hash::genesis("c");
+        let digits = &hash.to_string()[..13];
+        assert_eq!(u64::from_str_radix(digits, 16), Ok(hash.leading()));
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub struct AlarmEntry {
 pub struct TlsEntry {
     pub version: String,
     pub cipher: String,
+    pub subject: Option<String>,
 }
 
 /// [`super::ExportRecord`] read back.

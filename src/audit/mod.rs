@@ -40,5 +40,7 @@ pub mod watch;
 
 pub use entry::Entry;
 pub use read::{Line, Position, Reader};
-pub use record::{AlarmRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord};
+pub use record::{
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
+};
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

@@ -176,6 +176,28 @@ pub struct TlsRecord {
     /// As PostgreSQL's `pg_stat_ssl` names it: `TLSv1.3`.
     pub version: String,
     pub cipher: String,
+    /// Of the client's certificate, as RFC 4514 writes distinguished names; empty where the certificate has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// The columns that a statement uses, as `schema.table.column`.
+///
+/// A relation that the catalog did not know stands under the name the statement gave it, all its columns as `*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ColumnsRecord {
+    /// Their values reach the result, or are stored in another relation.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub projected: Arc<[Arc<str>]>,
+    /// They take part in finding, joining, grouping or sorting rows, or are named where their values go nowhere.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub filtered: Arc<[Arc<str>]>,
+    /// The statement assigns to them.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub written: Arc<[Arc<str>]>,
+    /// There are more than are listed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// One record. Fields that do not apply are left out of the line.
@@ -218,9 +240,9 @@ pub struct Record {
     /// The person behind a shared database user, where the application names one.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub app_user: Option<Arc<str>>,
-    /// Who acted at the console or its API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub person: Option<String>,
+    /// Who acted: at the console or its API, or the person whom the policy's `people` name behind the database user.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub person: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub role: Option<Arc<str>>,
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
@@ -248,6 +270,11 @@ pub struct Record {
     /// `schema.table.column` of the masked columns that were looked up by their stored value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lookups: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<ColumnsRecord>,
+    /// Classes of data, as the policy names them, that these columns belong to; masked for the role or not.
+    #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
+    pub classes: Arc<[Arc<str>]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRecord>,
     /// Label of why a statement was refused or a result stopped.
@@ -310,6 +337,8 @@ impl Record {
             writes: Vec::new(),
             masked: Vec::new(),
             lookups: Vec::new(),
+            columns: None,
+            classes: Arc::default(),
             verdict: None,
             reason: None,
             rule: None,
@@ -355,6 +384,10 @@ where
         Some(value) => value.serialize(serializer),
         None => serializer.serialize_none(),
     }
+}
+
+fn names<S: Serializer>(names: &Arc<[Arc<str>]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(AsRef::as_ref))
 }
 
 fn seconds<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -312,10 +312,15 @@ fn record(alarm: &Alarm, entry: &Entry, incident: Option<String>) -> Record {
         client_addr: entry.client_addr,
         db_user: shared(&entry.db_user),
         app_user: shared(&entry.app_user),
-        person: entry.person.clone(),
+        person: shared(&entry.person),
         role: shared(&entry.role),
         application_name: shared(&entry.application_name),
         database: shared(&entry.database),
+        classes: alarm
+            .classes
+            .iter()
+            .map(|class| Arc::from(&**class))
+            .collect(),
         message: Some(alarm.message.clone()),
         alarm: Some(Box::new(AlarmRecord {
             alarm: alarm.kind.label(),

@@ -151,14 +151,20 @@ async fn read_casts(
     Ok(())
 }
 
-/// Views that apply a cast whose function nobody has read: their columns could hold anything.
+/// Views that apply a cast whose function nobody has read, or an operator that their text does not show: their columns
+/// could hold anything.
 pub(super) fn opaque_views(catalog: &Catalog) -> HashSet<Oid> {
+    let unseen = catalog.view_reads.iter();
+    let unseen = unseen
+        .filter(|(_, reads)| reads.unseen)
+        .map(|(view, _)| *view);
     let unread = |cast: &&Cast| !pure_extension(cast.extension.as_deref());
     catalog
         .casts
         .iter()
         .filter(unread)
         .flat_map(|cast| cast.views.iter().copied())
+        .chain(unseen)
         .collect()
 }
 

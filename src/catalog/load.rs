@@ -147,6 +147,11 @@ async fn read_view_reads(
             FUNCTION_CATALOG => members.functions.get(&object),
             _ => members.operators.get(&object),
         };
+        // What an extension brings was installed by who may read everything, to compute.
+        if extension.is_none() && field(&row, 4)? {
+            let reads = catalog.view_reads.entry(field(&row, 0)?).or_default();
+            reads.unseen = true;
+        }
         let pure = extension.is_some_and(|name| PURE_EXTENSIONS.contains(&name.as_str()));
         if !pure || field(&row, 3)? {
             catalog

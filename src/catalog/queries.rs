@@ -69,16 +69,20 @@ pub const FOREIGN_KEYS: &str = "SELECT DISTINCT ON (f.conrelid, k.num) f.conreli
      ORDER BY f.conrelid, k.num, f.oid";
 
 /// What the definitions of users' views depend on: view, the catalog of the object, the object, and whether it is a
-/// function that does anything but compute from its arguments. Objects that initdb made are pinned and have no entry.
+/// function that does anything but compute from its arguments; and whether it is an operator that NULLIF, CASE or IS
+/// DISTINCT FROM may apply without naming it, or a comparison of rows (get_rule_expr in ruleutils.c). Objects that initdb
+/// made are pinned and have no entry.
 pub const VIEW_READS: &str = "SELECT r.ev_class, d.refclassid, d.refobjid, \
-       coalesce(p.provolatile = 'v' OR p.prosecdef, false) \
+       coalesce(p.provolatile = 'v' OR p.prosecdef, false), \
+       coalesce(o.oprname IN ('=', '<>', '<', '<=', '>', '>='), false) \
      FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
      LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid \
+     LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid \
      WHERE c.relkind IN ('v', 'm') AND d.refobjid <> r.ev_class \
        AND d.refclassid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass) \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_' \
-     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3";
+     GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3";
 
 pub const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, n.nspname::text, p.provolatile::text, p.prosecdef, \
        p.prokind = 'a', p.oid < 16384 OR p.oid IN ( \

@@ -98,6 +98,8 @@ pub struct ViewReads {
     pub relations: BTreeSet<Oid>,
     /// It calls a function or operator whose body may read anything.
     pub opaque: bool,
+    /// It may apply an operator of a user's that its text does not show.
+    pub unseen: bool,
 }
 
 /// One overload of a function, procedure, aggregate or window function.

@@ -369,7 +369,7 @@ impl Target {
         }
         let settings = config::load(&common.config)?;
         // The record first: it is locked by whoever serves, and no change goes without it.
-        match super::serve::open_spool(&settings) {
+        match super::serve::spool::open_spool(&settings) {
             Ok(spool) => {
                 let store = store::open(&settings.state)
                     .await

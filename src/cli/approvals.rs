@@ -14,7 +14,8 @@ use super::{CliError, OutputFormat, print};
 #[command(after_help = "Examples:\n  \
     export PGVEIL_CONSOLE_URL=https://approvals.example.com PGVEIL_TOKEN=pgveil_...\n  \
     pgveil approvals list\n  \
-    pgveil approvals approve 7f3a81c0 --rows 5000 --comment 'audit of November'")]
+    pgveil approvals show 7f3a81c0\n  \
+    pgveil approvals approve 7f3a81c0 --seen 1 --rows 5000 --comment 'audit of November'")]
 pub enum ApprovalsCommand {
     List(ListArgs),
     Show(ShowArgs),
@@ -54,11 +55,11 @@ pub struct ShowArgs {
     common: Common,
 }
 
-/// Sign a request
+/// Sign a request, as you have read it
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
-    pgveil approvals approve 7f3a81c0\n  \
-    pgveil approvals approve 7f3a81c0 --rows 5000 --clear phone --comment 'as agreed'")]
+    pgveil approvals approve 7f3a81c0 --seen 1\n  \
+    pgveil approvals approve 7f3a81c0 --seen 2 --rows 5000 --clear phone --comment 'as agreed'")]
 pub struct ApproveArgs {
     /// The request
     id: String,
@@ -71,6 +72,9 @@ pub struct ApproveArgs {
     /// Stands on the audit record
     #[arg(long, value_name = "WORDS")]
     comment: Option<String>,
+    /// The steps of the request that you have read, as `pgveil approvals show` counts them
+    #[arg(long, value_name = "STEPS")]
+    seen: usize,
     /// The group to sign for [default: the first that waits for you]
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
@@ -87,6 +91,9 @@ pub struct RejectArgs {
     /// Stands on the audit record
     #[arg(long, value_name = "WORDS")]
     comment: Option<String>,
+    /// The steps of the request that you have read [default: whatever happened since]
+    #[arg(long, value_name = "STEPS")]
+    seen: Option<usize>,
     #[command(flatten)]
     common: Common,
 }
@@ -117,6 +124,7 @@ pub async fn run(command: ApprovalsCommand) -> Result<ExitCode, CliError> {
         ApprovalsCommand::Approve(args) => {
             let path = format!("/requests/{}/approve", segment(&args.id)?);
             let decision = json!({
+                "seen": args.seen,
                 "rows": args.rows,
                 "clear": args.clear,
                 "comment": args.comment,
@@ -127,7 +135,7 @@ pub async fn run(command: ApprovalsCommand) -> Result<ExitCode, CliError> {
         }
         ApprovalsCommand::Reject(args) => {
             let path = format!("/requests/{}/reject", segment(&args.id)?);
-            let body = json!({ "comment": args.comment });
+            let body = json!({ "comment": args.comment, "seen": args.seen });
             let answer = call(&args.common, Method::POST, &path, Some(&body)).await?;
             show(&args.common, &answer)?;
         }
@@ -246,12 +254,8 @@ fn shown(request: &Value) -> String {
             at("class")
         );
     }
-    for step in request
-        .get("history")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    let steps = request.get("history").and_then(Value::as_array);
+    for (index, step) in steps.into_iter().flatten().enumerate() {
         let at = |key: &str| plain(step.get(key));
         let mut line = format!("{} {} {}", at("at"), at("by"), at("action"));
         for (before, value) in [(" for ", at("group")), (": ", at("comment"))] {
@@ -259,7 +263,8 @@ fn shown(request: &Value) -> String {
                 let _ = write!(line, "{before}{value}");
             }
         }
-        let _ = writeln!(text, "{:<13} {line}", "step");
+        let label = format!("step {}", index + 1);
+        let _ = writeln!(text, "{label:<13} {line}");
     }
     text
 }

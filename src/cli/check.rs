@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::approvers;
 use super::serve::catalogs;
 use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, print};
 use crate::catalog::Catalog;
@@ -26,6 +27,16 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
     };
     let mut findings = policy.warnings.clone();
     let mut summary = overview(&policy);
+    let accounts = match args.offline {
+        true => None,
+        false => approvers::accounts(&policy, &settings)
+            .await
+            .unwrap_or_else(|error| {
+                let _ = writeln!(summary, "who may sign was not looked at: {error}");
+                None
+            }),
+    };
+    findings.extend(approvers::findings(&policy, &settings, accounts.as_deref()));
     if !args.offline {
         let catalogs = read_catalogs(&settings).await?;
         let (found, compiled) = against(&policy, &catalogs);

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the answer is no or the environment failed, 2 wrong configuration or usage.
 pub mod accounts;
 pub mod approvals;
+mod approvers;
 pub mod audit;
 pub mod check;
 pub mod completions;

@@ -7,6 +7,7 @@ mod exports;
 mod gate;
 mod journal;
 mod signals;
+pub mod spool;
 mod verifiers;
 
 use std::net::SocketAddr;
@@ -18,18 +19,19 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 
 use self::detection::Detection;
 use self::door::Door;
 use self::exports::open_desk;
 use self::journal::Journal;
 use self::signals::Signals;
+use self::spool::open_spool;
 use self::verifiers::StoredVerifiers;
-use super::{CliError, print};
+use super::{CliError, approvers, print};
 use crate::admin::Metrics;
+use crate::admin::accounts::Accounts;
 use crate::admin::http::{Admin, Readiness};
-use crate::audit::{Ack, Event, Record, Spool, SpoolSettings};
+use crate::audit::{Event, Record};
 use crate::config::{self, Settings};
 use crate::export::Desk;
 use crate::export::notify::Notifier;
@@ -39,8 +41,6 @@ use crate::session::login::{LoginGate, RoleMatch};
 use crate::session::proxy::Proxy;
 use crate::sql::Planner;
 
-/// Between two syncs of a spool whose records count as kept once they are written: what a loss of power can take.
-const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// After limits.drain_timeout, in which sessions end themselves with a word to their clients, until they are cut off.
 const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
@@ -120,6 +120,11 @@ impl Running {
         .map_err(CliError::environment)?;
         let stored = Arc::new(StoredVerifiers(Arc::clone(&catalogs)));
         let desk = Arc::new(open_desk(&settings, &journal, &version).await?);
+        let accounts = Accounts::new(Arc::clone(desk.store())).list().await;
+        let accounts = accounts.map_err(CliError::environment)?;
+        for finding in approvers::findings(&policy, &settings, Some(&accounts)).iter() {
+            eprintln!("{finding}");
+        }
         let notifier = exports::tell_approvers(&settings, &desk)?;
         if let Some(notifier) = &notifier {
             let counters = Arc::clone(&notifier.counters);
@@ -199,7 +204,8 @@ impl Running {
             proxy,
             Arc::clone(&readiness),
         ));
-        tokio::spawn(keep_synced(Arc::clone(&journal.spool)));
+        tokio::spawn(spool::tend(journal.clone()));
+        tokio::spawn(spool::keep(journal.clone(), spool::retention(&settings)));
         tokio::spawn(exports::keep_settled(
             Arc::clone(&desk),
             Arc::clone(&journal.metrics),
@@ -274,22 +280,11 @@ impl Running {
         if let Err(error) = self.desk.budgets.settle(true).await {
             tracing::error!(%error, "leases of budgets are not given back; they run out by themselves");
         }
-        if let Err(error) = self.journal.spool.sync() {
+        let signed = self.journal.spool.checkpoint();
+        if let Err(error) = signed.and_then(|()| self.journal.spool.sync()) {
             tracing::error!(%error, "the last audit records may not be on the disk");
         }
     }
-}
-
-pub(super) fn open_spool(settings: &Settings) -> Result<Spool, CliError> {
-    let ack = match settings.audit.ack {
-        config::Ack::Written => Ack::Written,
-        config::Ack::Synced => Ack::Synced,
-    };
-    let spool = SpoolSettings {
-        ack,
-        ..SpoolSettings::default()
-    };
-    Spool::open(&settings.audit.dir, spool).map_err(CliError::environment)
 }
 
 fn serve_admin(
@@ -343,21 +338,6 @@ fn match_role(
             hint: "A role of the policy must name the user in `who: [{ db_user: ... }]`."
                 .to_owned(),
         },
-    }
-}
-
-/// Brings records to the disk that nobody waits for.
-async fn keep_synced(spool: Arc<Spool>) {
-    let mut ticks = interval(SYNC_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let spool = Arc::clone(&spool);
-        let synced = tokio::task::spawn_blocking(move || spool.sync()).await;
-        if let Ok(Err(error)) = synced {
-            tracing::error!(%error, "audit records cannot be brought to the disk");
-            return;
-        }
     }
 }
 

@@ -52,7 +52,10 @@ pub(super) fn console(
 ) -> Option<ConsoleSettings> {
     let origin = resolver.origin(raw);
     let raw = &raw.value;
-    let tls = raw.tls.as_ref().map(|raw| tls(resolver, raw));
+    let tls = raw.tls.as_ref().map(|raw| {
+        let origin = resolver.origin(raw);
+        tls(resolver, &origin, &raw.value.cert, &raw.value.key)
+    });
     let leaf = resolver.required(&raw.listen, Some(&origin), "listen");
     let listen = leaf.and_then(|leaf| {
         listener(

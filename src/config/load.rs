@@ -4,23 +4,23 @@ use std::path::Path;
 
 use serde_yaml::Spanned;
 
+use super::audit;
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::limits::Limits;
 use super::notify::notify;
-use super::raw::{Leaf, RawAdmin, RawAudit, RawAuth, RawLimits, RawSettings, RawTls, RawUpstream};
+use super::raw::{Leaf, RawAdmin, RawAuth, RawLimits, RawListenerTls, RawSettings, RawUpstream};
 use super::resolve::{Environment, Resolver};
 use super::settings::{
-    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
-    Upstream,
+    Auth, AuthMethod, CatalogUser, ClientCertificateMode, ClientCertificates, Settings, SslMode,
+    TlsSettings, Upstream,
 };
-use super::source::Source;
+use super::source::{Origin, Source};
 use super::state;
 use super::units;
-use super::yaml::{self, Value};
+use super::yaml::{self, Value, each};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
 const DEFAULT_PORT: u16 = 5432;
-const DEFAULT_AUDIT: &str = "var/audit";
 /// `planner_threads` and `max_sessions` beyond this are a slip of the keyboard.
 const MAX_COUNT: usize = 1_000_000;
 
@@ -54,7 +54,14 @@ pub fn load_with(path: &Path, environment: Environment<'_>) -> Result<Settings, 
 /// `None` only together with an error; sections are all read before that, so that one run reports everything.
 fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> {
     let allow_plaintext = resolver.optional(&raw.allow_plaintext, Resolver::boolean);
-    let tls = raw.tls.as_ref().map(|raw| tls(resolver, raw));
+    let tls = raw.tls.as_ref().map(|raw| {
+        let origin = resolver.origin(raw);
+        tls(resolver, &origin, &raw.value.cert, &raw.value.key)
+    });
+    let clients = match &raw.tls {
+        Some(raw) => client_certificates(resolver, &raw.value),
+        None => Some(None),
+    };
     let guard = Guard {
         plaintext: allow_plaintext.unwrap_or(false),
         tls: raw.tls.is_some(),
@@ -68,7 +75,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
     let state = state::state(resolver, &raw.state);
-    let audit = audit(resolver, raw.audit.as_ref());
+    let audit = audit::audit(resolver, raw.audit.as_ref());
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
     let notify = raw
         .notify
@@ -78,6 +85,14 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .console
         .as_ref()
         .map(|raw| super::console::console(resolver, raw));
+    // Links lead to the console, wherever that is.
+    let notify = notify.map(|notify| {
+        let mut notify = notify?;
+        if let (None, Some(Some(console))) = (&notify.console_url, &console) {
+            notify.console_url.clone_from(&console.url);
+        }
+        Some(notify)
+    });
     let limits = raw
         .limits
         .as_ref()
@@ -87,6 +102,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         listen: listen?,
         allow_plaintext: guard.plaintext,
         tls: transpose(tls)?,
+        client_certificates: clients?,
         upstream: upstream?,
         auth: auth?,
         policies: policies?,
@@ -118,10 +134,7 @@ fn listeners(resolver: &mut Resolver<'_>, leaf: &Leaf, guard: &Guard) -> Option<
     let Some(leaf) = leaf else {
         return Some(vec![DEFAULT_LISTEN]);
     };
-    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-        Value::List(list) => list.iter().collect(),
-        _ => vec![leaf],
-    };
+    let leaves = each(leaf);
     if leaves.is_empty() {
         resolver.error(leaf, "expected at least one address");
     }
@@ -170,18 +183,54 @@ fn address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-pub(super) fn tls(resolver: &mut Resolver<'_>, raw: &Spanned<RawTls>) -> Option<TlsSettings> {
-    let origin = resolver.origin(raw);
+pub(super) fn tls(
+    resolver: &mut Resolver<'_>,
+    origin: &Origin,
+    cert: &Leaf,
+    key: &Leaf,
+) -> Option<TlsSettings> {
     let cert = resolver
-        .required(&raw.value.cert, Some(&origin), "cert")
+        .required(cert, Some(origin), "cert")
         .and_then(|leaf| resolver.existing(leaf, "the certificate file"));
     let key = resolver
-        .required(&raw.value.key, Some(&origin), "key")
+        .required(key, Some(origin), "key")
         .and_then(|leaf| resolver.existing(leaf, "the key file"));
     Some(TlsSettings {
         cert: cert?,
         key: key?,
     })
+}
+
+/// What clients are asked for; `Some(None)` where it is nothing.
+fn client_certificates(
+    resolver: &mut Resolver<'_>,
+    raw: &RawListenerTls,
+) -> Option<Option<ClientCertificates>> {
+    use ClientCertificateMode::{Request, Require};
+    const WORDS: &[(&str, Option<ClientCertificateMode>)] = &[
+        ("none", None),
+        ("request", Some(Request)),
+        ("require", Some(Require)),
+    ];
+    let ca = raw.client_ca.as_ref();
+    let ca = ca.map(|leaf| resolver.existing(leaf, "the certificate authority file"));
+    let Some(leaf) = &raw.client_cert else {
+        let mode = Request;
+        return Some(transpose(ca)?.map(|ca| ClientCertificates { ca, mode }));
+    };
+    let mode = resolver.word(leaf, WORDS);
+    match (mode?, transpose(ca)?) {
+        (None, _) => Some(None),
+        (Some(mode), Some(ca)) => Some(Some(ClientCertificates { ca, mode })),
+        (Some(_), None) => {
+            let message = "clients' certificates cannot be verified without `client_ca`";
+            let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
+            resolver
+                .diagnostics
+                .push(diagnostic.suggest("set `client_ca` to the PEM file of their authorities"));
+            None
+        }
+    }
 }
 
 fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<Upstream> {
@@ -227,10 +276,7 @@ fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<U
 }
 
 fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<String>> {
-    let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-        Value::List(list) => list.iter().collect(),
-        _ => vec![leaf],
-    };
+    let leaves = each(leaf);
     if leaves.is_empty() {
         resolver.error(
             leaf,
@@ -281,22 +327,6 @@ fn auth(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAuth>>) -> Option<A
         method: method?,
         users,
     })
-}
-
-fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditSettings {
-    let (dir, on_full, ack) = match raw {
-        Some(raw) => (&raw.value.dir, &raw.value.on_full, &raw.value.ack),
-        None => (&None, &None, &None),
-    };
-    AuditSettings {
-        dir: path_or(resolver, dir, DEFAULT_AUDIT),
-        on_full: resolver
-            .optional(on_full, |resolver, leaf| resolver.word(leaf, &OnFull::ALL))
-            .unwrap_or(OnFull::Refuse),
-        ack: resolver
-            .optional(ack, |resolver, leaf| resolver.word(leaf, &Ack::ALL))
-            .unwrap_or(Ack::Written),
-    }
 }
 
 pub(super) fn path_or(

@@ -3,6 +3,7 @@
 //! Two sets of types are kept apart: [`raw`] is the file as it is written, every leaf with its position;
 //! [`Settings`] is what holds after checking and is all that the rest of the program sees.
 //! [`Diagnostics`] serves the policy files too.
+mod audit;
 pub mod console;
 pub mod diagnostics;
 pub mod limits;
@@ -24,7 +25,7 @@ pub use load::{load, load_with};
 pub use notify::{Language, NotifySettings, SmtpLogin, SmtpSettings, SmtpTls, WebhookSettings};
 pub use secret::Secret;
 pub use settings::{
-    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, StateServer,
-    StateSettings, TlsSettings, Upstream,
+    Ack, AuditSettings, Auth, AuthMethod, CatalogUser, ClientCertificateMode, ClientCertificates,
+    OnFull, Settings, SslMode, StateServer, StateSettings, TlsSettings, Upstream,
 };
 pub use source::{Origin, Position, Source};

@@ -10,7 +10,7 @@ use super::diagnostics::Diagnostic;
 use super::raw::{RawNotify, RawSmtp, RawWebhook};
 use super::resolve::Resolver;
 use super::secret::Secret;
-use super::yaml::Value;
+use super::yaml::{Value, each};
 
 /// A webhook's secret of fewer characters can be guessed.
 const SHORTEST_SECRET: usize = 16;
@@ -20,7 +20,7 @@ const SHORTEST_SECRET: usize = 16;
 pub struct NotifySettings {
     pub webhook: Option<WebhookSettings>,
     pub smtp: Option<SmtpSettings>,
-    /// Where the console is reached, without a slash at its end: links lead there.
+    /// Where the console is reached, without a slash at its end: links lead there. The console's own `url` if not set.
     pub console_url: Option<String>,
     /// Of subjects and texts.
     pub language: Language,
@@ -244,10 +244,7 @@ fn smtp(
                 );
             }
             let groups = to.value.0.iter().map(|(group, leaf)| {
-                let leaves: Vec<&Spanned<Value>> = match &leaf.value {
-                    Value::List(list) => list.iter().collect(),
-                    _ => vec![leaf],
-                };
+                let leaves = each(leaf);
                 if leaves.is_empty() {
                     resolver.error(
                         leaf,

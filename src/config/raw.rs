@@ -15,7 +15,7 @@ pub struct RawSettings {
     pub listen: Leaf,
     /// Listeners beyond loopback may go without TLS.
     pub allow_plaintext: Leaf,
-    pub tls: Option<Spanned<RawTls>>,
+    pub tls: Option<Spanned<RawListenerTls>>,
     pub upstream: Option<Spanned<RawUpstream>>,
     pub auth: Option<Spanned<RawAuth>>,
     /// A folder of policy files or one file.
@@ -27,6 +27,19 @@ pub struct RawSettings {
     pub notify: Option<Spanned<RawNotify>>,
     pub console: Option<Spanned<RawConsole>>,
     pub limits: Option<Spanned<RawLimits>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawListenerTls {
+    /// PEM file of the certificate chain.
+    pub cert: Leaf,
+    /// PEM file of the private key.
+    pub key: Leaf,
+    /// PEM file of the authorities that sign clients' certificates.
+    pub client_ca: Leaf,
+    /// `none`, `request` or `require`.
+    pub client_cert: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -76,6 +89,22 @@ pub struct RawAudit {
     pub on_full: Leaf,
     /// `written` or `synced`.
     pub ack: Leaf,
+    /// PEM file of an Ed25519 private key.
+    pub signing_key: Leaf,
+    pub segment_bytes: Leaf,
+    pub segment_age: Leaf,
+    pub checkpoint_records: Leaf,
+    pub checkpoint_interval: Leaf,
+    pub retain: Option<Spanned<RawRetain>>,
+    /// File of a public key that full texts are sealed to.
+    pub recipient: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetain {
+    pub age: Leaf,
+    pub bytes: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

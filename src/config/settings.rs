@@ -1,6 +1,7 @@
 //! The checked settings of a running proxy. Paths are absolute or relative to the working directory, never to the file.
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::console::ConsoleSettings;
 use super::limits::Limits;
@@ -16,6 +17,8 @@ pub struct Settings {
     /// Listeners beyond loopback may go without TLS.
     pub allow_plaintext: bool,
     pub tls: Option<TlsSettings>,
+    /// Clients are not asked for certificates if absent.
+    pub client_certificates: Option<ClientCertificates>,
     pub upstream: Upstream,
     pub auth: Auth,
     /// A folder or a file; it exists.
@@ -58,6 +61,22 @@ pub struct StateServer {
 pub struct TlsSettings {
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+/// Certificates that clients show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM file of the authorities that sign them; it exists.
+    pub ca: PathBuf,
+    pub mode: ClientCertificateMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificateMode {
+    /// A client may show one; a wrong one keeps it out.
+    Request,
+    /// A client without one does not come in.
+    Require,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +148,21 @@ pub struct AuditSettings {
     pub dir: PathBuf,
     pub on_full: OnFull,
     pub ack: Ack,
+    /// PEM file of an Ed25519 private key; one in `dir` that pgveil makes itself if absent.
+    pub signing_key: Option<PathBuf>,
+    /// Bytes after which a segment is closed.
+    pub segment_bytes: u64,
+    /// Time after which a segment is closed.
+    pub segment_age: Duration,
+    /// Records after which they are signed.
+    pub checkpoint_records: u64,
+    /// Time after which records are signed.
+    pub checkpoint_interval: Duration,
+    /// Age and size beyond which the oldest segments go; they stay for ever where absent.
+    pub retain_age: Option<Duration>,
+    pub retain_bytes: Option<u64>,
+    /// File of the public key that full texts are sealed to, for roles whose policy asks for `text: full`.
+    pub recipient: Option<PathBuf>,
 }
 
 /// What happens to a statement whose record cannot be written.

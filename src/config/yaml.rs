@@ -151,6 +151,14 @@ pub enum Value {
     Reference(Reference),
 }
 
+/// The values of a list, or the one that stands in its place.
+pub fn each(leaf: &Spanned<Value>) -> Vec<&Spanned<Value>> {
+    match &leaf.value {
+        Value::List(list) => list.iter().collect(),
+        _ => vec![leaf],
+    }
+}
+
 /// `{ env: NAME }` or `{ file: PATH }`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

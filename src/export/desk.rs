@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 mod clear;
+mod decisions;
 mod document;
 mod entry;
 mod key;
@@ -20,14 +21,14 @@ pub use self::entry::signatures;
 pub use self::key::digest;
 pub use super::clock::now;
 
-use self::document::{Left, claim, label, parse};
+use self::document::{Left, claim, claims_of, label, parse};
 use self::entry::record;
 use self::key::{key, new_id};
 
 use super::budget::Budgets;
 use super::clock::Clock;
-use super::request::{Approver, Asked, Objection, Request, State, Terms};
-use super::store::{Document, Put, Seconds, Store, StoreError};
+use super::request::{Asked, Objection, Request, State};
+use super::store::{Put, Seconds, Store, StoreError};
 use crate::audit::Record;
 
 /// Kind of the documents that hold requests.
@@ -166,25 +167,11 @@ impl Desk {
         let claim = claim(asked);
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
-            let waits = i64::try_from(REQUEST_WAITS.as_secs()).unwrap_or(i64::MAX);
-            let request = Request::open(
-                new_id(),
-                asked.clone(),
-                reason.map(str::to_owned),
-                now,
-                now.saturating_add(waits),
-            );
-            let draft = self.document(&request, 0, Some(&claim))?;
-            // Looked at before anything is stored; two that ask at the same time may exceed it by one.
-            let holder = match self.holder(&claim, &asked.person, &draft, now).await? {
-                Ok(revision) => {
-                    let request = self.recorded(request, revision).await?;
-                    return Ok(Met::Waiting(Box::new(request), true));
+            let Some((found, revision)) = self.holder(&claim, now).await? else {
+                match self.open(asked, reason, &claim, now).await? {
+                    Some(request) => return Ok(Met::Waiting(Box::new(request), true)),
+                    None => continue,
                 }
-                Err(holder) => holder,
-            };
-            let Some((found, revision)) = self.read(&holder).await? else {
-                continue;
             };
             if let Some(lapsed) = found.lapse(Some(&asked.policy_version), now) {
                 self.replace(lapsed, revision).await?;
@@ -210,121 +197,57 @@ impl Desk {
         Err(busy().into())
     }
 
-    /// Stores a new request unless there is one for the same; that one's key is the error.
+    /// The open request of a claim. Found by its index, however many others are open.
     async fn holder(
         &self,
         claim: &str,
-        person: &str,
-        draft: &Document,
         now: Seconds,
-    ) -> Result<Result<i64, String>, DeskError> {
-        let open = self
-            .list(&[State::Requested, State::Approved, State::Granted])
+    ) -> Result<Option<(Request, i64)>, StoreError> {
+        // No claim is the beginning of another: each ends with its bracket.
+        let found = self.store.claimed(REQUEST, claim, 1, now).await?;
+        found
+            .first()
+            .map(|document| Ok((parse(document)?, document.revision)))
+            .transpose()
+    }
+
+    /// Stores a new request; `None`: another one came first.
+    async fn open(
+        &self,
+        asked: &Asked,
+        reason: Option<&str>,
+        claim: &str,
+        now: Seconds,
+    ) -> Result<Option<Request>, DeskError> {
+        // Looked at before anything is stored; two that ask at the same time may exceed it by one.
+        let own = self
+            .store
+            .claimed(REQUEST, &claims_of(&asked.person), PAGE, now)
             .await?;
-        if let Some(found) = open
-            .iter()
-            .find(|request| document::claim(&request.asked) == claim)
-        {
-            return Ok(Err(found.id.clone()));
+        let mut count = 0;
+        for document in &own {
+            count += usize::from(parse(document)?.state.is_pending());
         }
-        let count = open
-            .iter()
-            .filter(|request| request.state.is_pending() && request.asked.person == person)
-            .count();
         if count >= MAX_OPEN {
             return Err(DeskError::TooMany {
-                person: person.to_owned(),
+                person: asked.person.clone(),
                 count,
             });
         }
-        match self.store.put(draft, now).await? {
-            Put::Stored(revision) => Ok(Ok(revision)),
-            Put::Claimed(holder) => Ok(Err(holder)),
-            // An identifier that exists already: the next attempt has another.
-            Put::Stale => Ok(Err(String::new())),
+        let waits = i64::try_from(REQUEST_WAITS.as_secs()).unwrap_or(i64::MAX);
+        let request = Request::open(
+            new_id(),
+            asked.clone(),
+            reason.map(str::to_owned),
+            now,
+            now.saturating_add(waits),
+        );
+        let draft = self.document(&request, 0, Some(claim))?;
+        match self.store.put(&draft, now).await? {
+            Put::Stored(revision) => self.recorded(request, revision).await.map(Some),
+            // Or an identifier that exists already: the next attempt has another.
+            Put::Claimed(_) | Put::Stale => Ok(None),
         }
-    }
-
-    /// Signs for a group.
-    ///
-    /// # Errors
-    /// The person may not sign, or not on these terms; the store or the record cannot be written.
-    pub async fn approve(
-        &self,
-        id: &str,
-        approver: &Approver,
-        group: Option<&str>,
-        terms: &Terms,
-        comment: Option<&str>,
-    ) -> Result<Request, DeskError> {
-        self.change(id, |request, now| {
-            request.approve(approver, group, terms, comment.map(str::to_owned), now)
-        })
-        .await
-    }
-
-    /// Refuses a request for good.
-    ///
-    /// # Errors
-    /// As [`Request::reject`]; the store or the record cannot be written.
-    pub async fn reject(
-        &self,
-        id: &str,
-        approver: &Approver,
-        comment: Option<&str>,
-    ) -> Result<Request, DeskError> {
-        self.change(id, |request, now| {
-            request.reject(approver, comment.map(str::to_owned), now)
-        })
-        .await
-    }
-
-    /// Takes a request back, for the person who asked.
-    ///
-    /// # Errors
-    /// As [`Request::withdraw`]; the store or the record cannot be written.
-    pub async fn withdraw(&self, id: &str, person: &str) -> Result<Request, DeskError> {
-        self.change(id, |request, now| request.withdraw(person, now))
-            .await
-    }
-
-    /// Gives a request its reason, for the person who asked.
-    ///
-    /// # Errors
-    /// As [`Request::explain`]; the store or the record cannot be written.
-    pub async fn explain(
-        &self,
-        id: &str,
-        person: &str,
-        reason: &str,
-    ) -> Result<Request, DeskError> {
-        self.change(id, |request, now| {
-            request.explain(person, reason.to_owned(), now)
-        })
-        .await
-    }
-
-    async fn change(
-        &self,
-        id: &str,
-        change: impl Fn(&Request, Seconds) -> Result<Request, Objection>,
-    ) -> Result<Request, DeskError> {
-        for _ in 0..ATTEMPTS {
-            let now = self.clock.now();
-            let (found, revision) = self
-                .read(id)
-                .await?
-                .ok_or_else(|| DeskError::Unknown(id.to_owned()))?;
-            if let Some(lapsed) = found.lapse(Some(self.policy.load().as_str()), now) {
-                self.replace(lapsed, revision).await?;
-                continue;
-            }
-            let next = change(&found, now)?;
-            if let Some(request) = self.replace(next, revision).await? {
-                return Ok(request);
-            }
-        }
-        Err(busy().into())
     }
 
     /// A request as it stands.

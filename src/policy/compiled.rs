@@ -117,6 +117,9 @@ impl RowRule {
     }
 }
 
+/// The classes of data that columns hold, sorted by name.
+pub type Classes = HashMap<(Oid, AttNum), Vec<Arc<str>>>;
+
 /// All that the planner needs to know about the role of a session, for one database.
 #[derive(Debug, Clone, Default)]
 pub struct RolePolicy {
@@ -134,6 +137,8 @@ pub struct RolePolicy {
     /// Relations that the role may neither read nor write, with the reason: a view that would show rows which a row
     /// rule hides.
     pub closed: HashMap<Oid, Arc<str>>,
+    /// The same for every role, masked or not; derived columns included.
+    pub classes: Arc<Classes>,
     /// Relations that hold classified data for anyone (masked for this role or not): their rows are counted.
     pub protected: HashSet<Oid>,
     /// Primary keys of protected relations, where the people that a person sees are counted.
@@ -149,6 +154,13 @@ pub struct RolePolicy {
 impl RolePolicy {
     pub fn mask(&self, relation: Oid, column: AttNum) -> Option<&ColumnMask> {
         self.masks.get(&relation)?.get(&column)
+    }
+
+    /// The classes of data that a column holds.
+    pub fn classes_of(&self, relation: Oid, column: AttNum) -> &[Arc<str>] {
+        self.classes
+            .get(&(relation, column))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Whether a reference to the relation is replaced by a template.

@@ -26,7 +26,8 @@ pub struct Taint {
 }
 
 impl Taint {
-    fn all(&self) -> impl Iterator<Item = ClassIndex> {
+    /// All classes, perhaps more than once.
+    pub fn all(&self) -> impl Iterator<Item = ClassIndex> {
         self.own
             .iter()
             .chain(&self.same)

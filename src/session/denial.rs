@@ -164,6 +164,16 @@ pub fn nobody_signs(limit: LimitKind, allowed: u64) -> String {
     }
 }
 
+/// What a statement is told whose record could not be written, before it runs.
+pub fn unrecordable() -> Refusal {
+    refusal(
+        Reason::Audit,
+        "the audit record cannot be written at present",
+        "audit.on_full: refuse",
+        "Ask the operator to free the disk of the audit spool, then send the statement again.",
+    )
+}
+
 /// The end of a session whose audit record could not be written.
 pub fn of_audit() -> ErrorFields {
     ErrorFields::fatal(
@@ -189,6 +199,8 @@ pub fn refusal(reason: Reason, message: &str, detail: &str, hint: &str) -> Refus
         reason,
         sqlstate: match reason {
             Reason::Encoding => "22021",
+            // disk_full
+            Reason::Audit => "53100",
             _ => INSUFFICIENT_PRIVILEGE,
         },
         message: message.to_owned(),
@@ -214,6 +226,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         writes: known.map(|k| k.writes.clone()).unwrap_or_default(),
         masked: known.map(|k| k.masked.clone()).unwrap_or_default(),
         lookups: Vec::new(),
+        columns: known.map(|k| k.columns.clone()).unwrap_or_default(),
         hidden_rows: false,
         protected: true,
         packed: Default::default(),

@@ -68,6 +68,7 @@ pub fn statement(text: &str) -> StatementPlan {
         writes: Vec::new(),
         masked: Vec::new(),
         lookups: Vec::new(),
+        columns: Default::default(),
         hidden_rows: false,
         protected: text.contains("SECRET"),
         packed: Default::default(),

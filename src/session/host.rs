@@ -52,6 +52,9 @@ pub trait Host: Send + Sync + 'static {
     /// next plan will be made on what was read; an unrestricted one is not kept waiting.
     fn schema_changed(&self) -> impl Future<Output = ()> + Send;
 
+    /// Records can be written, or this session may go on without; cheap.
+    fn can_record(&self) -> bool;
+
     /// Puts a record into the spool. `protected`: of a statement, whether it read a protected relation.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-pub use gate::{LoginGate, Plaintext, RoleMatch, SessionIds};
+pub use gate::{ClientCertificate, LoginGate, Plaintext, RoleMatch, SessionIds};
 
 use crate::auth::{Blame, Failure, Peer};
 use crate::wire::cancel::{CancelHandle, CancelRegistry};

@@ -5,7 +5,8 @@
 //! * [`proxy`]: what all sessions share; runs one that has logged in.
 //! * [`rereading`]: readings of the catalog that a session does not wait for.
 //! * [`relay`]: both pumps of a session, and who is told what when one side ends.
-//! * [`to_server`], [`to_client`]: the pumps. They share [`shared`] and ask the process through [`host`].
+//! * [`to_server`], [`to_client`]: the pumps. They share [`shared`] and ask the process through [`host`], which
+//!   [`session_host`] answers.
 //! * [`burst`]: what one read brought, and which of it goes on.
 //! * [`ledger`]: what was sent and not yet answered; attributes each answer to its statement.
 //! * [`statements`]: prepared statements, portals and cursors with their plans.
@@ -33,6 +34,7 @@ pub mod record;
 pub mod relay;
 pub mod rereading;
 pub mod scrub;
+mod session_host;
 pub mod settings;
 pub mod shared;
 pub mod statements;

@@ -8,23 +8,18 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 
 use crate::admin::Metrics;
-use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
-use crate::catalog::{Catalog, CatalogStore, Oid};
-use crate::config::{OnFull, Settings};
-use crate::export::{Desk, Purse};
+use crate::audit::{Event, Record, Spool, SpoolError};
+use crate::catalog::{Catalog, CatalogStore};
+use crate::config::Settings;
+use crate::export::Desk;
 use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
-use crate::session::counter::Counter;
-use crate::session::denial;
-use crate::session::exports::{Decision, Excess};
-use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
+use crate::session::host::{Limits, Unavailable};
 use crate::session::login::{LoggedIn, LoginFacts};
+use crate::session::record;
 use crate::session::relay::{Opening, SessionEnd, relay};
-use crate::session::rereading::Rereading;
+use crate::session::session_host::SessionHost;
 use crate::session::shared::Encodings;
-use crate::session::statements::{Epoch, Granted};
-use crate::sql::plan::{Plan, Refusal, SessionFacts};
-use crate::sql::{Planner, functions};
-use crate::wire::cancel::CancelHandle;
+use crate::sql::Planner;
 
 /// The share of `limits.drain_timeout` that is kept for last words: one in so many.
 const LAST_WORDS: u32 = 10;
@@ -171,7 +166,7 @@ impl Proxy {
         self.compiled(&catalog.database, catalog);
     }
 
-    fn count(&self, role: &str, record: &Record, protected: bool) {
+    pub(super) fn count(&self, role: &str, record: &Record, protected: bool) {
         match record.event {
             Event::Violation => self.metrics.violation(),
             Event::ExportStop => {
@@ -218,194 +213,6 @@ pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), S
     }
 }
 
-/// One session's view of the process.
-struct SessionHost {
-    proxy: Arc<Proxy>,
-    database: String,
-    role: Arc<str>,
-    restricted: bool,
-    rereading: Arc<Rereading>,
-    cancel: Arc<CancelHandle>,
-    db_user: Arc<str>,
-    /// The person behind the database user.
-    person: Arc<str>,
-}
-
-impl Host for SessionHost {
-    /// A name that the catalog does not know may be younger than the snapshot: then the text is planned again.
-    async fn plan(&self, text: Arc<str>, facts: Arc<SessionFacts>) -> Result<Planned, Unavailable> {
-        let planned = self
-            .plan_once(Arc::clone(&text), Arc::clone(&facts))
-            .await?;
-        if !planned.plan.names_unknown() {
-            return Ok(planned);
-        }
-        let before = planned.standing.epoch;
-        self.schema_changed().await;
-        if self.standing().await?.epoch == before {
-            return Ok(planned);
-        }
-        self.plan_once(text, facts).await
-    }
-
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await?;
-        Ok(Standing {
-            epoch: epoch(&catalog, &role),
-            role,
-        })
-    }
-
-    async fn parameter_objection(&self, oid: Oid) -> Option<Refusal> {
-        match self.proxy.standing(&self.database, &self.role).await {
-            Ok((catalog, role)) => functions::parameter_refusal(&catalog, &role, oid),
-            // The text is not decided on either.
-            Err(_) => None,
-        }
-    }
-
-    async fn schema_changed(&self) {
-        let (proxy, database) = (Arc::clone(&self.proxy), self.database.clone());
-        if self.restricted {
-            return reread(&proxy, &database).await;
-        }
-        // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
-        let rereading = Arc::clone(&self.rereading);
-        if rereading.ask() {
-            tokio::spawn(async move {
-                reread(&proxy, &database).await;
-                while rereading.again() {
-                    reread(&proxy, &database).await;
-                }
-            });
-        }
-    }
-
-    fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
-        self.proxy.count(&self.role, record, protected);
-        let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
-            .map_err(|error| Unrecorded(error.to_string()));
-        match appended {
-            Ok(()) => Ok(()),
-            Err(error) if self.restricted && self.refuses_without_record() => Err(error),
-            Err(error) => {
-                tracing::error!(%error, event = record.event.label(), "an audit record is dropped");
-                Ok(())
-            }
-        }
-    }
-
-    fn purse(&self) -> Option<Arc<Purse>> {
-        self.restricted
-            .then(|| self.proxy.desk.budgets.purse(&self.person))
-    }
-
-    async fn exceeded(&self, excess: Excess) -> Decision {
-        let policy = self.proxy.policy.load_full();
-        match self.proxy.standing(&self.database, &self.role).await {
-            Ok((catalog, role)) => {
-                let counter = self.counter(&policy, &catalog, &role);
-                counter.decide(excess).await
-            }
-            Err(error) => {
-                tracing::error!(%error, "an export cannot be decided on");
-                Decision::Stop(Box::new(denial::of_missing_state()), None)
-            }
-        }
-    }
-
-    async fn clear_plan(
-        &self,
-        text: Arc<str>,
-        facts: Arc<SessionFacts>,
-        fingerprint: &str,
-    ) -> Option<(Arc<Plan>, Arc<RolePolicy>)> {
-        let desk = &self.proxy.desk;
-        let classes = desk.clear_for(&self.person, &self.role, &self.database, fingerprint)?;
-        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
-        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
-        let role = Arc::new(role.without_masks(&classes));
-        let planner = &self.proxy.planner;
-        let plan = planner.plan(text, catalog, Arc::clone(&role), facts).await;
-        Some((plan, role))
-    }
-
-    async fn redeem(&self, excess: Excess) -> Option<Granted> {
-        let policy = self.proxy.policy.load_full();
-        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
-        self.counter(&policy, &catalog, &role).redeem(&excess).await
-    }
-
-    fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
-        let cancel = Arc::clone(&self.cancel);
-        async move {
-            if let Err(error) = cancel.cancel_upstream().await {
-                tracing::warn!(%error, "a statement could not be cancelled");
-            }
-        }
-    }
-}
-
-impl SessionHost {
-    async fn plan_once(
-        &self,
-        text: Arc<str>,
-        facts: Arc<SessionFacts>,
-    ) -> Result<Planned, Unavailable> {
-        let proxy = &self.proxy;
-        let (catalog, role) = proxy.standing(&self.database, &self.role).await?;
-        let standing = Standing {
-            epoch: epoch(&catalog, &role),
-            role: role.clone(),
-        };
-        let began = Instant::now();
-        let misses = proxy.planner.stats().misses;
-        let plan = proxy.planner.plan(text, catalog, role, facts).await;
-        let stats = proxy.planner.stats();
-        // Of plans made at the same time one may be counted for another.
-        proxy
-            .metrics
-            .planned(began.elapsed(), stats.misses == misses);
-        proxy.metrics.plan_cache_bytes(stats.bytes);
-        Ok(Planned { plan, standing })
-    }
-
-    fn counter<'a>(
-        &'a self,
-        policy: &'a PolicySet,
-        catalog: &'a Catalog,
-        role: &'a RolePolicy,
-    ) -> Counter<'a> {
-        Counter {
-            desk: &self.proxy.desk,
-            metrics: &self.proxy.metrics,
-            policy,
-            catalog,
-            role,
-            database: &self.database,
-            db_user: &self.db_user,
-            person: &self.person,
-        }
-    }
-
-    fn refuses_without_record(&self) -> bool {
-        self.proxy.settings.audit.on_full == OnFull::Refuse
-    }
-}
-
-async fn reread(proxy: &Proxy, database: &str) {
-    if let Err(error) = proxy.catalogs.refresh(database).await {
-        tracing::warn!(%error, database, "the catalog could not be read again");
-    }
-}
-
-fn epoch(catalog: &Catalog, role: &RolePolicy) -> Epoch {
-    Epoch {
-        policy: role.version,
-        catalog: catalog.version,
-    }
-}
-
 /// Runs a session that has logged in to its end. `draining` turns true when pgveil is to end.
 ///
 /// Not cancel safe: dropping the future closes both connections, and the logout goes without a record.
@@ -440,7 +247,7 @@ pub async fn run(
                 .to_owned(),
         },
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
-        template: template(&facts, policy.version()),
+        template: template(&facts, policy.person(&facts.db_user), policy.version()),
         client_bytes,
         pending,
         limits: limits(&proxy.settings),
@@ -491,18 +298,14 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn template(facts: &LoginFacts, policy_version: &str) -> Record {
-    let tls = facts.tls.as_ref().map(|tls| {
-        Arc::new(TlsRecord {
-            version: tls.version.clone(),
-            cipher: tls.cipher.clone(),
-        })
-    });
+fn template(facts: &LoginFacts, person: &str, policy_version: &str) -> Record {
+    let tls = facts.tls.as_ref().map(record::tls);
     Record {
         session: Some(facts.session),
         client_addr: Some(facts.client_addr),
         tls,
         db_user: Some(facts.db_user.as_str().into()),
+        person: Some(person.into()),
         role: Some(facts.role.clone()),
         application_name: Some(facts.application_name.as_str().into()),
         database: Some(facts.database.as_str().into()),

@@ -3,10 +3,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::audit::{Event, Record, VerdictRecord};
+use crate::audit::{ColumnsRecord, Event, Record, TlsRecord, VerdictRecord};
 use crate::session::ledger::Running;
 use crate::session::statements::Statement;
-use crate::sql::plan::{Refusal, Verdict};
+use crate::sql::plan::{Refusal, StatementPlan, Verdict};
+use crate::wire::tls::TlsFacts;
 
 /// Numbers the records of a session and fills in its facts.
 #[derive(Debug)]
@@ -78,6 +79,10 @@ impl Recorder {
             lookups: governing
                 .map(|plan| plan.lookups.clone())
                 .unwrap_or_default(),
+            columns: governing.and_then(columns),
+            classes: governing
+                .map(|plan| Arc::clone(&plan.columns.classes))
+                .unwrap_or_default(),
             verdict: Some(verdict(running, outcome)),
             reason: match (outcome.refusal, &running.stopped) {
                 (Some(refusal), _) => Some(Cow::Borrowed(refusal.reason.label())),
@@ -100,6 +105,15 @@ impl Recorder {
     }
 }
 
+/// A client's TLS on record.
+pub fn tls(facts: &TlsFacts) -> Arc<TlsRecord> {
+    Arc::new(TlsRecord {
+        version: facts.version.clone(),
+        cipher: facts.cipher.clone(),
+        subject: facts.subject.clone(),
+    })
+}
+
 /// What a statement is called on record.
 pub fn kind(statement: &Statement, fallback: &'static str) -> &'static str {
     match (statement.plan(), &statement.source.plan) {
@@ -107,6 +121,16 @@ pub fn kind(statement: &Statement, fallback: &'static str) -> &'static str {
         (None, Some(plan)) if plan.statements.is_empty() => "EMPTY",
         _ => fallback,
     }
+}
+
+fn columns(plan: &StatementPlan) -> Option<ColumnsRecord> {
+    let used = &plan.columns;
+    (!used.is_empty()).then(|| ColumnsRecord {
+        projected: Arc::clone(&used.projected),
+        filtered: Arc::clone(&used.filtered),
+        written: Arc::clone(&used.written),
+        truncated: used.truncated,
+    })
 }
 
 fn verdict(running: &Running, outcome: &Outcome<'_>) -> VerdictRecord {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Catalog;
 use crate::policy::compiled::RolePolicy;
 
+use super::columns::Columns;
 use super::plan::{POISON, Plan, PositionMap, SessionFacts, StatementPlan, Verdict};
 use super::refuse;
 use super::template::Templates;
@@ -44,6 +45,9 @@ impl Weighter<Key, Arc<Plan>> for Bytes {
                     + strings(&statement.reads)
                     + strings(&statement.writes)
                     + strings(&statement.masked)
+                    + strings(&statement.lookups)
+                    + statement.columns.size()
+                    + size_of::<Columns>()
                     + statement.origins.len() * 64
                     + statement.effects.len() * 48
             })

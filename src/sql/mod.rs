@@ -4,6 +4,7 @@
 //! does it touch, may the role do that), `propose` and `splice` (the text that runs instead), and [`judge`] again, over
 //! that text. [`planner`] puts these together, [`cache`] keeps what comes of it.
 pub mod cache;
+pub mod columns;
 pub mod functions;
 pub mod judge;
 pub mod lex;

@@ -1,16 +1,27 @@
 //! Statements of unrestricted roles: their text is read for the record, best effort, and passes as it is.
+use std::sync::Arc;
+
 use crate::catalog::Catalog;
 use crate::policy::compiled::RolePolicy;
 
+use super::columns;
 use super::judge;
 use super::lex;
 use super::normalise;
 use super::parse::{self, Statement};
 use super::plan::{Effect, Plan, PositionMap, StatementPlan};
+use super::temporary::Circumstances;
 use super::tree::{Node, Tree};
 
 /// The plan of a text that passes whatever it holds.
-pub fn plan(text: &str, catalog: &Catalog, role: &RolePolicy, path: &[String]) -> Plan {
+pub fn plan(
+    text: &str,
+    catalog: &Catalog,
+    role: &RolePolicy,
+    circumstances: &Circumstances<'_>,
+) -> Plan {
+    let path = circumstances.path().to_vec();
+    let path = path.as_slice();
     let tokens = lex::tokens(text).ok();
     let parsed = tokens.as_ref().and_then(|_| parse::parse(text).ok());
     let statements = match (tokens, parsed) {
@@ -24,8 +35,11 @@ pub fn plan(text: &str, catalog: &Catalog, role: &RolePolicy, path: &[String]) -
                     })
                     .cloned()
                     .collect();
+                let names = circumstances.catalog();
+                let used = columns::used(&statement.tree, names, role, path);
                 let mut plan =
                     observed(normalise::normalised(text, &own), statement, catalog, path);
+                plan.columns = Arc::new(used);
                 plan.protected = reads_protected(&plan, catalog, role);
                 plan
             })

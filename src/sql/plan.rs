@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
 use crate::policy::compiled::SessionValue;
+use crate::sql::columns::Columns;
 use crate::sql::packing::Packed;
 
 /// What a session knows about itself when a statement is planned.
@@ -146,6 +147,8 @@ pub struct StatementPlan {
     pub masked: Vec<String>,
     /// `schema.table.column` of masked columns that are looked up by their stored value.
     pub lookups: Vec<String>,
+    /// Which columns it uses, and what for; of the client's text, whatever the verdict.
+    pub columns: Arc<Columns>,
     /// The rows that come back are of pgveil's own asking: neither they nor their description are for the client.
     pub hidden_rows: bool,
     /// The statement reads a protected relation: its rows are counted.
@@ -177,6 +180,7 @@ impl StatementPlan {
             writes: Vec::new(),
             masked: Vec::new(),
             lookups: Vec::new(),
+            columns: Arc::default(),
             hidden_rows: false,
             protected: false,
             packed: Packed::default(),

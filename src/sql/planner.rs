@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::catalog::Catalog;
 use crate::policy::compiled::RolePolicy;
 
+use super::columns;
 use super::judge::{self, Access, Examined, Rules, Side, Use};
 use super::lex::{self, Token};
 use super::normalise;
@@ -31,7 +32,7 @@ pub fn plan(
 ) -> Plan {
     let mut circumstances = Circumstances::new(catalog, facts);
     if role.unmasked {
-        return super::observe::plan(text, catalog, role, circumstances.path());
+        return super::observe::plan(text, catalog, role, &circumstances);
     }
     let desk = Desk {
         rules: Rules {
@@ -98,6 +99,9 @@ impl Desk<'_> {
         let origins = origins::masked_outputs(&self.rules, &statement.tree);
         let recorded = normalise::recorded(normalise::normalised(self.text, tokens));
         let mut plan = StatementPlan::passing(kind, recorded, span);
+        let rules = &self.rules;
+        let used = columns::used(&statement.tree, rules.catalog, rules.role, rules.path);
+        plan.columns = Arc::new(used);
         let mut client = match judge::examine(&self.rules, Side::Client, statement.tree) {
             Ok(client) => client,
             Err(refusal) => return self.refused(plan, refusal),

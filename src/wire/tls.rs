@@ -4,6 +4,7 @@
 mod client;
 mod end_point;
 mod server;
+mod subject;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -74,6 +75,9 @@ pub struct TlsFacts {
     pub version: String,
     /// For instance `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
+    /// The subject of the certificate that the other side has proved to hold, as RFC 4514 writes it; empty where the
+    /// certificate names none. `None`: there was no certificate.
+    pub subject: Option<String>,
 }
 
 impl TlsFacts {
@@ -91,6 +95,10 @@ impl TlsFacts {
         TlsFacts {
             version,
             cipher: cipher.replace("TLS13_", "TLS_"),
+            subject: connection
+                .peer_certificates()
+                .and_then(<[_]>::first)
+                .map(|leaf| subject::subject(leaf)),
         }
     }
 }
@@ -116,6 +124,11 @@ pub enum TlsSetupError {
     Anchor {
         path: PathBuf,
         source: rustls::Error,
+    },
+    #[error("client certificates cannot be verified with {path}: {source}", path = path.display())]
+    Clients {
+        path: PathBuf,
+        source: rustls::server::VerifierBuilderError,
     },
     #[error("the system's root certificates cannot be read: {0}; name a file with `ca:`")]
     SystemRoots(String),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pgveil::audit::{
-    AlarmRecord, Event, ExportRecord, Record, Signature, Spool, SpoolSettings, VerdictRecord,
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, Spool, SpoolSettings,
+    VerdictRecord,
 };
 
 /// 2026-11-01, a Sunday.
@@ -178,6 +179,7 @@ fn about(number: u64, dice: &mut Dice, template: Record, role: &str) -> Vec<Reco
         ),
         fingerprint: Some(format!("{:016x}", relation.len()).into()),
         reads: vec![relation.to_owned()],
+        columns: Some(used(relation, column)),
         masked: if unmasked { vec![] } else { columns.clone() },
         lookups: if lookup { columns } else { vec![] },
         verdict: Some(match (refused, unmasked) {
@@ -192,6 +194,15 @@ fn about(number: u64, dice: &mut Dice, template: Record, role: &str) -> Vec<Reco
         ..template
     });
     records
+}
+
+fn used(relation: &str, column: &str) -> ColumnsRecord {
+    let names = |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect();
+    ColumnsRecord {
+        projected: names(&[format!("{relation}.id"), column.to_owned()]),
+        filtered: names(&[format!("{relation}.region")]),
+        ..ColumnsRecord::default()
+    }
 }
 
 /// An export from its request over both signatures to its use.
@@ -262,6 +273,7 @@ fn export(number: u64, template: &Record) -> Vec<Record> {
         app_user: Some("wang.fang".into()),
         kind: Some("COPY".into()),
         reads: vec!["crm.contacts".to_owned()],
+        columns: Some(used("crm.contacts", "crm.contacts.phone")),
         masked: vec!["crm.contacts.phone".to_owned()],
         verdict: Some(VerdictRecord::Rewrite),
         rows: Some(3271),

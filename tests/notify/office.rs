@@ -1,5 +1,5 @@
 //! A desk over the embedded store, and how the tests wait for its worker.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,38 +7,16 @@ use std::time::Duration;
 
 use pgveil::config::{Language, NotifySettings, SmtpSettings, WebhookSettings};
 use pgveil::export::notify::{Notifier, Pace, start_at};
-use pgveil::export::request::{Approver, Asked, LimitKind, Request, Terms};
+use pgveil::export::request::{Request, Terms};
 use pgveil::export::store::Sqlite;
 use pgveil::export::{Desk, Met};
 
+use crate::support::export_request::{approver, asked};
 use crate::support::{Folder, PATIENCE};
 
 pub struct Office {
     pub desk: Arc<Desk>,
     _folder: Folder,
-}
-
-pub fn asked(digest: &str) -> Asked {
-    Asked {
-        person: "ann".to_owned(),
-        db_user: "ann_db".to_owned(),
-        role: "agent".to_owned(),
-        database: "crm".to_owned(),
-        kind: "SELECT".to_owned(),
-        fingerprint: "f00d".to_owned(),
-        digest: digest.to_owned(),
-        text: "SELECT * FROM crm.customers WHERE city = $1".to_owned(),
-        reads: vec!["crm.customers".to_owned()],
-        columns: Vec::new(),
-        limit: LimitKind::Rows,
-        allowed: 100,
-        policy_version: "v1".to_owned(),
-        groups: vec!["legal".to_owned(), "dpo".to_owned()],
-        may_unmask: Vec::new(),
-        max_rows: 5000,
-        uses: 1,
-        holds: 3600,
-    }
 }
 
 impl Office {
@@ -53,20 +31,22 @@ impl Office {
     }
 
     pub async fn ask(&self, digest: &str) -> Request {
-        match self.desk.exceeded(&asked(digest), Some("审计 2026")).await {
+        match self
+            .desk
+            .exceeded(&asked("ann", digest), Some("审计 2026"))
+            .await
+        {
             Ok(Met::Waiting(request, _)) => *request,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn sign(&self, id: &str, person: &str, group: &str) -> Request {
-        let approver = Approver {
-            person: person.to_owned(),
-            groups: BTreeSet::from([group.to_owned()]),
-        };
+        let seen = self.desk.get(id).await.unwrap().history.len();
+        let (approver, terms) = (approver(person, group), Terms::default());
         let signed = self
             .desk
-            .approve(id, &approver, None, &Terms::default(), None)
+            .approve(id, &approver, None, &terms, None, seen)
             .await;
         signed.unwrap()
     }

@@ -8,8 +8,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::Certificates;
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,37 +46,72 @@ struct Log {
     manners: VecDeque<Manner>,
     received: Vec<Received>,
     connections: usize,
+    handshakes: usize,
 }
 
 #[derive(Clone)]
 pub struct WebServer {
     pub port: u16,
+    tls: Option<TlsAcceptor>,
     log: Arc<Mutex<Log>>,
 }
 
 impl WebServer {
     pub async fn start(manners: &[Manner]) -> WebServer {
+        WebServer::listen(manners, None).await
+    }
+
+    /// Over TLS.
+    pub async fn start_tls(certificates: &Certificates) -> WebServer {
+        let chain = CertificateDer::pem_slice_iter(certificates.cert_pem.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(certificates.key_pem.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        WebServer::listen(&[], Some(Arc::new(config).into())).await
+    }
+
+    async fn listen(manners: &[Manner], tls: Option<TlsAcceptor>) -> WebServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = WebServer {
             port: listener.local_addr().unwrap().port(),
+            tls,
             log: Arc::default(),
         };
         server.log.lock().unwrap().manners = manners.iter().copied().collect();
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serving.clone().serve(stream));
+                tokio::spawn(serving.clone().accept(stream));
             }
         });
         server
     }
 
-    async fn serve(self, mut stream: tokio::net::TcpStream) {
+    async fn accept(self, stream: tokio::net::TcpStream) {
         let manner = {
             let mut log = self.log.lock().unwrap();
             log.connections += 1;
             log.manners.pop_front().unwrap_or(Manner::Answer(200))
         };
+        let Some(tls) = self.tls.clone() else {
+            return self.serve(stream, manner).await;
+        };
+        // A client that does not trust the certificate ends the handshake.
+        if let Ok(stream) = tls.accept(stream).await {
+            self.log.lock().unwrap().handshakes += 1;
+            self.serve(stream, manner).await;
+        }
+    }
+
+    async fn serve<S>(self, mut stream: S, manner: Manner)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let status = match manner {
             Manner::Answer(status) => status,
             Manner::Redirect => 307,
@@ -130,6 +172,10 @@ impl WebServer {
 
     pub fn received(&self) -> Vec<Received> {
         self.log.lock().unwrap().received.clone()
+    }
+
+    pub fn handshakes(&self) -> usize {
+        self.log.lock().unwrap().handshakes
     }
 
     pub fn connections(&self) -> usize {

@@ -7,7 +7,7 @@ use pgveil::export::clock::now;
 use sha2::Sha256;
 
 use crate::office::{Office, read, settings, until};
-use crate::support::free_port;
+use crate::support::{Certificates, free_port};
 use crate::web_server::{Manner, Received, WebServer};
 
 const SECRET: &str = "0123456789abcdef of a webhook";
@@ -17,6 +17,15 @@ fn webhook(port: u16) -> NotifySettings {
         url: Secret::new(format!("http://127.0.0.1:{port}/hook?team=1")),
         secret: Secret::new(SECRET.to_owned()),
         ca: None,
+    };
+    settings(Some(webhook), None, Language::English)
+}
+
+fn over_tls(host: &str, port: u16, ca: Option<&Certificates>) -> NotifySettings {
+    let webhook = WebhookSettings {
+        url: Secret::new(format!("https://{host}:{port}/hook")),
+        secret: Secret::new(SECRET.to_owned()),
+        ca: ca.map(Certificates::ca_file),
     };
     settings(Some(webhook), None, Language::English)
 }
@@ -184,4 +193,48 @@ async fn one_message_that_is_refused_holds_no_other_up() {
             .all(|other| other.headers["x-pgveil-delivery"] != *refused),
         "the others come first"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_it_trusts_its_own_authority() {
+    let certificates = Certificates::new();
+    let server = WebServer::start_tls(&certificates).await;
+    let office = Office::open().await;
+    let notifier = office.notify(&over_tls("localhost", server.port, Some(&certificates)));
+    let id = office.ask("d1").await.id;
+    office.all_told().await;
+    let accepted = server.accepted();
+    assert_eq!(deliveries(&accepted), [format!("{id}-0")]);
+    assert_eq!(verify(&accepted[0])["action"], "open");
+    assert_eq!(server.handshakes(), 1);
+    assert_eq!(read(&notifier.counters.webhook.failed), 0);
+}
+
+/// Another authority, none but the system's, another name in the certificate, no TLS at all: not a word is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_posted_to_a_server_that_cannot_show_who_it_is() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let elsewhere = Certificates::for_names(&["hooks.example.com"]);
+    let secure = WebServer::start_tls(&certificates).await;
+    let renamed = WebServer::start_tls(&elsewhere).await;
+    let plain = WebServer::start(&[]).await;
+    for (name, server, ca) in [
+        ("another authority", &secure, Some(&others)),
+        ("the system's authorities", &secure, None),
+        ("another name", &renamed, Some(&elsewhere)),
+        ("no TLS", &plain, Some(&certificates)),
+    ] {
+        let office = Office::open().await;
+        let notifier = office.notify(&over_tls("localhost", server.port, ca));
+        office.ask("d1").await;
+        until(name, || async {
+            read(&notifier.counters.webhook.failed) >= 3
+        })
+        .await;
+        assert!(server.connections() >= 3, "{name}");
+        assert!(server.received().is_empty(), "{name}");
+        assert_eq!(read(&notifier.counters.webhook.sent), 0, "{name}");
+        assert_eq!(office.desk.untold(10).await.unwrap().len(), 1, "{name}");
+    }
+    assert_eq!(secure.handshakes() + renamed.handshakes(), 0);
 }

@@ -15,6 +15,8 @@ const FUNCTIONS: &str = include_str!("functions.txt");
 pub const CONTACTS: u32 = 16_400;
 pub const ORDERS: u32 = 16_410;
 pub const PARENT: u32 = 16_420;
+pub const VIEW: u32 = 16_430;
+pub const SETTINGS: u32 = 12_001;
 /// Under a row rule, with a column that is looked up.
 pub const TICKETS: u32 = 16_440;
 
@@ -117,7 +119,7 @@ fn catalog() -> Catalog {
         "tickets",
         &["id", "owner", "phone", "note"],
     ));
-    let mut view = relation(16_430, "crm", "v_contacts", &["k", "mobile"]);
+    let mut view = relation(VIEW, "crm", "v_contacts", &["k", "mobile"]);
     view.kind = RelationKind::View;
     view.sources = vec![
         ColumnSource::Same {
@@ -143,7 +145,7 @@ fn catalog() -> Catalog {
         &["starelid", "stavalues1"],
     ));
     catalog.insert(relation(
-        12_001,
+        SETTINGS,
         "pg_catalog",
         "pg_settings",
         &["name", "setting"],
@@ -257,13 +259,14 @@ fn role() -> RolePolicy {
         masks: HashMap::from([
             (CONTACTS, mask()),
             (PARENT, second()),
-            (16_430, second()),
+            (VIEW, second()),
             (TICKETS, looked_up),
         ]),
-        protected: [CONTACTS, PARENT, 16_430, TICKETS].into(),
+        protected: [CONTACTS, PARENT, VIEW, TICKETS].into(),
         rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
         closed: HashMap::new(),
+        classes: Default::default(),
         subjects: Default::default(),
         export: std::sync::Arc::new(pgveil::policy::ExportRule {
             rows: Some(100),

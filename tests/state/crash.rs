@@ -9,11 +9,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use pgveil::export::clock::now;
-use pgveil::export::request::{Action, Approver, Asked, LimitKind, State, Terms};
+use pgveil::export::request::{Action, Asked, State, Terms};
 use pgveil::export::store::{Sqlite, Store};
 use pgveil::export::{Allowed, Budgets, Desk, Met, Refill};
 
 use crate::support::Folder;
+use crate::support::export_request::{approver, asked};
 
 /// Names the file of the store to the process that is to be killed, and says how many rounds it may make.
 const STORE: &str = "PGVEIL_TEST_STATE";
@@ -28,36 +29,6 @@ const ALLOWED: Allowed = Allowed {
     per_day: Some(1_000_000_000),
     subjects_per_day: None,
 };
-
-fn asked(person: &str, digest: &str) -> Asked {
-    Asked {
-        person: person.to_owned(),
-        db_user: "ann".to_owned(),
-        role: "agent".to_owned(),
-        database: "crm".to_owned(),
-        kind: "SELECT".to_owned(),
-        fingerprint: "f00d".to_owned(),
-        digest: digest.to_owned(),
-        text: "SELECT * FROM customers WHERE id < $1".to_owned(),
-        reads: vec!["crm.customers".to_owned()],
-        columns: Vec::new(),
-        limit: LimitKind::Rows,
-        allowed: 100,
-        policy_version: "v1".to_owned(),
-        groups: vec!["legal".to_owned(), "dpo".to_owned()],
-        may_unmask: Vec::new(),
-        max_rows: 5000,
-        uses: 2,
-        holds: 24 * 3600,
-    }
-}
-
-fn approver(person: &str, group: &str) -> Approver {
-    Approver {
-        person: person.to_owned(),
-        groups: BTreeSet::from([group.to_owned()]),
-    }
-}
 
 /// One line, at once: what stands in it was acknowledged before.
 fn say(line: &str) {
@@ -96,16 +67,19 @@ async fn works_until_it_is_killed() {
     };
     for number in 0..usize::MAX {
         // What a killed process leaves open counts against the person.
-        let asked = asked(&format!("ann{round}"), &number.to_string());
+        let asked = Asked {
+            uses: 2,
+            ..asked(&format!("ann{round}"), &number.to_string())
+        };
         let met = desk.exceeded(&asked, Some("audit")).await.expect("asked");
         let Met::Waiting(request, _) = met else {
             panic!("a grant that nobody gave")
         };
         let id = request.id;
-        for (person, group) in [("leo", "legal"), ("dora", "dpo")] {
+        for (seen, person, group) in [(1, "leo", "legal"), (2, "dora", "dpo")] {
             let terms = Terms::default();
             let signed = desk
-                .approve(&id, &approver(person, group), None, &terms, None)
+                .approve(&id, &approver(person, group), None, &terms, None, seen)
                 .await;
             signed.expect("signed");
             say(&format!("approved {id} {person}"));

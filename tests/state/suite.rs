@@ -130,6 +130,50 @@ pub async fn lists_are_by_key_label_and_page(store: &dyn Store) {
     assert_eq!(keys(&[], "b", 2).await, "cd");
 }
 
+pub async fn claims_are_found_by_what_they_begin_with(store: &dyn Store) {
+    let long = "x".repeat(500);
+    for (key, claim) in [
+        ("a", Some("[\"ann\",1]")),
+        ("b", Some("[\"ann\",2]")),
+        ("c", Some("[\"anna\",1]")),
+        ("d", Some("[\"ann\u{10ffff}\",1]")),
+        ("e", Some(&*format!("[\"{long}\",1]"))),
+        ("f", Some(&*format!("[\"{long}\",2]"))),
+        ("g", Some("[\"%\",1]")),
+        ("h", None),
+    ] {
+        let stored = store.put(&request(key, 0, "requested", claim), NOW).await;
+        assert_eq!(stored.unwrap(), Put::Stored(1));
+    }
+    let mortal = Document {
+        expires: Some(NOW),
+        ..request("i", 0, "used", Some("[\"ann\",3]"))
+    };
+    store.put(&mortal, NOW - 1).await.unwrap();
+    let keys = async |prefix: &str, limit| {
+        let found = store.claimed("request", prefix, limit, NOW).await.unwrap();
+        found
+            .into_iter()
+            .map(|document| document.key)
+            .collect::<String>()
+    };
+    assert_eq!(keys("[\"ann\",", 10).await, "ab");
+    assert_eq!(keys("[\"ann\",2]", 10).await, "b");
+    assert_eq!(keys("[\"ann\",2]", 1).await, "b");
+    assert_eq!(keys("[\"ann", 1).await, "a");
+    assert_eq!(keys(&format!("[\"{long}\",2]"), 1).await, "f");
+    assert_eq!(keys(&format!("[\"{long}\","), 10).await, "ef");
+    assert_eq!(keys("[\"%", 10).await, "g");
+    assert_eq!(keys("[\"b", 10).await, "");
+    assert!(
+        store
+            .claimed("account", "[", 10, NOW)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
 pub async fn no_window_is_ever_exceeded(store: &dyn Store) {
     let windows = [
         Window {
@@ -298,6 +342,7 @@ macro_rules! suite {
             a_claim_has_one_holder,
             what_has_expired_is_not_there,
             lists_are_by_key_label_and_page,
+            claims_are_found_by_what_they_begin_with,
             no_window_is_ever_exceeded,
             what_was_not_spent_can_be_given_back,
             a_member_is_new_once_a_day,

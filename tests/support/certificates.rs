@@ -1,13 +1,17 @@
 //! Certificates for tests: a private authority and a server certificate for `localhost` and 127.0.0.1.
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 
 use super::Folder;
 
 /// PEM files in a temporary folder that lives as long as this value.
 pub struct Certificates {
     folder: Folder,
+    issuer: Issuer<'static, KeyPair>,
     pub ca_pem: String,
     pub cert_pem: String,
     pub key_pem: String,
@@ -48,10 +52,36 @@ impl Certificates {
         folder.write("server.key", &key_pem);
         Certificates {
             folder,
+            issuer,
             ca_pem,
             cert_pem,
             key_pem,
         }
+    }
+
+    /// Files of a client's certificate and key, signed by the same authority. `name` is its common name, besides the
+    /// organisation `Example`; valid in the years from `valid.start` to `valid.end`.
+    pub fn client(&self, name: &str, valid: std::ops::Range<i32>) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().expect("no key");
+        let mut client = CertificateParams::new(Vec::<String>::new()).expect("no parameters");
+        client.distinguished_name = DistinguishedName::new();
+        client
+            .distinguished_name
+            .push(DnType::OrganizationName, "Example");
+        client.distinguished_name.push(DnType::CommonName, name);
+        client.not_before = rcgen::date_time_ymd(valid.start, 1, 1);
+        client.not_after = rcgen::date_time_ymd(valid.end, 1, 1);
+        let cert = client
+            .signed_by(&key, &self.issuer)
+            .expect("the authority cannot sign");
+        let file = format!("client-{}-{}", valid.start, valid.end);
+        let cert = self.folder.write(&format!("{file}.crt"), cert.pem());
+        let key = self
+            .folder
+            .write(&format!("{file}.key"), key.serialize_pem());
+        // libpq takes no key that others may read.
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+        (cert, key)
     }
 
     pub fn ca_file(&self) -> PathBuf {

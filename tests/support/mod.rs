@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod certificates;
 pub mod compare;
+pub mod export_request;
 pub mod folder;
 pub mod guard;
 pub mod message;
@@ -49,7 +50,7 @@ pub fn skip(name: &str, reason: &str) {
     let known = listed
         .lines()
         .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(':'))
+        .filter_map(|line| line.split_once(": "))
         .any(|(listed, _)| listed.trim() == name);
     assert!(
         known,

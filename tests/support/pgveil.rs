@@ -197,10 +197,9 @@ impl Pgveil {
             .flatten()
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.is_file())
             .filter(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with("audit-")
+                path.extension()
+                    .is_some_and(|extension| extension == "jsonl")
             })
             .collect();
         files.sort();

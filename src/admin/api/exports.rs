@@ -109,16 +109,18 @@ pub async fn show(caller: Caller, Path(id): Path<String>) -> Result<Json<Value>,
 }
 
 /// What a signature grants and says.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decision {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Entries of the request's history that the caller has read: who signs, signs these.
+    pub seen: usize,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub group: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rows: Option<u64>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", default)]
     pub clear: BTreeSet<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub comment: Option<String>,
 }
 
@@ -144,7 +146,9 @@ pub async fn approve(
     let approver = caller.identity.approver();
     let (group, comment) = (decision.group.as_deref(), decision.comment.as_deref());
     let desk = &caller.app.desk;
-    let request = desk.approve(&id, &approver, group, &terms, comment).await?;
+    let request = desk
+        .approve(&id, &approver, group, &terms, comment, decision.seen)
+        .await?;
     Ok(Json(shown(&request)))
 }
 
@@ -152,6 +156,7 @@ pub async fn approve(
 #[serde(deny_unknown_fields, default)]
 pub struct Rejection {
     comment: Option<String>,
+    seen: Option<usize>,
 }
 
 pub async fn reject(
@@ -163,7 +168,8 @@ pub async fn reject(
     visible(&caller, &id).await?;
     let approver = caller.identity.approver();
     let comment = rejection.comment.as_deref();
-    let request = caller.app.desk.reject(&id, &approver, comment).await?;
+    let desk = &caller.app.desk;
+    let request = desk.reject(&id, &approver, comment, rejection.seen).await?;
     Ok(Json(shown(&request)))
 }
 

@@ -107,28 +107,41 @@ async fn two_people_sign_over_the_api_and_nobody_else_does() {
         (&mallory, StatusCode::CONFLICT),
         (&boss, StatusCode::CONFLICT),
     ] {
-        assert_eq!(call(who, json!({})).await.0, status);
+        assert_eq!(call(who, json!({ "seen": 1 })).await.0, status);
     }
     for wrong in [
-        json!({ "rows": 0 }),
-        json!({ "rows": 1_000_000 }),
-        json!({ "clear": ["name"] }),
+        json!({ "seen": 1, "rows": 0 }),
+        json!({ "seen": 1, "rows": 1_000_000 }),
+        json!({ "seen": 1, "clear": ["name"] }),
+        // Somebody else has read it later.
+        json!({ "seen": 2 }),
     ] {
         assert_eq!(call(&lena, wrong).await.0, StatusCode::CONFLICT);
     }
-    for unread in [json!({ "rows": -1 }), json!({ "row": 1 })] {
+    for unread in [
+        json!({}),
+        json!({ "seen": 1, "rows": -1 }),
+        json!({ "seen": 1, "row": 1 }),
+    ] {
         assert_eq!(
             call(&lena, unread).await.0,
             StatusCode::UNPROCESSABLE_ENTITY
         );
     }
-    let (status, answer) = call(&lena, json!({ "rows": 10, "comment": "as agreed" })).await;
+    let (status, answer) = call(
+        &lena,
+        json!({ "seen": 1, "rows": 10, "comment": "as agreed" }),
+    )
+    .await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     assert_eq!(at(&answer, "/missing"), &json!(["dpo"]));
-    let (status, answer) = call(&lena, json!({ "group": "dpo" })).await;
+    let (status, answer) = call(&lena, json!({ "seen": 2, "group": "dpo" })).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(answer.to_string().contains("signed already"), "{answer}");
-    let (_, answer) = call(&dana, json!({})).await;
+    let (status, answer) = call(&dana, json!({ "seen": 1 })).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(answer.to_string().contains("changed since"), "{answer}");
+    let (_, answer) = call(&dana, json!({ "seen": 2 })).await;
     assert_eq!(at(&answer, "/state"), "granted");
     assert_eq!(at(&answer, "/granted/rows"), 10);
 

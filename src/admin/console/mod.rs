@@ -141,7 +141,7 @@ impl Console {
         message: String,
     ) -> Result<(), Unrecorded> {
         let record = Record {
-            person: person.map(str::to_owned),
+            person: person.map(Into::into),
             client_addr: peer,
             message: Some(message),
             ..Record::new(Event::Console, SystemTime::now())

@@ -310,6 +310,9 @@ impl Words {
             Objection::NoRows => "零行的授权没有意义；请改为拒绝".to_owned(),
             Objection::OnlyRequester(person) => format!("只有 {person} 可以这样做"),
             Objection::Explained => "理由更改次数过多；请撤回后重新申请".to_owned(),
+            Objection::Changed { seen, steps } => {
+                format!("申请在您阅读之后已有变化（当时 {seen} 步，现在 {steps} 步）；请重新阅读")
+            }
             Objection::Other(what) => format!("授权针对的是另一个 {what}"),
         }
     }

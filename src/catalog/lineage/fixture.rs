@@ -73,10 +73,15 @@ pub fn catalog() -> Catalog {
 }
 
 pub fn relation(oid: Oid, schema: &str, name: &str, columns: &[&str]) -> Relation {
-    let columns = (1..).zip(columns).map(|(num, name)| Column {
+    let columns = (1..).zip(columns).map(|(num, column)| Column {
         num,
-        name: (*name).to_owned(),
-        type_oid: 25,
+        name: (*column).to_owned(),
+        // One column that a join has to coerce.
+        type_oid: if (schema, name, *column) == ("crm", "leads", "phone") {
+            1043
+        } else {
+            25
+        },
         typmod: -1,
         type_sql: "pg_catalog.text".to_owned(),
         not_null: false,

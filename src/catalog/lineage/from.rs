@@ -122,7 +122,7 @@ impl Analysis<'_> {
                 .map(str::to_owned)
                 .collect()
         };
-        let merged = merge_columns(&left, &right, &using, join.jointype());
+        let merged = self.merge_columns(&left, &right, &using, join.jointype());
         for name in &using {
             for side in [&left, &right] {
                 gathered.conditions.add_source(&side_column(side, name));
@@ -265,6 +265,44 @@ impl Analysis<'_> {
     }
 }
 
+impl Analysis<'_> {
+    /// The columns of a join as an unqualified name sees them: merged ones first (transformFromClauseItem and
+    /// buildMergedJoinVar in parse_clause.c).
+    fn merge_columns(
+        &self,
+        left: &Table,
+        right: &Table,
+        using: &[String],
+        kind: JoinType,
+    ) -> Vec<Named> {
+        let merged = using.iter().map(|name| {
+            let (left, right) = (side_column(left, name), side_column(right, name));
+            let source = match kind {
+                JoinType::JoinLeft => left,
+                JoinType::JoinRight => right,
+                // An inner join shows the side that needs no coercion, and what is equal need not be the same.
+                JoinType::JoinInner if self.same_type(&left, &right) => left,
+                _ => left.or(&right),
+            };
+            (name.clone(), source)
+        });
+        let rest = left.columns.iter().chain(&right.columns);
+        let rest = rest.filter(|(name, _)| !using.contains(name)).cloned();
+        merged.chain(rest).collect()
+    }
+
+    fn same_type(&self, one: &Source, other: &Source) -> bool {
+        let type_of = |source: &Source| match source {
+            Source::Same(relation, column) => {
+                let relation = self.catalog.relations.get(relation)?;
+                Some(relation.column_number(*column)?.type_oid)
+            }
+            Source::Computed(_) => None,
+        };
+        type_of(one).is_some_and(|known| type_of(other) == Some(known))
+    }
+}
+
 /// A place without aggregates.
 fn place<'a>(scope: &'a Scope<'a>) -> Place<'a> {
     const NOTHING: &Reads = &Reads {
@@ -303,23 +341,6 @@ fn query_table(
         columns: output.columns,
         relation: false,
     })
-}
-
-/// The columns of a join as an unqualified name sees them: merged ones first (transformFromClauseItem in
-/// parse_clause.c).
-fn merge_columns(left: &Table, right: &Table, using: &[String], kind: JoinType) -> Vec<Named> {
-    let merged = using.iter().map(|name| {
-        let (left, right) = (side_column(left, name), side_column(right, name));
-        let source = match kind {
-            JoinType::JoinInner | JoinType::JoinLeft => left,
-            JoinType::JoinRight => right,
-            _ => left.or(&right),
-        };
-        (name.clone(), source)
-    });
-    let rest = left.columns.iter().chain(&right.columns);
-    let rest = rest.filter(|(name, _)| !using.contains(name)).cloned();
-    merged.chain(rest).collect()
 }
 
 fn find<'a>(columns: &'a [Named], name: &str) -> Option<&'a Source> {

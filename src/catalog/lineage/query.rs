@@ -165,8 +165,13 @@ impl<'a> Analysis<'a> {
             windows: &nothing,
         };
         self.read_all(select.where_clause.as_deref(), &before, &mut conditions);
-        // An output column that GROUP BY names: its source does not depend on the grouping.
-        let ungrouped = self.targets(select, &before);
+        // An output column that GROUP BY names: its source does not depend on the grouping. Looked at only where it is
+        // needed: twice on every level would be without end for a query in a query in a query.
+        let outputs = select.group_clause.iter();
+        let ungrouped = match outputs.into_iter().any(|item| may_be_output(item, &scope)) {
+            true => self.targets(select, &before),
+            false => Output::default(),
+        };
         for item in &select.group_clause {
             self.read_or_output(item, &ungrouped.columns, &before, &mut conditions);
         }
@@ -347,6 +352,18 @@ impl<'a> Analysis<'a> {
             known = next;
         }
         Output::unknown()
+    }
+}
+
+/// Whether an item of GROUP BY or ORDER BY can be an output column: a number, or a name that FROM does not know.
+fn may_be_output(item: &Node, scope: &Scope) -> bool {
+    match &item.node {
+        Some(NodeEnum::AConst(_)) => true,
+        Some(NodeEnum::ColumnRef(column)) => match column.fields.as_slice() {
+            [name] => string(name).is_some_and(|name| scope.plain_column(name).is_none()),
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -99,6 +99,34 @@ fn using_shows_the_side_the_join_keeps() {
     );
 }
 
+/// Which side an inner join shows depends on which of them needs a coercion.
+#[test]
+fn an_inner_join_of_other_types_may_show_either_side() {
+    check(
+        "SELECT phone FROM (crm.leads l JOIN crm.contacts c USING (phone))",
+        &[("phone", "contacts.phone leads.phone")],
+    );
+    check(
+        "SELECT phone FROM (crm.leads l LEFT JOIN crm.contacts c USING (phone))",
+        &[("phone", "=leads.phone")],
+    );
+    check(
+        "SELECT name FROM (crm.leads l JOIN (SELECT lower(c.name) AS name FROM crm.contacts c) c USING (name))",
+        &[("name", "contacts.name leads.name")],
+    );
+}
+
+#[test]
+fn queries_in_queries_take_no_longer_than_they_are_long() {
+    let levels = 60;
+    let definition = format!(
+        "SELECT {}c.phone{} AS phone FROM crm.contacts c GROUP BY c.id",
+        "(SELECT ".repeat(levels),
+        " FROM crm.leads GROUP BY leads.id LIMIT 1)".repeat(levels)
+    );
+    check(&definition, &[("phone", "contacts.phone leads.id")]);
+}
+
 #[test]
 fn expressions_are_computed_from_all_they_read() {
     for expression in [

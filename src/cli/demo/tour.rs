@@ -149,11 +149,13 @@ impl Tour<'_> {
             "Legal and data protection sign it, here on the command line; the console does the same ({})",
             self.proxy.console_url()
         ))?;
-        for (signer, token) in SIGNERS.iter().zip(tokens) {
+        for (index, (signer, token)) in SIGNERS.iter().zip(tokens).enumerate() {
             let comment = format!("checked by {}", signer.group);
-            let words = ["approve", request, "--comment", &comment];
+            // It was opened, and whoever came before has signed.
+            let seen = (index + 1).to_string();
+            let words = ["approve", request, "--seen", &seen, "--comment", &comment];
             self.screen.command(&format!(
-                "PGVEIL_TOKEN={}... pgveil approvals approve {request} --comment \"{comment}\"",
+                "PGVEIL_TOKEN={}... pgveil approvals approve {request} --seen {seen} --comment \"{comment}\"",
                 token.get(..8).unwrap_or_default()
             ))?;
             let output = self.proxy.approvals(&words, token).await?;

@@ -9,10 +9,11 @@ use tokio::time::timeout;
 
 use super::journal::{Journal, login_failed};
 use crate::admin::metrics::LoginResult;
-use crate::audit::{Event, Record, TlsRecord};
+use crate::audit::{Event, Record};
 use crate::session::listener::{Phase, Service};
 use crate::session::login::{LoginGate, Outcome, login};
 use crate::session::proxy::{Proxy, run};
+use crate::session::record;
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, sqlstate};
 use crate::wire::negotiate::{First, negotiate};
 
@@ -55,12 +56,7 @@ impl Service for Door {
                 let fields = too_many();
                 self.journal.note(&Record {
                     client_addr: Some(peer),
-                    tls: tls.map(|tls| {
-                        Arc::new(TlsRecord {
-                            version: tls.facts.version,
-                            cipher: tls.facts.cipher,
-                        })
-                    }),
+                    tls: tls.map(|tls| record::tls(&tls.facts)),
                     db_user: Some(startup.user().into()),
                     database: Some(startup.database().into()),
                     reason: Some("max_sessions".into()),

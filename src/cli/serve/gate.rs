@@ -7,7 +7,7 @@ use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMethod, UsersFile, VerifierSource, passthrough_conflict};
 use crate::cli::CliError;
 use crate::config::{self, Settings};
-use crate::session::login::{LoginGate, Plaintext, RoleMatch};
+use crate::session::login::{ClientCertificate, LoginGate, Plaintext, RoleMatch};
 use crate::wire::connect::{Attempt, Upstream};
 use crate::wire::tls::{ServerTls, SslMode};
 
@@ -34,9 +34,11 @@ pub async fn gate(
     role: impl Fn(&str, &str) -> RoleMatch + Send + Sync + 'static,
     stored: Arc<dyn VerifierSource>,
 ) -> Result<LoginGate, CliError> {
+    let clients = settings.client_certificates.as_ref();
+    let client_ca = clients.map(|clients| clients.ca.as_path());
     let tls = match &settings.tls {
         Some(tls) => Some(Arc::new(
-            ServerTls::load(&tls.cert, &tls.key)
+            ServerTls::load(&tls.cert, &tls.key, client_ca)
                 .map_err(|error| CliError::Configuration(format!("tls: {error}")))?,
         )),
         None => None,
@@ -59,6 +61,9 @@ pub async fn gate(
         true => Plaintext::Allowed,
         false => Plaintext::LoopbackOnly,
     };
+    if clients.is_some_and(|clients| clients.mode == config::ClientCertificateMode::Require) {
+        gate.client_certificate = ClientCertificate::Required;
+    }
     gate.login_timeout = settings.limits.login_timeout;
     gate.max_startup_bytes = usize::try_from(settings.limits.max_startup_bytes)
         .unwrap_or(usize::MAX)

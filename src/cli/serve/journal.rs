@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::admin::Metrics;
-use crate::audit::{Event, Record, Spool, SpoolError, TlsRecord};
+use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::export::desk::RecordFn;
 use crate::session::login::LoginError;
 use crate::session::proxy::append;
+use crate::session::record;
 
 /// Where those records go.
 #[derive(Clone)]
@@ -45,12 +46,7 @@ impl Journal {
 pub fn login_failed(error: &LoginError) -> Record {
     Record {
         client_addr: Some(error.client_addr),
-        tls: error.tls.as_ref().map(|tls| {
-            Arc::new(TlsRecord {
-                version: tls.version.clone(),
-                cipher: tls.cipher.clone(),
-            })
-        }),
+        tls: error.tls.as_ref().map(record::tls),
         db_user: error.db_user.as_deref().map(Arc::from),
         database: error.database.as_deref().map(Arc::from),
         application_name: error.application_name.as_deref().map(Arc::from),

@@ -35,17 +35,11 @@ impl Desk {
     pub async fn redeem(&self, asked: &Asked) -> Result<Option<Request>, DeskError> {
         let wanted = claim(asked);
         for _ in 0..ATTEMPTS {
-            let granted = self.list(&[State::Granted]).await?;
-            let Some(found) = granted
-                .iter()
-                .find(|request| claim(&request.asked) == wanted)
-            else {
+            let now = self.clock.now();
+            let Some((found, revision)) = self.holder(&wanted, now).await? else {
                 return Ok(None);
             };
-            let Some((found, revision)) = self.read(&found.id).await? else {
-                continue;
-            };
-            let Ok(used) = found.spend(asked, self.clock.now()) else {
+            let Ok(used) = found.spend(asked, now) else {
                 return Ok(None);
             };
             if let Some(request) = self.replace(used, revision).await? {

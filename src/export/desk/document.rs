@@ -52,6 +52,12 @@ pub(super) fn claim(asked: &Asked) -> String {
     serde_json::json!([person, role, database, fingerprint, digest, policy_version]).to_string()
 }
 
+/// What the claims of a person begin with.
+pub(super) fn claims_of(person: &str) -> String {
+    let claim = serde_json::json!([person]).to_string();
+    format!("{},", claim.trim_end_matches(']'))
+}
+
 impl Desk {
     pub(super) fn document(
         &self,

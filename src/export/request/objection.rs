@@ -30,6 +30,10 @@ pub enum Objection {
     OnlyRequester(String),
     #[error("its reason was given too often; withdraw it and ask again")]
     Explained,
+    #[error(
+        "the request has changed since it was read ({seen} steps then, {steps} now); read it again"
+    )]
+    Changed { seen: usize, steps: usize },
     #[error("it holds for another {0}")]
     Other(&'static str),
 }

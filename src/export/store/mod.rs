@@ -120,6 +120,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         now: Seconds,
     ) -> Later<'a, Vec<Document>>;
 
+    /// Documents of a kind whose claims begin with `prefix`, by claim; at most `limit`.
+    fn claimed<'a>(
+        &'a self,
+        kind: &'static str,
+        prefix: &'a str,
+        limit: u32,
+        now: Seconds,
+    ) -> Later<'a, Vec<Document>>;
+
     /// Takes up to `want` from a counter, so that what was taken in each window stays within its limit.
     fn take<'a>(
         &'a self,
@@ -164,5 +173,40 @@ pub fn free(windows: &[(Window, u64)], want: u64) -> u64 {
         .fold(want, u64::min)
 }
 
+/// The first text behind all that begin with `prefix`, by bytes of UTF-8; `None`: there is nothing behind them.
+pub fn beyond(prefix: &str) -> Option<String> {
+    let mut text: Vec<char> = prefix.chars().collect();
+    while let Some(last) = text.pop() {
+        // Characters are in the order of their bytes; surrogates are none.
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text.into_iter().collect());
+        }
+    }
+    None
+}
+
 /// The longest a counter is kept: two days cover every window and the clocks of several proxies.
 pub const KEPT: Seconds = 2 * 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::beyond;
+
+    #[test]
+    fn what_begins_so_ends_where_the_next_beginning_is() {
+        for (prefix, end) in [
+            ("[\"ann\",", Some("[\"ann\"-")),
+            ("a\u{d7ff}", Some("a\u{e000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+            ("", None),
+        ] {
+            assert_eq!(beyond(prefix).as_deref(), end, "{prefix:?}");
+            if let Some(end) = end {
+                assert!(format!("{prefix}\u{10ffff}zz").as_str() < end);
+            }
+        }
+    }
+}

@@ -17,7 +17,8 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 
 use self::link::{Link, Repeat, Session, Target};
 use super::{
-    Document, KEPT, Later, Put, Seconds, Store, StoreError, Taken, Window, bucket, first_bucket,
+    Document, KEPT, Later, Put, Seconds, Store, StoreError, Taken, Window, beyond, bucket,
+    first_bucket,
 };
 use crate::config::StateServer;
 
@@ -165,6 +166,9 @@ impl Postgres {
     }
 }
 
+/// Characters of a claim that an index of beginnings holds.
+const CLAIM_INDEXED: usize = 200;
+
 /// What an index of claims holds: a claim may be longer than an index entry.
 fn digest(claim: &Option<String>) -> Option<Vec<u8>> {
     claim
@@ -244,6 +248,29 @@ impl Store for Postgres {
                         )
                         .await?;
                     rows.iter().map(|row| document(kind, row)).collect()
+                }),
+        )
+    }
+
+    fn claimed<'a>(
+        &'a self,
+        kind: &'static str,
+        prefix: &'a str,
+        limit: u32,
+        now: Seconds,
+    ) -> Later<'a, Vec<Document>> {
+        let beginning: String = prefix.chars().take(CLAIM_INDEXED).collect();
+        let end = beyond(&beginning);
+        Box::pin(
+            self.documents
+                .run(Repeat::Harmless, move |session: Arc<Session>| {
+                    let end = end.clone();
+                    async move {
+                        let values: [&(dyn ToSql + Sync); 5] =
+                            [&kind, &prefix, &end, &now, &i64::from(limit)];
+                        let rows = session.client.query(&session.claimed, &values).await?;
+                        rows.iter().map(|row| document(kind, row)).collect()
+                    }
                 }),
         )
     }

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Document, KEPT, Later, Put, Seconds, Store, StoreError, Taken, Window, bucket, first_bucket,
-    free,
+    Document, KEPT, Later, Put, Seconds, Store, StoreError, Taken, Window, beyond, bucket,
+    first_bucket, free,
 };
 
 /// Statements that bring a file from one version to the next, in order. Never changed, only added to.
@@ -377,6 +377,25 @@ impl Store for Sqlite {
                      ORDER BY key LIMIT ?5",
                 )?
                 .query_map(params![kind, after, labels, now, limit], |row| document(kind, row))?
+                .collect()
+        })
+    }
+
+    fn claimed<'a>(
+        &'a self,
+        kind: &'static str,
+        prefix: &'a str,
+        limit: u32,
+        now: Seconds,
+    ) -> Later<'a, Vec<Document>> {
+        let (prefix, end) = (prefix.to_owned(), beyond(prefix));
+        self.ask(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT key, revision, label, claim, body, expires FROM documents WHERE kind = ?1 AND claim >= ?2 \
+                     AND (?3 IS NULL OR claim < ?3) AND (expires IS NULL OR expires > ?4) ORDER BY claim LIMIT ?5",
+                )?
+                .query_map(params![kind, prefix, end, now, limit], |row| document(kind, row))?
                 .collect()
         })
     }

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 pub use memory::Memory;
+use role::Common;
 use rows::Rows;
 
 use super::PolicySet;
-use super::compiled::RolePolicy;
-use super::flow::{Cell, ClassIndex, Flow};
+use super::compiled::{Classes, RolePolicy};
+use super::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::catalog::{Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics, Severity};
 
@@ -125,22 +126,31 @@ impl PolicySet {
         for rows in &rows {
             protected.extend(rows.rules.keys().chain(rows.closed.keys()));
         }
+        let common = Common {
+            protected: &protected,
+            classes: &Arc::new(self.classes_of_columns(&flow)),
+        };
         let mut compiled = CompiledPolicy::default();
         for (role, rows) in self.roles.iter().zip(rows) {
-            let policy = role::compile(
-                self,
-                role,
-                catalog,
-                &flow,
-                rows,
-                &protected,
-                &mut diagnostics,
-            );
+            let policy = role::compile(self, role, catalog, &flow, rows, &common, &mut diagnostics);
             compiled
                 .roles
                 .insert(Arc::clone(&role.name), Arc::new(policy));
         }
         (compiled, diagnostics)
+    }
+
+    /// The names of the classes of each column, derived ones included.
+    fn classes_of_columns(&self, flow: &Flow) -> Classes {
+        let name = |class: ClassIndex| Some(Arc::clone(&self.classes.get(class)?.name));
+        let named = |taint: &Taint| {
+            let mut names: Vec<_> = taint.all().filter_map(name).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        let taints = flow.taints.iter();
+        taints.map(|(cell, taint)| (*cell, named(taint))).collect()
     }
 
     /// Columns of several classes, at the place that names them last; one finding for each such place.

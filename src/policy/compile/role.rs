@@ -8,11 +8,17 @@ use super::version::version;
 use super::{column_name, locate};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics};
-use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
+use crate::policy::compiled::{Classes, ColumnMask, MaskSql, RolePolicy};
 use crate::policy::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::policy::mask::{ColumnType, Mask, Misfit};
 use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
 use crate::policy::{DERIVED, PolicySet, UNLISTED, system};
+
+/// What a policy says of a database to all its roles.
+pub(super) struct Common<'a> {
+    pub protected: &'a HashSet<Oid>,
+    pub classes: &'a Arc<Classes>,
+}
 
 pub(super) fn compile(
     policies: &PolicySet,
@@ -20,7 +26,7 @@ pub(super) fn compile(
     catalog: &Catalog,
     flow: &Flow,
     rows: Rows,
-    protected: &HashSet<Oid>,
+    common: &Common<'_>,
     diagnostics: &mut Diagnostics,
 ) -> RolePolicy {
     let mut compiler = RoleCompiler {
@@ -35,7 +41,7 @@ pub(super) fn compile(
         false => compiler.masks(diagnostics),
     };
     let mut denied: HashMap<Oid, HashSet<AttNum>> = HashMap::new();
-    let mut protected = protected.clone();
+    let mut protected = common.protected.clone();
     if role.unlisted != Unlisted::Pass && !role.unmasked {
         for (relation, column) in unlisted::cells(catalog, flow) {
             protected.insert(relation);
@@ -66,6 +72,7 @@ pub(super) fn compile(
         rows: rows.rules,
         denied,
         closed: rows.closed,
+        classes: Arc::clone(common.classes),
         protected,
         subjects: HashMap::new(),
         export: Arc::clone(&role.export),

@@ -61,6 +61,13 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
         put(&oid.to_be_bytes());
         put(reason.as_bytes());
     }
+    put(&policy.classes.len().to_be_bytes());
+    for ((oid, num), classes) in policy.classes.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(&num.to_be_bytes());
+        put(&classes.len().to_be_bytes());
+        classes.iter().for_each(|class| put(class.as_bytes()));
+    }
     put(&policy.protected.len().to_be_bytes());
     for oid in policy.protected.iter().collect::<BTreeSet<_>>() {
         put(&oid.to_be_bytes());

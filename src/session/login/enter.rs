@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::gate::{LoginGate, Plaintext, RoleMatch};
+use super::gate::{ClientCertificate, LoginGate, Plaintext, RoleMatch};
 use super::{LoggedIn, LoginFacts};
 use crate::auth::check::check;
 use crate::auth::passthrough::{Relayed, relay};
@@ -65,6 +65,10 @@ pub(super) async fn enter(
 ) -> Result<Entered, Failure> {
     if tls.is_none() && gate.plaintext == Plaintext::LoopbackOnly && !is_loopback(&peer) {
         return Err(needs_tls(gate.tls.is_some()));
+    }
+    let subject = tls.as_ref().and_then(|tls| tls.facts.subject.as_ref());
+    if subject.is_none() && gate.client_certificate == ClientCertificate::Required {
+        return Err(needs_certificate());
     }
     let (facts, end_point) = match tls {
         Some(tls) => (Some(tls.facts), tls.end_point),
@@ -218,6 +222,16 @@ fn register(gate: &LoginGate, target: CancelTarget, minor: u16) -> Result<Cancel
         let fields = ErrorFields::fatal(sqlstate::INTERNAL_ERROR, message);
         Failure::new(Blame::Pgveil, fields).because(error)
     })
+}
+
+/// In PostgreSQL's words (`ClientAuthentication` in `src/backend/libpq/auth.c`).
+fn needs_certificate() -> Failure {
+    let fields = ErrorFields::fatal(
+        sqlstate::INVALID_AUTHORIZATION,
+        "connection requires a valid client certificate",
+    );
+    let hint = "Set sslcert and sslkey (libpq) or the like in the client, and sslmode=require; the certificate is to be signed by an authority of `tls.client_ca` in pgveil.yaml.";
+    Failure::new(Blame::Client, fields.with_hint(hint))
 }
 
 fn needs_tls(offered: bool) -> Failure {

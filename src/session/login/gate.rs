@@ -36,6 +36,15 @@ pub enum Plaintext {
     LoopbackOnly,
 }
 
+/// Whether clients must prove who they are by a certificate, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Those that have one may show it, if they are asked.
+    Optional,
+    /// Who shows none does not come in: PostgreSQL's `clientcert=verify-ca`.
+    Required,
+}
+
 /// Gives each session of this process its number.
 #[derive(Debug, Default)]
 pub struct SessionIds(AtomicU64);
@@ -55,6 +64,7 @@ pub struct LoginGate {
     /// The certificate for clients; without one an SSLRequest is answered `N`.
     pub tls: Option<Arc<ServerTls>>,
     pub plaintext: Plaintext,
+    pub client_certificate: ClientCertificate,
     pub upstream: Arc<Upstream>,
     pub auth: AuthMethod,
     pub role: MatchRole,
@@ -72,6 +82,7 @@ impl LoginGate {
         LoginGate {
             tls: None,
             plaintext: Plaintext::LoopbackOnly,
+            client_certificate: ClientCertificate::Optional,
             upstream,
             auth,
             role,

@@ -75,6 +75,10 @@ impl Host for Arc<FakeHost> {
 
     async fn schema_changed(&self) {}
 
+    fn can_record(&self) -> bool {
+        true
+    }
+
     fn record(&self, record: &Record, _protected: bool) -> Result<(), Unrecorded> {
         if self.spool_full.load(Ordering::SeqCst) {
             return Err(Unrecorded("disk full".to_owned()));

@@ -103,7 +103,10 @@ impl<H: Host> ToServer<'_, H> {
         if self.restricted
             && let Some(statement) = &runs
         {
-            denied = self.object_to_inner(statement, server).await?;
+            denied = match self.host.can_record() {
+                true => self.object_to_inner(statement, server).await?,
+                false => Some(denial::unrecordable()),
+            };
         }
         if denied.is_some() {
             let mut instead = BytesMut::new();

@@ -241,6 +241,10 @@ impl<H: Host> ToServer<'_, H> {
             Ok(source) => self.under_grant(source, carrier).await,
             Err(error) => return Ok(Decided::refused(None, unavailable(&error))),
         };
+        if !self.host.can_record() {
+            let refusal = denial::unrecordable();
+            return Ok(Decided::refused(source.plan.as_deref(), refusal));
+        }
         if let Some(refusal) = self.objection(&source, server).await? {
             return Ok(Decided::refused(source.plan.as_deref(), refusal));
         }

@@ -28,7 +28,7 @@ impl Certificate {
         let (cert, key) = (folder.join("server.crt"), folder.join("server.key"));
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let tls = ServerTls::load(&cert, &key).unwrap();
+        let tls = ServerTls::load(&cert, &key, None).unwrap();
         Certificate { folder, tls }
     }
 

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::net::TcpStream;
 
 use super::{ALPN, TlsFacts, TlsSetupError, tls_server_end_point};
@@ -33,6 +36,7 @@ pub enum DirectTls {
 pub struct ServerTls {
     cert: PathBuf,
     key: PathBuf,
+    client_ca: Option<PathBuf>,
     current: ArcSwap<Loaded>,
 }
 
@@ -53,17 +57,22 @@ pub struct Accepted {
 
 impl ServerTls {
     /// Reads a PEM certificate chain, leaf first, and its PEM private key.
-    pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsSetupError> {
+    ///
+    /// With `client_ca`, a PEM file of certificate authorities, clients are asked for a certificate. Whoever shows one
+    /// that none of these has signed does not come in; whoever shows none does, for PostgreSQL too decides that later
+    /// (`clientcert` in pg_hba.conf) and tells the client so.
+    pub fn load(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, TlsSetupError> {
         Ok(ServerTls {
-            current: ArcSwap::from_pointee(Loaded::read(cert, key)?),
+            current: ArcSwap::from_pointee(Loaded::read(cert, key, client_ca)?),
             cert: cert.to_owned(),
             key: key.to_owned(),
+            client_ca: client_ca.map(Path::to_owned),
         })
     }
 
     /// Reads the same files again, for handshakes from now on. On an error the old certificate stays.
     pub fn reload(&self) -> Result<(), TlsSetupError> {
-        let loaded = Loaded::read(&self.cert, &self.key)?;
+        let loaded = Loaded::read(&self.cert, &self.key, self.client_ca.as_deref())?;
         self.current.store(Arc::new(loaded));
         Ok(())
     }
@@ -92,7 +101,7 @@ impl ServerTls {
 }
 
 impl Loaded {
-    fn read(cert: &Path, key: &Path) -> Result<Self, TlsSetupError> {
+    fn read(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, TlsSetupError> {
         let chain = certificates("the certificate", cert)?;
         let leaf = chain.first().ok_or_else(|| TlsSetupError::NoCertificate {
             path: cert.to_owned(),
@@ -104,15 +113,20 @@ impl Loaded {
             source,
         })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(chain, private)
-            .map_err(|source| TlsSetupError::Pair {
-                cert: cert.to_owned(),
-                key: key.to_owned(),
-                source,
-            })?;
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let builder = match client_ca {
+            Some(path) => builder.with_client_cert_verifier(clients(path, provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config =
+            builder
+                .with_single_cert(chain, private)
+                .map_err(|source| TlsSetupError::Pair {
+                    cert: cert.to_owned(),
+                    key: key.to_owned(),
+                    source,
+                })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.max_fragment_size = Some(MAX_RECORD);
         // No resumption, as in PostgreSQL (be-secure-openssl.c turns off tickets and the session cache).
@@ -123,6 +137,28 @@ impl Loaded {
             end_point,
         })
     }
+}
+
+/// Verifies certificates of clients, where they show one.
+fn clients(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("the clients' certificate authorities", path)? {
+        let added = roots.add(certificate);
+        added.map_err(|source| TlsSetupError::Anchor {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|source| TlsSetupError::Clients {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// All certificates of a PEM file.

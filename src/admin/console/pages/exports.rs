@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::view::{RequestView, may_see};
 use super::{Fields, Page, Posted, Signed, render};
 use crate::admin::console::words::Words;
-use crate::export::request::{Request, State, Terms, same_person};
+use crate::export::DeskError;
+use crate::export::request::{Objection, Request, State, Terms, same_person};
 
 /// Requests on one page.
 const LISTED: usize = 200;
@@ -151,21 +152,43 @@ pub async fn show(signed: Signed, Path(id): Path<String>, Query(query): Query<Fi
     })
 }
 
-/// The request that a form is about, if the visitor may see it and it is as it was when the form was shown.
-async fn current(posted: &Posted, id: &str) -> Result<Request, Response> {
+/// The request that a form is about, if the visitor may see it.
+async fn visible(posted: &Posted, id: &str) -> Result<Request, Response> {
     let Posted {
         visitor, identity, ..
     } = posted;
-    let request = match visitor.app.desk.get(id).await {
-        Ok(request) if may_see(identity, &request) => request,
-        Ok(_) => return Err(visitor.missing()),
-        Err(error) => return Err(visitor.desk(&error)),
-    };
-    if posted.field("seen") != request.history.len().to_string() && !request.state.has_ended() {
-        let to = format!("/requests/{}?done=changed", request.id);
-        return Err(Redirect::to(&to).into_response());
+    match visitor.app.desk.get(id).await {
+        Ok(request) if may_see(identity, &request) => Ok(request),
+        Ok(_) => Err(visitor.missing()),
+        Err(error) => Err(visitor.desk(&error)),
     }
-    Ok(request)
+}
+
+/// ... and if it is as it was when the form was shown.
+async fn current(posted: &Posted, id: &str) -> Result<Request, Response> {
+    let request = visible(posted, id).await?;
+    match seen(posted) == request.history.len() || request.state.has_ended() {
+        true => Ok(request),
+        false => Err(changed(id)),
+    }
+}
+
+/// Steps of the request that the form was shown with.
+fn seen(posted: &Posted) -> usize {
+    posted.field("seen").parse().unwrap_or(0)
+}
+
+fn changed(id: &str) -> Response {
+    Redirect::to(&format!("/requests/{id}?done=changed")).into_response()
+}
+
+/// What became of a decision.
+fn decided(posted: &Posted, id: &str, outcome: Result<Request, DeskError>, what: &str) -> Response {
+    match outcome {
+        Ok(request) => done(&request, what),
+        Err(DeskError::Objection(Objection::Changed { .. })) => changed(id),
+        Err(error) => posted.visitor.desk(&error),
+    }
 }
 
 fn done(request: &Request, what: &str) -> Response {
@@ -194,7 +217,7 @@ pub async fn approve(Path(id): Path<String>, posted: Posted) -> Response {
         .filter_map(|field| field.strip_prefix("clear."))
         .map(str::to_owned)
         .collect();
-    if let Err(response) = current(&posted, &id).await {
+    if let Err(response) = visible(&posted, &id).await {
         return response;
     }
     let approved = visitor
@@ -206,25 +229,23 @@ pub async fn approve(Path(id): Path<String>, posted: Posted) -> Response {
             optional(posted.field("group")),
             &Terms { rows, clear },
             optional(posted.field("comment")),
+            seen(&posted),
         )
         .await;
-    match approved {
-        Ok(request) => done(&request, "approved"),
-        Err(error) => visitor.desk(&error),
-    }
+    decided(&posted, &id, approved, "approved")
 }
 
 pub async fn reject(Path(id): Path<String>, posted: Posted) -> Response {
-    if let Err(response) = current(&posted, &id).await {
+    if let Err(response) = visible(&posted, &id).await {
         return response;
     }
     let approver = posted.identity.approver();
     let comment = optional(posted.field("comment"));
     let desk = &posted.visitor.app.desk;
-    match desk.reject(&id, &approver, comment).await {
-        Ok(request) => done(&request, "rejected"),
-        Err(error) => posted.visitor.desk(&error),
-    }
+    let rejected = desk
+        .reject(&id, &approver, comment, Some(seen(&posted)))
+        .await;
+    decided(&posted, &id, rejected, "rejected")
 }
 
 pub async fn explain(Path(id): Path<String>, posted: Posted) -> Response {

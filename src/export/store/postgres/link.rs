@@ -35,6 +35,7 @@ pub struct Session {
     pub client: Client,
     pub get: Statement,
     pub list: Statement,
+    pub claimed: Statement,
     pub insert: Statement,
     pub update: Statement,
     pub holder: Statement,
@@ -227,6 +228,7 @@ impl Target {
             Ok(Session {
                 get: client.prepare(text::GET).await?,
                 list: client.prepare(text::LIST).await?,
+                claimed: client.prepare(text::CLAIMED).await?,
                 insert: client.prepare(text::INSERT).await?,
                 update: client.prepare(text::UPDATE).await?,
                 holder: client.prepare(text::HOLDER).await?,

@@ -16,6 +16,8 @@ const MIGRATIONS: &[&str] = &[
      amount bigint NOT NULL, PRIMARY KEY (counter, bucket)); \
      CREATE TABLE pgveil.members (name text COLLATE \"C\" NOT NULL, day bigint NOT NULL, member bigint NOT NULL, \
      PRIMARY KEY (name, day, member));",
+    // A claim may be longer than an index entry.
+    "CREATE INDEX documents_by_claimant ON pgveil.documents (kind, (left(claim, 200))) WHERE claim IS NOT NULL;",
 ];
 
 /// Advisory lock held while the schema is brought up to date: `pgveil` in ASCII.
@@ -48,6 +50,7 @@ pub async fn migrate(client: &Client) -> Result<(), StoreError> {
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
         let version = index + 1;
         text.push_str(migration);
+        text.push(' ');
         text.push_str(&format!(
             "INSERT INTO pgveil.migrations (version) VALUES ({version}); "
         ));

@@ -7,6 +7,11 @@ pub const LIST: &str = "SELECT key, revision, label, claim, body, expires FROM p
      WHERE kind = $1 AND key > $2 AND (cardinality($3::text[]) = 0 OR label = ANY($3)) \
      AND (expires IS NULL OR expires > $4) ORDER BY key LIMIT $5";
 
+/// By an index of the claims' beginnings: `$3` is the first beginning behind that of `$2`.
+pub const CLAIMED: &str = "SELECT key, revision, label, claim, body, expires FROM pgveil.documents \
+     WHERE kind = $1 AND left(claim, 200) >= left($2, 200) AND ($3::text IS NULL OR left(claim, 200) < $3) \
+     AND starts_with(claim, $2) AND (expires IS NULL OR expires > $4) ORDER BY claim LIMIT $5";
+
 /// Does nothing where the key or the claim is taken.
 pub const INSERT: &str = "INSERT INTO pgveil.documents (kind, key, revision, label, claim, body, expires, claim_digest) \
      VALUES ($1, $2, 1, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";

@@ -1,5 +1,8 @@
 //! A policy names two columns; whatever way their data takes inside the database, it arrives masked.
+mod nested;
+#[path = "../support/mod.rs"]
 mod support;
+mod views;
 
 use std::fs;
 
@@ -38,6 +41,14 @@ const SCHEMA: &str = r#"
     INSERT INTO crm.sibling SELECT id, notes FROM crm.contacts;
     CREATE TABLE crm.orders (id int, memo text);
     INSERT INTO crm.orders VALUES (1, 'plain');
+    CREATE FUNCTION crm.same(int, int) RETURNS bool LANGUAGE sql STABLE SECURITY DEFINER
+        AS 'SELECT EXISTS (SELECT FROM crm.contacts WHERE id = $1 AND phone::text ~ ''CANARY'')';
+    CREATE OPERATOR crm.= (LEFTARG = int, RIGHTARG = int, FUNCTION = crm.same);
+    SET search_path = crm, pg_catalog;
+    CREATE VIEW v_case AS SELECT CASE id WHEN 0 THEN 'yes' ELSE 'no' END AS hit FROM orders;
+    CREATE VIEW v_nullif AS SELECT NULLIF(id, 0) AS hit FROM orders;
+    CREATE VIEW v_distinct AS SELECT id IS DISTINCT FROM 0 AS hit FROM orders;
+    RESET search_path;
     CREATE VIEW crm.v_orders AS SELECT id, upper(memo) AS memo FROM crm.orders;
 "#;
 

@@ -1,20 +1,18 @@
 //! `kill -9` under load: every statement whose end a client received is on record, and the chain verifies.
-mod support;
-
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use support::message::{Client, query};
-use support::pgveil::command;
-use support::{Config, Options, Pgveil, Postgres};
+use crate::support::message::{Client, query};
+use crate::support::pgveil::command;
+use crate::support::{Config, Options, Pgveil, Postgres};
 
-const ROUNDS: usize = 20;
-const CLIENTS: usize = 6;
+const ROUNDS: usize = 50;
+const CLIENTS: usize = 64;
 /// Statements that the clients of a round finish together before the process is killed.
-const BEFORE_THE_KILL: usize = 300;
+const BEFORE_THE_KILL: usize = 640;
 
 const POLICY: &str = "
 version: 1

@@ -1,0 +1,99 @@
+//! The section `audit`: where the record is kept, and for how long.
+use std::time::Duration;
+
+use serde_yaml::Spanned;
+
+use super::load::{path_or, set};
+use super::raw::{Leaf, RawAudit, RawRetain};
+use super::resolve::Resolver;
+use super::settings::{Ack, AuditSettings, OnFull};
+use super::units;
+use crate::audit::spool::{
+    CHECKPOINT_INTERVAL, CHECKPOINT_RECORDS, MAX_CHECKPOINT_RECORDS, SEGMENT_AGE, SEGMENT_BYTES,
+};
+
+const DEFAULT_DIR: &str = "var/audit";
+const RECORDS_EXPECTED: &str = "a number of records from 1 to 10000";
+
+pub fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditSettings {
+    let mut settings = AuditSettings {
+        dir: path_or(resolver, &None, DEFAULT_DIR),
+        on_full: OnFull::Refuse,
+        ack: Ack::Written,
+        signing_key: None,
+        segment_bytes: SEGMENT_BYTES,
+        segment_age: SEGMENT_AGE,
+        checkpoint_records: CHECKPOINT_RECORDS,
+        checkpoint_interval: CHECKPOINT_INTERVAL,
+        retain_age: None,
+        retain_bytes: None,
+        recipient: None,
+    };
+    let Some(raw) = raw.map(|raw| &raw.value) else {
+        return settings;
+    };
+    settings.dir = path_or(resolver, &raw.dir, DEFAULT_DIR);
+    if let Some(on_full) = resolver.optional(&raw.on_full, |resolver, leaf| {
+        resolver.word(leaf, &OnFull::ALL)
+    }) {
+        settings.on_full = on_full;
+    }
+    if let Some(ack) = resolver.optional(&raw.ack, |resolver, leaf| resolver.word(leaf, &Ack::ALL))
+    {
+        settings.ack = ack;
+    }
+    settings.signing_key = resolver.optional(&raw.signing_key, |resolver, leaf| {
+        resolver.existing(leaf, "the signing key")
+    });
+    settings.recipient = resolver.optional(&raw.recipient, |resolver, leaf| {
+        resolver.existing(leaf, "the recipient's key")
+    });
+    set(
+        resolver,
+        &raw.segment_bytes,
+        &mut settings.segment_bytes,
+        units::SIZE_EXPECTED,
+        units::size,
+    );
+    for (leaf, slot) in [
+        (&raw.segment_age, &mut settings.segment_age),
+        (&raw.checkpoint_interval, &mut settings.checkpoint_interval),
+    ] {
+        duration(resolver, leaf, slot);
+    }
+    set(
+        resolver,
+        &raw.checkpoint_records,
+        &mut settings.checkpoint_records,
+        RECORDS_EXPECTED,
+        |text| {
+            let records = text.parse().ok()?;
+            (1..=MAX_CHECKPOINT_RECORDS)
+                .contains(&records)
+                .then_some(records)
+        },
+    );
+    if let Some(retain) = &raw.retain {
+        retention(resolver, &retain.value, &mut settings);
+    }
+    settings
+}
+
+fn retention(resolver: &mut Resolver<'_>, raw: &RawRetain, settings: &mut AuditSettings) {
+    settings.retain_age = resolver.optional(&raw.age, |resolver, leaf| {
+        resolver.parse(leaf, units::DURATION_EXPECTED, units::duration)
+    });
+    settings.retain_bytes = resolver.optional(&raw.bytes, |resolver, leaf| {
+        resolver.parse(leaf, units::SIZE_EXPECTED, units::size)
+    });
+}
+
+fn duration(resolver: &mut Resolver<'_>, leaf: &Leaf, slot: &mut Duration) {
+    set(
+        resolver,
+        leaf,
+        slot,
+        units::DURATION_EXPECTED,
+        units::duration,
+    );
+}

@@ -1,0 +1,180 @@
+//! Grants: two signatures, and what they hold for.
+use std::sync::Arc;
+
+use pgveil::audit::Record;
+use pgveil::export::desk::RecordFn;
+use pgveil::export::request::{Request, State, Terms};
+use pgveil::export::store::Sqlite;
+use pgveil::export::{Desk, DeskError};
+
+use crate::support::Pgveil;
+use crate::support::export_request::approver;
+use crate::support::message::{Client, bind, describe, execute, parse, sync};
+use crate::{BOTH, ROWS, Taken, login, policy, request_of, start, told};
+
+/// The store as approvers have it, while pgveil is down: it locks the file.
+async fn desk(pgveil: &Pgveil, policy_version: &str) -> Desk {
+    let store = loop {
+        match Sqlite::open(&pgveil.folder().join("var/state.db")) {
+            Ok(store) => break store,
+            Err(error) => assert!(error.0.contains("another process"), "{error}"),
+        }
+    };
+    let record: RecordFn = Arc::new(|_: &Record| Ok(()));
+    Desk::new(Arc::new(store), record, policy_version)
+        .await
+        .expect("a desk")
+}
+
+/// Two people sign.
+fn grant(pgveil: &Pgveil, id: &str, rows: u64) -> Request {
+    grant_clear(pgveil, id, rows, &[])
+}
+
+pub fn grant_clear(pgveil: &Pgveil, id: &str, rows: u64, clear: &[&str]) -> Request {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let request = desk(pgveil, "").await;
+        let read = request.get(id).await.expect("the request");
+        let seen = read.history.len();
+        request.policy_changed(&read.asked.policy_version);
+        let terms = Terms {
+            rows: Some(rows),
+            clear: clear.iter().map(|class| (*class).to_owned()).collect(),
+        };
+        let half = request
+            .approve(id, &approver("lea", "legal"), None, &terms, None, seen)
+            .await
+            .expect("signed");
+        assert_eq!(half.state, State::Approved);
+        let twice = request
+            .approve(id, &approver("lea", "dpo"), None, &terms, None, seen + 1)
+            .await;
+        assert!(matches!(twice, Err(DeskError::Objection(_))), "{twice:?}");
+        request
+            .approve(id, &approver("dan", "dpo"), None, &terms, None, seen + 1)
+            .await
+            .expect("signed")
+    })
+}
+
+#[test]
+fn an_export_goes_on_after_two_signatures_and_only_that_one() {
+    let (_server, mut pgveil) = start(BOTH);
+    let text = "SELECT code FROM contacts WHERE id > 0 ORDER BY id LIMIT 1000";
+    let mut taken = Taken::default();
+    let mut client = login(&pgveil, "u0");
+    client.query("SET pgveil.reason = 'yearly letter'");
+    let first = taken.run(&mut client, [text.to_owned()]);
+    let id = request_of(&first);
+    // The same statement finds its request, whatever its comments and blanks.
+    let again = taken.run(
+        &mut client,
+        [format!("{} -- again", text.replace(' ', "  "))],
+    );
+    assert_eq!(request_of(&again), id);
+    let other = taken.run(&mut client, [text.replace("id > 0", "id > 1")]);
+    assert_ne!(request_of(&other), id);
+    assert_eq!(taken.count(), ROWS + 1);
+
+    pgveil.kill();
+    let request = grant(&pgveil, &id, 400);
+    assert_eq!(request.reason.as_deref(), Some("yearly letter"));
+    let column = &request.asked.columns[0];
+    assert_eq!(
+        (column.name.as_str(), column.level, column.masked),
+        ("public.contacts.code", Some(1), false)
+    );
+    let pgveil = pgveil.restart();
+
+    // Somebody else's grant, and another statement's.
+    let stranger = Taken::default().run(&mut login(&pgveil, "u5"), [text.to_owned()]);
+    assert_ne!(request_of(&stranger), id);
+    let mut client = login(&pgveil, "u0");
+    let other = Taken::default().run(&mut client, [text.replace("id > 0", "id > 2")]);
+    assert_ne!(request_of(&other), id);
+    // The rows granted, once.
+    let mut taken = Taken::default();
+    let told = taken.run(&mut client, [text.to_owned()]);
+    assert!(told.is_some(), "1,000 rows are more than 400");
+    assert_eq!(taken.count(), 400);
+    let mut taken = Taken::default();
+    let told = taken.run(&mut client, [text.to_owned()]);
+    assert_ne!(request_of(&told), id, "it was used");
+    assert!(taken.count() <= ROWS);
+
+    let lines = pgveil.audit_lines();
+    let steps: Vec<&str> = ["open", "use"]
+        .into_iter()
+        .filter(|action| {
+            lines.iter().any(|line| {
+                line.contains(&format!("\"request\":\"{id}\""))
+                    && line.contains(&format!("\"action\":\"{action}\""))
+            })
+        })
+        .collect();
+    assert_eq!(steps, ["open", "use"]);
+    let ran = lines.iter().find(|line| {
+        line.contains("\"event\":\"export_stop\"")
+            && line.contains("\"rows\":400")
+            && line.contains(&id)
+    });
+    let ran = ran.expect("the granted run is on record");
+    for person in ["lea", "dan"] {
+        assert!(ran.contains(person), "{ran}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("k0001x")));
+}
+
+#[test]
+fn a_grant_holds_for_the_parameters_it_was_asked_for() {
+    let (_server, mut pgveil) = start("rows: 10, approvers: [legal, dpo]");
+    let run = |client: &mut Client, from: &str, portion: u32| {
+        client.send_all(&[
+            parse(
+                "",
+                "SELECT code FROM contacts WHERE id > $1 ORDER BY id LIMIT 50",
+                &[],
+            ),
+            bind("", "", &[Some(from)], 0),
+            describe(b'P', ""),
+            execute("", portion),
+            sync(),
+        ]);
+        let frames = client.read_until_ready();
+        let mut taken = Taken::default();
+        taken.add(&frames);
+        (told(&frames), taken.count())
+    };
+    let (first, _) = run(&mut login(&pgveil, "u0"), "100", 0);
+    let id = request_of(&first);
+    pgveil.kill();
+    grant(&pgveil, &id, 50);
+    let pgveil = pgveil.restart();
+    let mut client = login(&pgveil, "u0");
+    let (other, count) = run(&mut client, "200", 0);
+    assert_eq!((request_of(&other) == id, count), (false, 10));
+    assert_eq!(run(&mut client, "100", 0).1, 50);
+}
+
+#[test]
+fn a_policy_that_changed_since_voids_a_grant() {
+    let (server, mut pgveil) = start(BOTH);
+    let text = "SELECT code FROM contacts";
+    let told = Taken::default().run(&mut login(&pgveil, "u0"), [text.to_owned()]);
+    let id = request_of(&told);
+    pgveil.kill();
+    grant(&pgveil, &id, 4000);
+    let file = pgveil.folder().join("policies/test.yaml");
+    let changed = policy("rows: 50, per_day: 300, approvers: [legal, dpo]");
+    std::fs::write(file, changed).expect("written");
+    let pgveil = pgveil.restart();
+    let mut taken = Taken::default();
+    let told = taken.run(&mut login(&pgveil, "u0"), [text.to_owned()]);
+    assert_ne!(request_of(&told), id);
+    assert_eq!(taken.count(), 50);
+    drop(server);
+}

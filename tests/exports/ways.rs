@@ -1,0 +1,171 @@
+//! Ways of asking.
+use crate::support::message::{Client, bind, describe, execute, parse, sync};
+use crate::{BOTH, CONTACTS, DAY, ROWS, Taken, login, start, stopped, told};
+
+/// Each way of asking, as statements in order; what comes back in all stays within the day.
+#[test]
+fn no_way_of_asking_gets_more_than_a_day_allows() {
+    let (_server, pgveil) = start(BOTH);
+    let pages = |text: fn(usize) -> String| (0..CONTACTS / 50).map(text).collect::<Vec<_>>();
+    let repeated = |before: &[&str], each: &str, times: usize| {
+        let before = before.iter().map(|text| (*text).to_owned());
+        before
+            .chain((0..times).map(|_| each.to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let ways: Vec<(&str, Vec<String>, usize)> = vec![
+        ("all at once", repeated(&[], "SELECT code FROM contacts", 1), ROWS),
+        ("pages by OFFSET", pages(|page| format!("SELECT code FROM contacts ORDER BY id LIMIT 50 OFFSET {}", page * 50)), DAY),
+        ("pages by key", pages(|page| format!("SELECT code FROM contacts WHERE id > {} ORDER BY id LIMIT 50", page * 50)), DAY),
+        ("pages by ctid", pages(|page| format!("SELECT code FROM contacts WHERE ctid >= '({page},0)' AND ctid < '({},0)'", page + 1)), DAY),
+        ("one by one", (1..CONTACTS).map(|id| format!("SELECT code FROM contacts WHERE id = {id}")).collect(), DAY),
+        ("FETCH in portions", repeated(&["BEGIN", "DECLARE c CURSOR FOR SELECT code FROM contacts"], "FETCH 30 FROM c", 50), ROWS),
+        ("many cursors", (0..20).flat_map(|page| [
+            "BEGIN".to_owned(),
+            format!("DECLARE c{page} CURSOR WITH HOLD FOR SELECT code FROM contacts WHERE id > {}", page * 90),
+            format!("FETCH 90 FROM c{page}"), "COMMIT".to_owned(),
+        ]).collect(), DAY),
+        ("several statements in one message", vec![
+            (0..40).map(|page| format!("SELECT code FROM contacts ORDER BY id LIMIT 90 OFFSET {}", page * 90)).collect::<Vec<_>>().join("; "),
+        ], DAY),
+        ("COPY", repeated(&[], "COPY contacts (code) TO STDOUT", 1), ROWS),
+        ("COPY of a query in pages", pages(|page| format!("COPY (SELECT code FROM contacts ORDER BY id LIMIT 50 OFFSET {}) TO STDOUT", page * 50)), DAY),
+        ("UPDATE RETURNING", repeated(&[], "UPDATE contacts SET code = code RETURNING code", 1), ROWS),
+        ("DELETE RETURNING in a transaction", repeated(&["BEGIN"], "DELETE FROM contacts RETURNING code", 1), ROWS),
+        ("a temporary table", vec![
+            "CREATE TEMP TABLE mine AS SELECT code FROM contacts".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
+        ("a temporary table in pages", [String::from("CREATE TEMP TABLE mine (code text)")].into_iter().chain(
+            (0..50).map(|page| format!("INSERT INTO mine SELECT code FROM contacts WHERE id BETWEEN {} AND {}", page * 90 + 1, page * 90 + 90)))
+            .chain([String::from("SELECT * FROM mine")]).collect(), DAY),
+        ("a temporary table filled by UPDATE", vec![
+            "CREATE TEMP TABLE mine AS SELECT n, ''::text AS code FROM generate_series(1, 5000) n".to_owned(),
+            "UPDATE mine SET code = (SELECT code FROM contacts WHERE id = n)".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
+        ("a temporary table filled by a prepared statement", vec![
+            "CREATE TEMP TABLE mine (code text)".to_owned(), "PREPARE p AS INSERT INTO mine SELECT code FROM contacts".to_owned(),
+            "EXECUTE p".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
+        ("a temporary table with all in one value", vec![
+            "CREATE TEMP TABLE mine AS SELECT array_agg(code) FROM contacts".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], 0),
+        ("another table", vec!["INSERT INTO plain SELECT 10000 + id FROM contacts".to_owned()], 0),
+        ("rows multiplied to hide", repeated(&[], "SELECT c.code FROM contacts c, generate_series(1, 2)", 1), ROWS),
+        ("json_agg", repeated(&[], "SELECT json_agg(code) FROM contacts", 1), 0),
+        ("json_agg of rows", repeated(&[], "SELECT json_agg(c) FROM contacts c", 1), 0),
+        ("jsonb_agg by group", repeated(&[], "SELECT jsonb_agg(code) FROM contacts GROUP BY id % 500", 1), ROWS),
+        ("json_object_agg", repeated(&[], "SELECT json_object_agg(id, code) FROM contacts GROUP BY id % 100", 1), ROWS),
+        ("array_agg", repeated(&[], "SELECT array_agg(code) FROM contacts", 1), 0),
+        ("array_agg by group", repeated(&[], "SELECT id / 10, array_agg(code) FROM contacts GROUP BY 1", 1), ROWS),
+        ("ARRAY(...)", repeated(&[], "SELECT ARRAY(SELECT code FROM contacts)", 1), 0),
+        // Text counts a row for every 16 bytes, which hold up to two and two thirds of a code.
+        ("string_agg", repeated(&[], "SELECT string_agg(code, ',') FROM contacts", 1), 0),
+        ("string_agg by group", repeated(&[], "SELECT string_agg(code, ',') FROM contacts GROUP BY id / 50", 1), 5 * ROWS / 2),
+        ("string_agg by small groups", repeated(&[], "SELECT string_agg(code, '') FROM contacts GROUP BY id / 8", 1), 3 * ROWS),
+        ("string_agg cut up again", repeated(&[], &format!("SELECT {} FROM (SELECT string_agg(code, '') AS s FROM contacts GROUP BY id / 500) x",
+            (0..250).map(|piece| format!("substr(s, {}, 12)", piece * 12 + 1)).collect::<Vec<_>>().join(", ")), 1), 5 * ROWS / 2),
+        ("xmlagg", repeated(&[], "SELECT xmlagg(xmlelement(name c, code)) FROM contacts", 1), 0),
+        ("window ladder", repeated(&[], "SELECT string_agg(code, '') OVER (ORDER BY id) FROM contacts", 1), 5 * ROWS / 2),
+        ("lag ladder", repeated(&[], &format!("SELECT {} FROM contacts",
+            (1..40).map(|step| format!("lag(code, {step}) OVER w")).collect::<Vec<_>>().join(", ") + " "
+        ).replace(" FROM", " FROM").replace("contacts", "contacts WINDOW w AS (ORDER BY id)"), 1), ROWS),
+        ("side by side", repeated(&[], "SELECT a.code, b.code, c.code, d.code FROM contacts a JOIN contacts b ON b.id = a.id + 1000 \
+            JOIN contacts c ON c.id = a.id + 2000 JOIN contacts d ON d.id = a.id + 3000", 1), ROWS),
+        ("a recursive text", repeated(&[], "WITH RECURSIVE r(n, s) AS (SELECT 0, ''::text UNION ALL SELECT n + 1, s || c.code FROM r JOIN \
+            contacts c ON c.id = n + 1 WHERE n < 2000) SELECT max(s) FROM r", 1), 0),
+    ];
+    for (number, (name, texts, most)) in ways.into_iter().enumerate() {
+        let user = format!("u{}", number + 3);
+        let mut taken = Taken::default();
+        let mut client = login(&pgveil, &user);
+        let told = taken.run(&mut client, texts);
+        assert!(stopped(&told), "{name}: {} codes, {told:?}", taken.count());
+        assert!(
+            taken.count() <= most,
+            "{name}: {} codes, {told:?}",
+            taken.count()
+        );
+        // Nothing else brings more on the same day.
+        if told.is_some_and(|told| told.message.contains("within a day")) {
+            let mut again = login(&pgveil, &user);
+            let more = again.query("SELECT code FROM contacts WHERE id > 4000 LIMIT 99");
+            taken.add(&more);
+            assert!(
+                taken.count() <= DAY,
+                "{name}: {} codes after a new login",
+                taken.count()
+            );
+        }
+    }
+}
+
+#[test]
+fn portals_with_a_row_limit_are_one_result() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    let mut taken = Taken::default();
+    client.send_all(&[
+        parse("", "SELECT code FROM contacts", &[]),
+        bind("p", "", &[], 0),
+        describe(b'P', "p"),
+    ]);
+    for _ in 0..20 {
+        client.send_all(&[execute("p", 30)]);
+    }
+    client.send_all(&[sync()]);
+    let frames = client.read_until_ready();
+    taken.add(&frames);
+    assert!(stopped(&told(&frames)), "{:?}", told(&frames));
+    assert_eq!(taken.count(), ROWS);
+}
+
+#[test]
+fn rows_that_were_stored_are_on_record() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    for text in [
+        "CREATE TEMP TABLE mine AS SELECT code FROM contacts WHERE id <= 40",
+        "INSERT INTO mine SELECT code FROM contacts WHERE id <= 30",
+    ] {
+        assert!(told(&client.query(text)).is_none(), "{text}");
+    }
+    let lines = pgveil.audit_lines();
+    for (kind, rows) in [("CREATE TABLE AS", 40), ("INSERT", 30)] {
+        let kind = format!("\"kind\":\"{kind}\"");
+        let line = lines.iter().find(|line| line.contains(&kind));
+        let line = line.unwrap_or_else(|| panic!("no {kind}"));
+        assert!(line.contains(&format!("\"rows\":{rows},")), "{line}");
+    }
+}
+
+#[test]
+fn what_nobody_could_count_is_refused() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    client.query("CREATE TEMP TABLE mine (code text)");
+    let told = |client: &mut Client, text: &str| told(&client.query(text));
+    for text in [
+        "WITH w AS (INSERT INTO mine SELECT code FROM contacts RETURNING 1) SELECT count(*) FROM w",
+        "WITH c AS (SELECT code FROM contacts), w AS (INSERT INTO mine SELECT * FROM c) SELECT 1",
+        "WITH w AS (UPDATE mine SET code = c.code FROM contacts c RETURNING 1) SELECT 1 FROM w",
+    ] {
+        let told = told(&mut client, text).expect(text);
+        assert!(
+            told.message.contains("a WITH query that writes"),
+            "{text}: {told:?}"
+        );
+    }
+    for text in [
+        "WITH w AS (INSERT INTO mine VALUES ('x') RETURNING code) SELECT w.code FROM w, contacts c WHERE c.id = 1",
+        "WITH w AS (UPDATE contacts SET code = 'y' WHERE id = 1 RETURNING id) SELECT * FROM w",
+        "WITH w AS (UPDATE mine SET code = 'y' WHERE code IN (SELECT code FROM contacts) RETURNING code) SELECT * FROM w",
+        "UPDATE mine SET code = 'z' WHERE code IN (SELECT code FROM contacts)",
+        "INSERT INTO contacts SELECT id + 10000, code, phone FROM contacts WHERE id = 9",
+    ] {
+        assert!(
+            told(&mut client, text).is_none(),
+            "{text}: {:?}",
+            told(&mut client, text)
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! A disk that is really full: a file system of its own in memory.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::message::{Client, Frame};
+use crate::support::pgveil::command;
+use crate::support::{Config, Folder, Options, PATIENCE, Pgveil, Postgres, compare, skip};
+
+const POLICY: &str = "
+version: 1
+data: { phone: { columns: [public.people.phone] } }
+roles:
+  agent: { who: [{ db_user: agent }], mask: { phone: { show: { first: 3, last: 4 } } } }
+  dpo: { who: [{ db_user: dpo }], unmasked: true }
+unmatched: deny
+";
+const LOOK: &str = "SELECT phone FROM people WHERE id = 7";
+const MASKED: &str = "138****0007";
+
+/// A file system in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None` where this machine does not let one be mounted.
+    fn mount(folder: &Path, kibibytes: u32) -> Option<Disk> {
+        let place = folder.join("disk");
+        std::fs::create_dir(&place).expect("a folder");
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={kibibytes}k,mode=0777"),
+                "tmpfs",
+            ])
+            .arg(&place)
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(Disk(place))
+    }
+
+    fn resize(&self, kibibytes: u32) {
+        let resized = Command::new("mount")
+            .args(["-o", &format!("remount,size={kibibytes}k")])
+            .arg(&self.0)
+            .status();
+        assert!(resized.is_ok_and(|status| status.success()), "remount");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+struct Bench {
+    pgveil: Pgveil,
+    disk: Disk,
+    _server: Postgres,
+    _folder: Folder,
+}
+
+impl Bench {
+    fn new(name: &str, audit: &str) -> Option<Bench> {
+        let folder = Folder::new(name);
+        let Some(disk) = Disk::mount(folder.path(), 128) else {
+            skip(name, "this user may not mount a file system");
+            return None;
+        };
+        let server = Postgres::start(Options::default());
+        server.sql(
+            "postgres",
+            "CREATE ROLE agent LOGIN; CREATE ROLE dpo LOGIN; CREATE TABLE people(id int PRIMARY KEY, phone text); \
+             INSERT INTO people SELECT g, '138'||lpad(g::text, 8, '0') FROM generate_series(1, 50) g; \
+             GRANT SELECT ON people TO agent, dpo",
+        );
+        let mut config = Config::new(&server);
+        let dir = disk.0.join("audit");
+        config.set("audit", &format!("{{ dir: {}{audit} }}", dir.display()));
+        config.policy(POLICY);
+        Some(Bench {
+            pgveil: Pgveil::start(&config),
+            disk,
+            _server: server,
+            _folder: folder,
+        })
+    }
+
+    fn login(&self, user: &str) -> Client {
+        Client::login(self.pgveil.port(), user, "", "postgres")
+    }
+
+    fn verified(&self) -> serde_json::Value {
+        let output = command()
+            .args(["audit", "verify", "--format", "json", "--dir"])
+            .arg(self.disk.0.join("audit"))
+            .output()
+            .expect("verify runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        serde_json::from_str(&text).expect("json")
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = self.pgveil.http("/metrics");
+        metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+            .unwrap_or_else(|| panic!("{name} is not in\n{metrics}"))
+    }
+}
+
+fn sqlstate(frames: &[Frame]) -> Option<String> {
+    compare::error(frames).map(|(sqlstate, _)| sqlstate)
+}
+
+/// Reads until the answer is no longer the masked number; gives that answer.
+fn until_refused(client: &mut Client) -> Vec<Frame> {
+    let began = Instant::now();
+    loop {
+        client.send_raw(&crate::support::message::query(LOOK));
+        let mut frames = Vec::new();
+        while let Some(frame) = client.read() {
+            let tag = frame.tag;
+            frames.push(frame);
+            if tag == b'Z' {
+                break;
+            }
+        }
+        if compare::values(&frames) != [MASKED] || compare::error(&frames).is_some() {
+            return frames;
+        }
+        assert!(began.elapsed() < PATIENCE, "the disk does not get full");
+    }
+}
+
+#[test]
+fn on_a_full_disk_restricted_statements_are_refused_and_others_go_on() {
+    let Some(bench) = Bench::new("full_disk_refuse", "") else {
+        return;
+    };
+    let (mut one, mut other, mut dpo) = (
+        bench.login("agent"),
+        bench.login("agent"),
+        bench.login("dpo"),
+    );
+    // The statement that finds the disk full has run already: its session ends.
+    let last = until_refused(&mut one);
+    assert_eq!(sqlstate(&last).as_deref(), Some("53100"), "{last:?}");
+    assert!(one.read().is_none(), "the session is open still");
+
+    // From now on statements are refused before they run, and sessions stay.
+    let refused = other.query(LOOK);
+    assert_eq!(sqlstate(&refused).as_deref(), Some("53100"), "{refused:?}");
+    assert!(compare::values(&refused).is_empty());
+    assert_eq!(compare::values(&dpo.query(LOOK)), ["13800000007"]);
+    assert!(bench.pgveil.http("/readyz").contains("503"));
+    assert!(bench.metric("pgveil_audit_failures_total") > 0.0);
+    let lost = bench.metric("pgveil_audit_records_lost_total");
+    assert!(lost >= 2.0, "{lost}");
+
+    bench.disk.resize(4096);
+    let began = Instant::now();
+    while compare::values(&other.query(LOOK)) != [MASKED] {
+        assert!(began.elapsed() < PATIENCE, "it does not go on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let verified = bench.verified();
+    assert!(
+        verified["lost"].as_f64().expect("a number") >= lost,
+        "{verified}"
+    );
+}
+
+#[test]
+fn on_a_full_disk_records_are_dropped_where_the_operator_wants_it_and_counted() {
+    let Some(bench) = Bench::new("full_disk_drop", ", on_full: drop") else {
+        return;
+    };
+    let mut agent = bench.login("agent");
+    let began = Instant::now();
+    while bench.metric("pgveil_audit_records_lost_total") < 5.0 {
+        assert_eq!(compare::values(&agent.query(LOOK)), [MASKED]);
+        assert!(began.elapsed() < PATIENCE, "the disk does not get full");
+    }
+    let lost = bench.metric("pgveil_audit_records_lost_total");
+    bench.disk.resize(4096);
+    agent.query(LOOK);
+    let verified = bench.verified();
+    assert!(
+        verified["lost"].as_f64().expect("a number") >= lost,
+        "{verified}"
+    );
+}
