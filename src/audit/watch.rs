@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::classes::Classes;
-use super::detect::{Alarm, Detector, Kind, trap};
+use super::detect::{self, Alarm, Detector, Kind, trap};
 use super::durable;
 use super::entry::Entry;
 use super::incident::{self, Evidence, Incident, IncidentError};
@@ -228,7 +228,8 @@ impl Watch {
         evidence: Evidence,
         traps: &Classes,
     ) -> Result<(), WatchError> {
-        let Some(person) = entry.actor() else {
+        // Alarms name classes, too, and are no evidence of themselves.
+        let Some(person) = entry.actor().filter(|_| detect::is_use(entry)) else {
             return Ok(());
         };
         let honeytoken = Kind::Honeytoken.label();

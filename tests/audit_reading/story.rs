@@ -187,7 +187,8 @@ fn about(number: u64, dice: &mut Dice, template: Record, role: &str) -> Vec<Reco
             (_, true) => VerdictRecord::Pass,
             _ => VerdictRecord::Rewrite,
         }),
-        reason: refused.then(|| ["function", "statement", "export"][dice.below(3) as usize].into()),
+        reason: refused
+            .then(|| ["function", "statement", "relation"][dice.below(3) as usize].into()),
         rows: Some(if refused { 0 } else { rows }),
         bytes: Some(rows * 120),
         duration: Some(Duration::from_micros(900 + dice.below(4000))),

@@ -74,6 +74,14 @@ pub struct Alarm {
     pub classes: Vec<String>,
 }
 
+/// Whether a record is about somebody's statement.
+pub fn is_use(entry: &Entry) -> bool {
+    matches!(
+        entry.event.as_str(),
+        "statement" | "export_stop" | "refusal"
+    )
+}
+
 /// All detectors with what they remember.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -99,7 +107,7 @@ impl Detector {
                 message: "a result was stopped: the server sent what the policy masks".to_owned(),
                 classes: Vec::new(),
             }],
-            "statement" | "export_stop" | "refusal" => {
+            _ if is_use(entry) => {
                 let mut alarms = Vec::new();
                 alarms.extend(self.traps.take(entry, person, at, traps));
                 if entry.event != "refusal" {

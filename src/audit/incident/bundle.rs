@@ -178,3 +178,7 @@ fn covering(entry: &Entry, link: Link, key: &PublicKey) -> Option<Covering> {
         signed: checkpoint.is_signed(&entry.time, std::slice::from_ref(key)),
     })
 }
+
+#[cfg(test)]
+#[path = "bundle_tests.rs"]
+mod tests;

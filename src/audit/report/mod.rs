@@ -3,13 +3,14 @@
 //!
 //! * [`gather`]: the counting, record by record; [`tally`] keeps it in bounded memory, [`exports`] follows each request,
 //!   [`hours`] knows when people work.
-//! * [`tables`], [`diagram`], [`page`]: what was counted as tables, as a drawing of flows, as a page; [`words`] in two
-//!   languages.
+//! * [`tables`], [`diagram`], [`page`]: what was counted as tables, as a drawing of flows, as a page; [`words`] and
+//!   [`reasons`] in two languages.
 pub mod diagram;
 pub mod exports;
 pub mod gather;
 pub mod hours;
 pub mod page;
+pub mod reasons;
 pub mod tables;
 pub mod tally;
 pub mod words;

@@ -5,6 +5,7 @@ use super::diagram::{self, Legend, Way, grouped};
 use super::exports::{Signed, Story};
 use super::gather::{Gathered, Occurrences};
 use super::hours::WorkingHours;
+use super::reasons;
 use super::tally::{Measure, Ranked, Tally};
 use super::words::{Language, Words};
 use crate::audit::csv;
@@ -154,7 +155,10 @@ impl Tables<'_> {
             ("refusals", t.refusals, t.refusals_text.to_owned()),
             &[t.person, t.role, t.reason],
             &self.gathered.refusals,
-            |(person, role, reason)| vec![person.clone(), role.clone(), reason.clone()],
+            |(person, role, reason)| {
+                let reason = reasons::told(reason, t.language);
+                vec![person.clone(), role.clone(), reason]
+            },
             &[(t.cap_statements, |measure| measure.statements)],
             |measure| measure.statements,
         )
@@ -200,7 +204,10 @@ impl Tables<'_> {
             ("failed_logins", t.failed, t.failed_text.to_owned()),
             &[t.user, t.address, t.reason],
             &self.gathered.failed_logins,
-            |(user, address, reason)| vec![user.clone(), address.clone(), reason.clone()],
+            |(user, address, reason)| {
+                let reason = reasons::told(reason, t.language);
+                vec![user.clone(), address.clone(), reason]
+            },
             &[(t.attempts, |measure| measure.statements)],
             |measure| measure.statements,
         )
