@@ -106,7 +106,9 @@ impl Watch {
             open: VecDeque::new(),
             pending: VecDeque::new(),
         };
-        watch.raised = watch.raised_since(position)?;
+        if quiet_until == 0 {
+            watch.raised = watch.raised_since(position)?;
+        }
         let now = now();
         let incidents = incident::list(dir)?.into_iter();
         watch.open = incidents

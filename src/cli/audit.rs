@@ -30,8 +30,8 @@ use crate::{config, policy};
     pgveil audit report --config pgveil.yaml --from 2026-11-01 --to 2026-12-01 --out november.html")]
 pub enum AuditCommand {
     Verify(VerifyArgs),
-    Search(search::SearchArgs),
-    Report(report::ReportArgs),
+    Search(Box<search::SearchArgs>),
+    Report(Box<report::ReportArgs>),
     #[command(subcommand)]
     Incidents(incidents::IncidentsCommand),
     Key(KeyArgs),

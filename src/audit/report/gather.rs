@@ -10,6 +10,9 @@ use crate::audit::entry::Entry;
 /// Occurrences (policies, alarms) that are told of one by one; of more, the last.
 pub const MAX_OCCURRENCES: usize = 200;
 
+/// Characters of a name; what is longer is cut off.
+pub const MAX_NAME: usize = 200;
+
 /// Somebody or something without a name.
 pub const NOBODY: &str = "-";
 
@@ -253,13 +256,21 @@ fn relations(entry: &Entry, class: &str, classes: &Classes) -> BTreeSet<String> 
 }
 
 fn actor(entry: &Entry) -> String {
-    entry.actor().unwrap_or(NOBODY).to_owned()
+    short(entry.actor().unwrap_or(NOBODY))
 }
 
 fn text(value: &Option<String>) -> String {
     match value.as_deref() {
         None | Some("") => NOBODY.to_owned(),
-        Some(value) => value.to_owned(),
+        Some(value) => short(value),
+    }
+}
+
+/// The name that a client claims before its login may be as long as a startup packet.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}\u{2026}", name.get(..end).unwrap_or_default()),
+        None => name.to_owned(),
     }
 }
 

@@ -192,3 +192,18 @@ fn policies_and_alarms_are_told_one_by_one_up_to_a_limit() {
         "honeytoken · 20261120-1 · ann touched a trap"
     );
 }
+
+#[test]
+fn a_name_as_long_as_a_packet_takes_no_more_memory_than_another() {
+    let failed = Entry {
+        event: "login_failed".to_owned(),
+        ..statement(&"王".repeat(10_000))
+    };
+    let gathered = gather(&[failed]);
+    let names: Vec<usize> = gathered
+        .failed_logins
+        .iter()
+        .map(|((name, ..), _)| name.chars().count())
+        .collect();
+    assert_eq!(names, [MAX_NAME + 1]);
+}

@@ -86,14 +86,16 @@ impl<K: Hash + Eq + Ord> Tally<K> {
         let middle = weights.len() / 2;
         let (_, median, _) = weights.select_nth_unstable(middle);
         let median = *median;
-        let mut at_median = self.capacity / 2;
+        let above = self
+            .kept
+            .values()
+            .filter(|measure| measure.weight() > median);
+        let mut room = (self.capacity / 2).saturating_sub(above.count());
         let (dropped, drops) = (&mut self.dropped, &mut self.drops);
         self.kept.retain(|_, measure| {
-            let keep = measure.weight() > median
-                || (measure.weight() == median && at_median > 0 && {
-                    at_median -= 1;
-                    at_median % 2 == 0
-                });
+            let ties = measure.weight() == median && room > 0;
+            room -= usize::from(ties);
+            let keep = ties || measure.weight() > median;
             if !keep {
                 *dropped += *measure;
                 *drops += 1;
