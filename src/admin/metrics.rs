@@ -128,6 +128,16 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Audit records handed to the operating system but not yet known to be on the disk.",
     ),
     (
+        "pgveil_alarms_total",
+        "counter",
+        "What was out of the ordinary on record, by `alarm` (`enumeration`, `probing`, `volume`, `honeytoken`, `violation`); each is a record, too.",
+    ),
+    (
+        "pgveil_detection_behind_records",
+        "gauge",
+        "Audit records that have not been looked at for alarms yet.",
+    ),
+    (
         "pgveil_policy_info",
         "gauge",
         "1 for the policy `version` in force.",
@@ -209,6 +219,8 @@ pub struct Metrics {
     audit_failures: IntCounter,
     audit_append: Histogram,
     audit_unsynced: IntGauge,
+    alarms: IntCounterVec,
+    detection_behind: IntGauge,
     audit_lost: IntCounter,
     audit_head_seq: IntGauge,
     audit_head_hash: IntGauge,
@@ -263,6 +275,8 @@ impl Metrics {
             audit_failures: made.counter("pgveil_audit_failures_total")?,
             audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
+            alarms: made.counters("pgveil_alarms_total", &["alarm"])?,
+            detection_behind: made.gauge("pgveil_detection_behind_records")?,
             audit_lost: made.counter("pgveil_audit_records_lost_total")?,
             audit_head_seq: made.gauge("pgveil_audit_head_seq")?,
             audit_head_hash: made.gauge("pgveil_audit_head_hash")?,
@@ -384,6 +398,16 @@ impl Metrics {
         self.audit_awaited.set(clamp(awaited));
     }
 
+    /// An alarm was raised. `alarm` is the label of its kind.
+    pub fn alarm(&self, alarm: &str) {
+        self.alarms.with_label_values(&[alarm]).inc();
+    }
+
+    /// Records that have not been looked at for alarms.
+    pub fn detection_behind(&self, records: u64) {
+        self.detection_behind.set(clamp(records));
+    }
+
     /// The policy in force; the one before goes.
     pub fn policy(&self, version: &str) {
         self.policy_info.reset();
@@ -498,6 +522,7 @@ mod tests {
         metrics.refusal("agent", "function");
         metrics.export_stop("agent", "rows");
         metrics.audit_record(Event::Statement, Duration::from_micros(20));
+        metrics.alarm("honeytoken");
         metrics.policy("0123456789abcdef");
         metrics.policy_drift("crm", 1);
         metrics.notifications("mail", "sent", 1);

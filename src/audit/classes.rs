@@ -37,6 +37,10 @@ impl Classes {
         self.0.is_empty()
     }
 
+    pub fn contains(&self, class: &str) -> bool {
+        self.0.iter().any(|known| known.class == class)
+    }
+
     /// The grade of a class.
     pub fn level(&self, class: &str) -> Option<u8> {
         self.0.iter().find(|known| known.class == class)?.level

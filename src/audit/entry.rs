@@ -1,5 +1,6 @@
 //! A record as it is read back: what searches, reports, alarms and sinks work on.
 use std::net::SocketAddr;
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
@@ -112,7 +113,19 @@ pub struct SignatureEntry {
     pub person: String,
 }
 
+/// Seconds since 1970 of a time as records have it.
+pub fn seconds(time: &str) -> Option<u64> {
+    let time = humantime::parse_rfc3339(time).ok()?;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
+}
+
 impl Entry {
+    /// The record's time, in seconds since 1970.
+    pub fn seconds(&self) -> Option<u64> {
+        seconds(&self.time)
+    }
+
     /// Who acted, as far as the record knows: the person named in it, the application's user, the database user.
     pub fn actor(&self) -> Option<&str> {
         self.person

@@ -13,19 +13,26 @@
 //! * [`verify`]: the chain as it is checked.
 //! * [`read`], [`entry`], [`range`]: the records as they are read back.
 //! * [`search`], [`glob`], [`classes`]: finding some of them; [`csv`]: for spreadsheets.
+//! * [`report`]: all of them summed up.
+//! * [`detect`]: what is out of the ordinary in them; [`watch`] looks at each as it comes, and opens an [`incident`].
+//! * [`durable`]: small files that are there whole or not at all.
 pub mod chain;
 pub mod checkpoint;
 pub mod classes;
 pub mod csv;
+pub mod detect;
+pub mod durable;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
 pub mod glob;
+pub mod incident;
 pub mod key;
 pub mod range;
 pub mod read;
 pub mod record;
 pub mod recover;
+pub mod report;
 pub mod retention;
 pub mod schema;
 pub mod sealed;
@@ -33,6 +40,7 @@ pub mod search;
 pub mod segment;
 pub mod spool;
 pub mod verify;
+pub mod watch;
 
 pub use entry::Entry;
 pub use read::{Line, Position, Reader};

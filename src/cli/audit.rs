@@ -1,6 +1,8 @@
 //! `pgveil audit`: whether the record is as it was written, with which key it is signed, and what it says.
-mod classes;
+pub(super) mod classes;
 mod found;
+pub mod incidents;
+pub mod report;
 pub mod search;
 mod unseal;
 
@@ -25,10 +27,14 @@ use crate::{config, policy};
 #[derive(Debug, Clone, Subcommand)]
 #[command(after_help = "Examples:\n  \
     pgveil audit verify --config pgveil.yaml\n  \
-    pgveil audit search --config pgveil.yaml --person ann")]
+    pgveil audit search --config pgveil.yaml --person ann\n  \
+    pgveil audit report --config pgveil.yaml --from 2026-11-01 --to 2026-12-01 --out november.html")]
 pub enum AuditCommand {
     Verify(VerifyArgs),
     Search(Box<search::SearchArgs>),
+    Report(Box<report::ReportArgs>),
+    #[command(subcommand)]
+    Incidents(incidents::IncidentsCommand),
     Key(KeyArgs),
     Unseal(unseal::UnsealArgs),
 }
@@ -127,6 +133,8 @@ pub fn run(command: &AuditCommand) -> Result<ExitCode, CliError> {
         AuditCommand::Verify(args) => run_verify(args),
         AuditCommand::Search(args) => search::run(args),
         AuditCommand::Unseal(args) => unseal::run(args),
+        AuditCommand::Report(args) => report::run(args),
+        AuditCommand::Incidents(command) => incidents::run(command),
         AuditCommand::Key(args) => {
             let path = args.place.dir()?.join(PUBLIC_KEY_FILE);
             let key = PublicKey::read(&path).map_err(CliError::environment)?;

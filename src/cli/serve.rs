@@ -1,6 +1,7 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
 mod approvals;
 pub mod catalogs;
+mod detection;
 mod door;
 mod exports;
 mod gate;
@@ -19,6 +20,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::detection::Detection;
 use self::door::Door;
 use self::exports::open_desk;
 use self::journal::Journal;
@@ -89,6 +91,8 @@ struct Running {
     desk: Arc<Desk>,
     /// Tells approvers as long as it is here.
     _notifier: Option<Notifier>,
+    /// Raises alarms until the end.
+    detection: Option<Detection>,
 }
 
 impl Running {
@@ -182,6 +186,7 @@ impl Running {
             journal.write(&record).map_err(CliError::environment)?;
         }
 
+        let detection = Some(detection::start(&journal, &proxy)?);
         // A column that is renamed before its first reader comes is known by then.
         for catalog in &read {
             proxy.learn(catalog);
@@ -222,6 +227,7 @@ impl Running {
             sessions,
             desk,
             _notifier: notifier,
+            detection,
         })
     }
 
@@ -263,6 +269,12 @@ impl Running {
             Ok(count) => format!("; {count} sessions were cut off"),
             Err(error) => format!("; the listeners failed: {error}"),
         };
+        if let Some(detection) = self.detection.take() {
+            let ended = tokio::task::spawn_blocking(|| detection.end()).await;
+            if let Err(error) = ended {
+                tracing::error!(%error, "the last records may not have been looked at for alarms");
+            }
+        }
         let stop = self
             .journal
             .event(Event::Stop, format!("{signal}{cut_off}"));

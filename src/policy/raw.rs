@@ -42,6 +42,8 @@ pub struct RawClass {
     pub columns: Option<Spanned<OneOrMany>>,
     /// What a column that matches nothing is: `error` (default) or `warn`.
     pub missing: Leaf,
+    /// `true`: nobody has a reason to touch these columns; whoever does raises an alarm.
+    pub alarm: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -15,6 +15,8 @@ pub struct ClassRule {
     pub level: Option<u8>,
     pub columns: Vec<ClassColumn>,
     pub missing: Missing,
+    /// Whoever touches one of the columns raises an alarm.
+    pub alarm: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -210,11 +210,13 @@ impl Checker {
                 Vec::new()
             }
         };
+        let alarm = self.boolean(source, &raw.alarm);
         self.classes.push(ClassRule {
             name: name.value.as_str().into(),
             level,
             columns,
             missing,
+            alarm,
         });
     }
 

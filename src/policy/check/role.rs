@@ -169,7 +169,7 @@ impl Checker {
         found.map(|(_, value)| *value)
     }
 
-    fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {
+    pub(super) fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {
         let Some(leaf) = leaf else {
             return false;
         };
