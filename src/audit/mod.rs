@@ -10,11 +10,13 @@
 //! * [`retention`]: what becomes of old segments.
 //! * [`verify`]: the chain as it is checked.
 //! * [`read`], [`entry`], [`range`]: the records as they are read back.
+//! * [`format`], [`sink`]: the records as others get them, and how they do.
 pub mod chain;
 pub mod checkpoint;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
+pub mod format;
 pub mod key;
 pub mod range;
 pub mod read;
@@ -22,6 +24,7 @@ pub mod record;
 pub mod recover;
 pub mod retention;
 pub mod segment;
+pub mod sink;
 pub mod spool;
 pub mod verify;
 

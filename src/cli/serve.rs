@@ -6,6 +6,7 @@ mod exports;
 mod gate;
 mod journal;
 mod signals;
+mod sinks;
 mod verifiers;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use self::verifiers::StoredVerifiers;
 use super::{CliError, print};
 use crate::admin::Metrics;
 use crate::admin::http::{Admin, Readiness};
+use crate::audit::sink::Sinks;
 use crate::audit::{Ack, Event, Record, Spool, SpoolSettings};
 use crate::config::{self, Settings};
 use crate::export::Desk;
@@ -87,6 +89,7 @@ struct Running {
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
+    sinks: Arc<Sinks>,
     /// Tells approvers as long as it is here.
     _notifier: Option<Notifier>,
 }
@@ -103,6 +106,7 @@ impl Running {
             spool: Arc::new(open_spool(&settings)?),
             metrics: Arc::clone(&metrics),
         };
+        let sinks = sinks::start(&settings, &journal)?;
         let upstream = Arc::new(gate::upstream(&settings)?);
         let catalogs = Arc::new(catalogs::store(&settings)?);
         let version: Arc<str> = policy.version().into();
@@ -213,6 +217,7 @@ impl Running {
             console,
             sessions,
             desk,
+            sinks,
             _notifier: notifier,
         })
     }
@@ -265,6 +270,7 @@ impl Running {
         if let Err(error) = self.journal.spool.sync() {
             tracing::error!(%error, "the last audit records may not be on the disk");
         }
+        self.sinks.stop(sinks::GRACE).await;
     }
 }
 

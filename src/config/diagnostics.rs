@@ -223,7 +223,7 @@ pub fn closest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
 /// Misspelt keys (`pasword: hunter2`) are just what diagnostics are about, so the test is generous.
 fn may_hold_secret(line: &str) -> bool {
     let line = line.to_lowercase();
-    ["pas", "pwd", "secret", "token"]
+    ["pas", "pwd", "secret", "token", "api_key"]
         .iter()
         .any(|word| line.contains(word))
 }

@@ -13,6 +13,7 @@ use super::settings::{
     Ack, AuditSettings, Auth, AuthMethod, CatalogUser, OnFull, Settings, SslMode, TlsSettings,
     Upstream,
 };
+use super::sinks;
 use super::source::Source;
 use super::state;
 use super::units;
@@ -68,7 +69,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
     let state = state::state(resolver, &raw.state);
-    let audit = audit(resolver, raw.audit.as_ref());
+    let audit = audit(resolver, raw.audit.as_ref(), guard.plaintext);
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
     let notify = raw
         .notify
@@ -91,7 +92,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         auth: auth?,
         policies: policies?,
         state: state?,
-        audit,
+        audit: audit?,
         admin: transpose(admin)?,
         notify: transpose(notify)?,
         console: transpose(console)?,
@@ -283,12 +284,18 @@ fn auth(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAuth>>) -> Option<A
     })
 }
 
-fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditSettings {
+fn audit(
+    resolver: &mut Resolver<'_>,
+    raw: Option<&Spanned<RawAudit>>,
+    plaintext: bool,
+) -> Option<AuditSettings> {
     let (dir, on_full, ack) = match raw {
         Some(raw) => (&raw.value.dir, &raw.value.on_full, &raw.value.ack),
         None => (&None, &None, &None),
     };
-    AuditSettings {
+    let listed = raw.and_then(|raw| raw.value.sinks.as_ref());
+    let sinks = sinks::sinks(resolver, listed, plaintext);
+    Some(AuditSettings {
         dir: path_or(resolver, dir, DEFAULT_AUDIT),
         on_full: resolver
             .optional(on_full, |resolver, leaf| resolver.word(leaf, &OnFull::ALL))
@@ -296,7 +303,8 @@ fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditS
         ack: resolver
             .optional(ack, |resolver, leaf| resolver.word(leaf, &Ack::ALL))
             .unwrap_or(Ack::Written),
-    }
+        sinks: sinks?,
+    })
 }
 
 pub(super) fn path_or(

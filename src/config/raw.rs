@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
+use super::sinks::RawSink;
 use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
@@ -76,6 +77,7 @@ pub struct RawAudit {
     pub on_full: Leaf,
     /// `written` or `synced`.
     pub ack: Leaf,
+    pub sinks: Option<Spanned<Entries<Spanned<RawSink>>>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

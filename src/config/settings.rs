@@ -6,6 +6,7 @@ use super::console::ConsoleSettings;
 use super::limits::Limits;
 use super::notify::NotifySettings;
 use super::secret::Secret;
+use super::sinks::SinkSettings;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -129,6 +130,8 @@ pub struct AuditSettings {
     pub dir: PathBuf,
     pub on_full: OnFull,
     pub ack: Ack,
+    /// In the order of the file.
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// What happens to a statement whose record cannot be written.

@@ -8,8 +8,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,30 +43,68 @@ struct Log {
     connections: usize,
 }
 
+/// What is answered to a body that is taken.
+type Reply = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
 #[derive(Clone)]
 pub struct WebServer {
     pub port: u16,
     log: Arc<Mutex<Log>>,
+    reply: Reply,
+    listening: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl WebServer {
     pub async fn start(manners: &[Manner]) -> WebServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reply: Reply = Arc::new(|_: &str| "{}".to_owned());
+        WebServer::start_at(0, manners, reply, None).await
+    }
+
+    /// On a port, with other answers, over TLS.
+    pub async fn start_at(
+        port: u16,
+        manners: &[Manner],
+        reply: Reply,
+        tls: Option<TlsAcceptor>,
+    ) -> WebServer {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let server = WebServer {
             port: listener.local_addr().unwrap().port(),
             log: Arc::default(),
+            reply,
+            listening: Arc::default(),
         };
         server.log.lock().unwrap().manners = manners.iter().copied().collect();
         let serving = server.clone();
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serving.clone().serve(stream));
+                let (serving, tls) = (serving.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serving.serve(stream).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serving.serve(stream).await;
+                            }
+                        }
+                    }
+                });
             }
         });
+        *server.listening.lock().await = Some(listening);
         server
     }
 
-    async fn serve(self, mut stream: tokio::net::TcpStream) {
+    /// Nobody listens there from now on.
+    #[allow(dead_code, reason = "not every test that has this server ends it")]
+    pub async fn stop(&self) {
+        if let Some(task) = self.listening.lock().await.take() {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    async fn serve(self, mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let manner = {
             let mut log = self.log.lock().unwrap();
             log.connections += 1;
@@ -108,16 +148,21 @@ impl WebServer {
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();
         let body = request.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let reply = match status {
+            200 => (self.reply)(&body),
+            _ => "{}".to_owned(),
+        };
         self.log.lock().unwrap().received.push(Received {
             path,
             headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
+            body,
             answered: status,
         });
         let answer = Response::builder()
             .status(StatusCode::from_u16(status).unwrap())
             .header("location", "/elsewhere")
-            .body(Full::new(Bytes::from_static(b"{}")));
+            .body(Full::new(Bytes::from(reply)));
         Ok(answer.unwrap())
     }
 
@@ -132,6 +177,7 @@ impl WebServer {
         self.log.lock().unwrap().received.clone()
     }
 
+    #[allow(dead_code, reason = "not every test that has this server counts them")]
     pub fn connections(&self) -> usize {
         self.log.lock().unwrap().connections
     }
