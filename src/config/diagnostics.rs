@@ -226,6 +226,7 @@ fn may_hold_secret(line: &str) -> bool {
     ["pas", "pwd", "secret", "token", "api_key"]
         .iter()
         .any(|word| line.contains(word))
+        || line.split("://").skip(1).any(|rest| rest.contains('@'))
 }
 
 fn caret(snippet: &str, column: u32, length: u32) -> (String, String) {
@@ -311,6 +312,9 @@ mod tests {
             "unknown key `pasword`",
         )
         .to_string();
+        assert!(!text.contains("hunter2"));
+        let line = "url: https://pgveil:hunter2@logs.example.com";
+        let text = Diagnostic::error(&origin(line, 1, 1, 3), "no").to_string();
         assert!(!text.contains("hunter2"));
     }
 }

@@ -360,6 +360,7 @@ fn batch(resolver: &mut Resolver<'_>, raw: &RawSink) -> BatchSettings {
 /// Whether what goes to that host stays on this machine.
 fn is_near(host: Option<Host<&str>>) -> bool {
     match host {
+        // With a scheme that the URL standard does not know, an address of version 4 is a name, too.
         Some(Host::Domain(name)) => super::notify::is_loopback(name),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),

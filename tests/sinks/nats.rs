@@ -93,7 +93,7 @@ impl Nats {
                     .require_tls(true)
                     .add_root_certificates(ca.ca_file());
             }
-            match options.connect(("localhost", self.port)).await {
+            match options.connect(format!("localhost:{}", self.port)).await {
                 Ok(client) => return jetstream::new(client),
                 Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
             }

@@ -93,12 +93,8 @@ fn syslog(
         .and_then(|leaf| {
             let expected = "a host and a port such as `logs.example.com:6514`";
             let place = resolver.parse(leaf, expected, |text| host_port(text, port))?;
-            let url = Url::parse(&format!("tcp://{}", place.0)).ok();
-            if !tls && !plaintext && !is_near(url.as_ref().and_then(Url::host)) {
-                let near = is_loopback(&place.0);
-                if !near {
-                    return in_the_clear(resolver, leaf, "take `tls: false` out");
-                }
+            if !tls && !plaintext && !is_loopback(&place.0) {
+                return in_the_clear(resolver, leaf, "take `tls: false` out");
             }
             Some(place)
         });
@@ -162,11 +158,7 @@ fn url(
     }
     let url = resolver.parse(leaf, &expected, |text| address(text, &[clear, secure]))?;
     if url.scheme() == clear && !plaintext && !is_near(url.host()) {
-        // A scheme that the URL standard does not know has its host as plain text.
-        let near = url.host_str().is_some_and(is_loopback);
-        if !near {
-            return in_the_clear(resolver, leaf, &format!("use `{secure}://`"));
-        }
+        return in_the_clear(resolver, leaf, &format!("use `{secure}://`"));
     }
     Some(Secret::new(url.into()))
 }
