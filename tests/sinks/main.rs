@@ -8,6 +8,8 @@ mod web_server;
 mod canary;
 mod formats;
 mod house;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lines;
 mod nats;
 mod otlp;

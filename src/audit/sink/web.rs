@@ -233,7 +233,7 @@ fn from_elastic(answer: &[u8], sent: usize) -> Result<Delivered, Failure> {
         let status = result.and_then(|result| result.get("status")?.as_u64());
         let kind = result.and_then(|result| result.get("error")?.get("type")?.as_str());
         let kind: String = kind
-            .unwrap_or("no type")
+            .unwrap_or("untyped")
             .chars()
             .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
             .take(64)

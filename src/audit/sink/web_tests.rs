@@ -20,12 +20,12 @@ fn a_bulk_answer_is_believed_item_by_item() {
         (
             &[201, 400, 201],
             3,
-            r#"taken: [(1, "answered 400 (no type)")]"#,
+            r#"taken: [(1, "answered 400 (untyped)")]"#,
         ),
-        (&[400, 400], 2, "answered 400 (no type) for every document"),
-        (&[201, 400, 429], 3, "answered 429 (no type) for a document"),
-        (&[201, 503], 2, "answered 503 (no type) for a document"),
-        (&[403, 403], 2, "answered 403 (no type) for a document"),
+        (&[400, 400], 2, "answered 400 (untyped) for every document"),
+        (&[201, 400, 429], 3, "answered 429 (untyped) for a document"),
+        (&[201, 503], 2, "answered 503 (untyped) for a document"),
+        (&[403, 403], 2, "answered 403 (untyped) for a document"),
     ] {
         assert_eq!(failure(&answer(statuses), sent), expected, "{statuses:?}");
     }
