@@ -10,7 +10,8 @@
 //! * [`auth`]: clients' logins and upstream logins.
 //! * [`session`]: one connection's life: the two pumps and what they observe.
 //! * [`export`]: counting of protected rows, budgets, requests and their signatures, the state they are kept in.
-//! * [`audit`]: record, chain, spool, verification.
+//! * [`audit`]: record, chain, spool, verification, sinks.
+//! * [`outbound`]: requests of pgveil's own over HTTP.
 //! * [`admin`]: over HTTP: metrics and health; accounts, the approvals console and its API.
 //!
 //! Imports run one way: `session` knows all of them; `sql`, `policy`, `wire` and `audit` do not know each
@@ -24,6 +25,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod export;
+pub mod outbound;
 pub mod policy;
 pub mod session;
 pub mod sql;

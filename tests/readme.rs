@@ -61,6 +61,45 @@ fn the_example_configuration_and_the_policy_it_names_load() {
     policy::load(&settings.policies).unwrap_or_else(|found| panic!("{found}"));
 }
 
+/// `pgveil.yaml` with other sinks than its own, and the files that they name.
+fn load_sinks(name: &str, audit: &str) -> usize {
+    let folder = folder(name);
+    for file in ["soc-ca.crt", "nats.creds", "elastic-password"] {
+        fs::write(folder.join(file), "x").expect("written");
+    }
+    let base =
+        "upstream: { host: localhost, catalog_user: { name: pgveil } }\npolicies: policies\n";
+    let config = folder.join("pgveil.yaml");
+    fs::write(
+        &config,
+        format!("{base}{}", audit.replace("/etc/pgveil/", "")),
+    )
+    .expect("written");
+    let environment = |_: &str| Some("a-secret-of-many-letters".to_owned());
+    let settings = config::load_with(&config, &environment);
+    let settings = settings.unwrap_or_else(|found| panic!("{found}"));
+    settings.audit.sinks.len()
+}
+
+#[test]
+fn the_sinks_of_the_readme_load() {
+    assert_eq!(load_sinks("readme-sinks", &block_with("  sinks:")), 8);
+}
+
+/// They stand there as comments; Kafka is not in every build.
+#[test]
+fn the_sinks_of_the_example_configuration_load() {
+    let text = fs::read_to_string(root().join("deploy/pgveil.yaml")).expect("an example");
+    let lines = text.lines().skip_while(|line| *line != "  # sinks:");
+    let lines = lines.take_while(|line| line.starts_with("  #"));
+    let lines: Vec<String> = lines
+        .map(|line| line.replacen("  # ", "  ", 1))
+        .take_while(|line| cfg!(feature = "kafka") || line != "    kafka:")
+        .collect();
+    let sinks = load_sinks("example-sinks", &format!("audit:\n{}\n", lines.join("\n")));
+    assert_eq!(sinks, if cfg!(feature = "kafka") { 9 } else { 8 });
+}
+
 #[test]
 fn the_limits_of_the_example_configuration_are_the_defaults() {
     let settings = load_settings(&root().join("deploy/pgveil.yaml"));

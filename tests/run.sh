@@ -35,6 +35,9 @@ ensure "${BUILD_NEEDS[@]}" "${SERVER_NEEDS[@]}" openssl openssl python3 python3 
 python3 -c 'import ensurepip' 2>/dev/null || ensure /no/ensurepip python3-venv
 ensure_rust
 
+# Receivers of audit records for tests/sinks.
+ensure /usr/sbin/rsyslogd rsyslog '/usr/lib/*/rsyslog/lmnsd_gtls.so' rsyslog-gnutls nats-server nats-server
+
 # A failure here shows up as the failure of the suite that needs it.
 prepare_drivers() {
     local venv=$tools/venv node=$tools/node
@@ -62,6 +65,13 @@ prepare_schema() {
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/schema-requirements.txt
 }
 
+# A collector of OpenTelemetry logs for tests/sinks.
+prepare_sinks() {
+    local venv=$PWD/target/sinks
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/sinks/requirements.txt
+}
+
 skip_reason() {
     awk -F': ' -v name="$1" '!/^#/ && $1 == name { sub(/^[^ ]*: +/, ""); print }' tests/skips.txt
 }
@@ -69,6 +79,7 @@ skip_reason() {
 run_cargo() {
     prepare_schema || { echo 'the JSON Schema validator could not be installed'; return 1; }
     prepare_mail || { echo 'the mail server could not be installed'; return 1; }
+    prepare_sinks || { echo 'the collector could not be installed'; return 1; }
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
     else
@@ -190,6 +201,7 @@ run_corpora() {
 if [ $prepare_only = 1 ]; then
     prepare_drivers || fail 'the drivers could not be installed'
     prepare_mail || fail 'the mail server could not be installed'
+    prepare_sinks || fail 'the collector could not be installed'
     exit 0
 fi
 

@@ -75,7 +75,8 @@ fn a_session_is_relayed_and_on_record() {
     );
     assert!(!lines.concat().contains("tulip"), "a literal is on record");
     let report = verify(&pgveil.audit_dir(), &Expectation::default()).expect("a sound chain");
-    assert_eq!(report.records, 7);
+    // And the signature at the end.
+    assert_eq!(report.records, 8);
 }
 
 #[test]

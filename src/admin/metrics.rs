@@ -11,7 +11,11 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+mod sinks;
+
+use self::sinks::SinkMetrics;
 use super::recent::Recent;
+use crate::audit::sink::Status;
 use crate::audit::{Event, Spool};
 
 /// Every metric: name, kind, help. The README's table is this one.
@@ -138,6 +142,36 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Audit records that have not been looked at for alarms yet.",
     ),
     (
+        "pgveil_audit_sink_records_total",
+        "counter",
+        "Audit records delivered, by `sink`.",
+    ),
+    (
+        "pgveil_audit_sink_failures_total",
+        "counter",
+        "Deliveries that failed and are tried again, by `sink`.",
+    ),
+    (
+        "pgveil_audit_sink_missing_total",
+        "counter",
+        "Audit records that a `sink` did not get because the spool has them no more, or damaged. Anything but 0 is an alarm.",
+    ),
+    (
+        "pgveil_audit_sink_rejected_total",
+        "counter",
+        "Audit records that the receiver of a `sink` will not have; they are set aside in `<audit.dir>/cursors`. Anything but 0 is an alarm.",
+    ),
+    (
+        "pgveil_audit_sink_lag_records",
+        "gauge",
+        "Audit records that a `sink` has yet to deliver.",
+    ),
+    (
+        "pgveil_audit_sink_oldest_seconds",
+        "gauge",
+        "Age of the oldest of these.",
+    ),
+    (
         "pgveil_policy_info",
         "gauge",
         "1 for the policy `version` in force.",
@@ -226,6 +260,7 @@ pub struct Metrics {
     audit_head_hash: IntGauge,
     audit_bytes: IntGauge,
     audit_awaited: IntGauge,
+    audit_sinks: SinkMetrics,
     policy_info: IntGaugeVec,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
@@ -282,6 +317,7 @@ impl Metrics {
             audit_head_hash: made.gauge("pgveil_audit_head_hash")?,
             audit_bytes: made.gauge("pgveil_audit_spool_bytes")?,
             audit_awaited: made.gauge("pgveil_audit_segments_awaited")?,
+            audit_sinks: SinkMetrics::new(&made)?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
@@ -408,6 +444,11 @@ impl Metrics {
         self.detection_behind.set(clamp(records));
     }
 
+    /// What a sink has done since the start. Never less than before.
+    pub fn audit_sink(&self, status: &Status) {
+        self.audit_sinks.set(status);
+    }
+
     /// The policy in force; the one before goes.
     pub fn policy(&self, version: &str) {
         self.policy_info.reset();
@@ -505,59 +546,5 @@ impl Maker<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    fn used() -> Metrics {
-        let metrics = Metrics::new().expect("every metric registers");
-        let _session = metrics.session();
-        metrics.connection(Connection::Accepted);
-        metrics.login(LoginResult::Ok);
-        metrics.statement("agent", "SELECT", "rewrite", Duration::from_millis(3));
-        metrics.lookups("agent", 1);
-        metrics.planned(Duration::from_micros(70), false);
-        metrics.planned(Duration::from_micros(1), true);
-        metrics.rows("agent", true, 12);
-        metrics.refusal("agent", "function");
-        metrics.export_stop("agent", "rows");
-        metrics.audit_record(Event::Statement, Duration::from_micros(20));
-        metrics.alarm("honeytoken");
-        metrics.policy("0123456789abcdef");
-        metrics.policy_drift("crm", 1);
-        metrics.notifications("mail", "sent", 1);
-        metrics
-    }
-
-    #[test]
-    fn the_table_is_what_is_exposed() {
-        let text = String::from_utf8(used().render().expect("rendered")).expect("utf-8");
-        let exposed: BTreeSet<_> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE "))
-            .collect();
-        let listed: Vec<_> = TABLE
-            .iter()
-            .map(|(name, kind, _)| format!("{name} {kind}"))
-            .collect();
-        assert_eq!(exposed, listed.iter().map(String::as_str).collect());
-    }
-
-    #[test]
-    fn a_session_counts_until_it_ends() {
-        let metrics = Metrics::new().expect("metrics");
-        let session = metrics.session();
-        assert_eq!(metrics.sessions(), 1);
-        drop(session);
-        assert_eq!(metrics.sessions(), 0);
-    }
-
-    #[test]
-    fn only_the_policy_in_force_is_shown() {
-        let metrics = used();
-        metrics.policy("new");
-        let text = String::from_utf8(metrics.render().expect("rendered")).expect("utf-8");
-        assert!(text.contains("pgveil_policy_info{version=\"new\"} 1"));
-        assert!(!text.contains("0123456789abcdef"));
-    }
-}
+#[path = "metrics_tests.rs"]
+mod tests;

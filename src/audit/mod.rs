@@ -16,6 +16,7 @@
 //! * [`report`]: all of them summed up.
 //! * [`detect`]: what is out of the ordinary in them; [`watch`] looks at each as it comes, and opens an [`incident`].
 //! * [`durable`]: small files that are there whole or not at all.
+//! * [`format`], [`sink`]: the records as others get them, and how they do.
 pub mod chain;
 pub mod checkpoint;
 pub mod classes;
@@ -25,6 +26,7 @@ pub mod durable;
 pub mod entry;
 #[cfg(test)]
 mod fixture;
+pub mod format;
 pub mod glob;
 pub mod incident;
 pub mod key;
@@ -38,6 +40,7 @@ pub mod schema;
 pub mod sealed;
 pub mod search;
 pub mod segment;
+pub mod sink;
 pub mod spool;
 pub mod verify;
 pub mod watch;

@@ -177,6 +177,19 @@ impl Reader {
         }))
     }
 
+    /// Goes past the line at hand without a look at it, after [`ReadError::Damaged`]; `false` where it has no end yet.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub fn pass_over(&mut self) -> Result<bool, ReadError> {
+        let is_whole = self.fill()?.is_some();
+        self.open = None;
+        if is_whole {
+            self.at.offset += self.line.len() as u64;
+        }
+        Ok(is_whole)
+    }
+
     /// Reads a whole line; gives the file it stands in.
     fn fill(&mut self) -> Result<Option<PathBuf>, ReadError> {
         loop {

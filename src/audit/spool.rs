@@ -118,6 +118,8 @@ pub struct Spool {
     end: Mutex<ChainEnd>,
     /// Sequence number up to which records stay.
     kept: Arc<AtomicU64>,
+    /// Sequence number up to which records are on the disk, to be looked at without waiting for one.
+    durable: Arc<AtomicU64>,
     /// Records lost since the process began.
     lost: AtomicU64,
     /// Sequence number up to which records are on the disk. Held during an fsync: who waits for it finds its record
@@ -166,6 +168,14 @@ impl Spool {
                 dir: dir.to_owned(),
                 source,
             })?;
+        // A process that was killed may have left records that are not on the disk yet.
+        segment
+            .file()
+            .sync_data()
+            .map_err(|source| SpoolError::Sync {
+                path: segment.path.clone(),
+                source,
+            })?;
         let key = signing_key(dir, settings.key.as_deref())?;
         let (seq, head, chain, is_new) = match end.last {
             Some(last) => (last.seq, last.hash, last.chain, false),
@@ -189,6 +199,7 @@ impl Spool {
                 lost: 0,
             }),
             kept: Arc::new(AtomicU64::new(seq)),
+            durable: Arc::new(AtomicU64::new(seq)),
             lost: AtomicU64::new(0),
             synced: Mutex::new(seq),
             stopped: AtomicBool::new(false),
@@ -295,6 +306,11 @@ impl Spool {
     /// [`super::read::Reader`] of this process may go up to.
     pub fn kept(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.kept)
+    }
+
+    /// The sequence number up to which records are on the disk: they stay whatever happens to the machine.
+    pub fn durable(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.durable)
     }
 
     /// Records that could not be written since the process began.
@@ -463,6 +479,7 @@ impl Spool {
         file.sync_data()
             .map_err(|source| self.stop(&path, source))?;
         *synced = written;
+        self.durable.store(written, Ordering::Release);
         Ok(())
     }
 

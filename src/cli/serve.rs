@@ -7,6 +7,7 @@ mod exports;
 mod gate;
 mod journal;
 mod signals;
+mod sinks;
 pub mod spool;
 mod verifiers;
 
@@ -31,6 +32,7 @@ use super::{CliError, approvers, print};
 use crate::admin::Metrics;
 use crate::admin::accounts::Accounts;
 use crate::admin::http::{Admin, Readiness};
+use crate::audit::sink::Sinks;
 use crate::audit::{Event, Record};
 use crate::config::{self, Settings};
 use crate::export::Desk;
@@ -89,6 +91,7 @@ struct Running {
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
+    sinks: Arc<Sinks>,
     /// Tells approvers as long as it is here.
     _notifier: Option<Notifier>,
     /// Raises alarms until the end.
@@ -108,6 +111,7 @@ impl Running {
             spool: Arc::new(open_spool(&settings)?),
             metrics: Arc::clone(&metrics),
         };
+        let sinks = sinks::start(&settings, &journal)?;
         let upstream = Arc::new(gate::upstream(&settings)?);
         let catalogs = Arc::new(catalogs::store(&settings)?);
         let version: Arc<str> = policy.version().into();
@@ -207,7 +211,11 @@ impl Running {
             Arc::clone(&readiness),
         ));
         tokio::spawn(spool::tend(journal.clone()));
-        tokio::spawn(spool::keep(journal.clone(), spool::retention(&settings)));
+        tokio::spawn(spool::keep(
+            journal.clone(),
+            spool::retention(&settings),
+            Arc::clone(&sinks),
+        ));
         tokio::spawn(exports::keep_settled(
             Arc::clone(&desk),
             Arc::clone(&journal.metrics),
@@ -226,6 +234,7 @@ impl Running {
             console,
             sessions,
             desk,
+            sinks,
             _notifier: notifier,
             detection,
         })
@@ -286,6 +295,7 @@ impl Running {
         if let Err(error) = signed.and_then(|()| self.journal.spool.sync()) {
             tracing::error!(%error, "the last audit records may not be on the disk");
         }
+        self.sinks.stop(sinks::GRACE).await;
     }
 }
 

@@ -7,6 +7,7 @@ use super::load::{path_or, set};
 use super::raw::{Leaf, RawAudit, RawRetain};
 use super::resolve::Resolver;
 use super::settings::{Ack, AuditSettings, OnFull};
+use super::sinks;
 use super::units;
 use crate::audit::spool::{
     CHECKPOINT_INTERVAL, CHECKPOINT_RECORDS, MAX_CHECKPOINT_RECORDS, SEGMENT_AGE, SEGMENT_BYTES,
@@ -15,7 +16,12 @@ use crate::audit::spool::{
 const DEFAULT_DIR: &str = "var/audit";
 const RECORDS_EXPECTED: &str = "a number of records from 1 to 10000";
 
-pub fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> AuditSettings {
+/// `None` where a sink is wrong; what else is wrong has its default, and is told all the same.
+pub fn audit(
+    resolver: &mut Resolver<'_>,
+    raw: Option<&Spanned<RawAudit>>,
+    plaintext: bool,
+) -> Option<AuditSettings> {
     let mut settings = AuditSettings {
         dir: path_or(resolver, &None, DEFAULT_DIR),
         on_full: OnFull::Refuse,
@@ -28,10 +34,12 @@ pub fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> Au
         retain_age: None,
         retain_bytes: None,
         recipient: None,
+        sinks: Vec::new(),
     };
     let Some(raw) = raw.map(|raw| &raw.value) else {
-        return settings;
+        return Some(settings);
     };
+    settings.sinks = sinks::sinks(resolver, raw.sinks.as_ref(), plaintext)?;
     settings.dir = path_or(resolver, &raw.dir, DEFAULT_DIR);
     if let Some(on_full) = resolver.optional(&raw.on_full, |resolver, leaf| {
         resolver.word(leaf, &OnFull::ALL)
@@ -76,7 +84,7 @@ pub fn audit(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAudit>>) -> Au
     if let Some(retain) = &raw.retain {
         retention(resolver, &retain.value, &mut settings);
     }
-    settings
+    Some(settings)
 }
 
 fn retention(resolver: &mut Resolver<'_>, raw: &RawRetain, settings: &mut AuditSettings) {

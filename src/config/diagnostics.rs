@@ -223,9 +223,10 @@ pub fn closest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -
 /// Misspelt keys (`pasword: hunter2`) are just what diagnostics are about, so the test is generous.
 fn may_hold_secret(line: &str) -> bool {
     let line = line.to_lowercase();
-    ["pas", "pwd", "secret", "token"]
+    ["pas", "pwd", "secret", "token", "api_key"]
         .iter()
         .any(|word| line.contains(word))
+        || line.split("://").skip(1).any(|rest| rest.contains('@'))
 }
 
 fn caret(snippet: &str, column: u32, length: u32) -> (String, String) {
@@ -311,6 +312,9 @@ mod tests {
             "unknown key `pasword`",
         )
         .to_string();
+        assert!(!text.contains("hunter2"));
+        let line = "url: https://pgveil:hunter2@logs.example.com";
+        let text = Diagnostic::error(&origin(line, 1, 1, 3), "no").to_string();
         assert!(!text.contains("hunter2"));
     }
 }

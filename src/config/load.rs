@@ -75,7 +75,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
     let state = state::state(resolver, &raw.state);
-    let audit = audit::audit(resolver, raw.audit.as_ref());
+    let audit = audit::audit(resolver, raw.audit.as_ref(), guard.plaintext);
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
     let notify = raw
         .notify
@@ -107,7 +107,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         auth: auth?,
         policies: policies?,
         state: state?,
-        audit,
+        audit: audit?,
         admin: transpose(admin)?,
         notify: transpose(notify)?,
         console: transpose(console)?,

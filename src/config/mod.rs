@@ -13,6 +13,7 @@ pub mod raw;
 pub mod resolve;
 pub mod secret;
 pub mod settings;
+pub mod sinks;
 pub mod source;
 mod state;
 pub mod units;
@@ -27,5 +28,11 @@ pub use secret::Secret;
 pub use settings::{
     Ack, AuditSettings, Auth, AuthMethod, CatalogUser, ClientCertificateMode, ClientCertificates,
     OnFull, Settings, SslMode, StateServer, StateSettings, TlsSettings, Upstream,
+};
+pub use sinks::{
+    BatchSettings, Elasticsearch as ElasticsearchSettings, HttpLogin, Kafka as KafkaSettings,
+    KafkaLogin, Nats as NatsSettings, NatsLogin, Otlp as OtlpSettings, OtlpProtocol, SinkFormat,
+    SinkKind, SinkSettings, SinkStart, SplunkHec as SplunkHecSettings, Syslog as SyslogSettings,
+    Web as WebSinkSettings,
 };
 pub use source::{Origin, Position, Source};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
+use super::sinks::RawSink;
 use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
@@ -98,6 +99,7 @@ pub struct RawAudit {
     pub retain: Option<Spanned<RawRetain>>,
     /// File of a public key that full texts are sealed to.
     pub recipient: Leaf,
+    pub sinks: Option<Spanned<Entries<Spanned<RawSink>>>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -7,6 +7,7 @@ use super::console::ConsoleSettings;
 use super::limits::Limits;
 use super::notify::NotifySettings;
 use super::secret::Secret;
+use super::sinks::SinkSettings;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -163,6 +164,8 @@ pub struct AuditSettings {
     pub retain_bytes: Option<u64>,
     /// File of the public key that full texts are sealed to, for roles whose policy asks for `text: full`.
     pub recipient: Option<PathBuf>,
+    /// In the order of the file.
+    pub sinks: Vec<SinkSettings>,
 }
 
 /// What happens to a statement whose record cannot be written.

@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::Certificates;
@@ -49,19 +50,25 @@ struct Log {
     handshakes: usize,
 }
 
+/// What is answered to a body that is taken.
+type Reply = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
 #[derive(Clone)]
 pub struct WebServer {
     pub port: u16,
-    tls: Option<TlsAcceptor>,
     log: Arc<Mutex<Log>>,
+    reply: Reply,
+    listening: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl WebServer {
     pub async fn start(manners: &[Manner]) -> WebServer {
-        WebServer::listen(manners, None).await
+        let reply: Reply = Arc::new(|_: &str| "{}".to_owned());
+        WebServer::start_at(0, manners, reply, None).await
     }
 
     /// Over TLS.
+    #[allow(dead_code, reason = "not every test that has this server does so")]
     pub async fn start_tls(certificates: &Certificates) -> WebServer {
         let chain = CertificateDer::pem_slice_iter(certificates.cert_pem.as_bytes());
         let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
@@ -72,46 +79,62 @@ impl WebServer {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .unwrap();
-        WebServer::listen(&[], Some(Arc::new(config).into())).await
+        let reply: Reply = Arc::new(|_: &str| "{}".to_owned());
+        WebServer::start_at(0, &[], reply, Some(Arc::new(config).into())).await
     }
 
-    async fn listen(manners: &[Manner], tls: Option<TlsAcceptor>) -> WebServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// On a port, with other answers, over TLS.
+    pub async fn start_at(
+        port: u16,
+        manners: &[Manner],
+        reply: Reply,
+        tls: Option<TlsAcceptor>,
+    ) -> WebServer {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let server = WebServer {
             port: listener.local_addr().unwrap().port(),
-            tls,
             log: Arc::default(),
+            reply,
+            listening: Arc::default(),
         };
         server.log.lock().unwrap().manners = manners.iter().copied().collect();
         let serving = server.clone();
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serving.clone().accept(stream));
+                let (serving, tls) = (serving.clone(), tls.clone());
+                serving.log.lock().unwrap().connections += 1;
+                tokio::spawn(async move {
+                    match tls {
+                        None => serving.serve(stream).await,
+                        Some(tls) => {
+                            // A client that does not trust the certificate ends the handshake.
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serving.log.lock().unwrap().handshakes += 1;
+                                serving.serve(stream).await;
+                            }
+                        }
+                    }
+                });
             }
         });
+        *server.listening.lock().await = Some(listening);
         server
     }
 
-    async fn accept(self, stream: tokio::net::TcpStream) {
-        let manner = {
-            let mut log = self.log.lock().unwrap();
-            log.connections += 1;
-            log.manners.pop_front().unwrap_or(Manner::Answer(200))
-        };
-        let Some(tls) = self.tls.clone() else {
-            return self.serve(stream, manner).await;
-        };
-        // A client that does not trust the certificate ends the handshake.
-        if let Ok(stream) = tls.accept(stream).await {
-            self.log.lock().unwrap().handshakes += 1;
-            self.serve(stream, manner).await;
+    /// Nobody listens there from now on.
+    #[allow(dead_code, reason = "not every test that has this server ends it")]
+    pub async fn stop(&self) {
+        if let Some(task) = self.listening.lock().await.take() {
+            task.abort();
+            let _ = task.await;
         }
     }
 
-    async fn serve<S>(self, mut stream: S, manner: Manner)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve(self, mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let manner = {
+            let mut log = self.log.lock().unwrap();
+            log.manners.pop_front().unwrap_or(Manner::Answer(200))
+        };
         let status = match manner {
             Manner::Answer(status) => status,
             Manner::Redirect => 307,
@@ -150,16 +173,21 @@ impl WebServer {
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();
         let body = request.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let reply = match status {
+            200 => (self.reply)(&body),
+            _ => "{}".to_owned(),
+        };
         self.log.lock().unwrap().received.push(Received {
             path,
             headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
+            body,
             answered: status,
         });
         let answer = Response::builder()
             .status(StatusCode::from_u16(status).unwrap())
             .header("location", "/elsewhere")
-            .body(Full::new(Bytes::from_static(b"{}")));
+            .body(Full::new(Bytes::from(reply)));
         Ok(answer.unwrap())
     }
 
@@ -174,10 +202,13 @@ impl WebServer {
         self.log.lock().unwrap().received.clone()
     }
 
+    #[allow(dead_code, reason = "not every test that has this server counts them")]
+    #[allow(dead_code, reason = "not every test that has this server asks")]
     pub fn handshakes(&self) -> usize {
         self.log.lock().unwrap().handshakes
     }
 
+    #[allow(dead_code, reason = "not every test that has this server asks")]
     pub fn connections(&self) -> usize {
         self.log.lock().unwrap().connections
     }

@@ -8,6 +8,9 @@ use rcgen::{
 
 use super::Folder;
 
+/// A year that no test will see.
+const LATE: i32 = 4096;
+
 /// PEM files in a temporary folder that lives as long as this value.
 pub struct Certificates {
     folder: Folder,
@@ -26,14 +29,27 @@ impl Certificates {
     /// A server certificate for other names, for instance to make `verify-full` fail.
     pub fn for_names(names: &[&str]) -> Certificates {
         let ca_key = KeyPair::generate().expect("no key");
+        Certificates::issue(names, &ca_key, LATE)
+    }
+
+    /// A server certificate that has run out, and another of the same authority that has not.
+    pub fn expired() -> (Certificates, Certificates) {
+        let ca_key = KeyPair::generate().expect("no key");
+        let issue = |year| Certificates::issue(&["localhost", "127.0.0.1"], &ca_key, year);
+        (issue(2020), issue(LATE))
+    }
+
+    /// `until`: the year in which the server certificate runs out.
+    fn issue(names: &[&str], ca_key: &KeyPair, until: i32) -> Certificates {
         let mut ca = CertificateParams::new(Vec::<String>::new()).expect("no parameters");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name
             .push(DnType::CommonName, "pgveil test authority");
         let ca_cert = ca
-            .self_signed(&ca_key)
+            .self_signed(ca_key)
             .expect("the authority cannot sign itself");
-        let issuer = Issuer::new(ca, ca_key);
+        let own_key = KeyPair::from_pem(&ca_key.serialize_pem()).expect("the same key");
+        let issuer = Issuer::new(ca, own_key);
 
         let key = KeyPair::generate().expect("no key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -41,6 +57,7 @@ impl Certificates {
         server
             .distinguished_name
             .push(DnType::CommonName, "pgveil test server");
+        server.not_after = rcgen::date_time_ymd(until, 1, 1);
         let cert = server
             .signed_by(&key, &issuer)
             .expect("the authority cannot sign");

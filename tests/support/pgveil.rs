@@ -190,7 +190,8 @@ impl Pgveil {
         self.folder.path().join("var/audit")
     }
 
-    /// All lines of all segments of the spool, in the order of their file names.
+    /// All lines of all segments of the spool, in the order of their file names, but the signatures that come when their
+    /// time has come.
     pub fn audit_lines(&self) -> Vec<String> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(self.audit_dir())
             .into_iter()
@@ -212,7 +213,7 @@ impl Pgveil {
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
             })
-            .filter(|line| line.starts_with('{'))
+            .filter(|line| line.starts_with('{') && !line.contains("\"event\":\"checkpoint\""))
             .collect()
     }
 

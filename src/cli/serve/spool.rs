@@ -8,6 +8,7 @@ use super::super::CliError;
 use super::journal::Journal;
 use crate::audit::retention::{self, Retention};
 use crate::audit::sealed::Recipient;
+use crate::audit::sink::Sinks;
 use crate::audit::{Ack, Spool, SpoolSettings};
 use crate::config::{self, Settings};
 use crate::policy::PolicySet;
@@ -93,15 +94,16 @@ pub async fn tend(journal: Journal) {
     }
 }
 
-/// Compresses closed segments, and removes those that are too old or too many.
-pub async fn keep(journal: Journal, retention: Retention) {
+/// Compresses closed segments, and removes those that are too old or too many and that every sink has.
+pub async fn keep(journal: Journal, retention: Retention, sinks: Arc<Sinks>) {
     let mut ticks = interval(KEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let (spool, retention) = (Arc::clone(&journal.spool), retention.clone());
+        let needed = sinks.oldest_needed();
         let kept = tokio::task::spawn_blocking(move || {
-            retention::keep(&spool, &retention, u64::MAX, SystemTime::now())
+            retention::keep(&spool, &retention, needed, SystemTime::now())
         });
         match kept.await {
             Ok(Ok(kept)) => journal.metrics.audit_kept(kept.bytes, kept.awaited),

@@ -3,14 +3,11 @@
 //! 1970); who checks it keeps old messages from being played again. `X-Pgveil-Delivery` is the same for every attempt.
 use std::time::Duration;
 
-use hmac::{Hmac, Mac};
-use reqwest::redirect::Policy;
-use sha2::Sha256;
-
 use super::message::Notice;
 use super::{Failure, NotifyError};
 use crate::config::{Secret, WebhookSettings};
 use crate::export::clock::now;
+use crate::outbound::{self, sign, told};
 
 pub struct Webhook {
     client: reqwest::Client,
@@ -24,22 +21,7 @@ impl Webhook {
             channel: "webhook",
             reason,
         };
-        // Where it goes is what the settings say: no redirect and no proxy of the environment leads elsewhere.
-        let mut client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .connect_timeout(timeout)
-            .user_agent(concat!("pgveil/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &settings.ca {
-            let read = std::fs::read(path).map_err(|error| error.to_string());
-            let bundle = read.and_then(|pem| {
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string())
-            });
-            let bundle =
-                bundle.map_err(|error| failed(format!("ca `{}`: {error}", path.display())))?;
-            client = client.tls_certs_only(bundle);
-        }
+        let client = outbound::client(settings.ca.as_deref(), timeout).map_err(failed)?;
         Ok(Webhook {
             client: client.build().map_err(|error| failed(told(&error)))?,
             url: settings
@@ -78,47 +60,5 @@ impl Webhook {
             400..=499 => Err(Failure::Refused(message)),
             _ => Err(Failure::Unreachable(message)),
         }
-    }
-}
-
-/// The signature of a body, as hexadecimal digits.
-fn sign(secret: &Secret, timestamp: &str, body: &[u8]) -> Option<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
-    mac.update(timestamp.as_bytes());
-    mac.update(b".");
-    mac.update(body);
-    let digits = mac.finalize().into_bytes();
-    Some(digits.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The whole chain of causes, without the address: it may hold a token.
-fn told(error: &reqwest::Error) -> String {
-    use std::error::Error as _;
-    let mut text = match () {
-        () if error.is_timeout() => "no answer in time".to_owned(),
-        () if error.is_connect() => "cannot connect".to_owned(),
-        () => "the answer is broken".to_owned(),
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// By `printf '%s' '1795348800.{"a":1}' | openssl dgst -sha256 -hmac 'a secret of 24 letters..'`
-    #[test]
-    fn a_signature_is_what_others_compute() {
-        let secret = Secret::new("a secret of 24 letters..".to_owned());
-        assert_eq!(
-            sign(&secret, "1795348800", b"{\"a\":1}").unwrap(),
-            "2a844d327c4c5b8932b0c1a1c706bf112fcc5dffb6b70563d46b5f024a6e61e9"
-        );
     }
 }

@@ -1,0 +1,36 @@
+//! The sinks of the audit record: started with the spool, counted while the proxy runs.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::super::CliError;
+use super::journal::Journal;
+use crate::audit::sink::{Pace, Sinks, Source};
+use crate::config::Settings;
+
+/// How often what they did is counted for scrapers.
+const COUNT: Duration = Duration::from_secs(1);
+/// What the last records get at the end.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+
+/// Starts the sinks that the settings name.
+pub(super) fn start(settings: &Settings, journal: &Journal) -> Result<Arc<Sinks>, CliError> {
+    let source = Source::of(&journal.spool);
+    let sinks = Sinks::start(source, &settings.audit.sinks, Pace::default());
+    let sinks = sinks.map_err(|error| CliError::Configuration(error.to_string()))?;
+    let sinks = Arc::new(sinks);
+    tokio::spawn(keep_counted(Arc::clone(&sinks), journal.clone()));
+    Ok(sinks)
+}
+
+async fn keep_counted(sinks: Arc<Sinks>, journal: Journal) {
+    let mut ticks = interval(COUNT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for status in sinks.statuses() {
+            journal.metrics.audit_sink(&status);
+        }
+    }
+}
