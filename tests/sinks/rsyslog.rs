@@ -111,7 +111,7 @@ impl Rsyslog {
         let lines = self.lines();
         // A line that was cut off by a kill is delivered again.
         let whole = lines.iter().filter(|line| line.ends_with('}'));
-        whole.map(|line| last_id(line)).collect()
+        whole.map(String::as_str).map(last_id).collect()
     }
 }
 
