@@ -22,7 +22,7 @@ fn with_tls() -> Option<PathBuf> {
         "/usr/lib",
     ];
     let has = |folder: &&str| Path::new(folder).join("rsyslog/lmnsd_gtls.so").exists();
-    folders.iter().any(|folder| has(folder)).then(rsyslogd)?
+    folders.iter().any(has).then(rsyslogd)?
 }
 
 struct Rsyslog {
