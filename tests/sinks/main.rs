@@ -6,6 +6,7 @@ mod support;
 mod web_server;
 
 mod canary;
+mod cef;
 mod formats;
 mod house;
 #[cfg(feature = "kafka")]

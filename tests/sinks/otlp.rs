@@ -124,7 +124,11 @@ async fn everything_arrives(name: &str, protocol: OtlpProtocol, word: &str) {
     .await;
     let first = Collector::start(&python, word, port, &["--trouble", TROUBLE]).await;
     caught_up(&sinks, "otel").await;
-    let mut ids = first.ids();
+    until("its output is read", || async {
+        first.ids() == house.ids()
+    })
+    .await;
+    let ids = first.ids();
     let records = house.records();
     for record in first.records() {
         let line: Value = serde_json::from_str(&records[&id(&record)]).expect("JSON");
@@ -160,8 +164,11 @@ async fn everything_arrives(name: &str, protocol: OtlpProtocol, word: &str) {
     .await;
     let second = Collector::start(&python, word, port, &[]).await;
     caught_up(&sinks, "otel").await;
-    ids.extend(second.ids());
-    assert_eq!(ids, house.ids());
+    until("it has what the first has not", || async {
+        let both: BTreeSet<String> = ids.union(&second.ids()).cloned().collect();
+        both == house.ids()
+    })
+    .await;
     assert_eq!(status(&sinks, "otel").rejected, 0);
 }
 
@@ -211,5 +218,8 @@ async fn grpc_is_reached_over_tls() {
         Some(&certificates),
     )]);
     caught_up(&sinks, "otel").await;
-    assert_eq!(collector.ids(), house.ids());
+    until("its output is read", || async {
+        collector.ids() == house.ids()
+    })
+    .await;
 }

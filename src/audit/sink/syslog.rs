@@ -5,12 +5,15 @@
 //! `confirm: false` keeps one connection instead and can lose what was under way when it breaks.
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::batch::Message;
 use super::target::{Delivered, Failure};
@@ -21,8 +24,24 @@ use crate::config::SyslogSettings;
 const SD_ID: &str = "pgveil@32473";
 const APP_NAME: &str = "pgveil";
 
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+/// The least wait for a reset after the receiver's end.
+const RESET: Duration = Duration::from_millis(20);
+
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
 
 pub struct SyslogSender {
     settings: SyslogSettings,
@@ -30,6 +49,8 @@ pub struct SyslogSender {
     tls: Option<Arc<ClientConfig>>,
     /// Kept between batches where nothing is confirmed.
     open: Option<Box<dyn Connection>>,
+    /// What the last connection took to be made: no shorter than the way there and back.
+    way: Duration,
 }
 
 impl SyslogSender {
@@ -44,6 +65,7 @@ impl SyslogSender {
             hostname,
             tls,
             open: None,
+            way: Duration::ZERO,
         })
     }
 
@@ -68,7 +90,13 @@ impl SyslogSender {
         connection.flush().await?;
         if self.settings.confirm {
             connection.shutdown().await?;
-            read_to_end(&mut connection).await
+            read_to_end(&mut connection).await?;
+            // A receiver that ended before it had everything looks the same, until its system answers the rest.
+            tokio::time::sleep(RESET + 2 * self.way).await;
+            match connection.tcp().take_error()? {
+                Some(error) => Err(error),
+                None => Ok(()),
+            }
         } else {
             self.open = Some(connection);
             Ok(())
@@ -77,7 +105,9 @@ impl SyslogSender {
 
     async fn connect(&mut self) -> io::Result<Box<dyn Connection>> {
         let (host, port) = (self.settings.host.as_str(), self.settings.port);
+        let began = Instant::now();
         let stream = TcpStream::connect((host, port)).await?;
+        self.way = began.elapsed();
         let Some(config) = &self.tls else {
             return Ok(Box::new(stream));
         };
