@@ -12,6 +12,7 @@ use super::raw::Leaf;
 use super::resolve::Resolver;
 use super::units;
 use super::yaml::{Entries, Value};
+use crate::audit::Event;
 
 mod reading;
 mod receivers;
@@ -20,29 +21,6 @@ pub use receivers::{
     Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, SinkKind,
     SplunkHec, Syslog, Web,
 };
-
-/// What a record may be about, for `events`. The events of the audit record, held equal by a test.
-pub const EVENTS: [&str; 18] = [
-    "chain",
-    "recovered",
-    "start",
-    "stop",
-    "login",
-    "login_failed",
-    "logout",
-    "statement",
-    "refusal",
-    "policy",
-    "drift",
-    "export_stop",
-    "export",
-    "violation",
-    "console",
-    "checkpoint",
-    "retention",
-    "lost",
-];
-
 /// Letters of a sink's name: it is the name of a file and the label of metrics.
 const MAX_NAME: usize = 64;
 const MAX_BATCH_RECORDS: usize = 10_000;
@@ -313,19 +291,27 @@ fn events(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<BTreeSet
     }
     let named = leaves.into_iter().map(|leaf| {
         let text = resolver.text(leaf)?;
-        if EVENTS.contains(&text.as_str()) {
+        if known_events().any(|event| event == text) {
             return Some(text);
         }
         let message = format!("no record is of the event `{text}`");
         let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
-        let help = match closest(&text, EVENTS.iter().copied()) {
+        let help = match closest(&text, known_events()) {
             Some(event) => format!("did you mean `{event}`?"),
-            None => format!("the events are {}", EVENTS.join(", ")),
+            None => format!(
+                "the events are {}",
+                known_events().collect::<Vec<_>>().join(", ")
+            ),
         };
         resolver.diagnostics.push(diagnostic.suggest(help));
         None
     });
     named.collect()
+}
+
+/// What records are about.
+fn known_events() -> impl Iterator<Item = &'static str> {
+    Event::ALL.into_iter().map(Event::label)
 }
 
 fn batch(resolver: &mut Resolver<'_>, raw: &RawSink) -> BatchSettings {

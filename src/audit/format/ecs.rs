@@ -41,7 +41,7 @@ fn classes(
             &["database", "intrusion_detection"],
             &["access", "denied"],
         ),
-        "violation" => (
+        "violation" | "alarm" => (
             "alert",
             &["database", "intrusion_detection"],
             &["access", "denied"],

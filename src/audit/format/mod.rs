@@ -65,7 +65,7 @@ pub enum Severity {
 pub fn severity(entry: &Entry) -> Severity {
     match entry.event.as_str() {
         "violation" => Severity::Critical,
-        "lost" => Severity::High,
+        "lost" | "alarm" => Severity::High,
         "refusal" | "export_stop" | "login_failed" | "drift" | "recovered" => Severity::Medium,
         "policy" | "export" | "console" | "retention" => Severity::Low,
         _ if entry.verdict.as_deref() == Some("refuse") => Severity::Medium,

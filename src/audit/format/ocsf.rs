@@ -86,7 +86,7 @@ fn class_of(event: &str) -> Class {
         "export" | "policy" => ENTITY,
         "console" => API,
         "start" | "stop" => LIFECYCLE,
-        "violation" => FINDING,
+        "violation" | "alarm" => FINDING,
         "drift" | "lost" | "recovered" => ERROR,
         _ => BASE,
     }

@@ -206,7 +206,7 @@ fn severity(event: &str, verdict: Option<&str>) -> u32 {
     const NOTICE: u32 = 5;
     const INFORMATIONAL: u32 = 6;
     match event {
-        "violation" => ALERT,
+        "violation" | "alarm" => ALERT,
         "lost" => CRITICAL,
         "refusal" | "export_stop" | "login_failed" | "drift" | "recovered" => WARNING,
         "policy" | "export" | "console" | "start" | "stop" | "retention" => NOTICE,
