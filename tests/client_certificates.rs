@@ -3,9 +3,10 @@ mod support;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use serde_json::Value;
-use support::{Certificates, Config, Options, Pgveil, Postgres};
+use support::{Certificates, Config, Options, PATIENCE, Pgveil, Postgres};
 
 const POLICY: &str = "version: 1\ndata: {}\nroles: { all: { who: [{ db_user: ann }], unmasked: true } }\nunmatched: deny\n";
 
@@ -71,17 +72,20 @@ fn refusal(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The last record of an event.
+/// The last record of an event, which may come a moment after the client has gone.
 fn last(pgveil: &Pgveil, event: &str) -> Value {
-    let lines = pgveil.audit_lines();
-    let records = lines.iter().map(|line| {
-        let record: Value = serde_json::from_str(line).expect("a record is JSON");
-        record
-    });
-    records
-        .filter(|record| record["event"] == event)
-        .last()
-        .unwrap_or_default()
+    let began = Instant::now();
+    loop {
+        let lines = pgveil.audit_lines();
+        let mut records = lines.iter().map(|line| {
+            let record: Value = serde_json::from_str(line).expect("a record is JSON");
+            record
+        });
+        match records.rfind(|record| record["event"] == event) {
+            Some(record) => return record,
+            None => assert!(began.elapsed() < PATIENCE, "no record of {event}"),
+        }
+    }
 }
 
 #[test]
