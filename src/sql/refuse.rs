@@ -81,6 +81,17 @@ pub fn closed(name: &str, why: &str) -> Refusal {
     )
 }
 
+/// A write that sets a rule of the rewrite system off.
+#[track_caller]
+pub fn rule(name: &str, relation: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("the rule {name} on {relation} may not take part in a write of this role: {why}"),
+        "what a rule does besides or instead of a write is judged as though the role had sent it",
+        format!("write to the relations behind it, or {ASK}"),
+    )
+}
+
 #[track_caller]
 pub fn column(name: &str) -> Refusal {
     denial(

@@ -27,6 +27,7 @@ const CONSTRUCTORS: &[&str] = &[
     "permanent",
     "construct",
     "relation",
+    "rule",
     "closed",
     "column",
     "function",

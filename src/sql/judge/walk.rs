@@ -14,6 +14,7 @@ use super::fields::Rows;
 use super::grouping::Addition;
 use super::kinds;
 use super::lookups::Comparison;
+use super::rewrite_rules::Written;
 use super::system_columns::{SYSTEM_COLUMNS, SystemColumn};
 use super::target::{Target, Visibility};
 use super::{Change, Rules, Side, Use};
@@ -51,6 +52,7 @@ pub(super) struct Walk<'a> {
     pub aliases: BTreeSet<String>,
     pub system_columns: Vec<SystemColumn>,
     pub rows: Rows,
+    pub written: Vec<Written>,
     /// Masked columns of a write's target that the statement reads.
     pub target_reads: BTreeSet<(Oid, String)>,
 }
@@ -80,6 +82,7 @@ impl<'a> Walk<'a> {
             aliases: BTreeSet::new(),
             system_columns: Vec::new(),
             rows: Rows::default(),
+            written: Vec::new(),
             target_reads: BTreeSet::new(),
         }
     }
