@@ -4,6 +4,7 @@ mod errors;
 mod results;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
@@ -87,6 +88,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         W: AsyncWrite + Unpin,
     {
         let mut deadline: Option<Instant> = None;
+        let mut draining = pin!(drained(&mut drain));
         loop {
             let flow = self.walk();
             self.shared.progress.notify_one();
@@ -113,10 +115,10 @@ impl<'a, H: Host> ToClient<'a, H> {
                     Ok(0) | Err(_) => return self.server_closed(client).await,
                     Ok(_) => {}
                 },
-                () = drained(&mut drain), if deadline.is_none() => {
+                () = &mut draining, if deadline.is_none() => {
                     deadline = Some(Instant::now() + self.limits.drain);
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                () = passed(deadline) => {
                     return self.stop(client, &shutdown()).await;
                 }
             }
@@ -461,6 +463,14 @@ pub fn is_reported(name: &[u8]) -> bool {
 
 fn end(words: ErrorFields) -> Flow {
     Flow::End(Box::new(words))
+}
+
+/// Sets a timer only where there is something to wait for.
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn drained(drain: &mut watch::Receiver<bool>) {

@@ -374,7 +374,7 @@ impl<H: Host> ToClient<'_, H> {
 /// A statement with its values.
 fn clear(statement: &Statement) -> Option<Clear> {
     let text = statement.source.text.as_deref()?;
-    let (from, to) = statement.plan().map_or((0, text.len()), |plan| plan.span);
+    let (from, to) = statement.span().unwrap_or((0, text.len()));
     let values = statement.values.as_deref();
     Some(Clear {
         text: text.get(from..to).unwrap_or(text).to_owned(),
