@@ -11,6 +11,7 @@ use crate::audit::{Event, Record};
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::denial;
+use crate::session::drain::drained;
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
@@ -141,9 +142,7 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
 }
 
 async fn out_of_time(mut drain: watch::Receiver<bool>, limit: Duration) {
-    if drain.wait_for(|draining| *draining).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    drained(&mut drain).await;
     sleep(limit).await;
 }
 

@@ -11,13 +11,14 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::audit::{Event, Record};
 use crate::auth::restrict;
 use crate::export::LimitKind;
 use crate::session::burst::Burst;
 use crate::session::denial;
+use crate::session::drain::{drained, passed};
 use crate::session::exports::{self, Decision};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Stop, Unexpected};
@@ -463,21 +464,6 @@ pub fn is_reported(name: &[u8]) -> bool {
 
 fn end(words: ErrorFields) -> Flow {
     Flow::End(Box::new(words))
-}
-
-/// Sets a timer only where there is something to wait for.
-async fn passed(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn drained(drain: &mut watch::Receiver<bool>) {
-    if drain.wait_for(|draining| *draining).await.is_err() {
-        // Nobody is left who could ask for an end.
-        std::future::pending::<()>().await;
-    }
 }
 
 /// As PostgreSQL's own backend says it on a fast shutdown.

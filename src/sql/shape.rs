@@ -156,8 +156,14 @@ impl<'a> Shape<'a> {
         sign.chars().all(|gap| gap == ' ').then_some(index)
     }
 
-    /// The text with something else in the place of what is lifted.
-    fn with(&self, lifted: &[bool], marks: &[String]) -> String {
+    /// The literals in order.
+    pub fn literals(&self) -> impl Iterator<Item = &'a str> {
+        self.literals.iter().map(|literal| self.raw(literal))
+    }
+
+    /// The text with something else in the place of what is lifted, by the class of each literal: the index of the first
+    /// that is the same.
+    pub fn with(&self, lifted: &[bool], marks: &[String]) -> String {
         let mut text = String::with_capacity(self.text.len() + 24 * self.literals.len());
         let mut from = 0;
         for (literal, lifted) in self.literals.iter().zip(lifted) {
@@ -275,11 +281,7 @@ impl Recipe {
 
     /// The plan of a text whose completed key is that of the recipe.
     pub fn plan(&self, shape: &Shape<'_>) -> Plan {
-        let literals: Vec<&str> = shape
-            .literals
-            .iter()
-            .map(|literal| shape.raw(literal))
-            .collect();
+        let literals: Vec<&str> = shape.literals().collect();
         let text = self.text.as_ref().map(|text| self.filled(text, &literals));
         let positions = match text {
             Some(_) => self.moved(&literals),
