@@ -82,7 +82,7 @@ impl SessionEnd {
 /// Runs a session to its end.
 pub async fn relay<H, C, S>(
     host: Arc<H>,
-    opening: Opening,
+    opening: Box<Opening>,
     client: C,
     server: S,
     drain: watch::Receiver<bool>,
@@ -149,7 +149,7 @@ async fn out_of_time(mut drain: watch::Receiver<bool>, limit: Duration) {
 async fn session<H, C, S>(
     host: &Arc<H>,
     shared: &Shared,
-    opening: Opening,
+    opening: Box<Opening>,
     client: C,
     server: S,
     drain: watch::Receiver<bool>,
@@ -278,7 +278,7 @@ where
 async fn greet<H, C, S>(
     host: &Arc<H>,
     shared: &Shared,
-    opening: Opening,
+    opening: Box<Opening>,
     client: &mut C,
     server: &mut S,
 ) -> Result<(), SessionEnd>
