@@ -84,7 +84,12 @@ run_cargo() {
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
     else
         cargo test --locked --no-fail-fast
-    fi
+    fi && run_benches
+}
+
+# Each benchmark once, in the tests' own build: figures come from `cargo bench`, this keeps them compiling.
+run_benches() {
+    cargo test --locked --bench '*'
 }
 
 # As the tests build it: `cargo build` alone would compile half of the dependencies again, with other features.

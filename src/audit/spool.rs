@@ -243,10 +243,7 @@ impl Spool {
 
     /// Appends records that follow each other, all or none, with one write(2). Returns the place of the last.
     pub fn append_all(&self, records: &[Record]) -> Result<Appended, SpoolError> {
-        let bodies = records
-            .iter()
-            .map(serde_json::to_vec)
-            .collect::<Result<Vec<_>, _>>()?;
+        let bodies = records.iter().map(body).collect::<Result<Vec<_>, _>>()?;
         let result = self.write(&bodies).and_then(|appended| {
             if self.settings.ack == Ack::Synced {
                 off_the_runtime(|| self.sync_to(appended.seq))?;
@@ -494,6 +491,16 @@ impl Spool {
 
 /// Room for `{"hash":"...","prev":"...","seq":...,` and what a checkpoint holds.
 const LINE_OVERHEAD: usize = 600;
+
+/// Bytes of most records.
+const BODY_BYTES: usize = 1024;
+
+/// A record as JSON.
+fn body(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    serde_json::to_writer(&mut body, record)?;
+    Ok(body)
+}
 
 /// Lines on their way to a segment.
 struct Lines {

@@ -283,7 +283,7 @@ impl Bench {
         let (drain, draining) = watch::channel(false);
         let session = relay(
             Arc::new(host.clone()),
-            opening,
+            Box::new(opening),
             proxy_client,
             proxy_server,
             draining,

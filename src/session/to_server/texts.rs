@@ -83,7 +83,7 @@ impl<H: Host> ToServer<'_, H> {
         let decided = self.decide(&text, Carrier::Query, server).await?;
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
-            for statement in &plan.statements {
+            for statement in plan.statements.iter() {
                 state.foresee(statement);
             }
         }
