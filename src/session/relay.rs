@@ -217,8 +217,10 @@ async fn client_side_ended<W: AsyncWrite + Unpin>(
 ) -> Option<SessionEnd> {
     match ended {
         ToServerEnd::Terminated => Some(SessionEnd::Client),
+        // Without a good-bye the server gets none either: in the middle of a COPY it would be a message out of place.
         ToServerEnd::ClientClosed => {
-            say_goodbye(shared, server).await;
+            shared.lock().ending = true;
+            let _ = timeout(LINGER, server.shutdown()).await;
             Some(SessionEnd::Client)
         }
         ToServerEnd::Violated(words) => {

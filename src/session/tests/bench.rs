@@ -374,6 +374,11 @@ impl Bench {
         assert_eq!(next(&mut self.client).await, None);
     }
 
+    /// No message comes to the server any more, not even Terminate.
+    pub async fn server_is_closed(&mut self) {
+        assert_eq!(next(&mut self.server).await, None);
+    }
+
     /// The session's end, the pipes of the test being closed.
     pub async fn ends(self) -> SessionEnd {
         drop(self.client);
