@@ -36,6 +36,7 @@ const CONSTRUCTORS: &[&str] = &[
     "limit",
     "syntax",
     "undefined",
+    "undefined_function",
     "judge",
 ];
 
