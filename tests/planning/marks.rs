@@ -37,6 +37,7 @@ const CONSTRUCTORS: &[&str] = &[
     "limit",
     "syntax",
     "undefined",
+    "undefined_function",
     "judge",
 ];
 

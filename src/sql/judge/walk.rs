@@ -130,6 +130,15 @@ impl<'a> Walk<'a> {
             "Alias" => {
                 own_name(node.text("aliasname"), node.location)?;
                 self.rows.other(node.text("aliasname"));
+                self.rows.columns(node.list("colnames"));
+                self.children(node)
+            }
+            "ResTarget" | "ColumnDef" => {
+                let name = match node.kind {
+                    "ResTarget" => node.text("name"),
+                    _ => node.text("colname"),
+                };
+                self.rows.column(name);
                 self.children(node)
             }
             "FuncCall" => self.function(node),
@@ -315,7 +324,15 @@ impl<'a> Walk<'a> {
             }
             _ => name,
         };
-        match functions::check_function(rules.catalog, rules.role, rules.path, schema, name) {
+        let arguments = (!node.flag("func_variadic")).then(|| node.list("args").len());
+        match functions::check_function(
+            rules.catalog,
+            rules.role,
+            rules.path,
+            schema,
+            name,
+            arguments,
+        ) {
             Ok(()) => {}
             Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
                 return Err(at(refuse::function(&full), location));
@@ -325,12 +342,13 @@ impl<'a> Walk<'a> {
             Err(Objection::Undefined) if schema.is_none() && is_column_name(rules, name) => {
                 self.columns.insert(name.to_owned());
             }
+            // Or `y(t)` of `t(x, y)`: known when all of the statement's own names are.
+            Err(Objection::Undefined) if schema.is_none() && arguments == Some(1) => {
+                self.rows.call(name, location);
+            }
             Err(Objection::Undefined) => {
                 let shown = schema.map_or(name.to_owned(), |schema| format!("{schema}.{name}"));
-                return Err(at(
-                    refuse::undefined("42883", format!("function {shown} does not exist")),
-                    location,
-                ));
+                return Err(at(refuse::undefined_function(&shown), location));
             }
         }
         if name == "set_config" {
