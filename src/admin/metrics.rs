@@ -3,7 +3,7 @@
 //! Labels take values from closed sets (roles of the policy, statement kinds, reasons), never names or data that a
 //! client chooses.
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -177,6 +177,16 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "1 for the policy `version` in force.",
     ),
     (
+        "pgveil_policy_last_reload_successful",
+        "gauge",
+        "1 while the policy's files are those in force, 0 after a change that could not be used: an alarm.",
+    ),
+    (
+        "pgveil_policy_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the policy's files were last found to be right, as Unix time.",
+    ),
+    (
         "pgveil_policy_drift",
         "gauge",
         "What of the policy does not fit a served `database` any more (and is protected all the same). Anything but 0 is an alarm.",
@@ -262,6 +272,8 @@ pub struct Metrics {
     audit_awaited: IntGauge,
     audit_sinks: SinkMetrics,
     policy_info: IntGaugeVec,
+    policy_reload_successful: IntGauge,
+    policy_reload_time: IntGauge,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
     notifications: IntCounterVec,
@@ -319,6 +331,9 @@ impl Metrics {
             audit_awaited: made.gauge("pgveil_audit_segments_awaited")?,
             audit_sinks: SinkMetrics::new(&made)?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
+            policy_reload_successful: made.gauge("pgveil_policy_last_reload_successful")?,
+            policy_reload_time: made
+                .gauge("pgveil_policy_last_reload_success_timestamp_seconds")?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
             notifications: made.counters("pgveil_notifications_total", &["channel", "result"])?,
@@ -453,6 +468,21 @@ impl Metrics {
     pub fn policy(&self, version: &str) {
         self.policy_info.reset();
         self.policy_info.with_label_values(&[version]).set(1);
+    }
+
+    /// The policy's files were read: whether they are right.
+    pub fn policy_reload(&self, right: bool) {
+        self.policy_reload_successful.set(i64::from(right));
+        if right {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            self.policy_reload_time
+                .set(clamp(now.unwrap_or_default().as_secs()));
+        }
+    }
+
+    /// The policy's files are those in force, as far as is known.
+    pub fn policy_is_current(&self) -> bool {
+        self.policy_reload_successful.get() == 1
     }
 
     /// How many names of the policy have lost what they meant in a database.

@@ -6,6 +6,7 @@ mod door;
 mod exports;
 mod gate;
 mod journal;
+mod reloading;
 mod signals;
 mod sinks;
 pub mod spool;
@@ -25,6 +26,7 @@ use self::detection::Detection;
 use self::door::Door;
 use self::exports::open_desk;
 use self::journal::Journal;
+use self::reloading::Reload;
 use self::signals::Signals;
 use self::spool::open_spool;
 use self::verifiers::StoredVerifiers;
@@ -52,7 +54,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(10);
     pgveil serve --config pgveil.yaml\n  \
     pgveil serve --config pgveil.yaml --log-format json --log-level debug\n\n\
     SIGTERM and SIGINT: no new sessions, running transactions may finish within limits.drain_timeout;\n\
-    a second signal ends at once. SIGHUP: reads the TLS certificate and key again.")]
+    a second signal ends at once. SIGHUP: reads the TLS certificate and key and the policy again. A policy is also read\n\
+    again when its files change; one that is wrong changes nothing.")]
 pub struct ServeArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
@@ -94,6 +97,7 @@ struct Running {
     sinks: Arc<Sinks>,
     /// Tells approvers as long as it is here.
     _notifier: Option<Notifier>,
+    reload: Reload,
     /// Raises alarms until the end.
     detection: Option<Detection>,
 }
@@ -191,6 +195,7 @@ impl Running {
         }
 
         let detection = Some(detection::start(&journal, &proxy)?);
+        let reload = reloading::start(&settings, &journal, &proxy);
         // A column that is renamed before its first reader comes is known by then.
         for catalog in &read {
             proxy.learn(catalog);
@@ -236,6 +241,7 @@ impl Running {
             desk,
             sinks,
             _notifier: notifier,
+            reload,
             detection,
         })
     }
@@ -254,6 +260,7 @@ impl Running {
     }
 
     fn reload(&self) {
+        self.reload.ask();
         match self.gate.tls.as_ref().map(|tls| tls.reload()) {
             Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
             Some(Err(error)) => {

@@ -124,6 +124,8 @@ pub type Classes = HashMap<(Oid, AttNum), Vec<Arc<str>>>;
 #[derive(Debug, Clone, Default)]
 pub struct RolePolicy {
     pub name: Arc<str>,
+    /// [`crate::policy::PolicySet::version`] of what it was compiled from, for records.
+    pub policy: Arc<str>,
     /// Differs between two compiled policies that differ; part of every plan cache key.
     pub version: u64,
     /// `unmasked: true`: bytes pass unchanged, only observed.

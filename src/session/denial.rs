@@ -189,6 +189,16 @@ pub fn of_audit() -> ErrorFields {
     .with_hint("Ask the operator to free the disk of the audit spool, then connect again.")
 }
 
+/// The policy in force has another role for the session's user, or none.
+pub fn of_dismissal() -> ErrorFields {
+    ErrorFields::fatal(
+        "57P01",
+        "pgveil: terminating connection: the policy has changed what this user may do",
+    )
+    .with_detail("The session's role is not the user's any more, or its person is another.")
+    .with_hint("Connect again to work under the policy in force.")
+}
+
 /// The end of a session whose server's answers do not fit what was sent.
 pub fn of_violation() -> ErrorFields {
     ErrorFields::fatal(

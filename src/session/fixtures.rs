@@ -121,6 +121,7 @@ pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
             ..SessionFacts::default()
         }),
         epoch: Epoch::default(),
+        role: None,
         described: Default::default(),
         subjects: Default::default(),
         clear: None,

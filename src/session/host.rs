@@ -46,6 +46,9 @@ pub trait Host: Send + Sync + 'static {
     /// The role as it stands now; cheap.
     fn standing(&self) -> impl Future<Output = Result<Standing, Unavailable>> + Send;
 
+    /// Comes to pass when the policy in force has another role for the session's user, or none.
+    fn dismissed(&self) -> impl Future<Output = ()> + Send;
+
     /// Why a parameter may not have that type; cheap.
     fn parameter_objection(&self, oid: Oid) -> impl Future<Output = Option<Refusal>> + Send;
 

@@ -16,6 +16,7 @@
 //! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
 //! * [`counter`], [`exports`], [`subjects`]: what goes beyond a limit, and whose rows a result shows.
 //! * [`record`]: the audit records of a session.
+mod assignment;
 pub mod burst;
 pub mod charset;
 pub mod counter;

@@ -14,6 +14,7 @@ use crate::catalog::{Catalog, CatalogStore};
 use crate::config::Settings;
 use crate::export::Desk;
 use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
+use crate::session::assignment::Assignment;
 use crate::session::host::{Limits, Unavailable};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::record;
@@ -25,9 +26,16 @@ use crate::sql::Planner;
 /// The share of `limits.drain_timeout` that is kept for last words: one in so many.
 const LAST_WORDS: u32 = 10;
 
+/// A role of the policy in force, against a database's catalog as it is.
+pub struct InForce {
+    pub policy: Arc<PolicySet>,
+    pub catalog: Arc<Catalog>,
+    pub role: Arc<RolePolicy>,
+}
+
 /// A policy compiled for one database.
 struct Compiled {
-    policy: String,
+    policy: Arc<PolicySet>,
     catalog: u64,
     roles: CompiledPolicy,
     /// What the policy has matched in the database so far.
@@ -39,6 +47,8 @@ struct Compiled {
 pub struct Proxy {
     pub settings: Arc<Settings>,
     pub policy: ArcSwap<PolicySet>,
+    /// Told after another policy came into force.
+    changes: watch::Sender<()>,
     pub catalogs: Arc<CatalogStore>,
     pub planner: Planner,
     pub spool: Arc<Spool>,
@@ -63,6 +73,7 @@ impl Proxy {
         Proxy {
             settings,
             policy: ArcSwap::new(policy),
+            changes: watch::Sender::new(()),
             catalogs,
             planner,
             spool,
@@ -78,15 +89,26 @@ impl Proxy {
         Proxy { recipient, ..self }
     }
 
+    /// Brings another policy into force: each session's next statement is decided under it. Sessions whose user has
+    /// another role by it end.
+    pub fn take_policy(&self, policy: Arc<PolicySet>) {
+        let version = policy.version().to_owned();
+        self.policy.store(policy);
+        self.metrics.policy(&version);
+        self.desk.policy_changed(&version);
+        self.changes.send_replace(());
+    }
+
+    /// Learns of each policy that comes into force from now on.
+    pub fn policy_changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     /// A role of the policy in force, against the database's catalog as it is now.
     ///
     /// # Errors
     /// The catalog cannot be read, or the policy in force has no such role.
-    pub async fn standing(
-        &self,
-        database: &str,
-        role: &str,
-    ) -> Result<(Arc<Catalog>, Arc<RolePolicy>), Unavailable> {
+    pub async fn in_force(&self, database: &str, role: &str) -> Result<InForce, Unavailable> {
         let catalog = self
             .catalogs
             .get(database)
@@ -96,14 +118,18 @@ impl Proxy {
         let role = compiled.roles.roles.get(role).cloned().ok_or_else(|| {
             Unavailable(format!("the policy in force has no role `{role}` any more"))
         })?;
-        Ok((catalog, role))
+        Ok(InForce {
+            policy: Arc::clone(&compiled.policy),
+            catalog,
+            role,
+        })
     }
 
     fn compiled(&self, database: &str, catalog: &Catalog) -> Arc<Compiled> {
         let policy = self.policy.load_full();
         if let Some(known) = self.compiled.get(database)
             && known.catalog == catalog.version
-            && known.policy == policy.version()
+            && known.policy.version() == policy.version()
         {
             return Arc::clone(&known);
         }
@@ -125,7 +151,7 @@ impl Proxy {
             policy.version(),
         );
         let compiled = Arc::new(Compiled {
-            policy: policy.version().to_owned(),
+            policy,
             catalog: catalog.version,
             roles: recompiled.compiled,
             memory: recompiled.memory,
@@ -244,11 +270,12 @@ pub async fn run(
         .role(&facts.role)
         .is_none_or(|role| role.restricted());
     // On the heap, as is all that an idle session does not need.
+    let assignment = Assignment::new(&facts, restricted, Arc::clone(&policy));
     let opening = Box::new(Opening {
         restricted,
         role: opening_role(&proxy, &facts, restricted).await,
         user: facts.db_user.clone(),
-        values: Arc::new(policy.session_values(&facts.db_user, &facts.db_user)),
+        values: assignment.values(),
         encodings: Encodings {
             client: facts.client_encoding.clone(),
             server: facts
@@ -265,12 +292,9 @@ pub async fn run(
     let host = SessionHost {
         proxy,
         database: facts.database.clone(),
-        role: facts.role.clone(),
-        restricted,
         rereading: Arc::default(),
         cancel: Arc::new(cancel),
-        db_user: facts.db_user.as_str().into(),
-        person: policy.person(&facts.db_user).into(),
+        assignment,
     };
     drop((facts, policy));
     relay(Arc::new(host), opening, client, server, draining).await
@@ -292,8 +316,8 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Ar
     if !restricted {
         return nothing();
     }
-    match proxy.standing(&facts.database, &facts.role).await {
-        Ok((_, role)) => role,
+    match proxy.in_force(&facts.database, &facts.role).await {
+        Ok(found) => found.role,
         Err(error) => {
             tracing::error!(%error, session = facts.session, "a session begins without its role");
             nothing()

@@ -34,6 +34,11 @@ impl Recorder {
         }
     }
 
+    /// Another policy came into force.
+    pub fn under(&mut self, policy: &Arc<str>) {
+        self.template.policy_version = Some(Arc::clone(policy));
+    }
+
     pub fn event(&mut self, event: Event) -> Record {
         self.sequence += 1;
         Record {
@@ -100,6 +105,10 @@ impl Recorder {
             sqlstate: outcome
                 .sqlstate
                 .map(|sqlstate| Cow::Owned(sqlstate.to_owned())),
+            policy_version: match &running.statement.source.role {
+                Some(role) => Some(Arc::clone(&role.policy)),
+                None => self.template.policy_version.clone(),
+            },
             ..self.event(event)
         }
     }

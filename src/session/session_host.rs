@@ -8,12 +8,13 @@ use crate::audit::{Event, Record};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
 use crate::export::Purse;
-use crate::policy::{PolicySet, RolePolicy};
+use crate::policy::RolePolicy;
+use crate::session::assignment::Assignment;
 use crate::session::counter::Counter;
 use crate::session::denial;
 use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Planned, Standing, Unavailable, Unrecorded};
-use crate::session::proxy::{Proxy, append};
+use crate::session::proxy::{InForce, Proxy, append};
 use crate::session::rereading::Rereading;
 use crate::session::statements::{Epoch, Granted};
 use crate::sql::functions;
@@ -24,13 +25,9 @@ use crate::wire::cancel::CancelHandle;
 pub(super) struct SessionHost {
     pub(super) proxy: Arc<Proxy>,
     pub(super) database: String,
-    pub(super) role: Arc<str>,
-    pub(super) restricted: bool,
     pub(super) rereading: Arc<Rereading>,
     pub(super) cancel: Arc<CancelHandle>,
-    pub(super) db_user: Arc<str>,
-    /// The person behind the database user.
-    pub(super) person: Arc<str>,
+    pub(super) assignment: Assignment,
 }
 
 impl Host for SessionHost {
@@ -51,16 +48,26 @@ impl Host for SessionHost {
     }
 
     async fn standing(&self) -> Result<Standing, Unavailable> {
-        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await?;
+        let InForce { catalog, role, .. } = self.in_force().await?;
         Ok(Standing {
             epoch: epoch(&catalog, &role),
             role,
         })
     }
 
+    async fn dismissed(&self) {
+        let mut changes = self.proxy.policy_changes();
+        while self.assignment.holds(&self.proxy.policy.load_full()) {
+            if changes.changed().await.is_err() {
+                // Nobody is left who could bring another policy.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     async fn parameter_objection(&self, oid: Oid) -> Option<Refusal> {
-        match self.proxy.standing(&self.database, &self.role).await {
-            Ok((catalog, role)) => functions::parameter_refusal(&catalog, &role, oid),
+        match self.in_force().await {
+            Ok(found) => functions::parameter_refusal(&found.catalog, &found.role, oid),
             // The text is not decided on either.
             Err(_) => None,
         }
@@ -68,7 +75,7 @@ impl Host for SessionHost {
 
     async fn schema_changed(&self) {
         let (proxy, database) = (Arc::clone(&self.proxy), self.database.clone());
-        if self.restricted {
+        if self.assignment.restricted {
             return reread(&proxy, &database).await;
         }
         // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
@@ -94,18 +101,18 @@ impl Host for SessionHost {
     }
 
     fn can_record(&self) -> bool {
-        !(self.restricted && self.refuses_without_record() && self.proxy.spool.is_failing())
+        !(self.assignment.restricted && self.refuses_without_record() && self.proxy.spool.is_failing())
     }
 
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
-        self.proxy.count(&self.role, record, protected);
+        self.proxy.count(&self.assignment.role, record, protected);
         let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
             .map_err(|error| Unrecorded(error.to_string()));
         match appended {
             Ok(()) => Ok(()),
             // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
             Err(error)
-                if self.restricted
+                if self.assignment.restricted
                     && self.refuses_without_record()
                     && record.event != Event::Refusal =>
             {
@@ -119,17 +126,13 @@ impl Host for SessionHost {
     }
 
     fn purse(&self) -> Option<Arc<Purse>> {
-        self.restricted
-            .then(|| self.proxy.desk.budgets.purse(&self.person))
+        self.assignment.restricted
+            .then(|| self.proxy.desk.budgets.purse(&self.assignment.person))
     }
 
     async fn exceeded(&self, excess: Excess) -> Decision {
-        let policy = self.proxy.policy.load_full();
-        match self.proxy.standing(&self.database, &self.role).await {
-            Ok((catalog, role)) => {
-                let counter = self.counter(&policy, &catalog, &role);
-                counter.decide(excess).await
-            }
+        match self.in_force().await {
+            Ok(found) => self.counter(&found).decide(excess).await,
             Err(error) => {
                 tracing::error!(%error, "an export cannot be decided on");
                 Decision::Stop(Box::new(denial::of_missing_state()), None)
@@ -144,8 +147,9 @@ impl Host for SessionHost {
         fingerprint: &str,
     ) -> Option<(Arc<Plan>, Arc<RolePolicy>)> {
         let desk = &self.proxy.desk;
-        let classes = desk.clear_for(&self.person, &self.role, &self.database, fingerprint)?;
-        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
+        let who = &self.assignment;
+        let classes = desk.clear_for(&who.person, &who.role, &self.database, fingerprint)?;
+        let InForce { catalog, role, .. } = self.in_force().await.ok()?;
         let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
         let role = Arc::new(role.without_masks(&classes));
         let planner = &self.proxy.planner;
@@ -154,9 +158,8 @@ impl Host for SessionHost {
     }
 
     async fn redeem(&self, excess: Excess) -> Option<Granted> {
-        let policy = self.proxy.policy.load_full();
-        let (catalog, role) = self.proxy.standing(&self.database, &self.role).await.ok()?;
-        self.counter(&policy, &catalog, &role).redeem(&excess).await
+        let found = self.in_force().await.ok()?;
+        self.counter(&found).redeem(&excess).await
     }
 
     fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -176,7 +179,16 @@ impl SessionHost {
         facts: Arc<SessionFacts>,
     ) -> Result<Planned, Unavailable> {
         let proxy = &self.proxy;
-        let (catalog, role) = proxy.standing(&self.database, &self.role).await?;
+        let found = self.in_force().await?;
+        let values = self.assignment.values_by(&found.policy)?;
+        let facts = match Arc::ptr_eq(&facts.values, &values) {
+            true => facts,
+            false => Arc::new(SessionFacts {
+                values,
+                ..SessionFacts::clone(&facts)
+            }),
+        };
+        let InForce { catalog, role, .. } = found;
         let standing = Standing {
             epoch: epoch(&catalog, &role),
             role: role.clone(),
@@ -194,21 +206,29 @@ impl SessionHost {
         Ok(Planned { plan, standing })
     }
 
-    fn counter<'a>(
-        &'a self,
-        policy: &'a PolicySet,
-        catalog: &'a Catalog,
-        role: &'a RolePolicy,
-    ) -> Counter<'a> {
+    /// The session's role as it stands.
+    ///
+    /// # Errors
+    /// The catalog cannot be read, or the policy in force sees the session's user otherwise.
+    async fn in_force(&self) -> Result<InForce, Unavailable> {
+        let found = self
+            .proxy
+            .in_force(&self.database, &self.assignment.role)
+            .await?;
+        self.assignment.values_by(&found.policy)?;
+        Ok(found)
+    }
+
+    fn counter<'a>(&'a self, found: &'a InForce) -> Counter<'a> {
         Counter {
             desk: &self.proxy.desk,
             metrics: &self.proxy.metrics,
-            policy,
-            catalog,
-            role,
+            policy: &found.policy,
+            catalog: &found.catalog,
+            role: &found.role,
             database: &self.database,
-            db_user: &self.db_user,
-            person: &self.person,
+            db_user: &self.assignment.db_user,
+            person: &self.assignment.person,
         }
     }
 

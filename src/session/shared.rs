@@ -190,6 +190,7 @@ impl State {
         }
         let purse = self.ledger.rules.purse.take();
         self.ledger.rules = State::rules(self.restricted, &role, purse);
+        self.recorder.under(&role.policy);
         self.role = role;
     }
 

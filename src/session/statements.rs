@@ -30,6 +30,8 @@ pub struct Source {
     pub plan: Option<Arc<Plan>>,
     pub facts: Arc<SessionFacts>,
     pub epoch: Epoch,
+    /// The role it was planned for; `None`: not planned.
+    pub role: Option<Arc<RolePolicy>>,
     /// Planned for a grant that takes masks off: the role without them. It runs only under that grant.
     pub clear: Option<Arc<RolePolicy>>,
     /// The grant that a Query has used.
@@ -48,6 +50,7 @@ impl Source {
             plan: None,
             facts: Arc::default(),
             epoch: Epoch::default(),
+            role: None,
             described: AtomicBool::new(false),
             subjects: Mutex::default(),
             clear: None,

@@ -90,6 +90,7 @@ impl<'a, H: Host> ToClient<'a, H> {
     {
         let mut deadline: Option<Instant> = None;
         let mut draining = pin!(drained(&mut drain));
+        let mut dismissed = pin!(self.host.dismissed());
         loop {
             let flow = self.walk();
             self.shared.progress.notify_one();
@@ -118,6 +119,9 @@ impl<'a, H: Host> ToClient<'a, H> {
                 },
                 () = &mut draining, if deadline.is_none() => {
                     deadline = Some(Instant::now() + self.limits.drain);
+                }
+                () = &mut dismissed => {
+                    return self.stop(client, &denial::of_dismissal()).await;
                 }
                 () = passed(deadline) => {
                     return self.stop(client, &shutdown()).await;

@@ -285,6 +285,7 @@ fn role() -> RolePolicy {
     RolePolicy {
         full_text: false,
         name: Arc::from("agent"),
+        policy: Arc::from("v1"),
         version: 1,
         unmasked: false,
         masks: HashMap::from([

@@ -127,6 +127,7 @@ impl PolicySet {
             protected.extend(rows.rules.keys().chain(rows.closed.keys()));
         }
         let common = Common {
+            policy: &Arc::from(self.version.as_str()),
             protected: &protected,
             classes: &Arc::new(self.classes_of_columns(&flow)),
         };

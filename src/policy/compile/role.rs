@@ -16,6 +16,8 @@ use crate::policy::{DERIVED, PolicySet, UNLISTED, system};
 
 /// What a policy says of a database to all its roles.
 pub(super) struct Common<'a> {
+    /// Its version.
+    pub policy: &'a Arc<str>,
     pub protected: &'a HashSet<Oid>,
     pub classes: &'a Arc<Classes>,
 }
@@ -66,6 +68,7 @@ pub(super) fn compile(
     }
     let mut policy = RolePolicy {
         name: Arc::clone(&role.name),
+        policy: Arc::clone(common.policy),
         version: 0,
         unmasked: role.unmasked,
         masks,

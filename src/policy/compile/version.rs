@@ -14,6 +14,7 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
         hash.update(bytes);
     };
     put(policy.name.as_bytes());
+    put(policy.policy.as_bytes());
     put(&[u8::from(policy.unmasked), u8::from(policy.full_text)]);
     put(format!("{:?}", policy.export).as_bytes());
     let masks: BTreeMap<(Oid, AttNum), &ColumnMask> = policy

@@ -42,6 +42,8 @@ pub struct FakeHost {
     pub planned: Mutex<Vec<(String, String)>>,
     pub spool_full: AtomicBool,
     pub cancelled: Semaphore,
+    /// A permit ends the session.
+    pub dismissed: Semaphore,
     /// Lets a cancel come to its end.
     pub cancel_done: Arc<Semaphore>,
 }
@@ -65,6 +67,10 @@ impl Host for Arc<FakeHost> {
             role: self.role.clone(),
             epoch: Epoch::default(),
         })
+    }
+
+    async fn dismissed(&self) {
+        self.dismissed.acquire().await.unwrap().forget();
     }
 
     async fn parameter_objection(
@@ -258,6 +264,7 @@ impl Bench {
             planned: Mutex::default(),
             spool_full: AtomicBool::new(false),
             cancelled: Semaphore::new(0),
+            dismissed: Semaphore::new(0),
             cancel_done: Arc::new(Semaphore::new(0)),
         });
         let opening = Opening {

@@ -233,8 +233,10 @@ impl<H: Host> ToClient<'_, H> {
     ) -> Result<(), String> {
         let malformed = || "a malformed RowDescription".to_owned();
         let body = self.burst.body_mut(header).ok_or_else(malformed)?;
-        let clear = statement.and_then(|statement| statement.source.clear.as_deref());
-        match describe::raw_column(body, clear.unwrap_or(&state.role)) {
+        // Statements on their way when another policy came into force are held to the one they were planned under.
+        let source = statement.map(|statement| &statement.source);
+        let own = source.and_then(|source| source.clear.as_deref().or(source.role.as_deref()));
+        match describe::raw_column(body, own.unwrap_or(&state.role)) {
             Ok(None) => {}
             Ok(Some(raw)) => {
                 return Err(format!(

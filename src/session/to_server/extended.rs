@@ -121,7 +121,10 @@ impl<H: Host> ToServer<'_, H> {
             && let Some(statement) = &runs
         {
             denied = match self.host.can_record() {
-                true => self.object_to_inner(statement, server).await?,
+                true => match self.vet_open(statement).await {
+                    Ok(()) => self.object_to_inner(statement, server).await?,
+                    Err(refusal) => Some(refusal),
+                },
                 false => Some(denial::unrecordable()),
             };
         }
@@ -231,6 +234,30 @@ impl<H: Host> ToServer<'_, H> {
         let mut state = self.shared.lock();
         state.ledger.bring_up_to_date(name, prepared, &again);
         Ok(Ok(again))
+    }
+
+    /// Whether a portal or cursor that is open may go on giving rows. The server has analysed it and does not again, so
+    /// names mean what they meant; but a policy that came into force since may hide what it gives.
+    pub(super) async fn vet_open(&self, opened: &Statement) -> Result<(), Refusal> {
+        let source = &opened.source;
+        if opened.refusal().is_some() {
+            return Ok(());
+        }
+        let standing = match self.host.standing().await {
+            Ok(standing) => standing,
+            Err(error) => return Err(unavailable(&error)),
+        };
+        if source.epoch.policy == standing.epoch.policy {
+            return Ok(());
+        }
+        let Some(text) = source.text.clone() else {
+            return Err(stale_refusal());
+        };
+        match self.plan(text, Arc::clone(&source.facts)).await {
+            Ok(again) if source.clear.is_none() && same_decision(source, &again) => Ok(()),
+            Ok(_) => Err(stale_refusal()),
+            Err(error) => Err(unavailable(&error)),
+        }
     }
 }
 

@@ -58,6 +58,7 @@ impl<H: Host> ToServer<'_, H> {
             plan: Some(plan),
             facts: Arc::clone(&source.facts),
             epoch: source.epoch,
+            role: source.role.clone(),
             clear: Some(role),
             grant: None,
             described: Default::default(),

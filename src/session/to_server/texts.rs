@@ -50,6 +50,7 @@ impl Decided {
                 plan: Some(Arc::new(plan)),
                 facts: Arc::default(),
                 epoch: Epoch::default(),
+                role: None,
                 described: AtomicBool::new(false),
                 subjects: Mutex::default(),
                 clear: None,
@@ -291,12 +292,14 @@ impl<H: Host> ToServer<'_, H> {
         }
         let planned = self.host.plan(text.clone(), facts.clone()).await?;
         let keeps_text = self.restricted || planned.standing.role.full_text;
-        self.shared.lock().take_role(planned.standing.role);
+        let role = planned.standing.role;
+        self.shared.lock().take_role(Arc::clone(&role));
         Ok(Arc::new(Source {
             text: keeps_text.then_some(text),
             plan: Some(planned.plan),
             facts,
             epoch: planned.standing.epoch,
+            role: Some(role),
             described: AtomicBool::new(false),
             subjects: Mutex::default(),
             clear: None,
@@ -333,10 +336,21 @@ impl<H: Host> ToServer<'_, H> {
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         for effect in statement.effects() {
-            let Effect::Execute(name) = effect else {
-                continue;
+            let name = match effect {
+                Effect::Execute(name) => Name::from(name.as_str()),
+                Effect::Fetch(name) => {
+                    let name = Name::from(name.as_str());
+                    let opened = self.shared.lock().ledger.portal_as_sent(&name);
+                    match opened {
+                        Some(opened) => match self.vet_open(&opened).await {
+                            Ok(()) => continue,
+                            Err(refusal) => return Ok(Some(refusal)),
+                        },
+                        None => continue,
+                    }
+                }
+                _ => continue,
             };
-            let name = Name::from(name.as_str());
             let prepared = self.shared.lock().ledger.prepared_as_sent(&name);
             if prepared
                 .as_ref()

@@ -1,0 +1,182 @@
+//! Policies that change while sessions run: read again when a file changes or on SIGHUP, taken up whole or not at all.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::journal::Journal;
+use super::{catalogs, spool};
+use crate::audit::{Event, Record};
+use crate::cli::CliError;
+use crate::config::Settings;
+use crate::policy::{self, PolicySet};
+use crate::session::proxy::Proxy;
+
+/// Files are read once nothing has changed for so long: an editor or a deployment writes more than one.
+const QUIET: Duration = Duration::from_millis(200);
+/// ... or so long after the first change.
+const AT_LAST: Duration = Duration::from_secs(2);
+/// After this a policy that could not be held against the databases is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Asks for the policy to be read again.
+#[derive(Debug, Clone)]
+pub struct Reload(mpsc::Sender<()>);
+
+impl Reload {
+    pub fn ask(&self) {
+        // One that waits already serves for this, too.
+        let _ = self.0.try_send(());
+    }
+}
+
+/// What became of a policy that was read.
+enum Taken {
+    InForce,
+    /// It is the one in force.
+    Same,
+}
+
+/// Watches the policy's files from now on.
+pub fn start(settings: &Arc<Settings>, journal: &Journal, proxy: &Arc<Proxy>) -> Reload {
+    let (asked, asks) = mpsc::channel(1);
+    let reload = Reload(asked);
+    journal.metrics.policy_reload(true);
+    let reloading = Reloading {
+        watcher: watch(&settings.policies, reload.clone()),
+        settings: Arc::clone(settings),
+        journal: journal.clone(),
+        proxy: Arc::clone(proxy),
+    };
+    tokio::spawn(reloading.run(asks));
+    reload
+}
+
+/// Tells of each change in the folder of the policy. The folder even of a single file: editors and deployments put
+/// another file in its place.
+fn watch(policies: &Path, reload: Reload) -> Option<RecommendedWatcher> {
+    let folder = match policies.is_dir() {
+        true => policies.to_owned(),
+        false => policies
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map_or_else(|| PathBuf::from("."), Path::to_owned),
+    };
+    let changed = move |event: notify::Result<notify::Event>| {
+        if event.map_or(true, |event| !event.kind.is_access()) {
+            reload.ask();
+        }
+    };
+    let watching = notify::recommended_watcher(changed).and_then(|mut watcher| {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watching
+        .inspect_err(|error| {
+            tracing::error!(folder = %folder.display(), %error, "changes of the policy are not noticed; SIGHUP has it read again");
+        })
+        .ok()
+}
+
+struct Reloading {
+    settings: Arc<Settings>,
+    journal: Journal,
+    proxy: Arc<Proxy>,
+    /// Tells as long as it is here.
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl Reloading {
+    async fn run(self, mut asks: mpsc::Receiver<()>) {
+        let _watching = &self.watcher;
+        let mut good = true;
+        let mut again = false;
+        loop {
+            let asked = tokio::select! {
+                asked = asks.recv() => asked,
+                () = sleep(RETRY), if again => Some(()),
+            };
+            if asked.is_none() {
+                return;
+            }
+            settle(&mut asks).await;
+            let taken = self.take().await;
+            self.journal.metrics.policy_reload(taken.is_ok());
+            again = matches!(taken, Err(CliError::Environment(_)));
+            match taken {
+                Ok(Taken::InForce) => {}
+                Ok(Taken::Same) if !good => tracing::info!("the policy in force is read as it was"),
+                Ok(Taken::Same) => {}
+                Err(error) => self.complain(&error, good),
+            }
+            good = self.journal.metrics.policy_is_current();
+        }
+    }
+
+    /// Reads the policy and brings it into force if it is another one and fits.
+    async fn take(&self) -> Result<Taken, CliError> {
+        let path = self.settings.policies.clone();
+        let read = tokio::task::spawn_blocking(move || policy::load(&path)).await;
+        let policy = read.map_err(CliError::environment)??;
+        let before = self.proxy.policy.load().version().to_owned();
+        if policy.version() == before {
+            return Ok(Taken::Same);
+        }
+        for finding in policy.warnings.iter() {
+            tracing::warn!("{finding}");
+        }
+        spool::recipient(&self.settings, &policy)?;
+        let read = catalogs::check(&policy, &self.proxy.catalogs).await?;
+        // What happens under it comes after it on record.
+        self.tell(policy.version(), &before);
+        self.proxy.take_policy(Arc::new(policy));
+        for catalog in &read {
+            self.proxy.learn(catalog);
+        }
+        Ok(Taken::InForce)
+    }
+
+    fn tell(&self, version: &str, before: &str) {
+        tracing::info!(version, before, "another policy comes into force");
+        self.journal.note(&Record {
+            policy_version: Some(version.into()),
+            ..self.journal.event(
+                Event::Policy,
+                format!("{} instead of version {before}", self.settings.policies.display()),
+            )
+        });
+    }
+
+    fn complain(&self, error: &CliError, was_good: bool) {
+        let policy: Arc<PolicySet> = self.proxy.policy.load_full();
+        let version = policy.version();
+        tracing::error!(
+            version,
+            "the policy in force stays, the changed one cannot be used:\n{error}"
+        );
+        if !was_good {
+            return;
+        }
+        self.journal.note(&Record {
+            policy_version: Some(version.into()),
+            reason: Some("policy_refused".into()),
+            ..self.journal.event(
+                Event::Policy,
+                format!(
+                    "{} was changed and cannot be used; version {version} stays in force",
+                    self.settings.policies.display()
+                ),
+            )
+        });
+    }
+}
+
+/// Waits until changes have come to an end.
+async fn settle(asks: &mut mpsc::Receiver<()>) {
+    let quiet = async { while timeout(QUIET, asks.recv()).await.is_ok_and(|asked| asked.is_some()) {} };
+    // Whatever is still being written: it is read again at its next change.
+    let _ = timeout(AT_LAST, quiet).await;
+}
