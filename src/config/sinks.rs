@@ -366,7 +366,8 @@ fn address(text: &str, schemes: &[&str]) -> Option<Url> {
 
 fn in_the_clear<T>(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, way_out: &str) -> Option<T> {
     let message = "this is not a loopback address, and the audit record would travel without TLS";
-    let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
+    // An address may hold a token.
+    let diagnostic = Diagnostic::error(&resolver.origin(leaf), message).hide();
     let suggestion = format!("{way_out}, or set `allow_plaintext: true` to accept it");
     resolver.diagnostics.push(diagnostic.suggest(suggestion));
     None

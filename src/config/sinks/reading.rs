@@ -156,7 +156,7 @@ fn url(
         resolver.diagnostics.push(diagnostic);
         return None;
     }
-    let url = resolver.parse(leaf, &expected, |text| address(text, &[clear, secure]))?;
+    let url = resolver.parse_secret(leaf, &expected, |text| address(text, &[clear, secure]))?;
     if url.scheme() == clear && !plaintext && !is_near(url.host()) {
         return in_the_clear(resolver, leaf, &format!("use `{secure}://`"));
     }
