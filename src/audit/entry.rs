@@ -39,6 +39,7 @@ pub struct Entry {
     pub lookups: Vec<String>,
     pub columns: ColumnsEntry,
     pub classes: Vec<String>,
+    pub traps: Vec<String>,
     /// `pass`, `rewrite` or `refuse`.
     pub verdict: Option<String>,
     pub reason: Option<String>,

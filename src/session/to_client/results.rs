@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{Flow, ToClient, end};
+use super::{Flow, ToClient, end, traps};
 use crate::audit::sealed::Clear;
 use crate::export::weight;
 use crate::session::denial;
@@ -76,10 +76,16 @@ impl<H: Host> ToClient<'_, H> {
         }
         let limits = state.ledger.rules.export.limits();
         let sees_people = !state.role.subjects.is_empty();
-        let facts = match state.ledger.row_of(header.tag) {
-            Ok(running) => limits.then(|| RowFacts::of(running, sees_people)),
+        let (facts, traps) = match state.ledger.row_of(header.tag) {
+            Ok(running) => (
+                limits.then(|| RowFacts::of(running, sees_people)),
+                traps::set_for(running),
+            ),
             Err(error) => return self.unexpected(state, header, error),
         };
+        if !traps.is_empty() && !self.look_for(state, header, &traps) {
+            return Flow::Wait;
+        }
         let weighed = match facts.filter(|facts| facts.protected) {
             Some(facts) => self.weigh(header, &facts),
             None => Some((1, Vec::new())),
