@@ -7,7 +7,8 @@ use std::sync::Arc;
 use divan::{Bencher, black_box};
 use fixture::Fixture;
 use pgveil::sql::Planner;
-use pgveil::sql::plan::SessionFacts;
+use pgveil::sql::plan::{Plan, SessionFacts};
+use pgveil::sql::shape::Shape;
 use pgveil::sql::tree::Tree;
 
 const STATEMENT: &str = "SELECT c.id, c.name, c.phone, o.total FROM crm.contacts c JOIN crm.orders o ON o.contact_id = c.id \
@@ -66,8 +67,8 @@ fn plan_unrestricted(bencher: Bencher) {
     bencher.bench(|| fixture.plan(black_box(STATEMENT)));
 }
 
-#[divan::bench]
-fn cache_hit(bencher: Bencher) {
+/// A planner as sessions use it.
+fn planner() -> impl Fn(Arc<str>) -> Arc<Plan> {
     let fixture = Fixture::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -80,15 +81,36 @@ fn cache_hit(bencher: Bencher) {
         user: "agent".into(),
         ..SessionFacts::default()
     });
+    move |text| {
+        let (catalog, role) = (Arc::clone(&catalog), Arc::clone(&role));
+        runtime.block_on(planner.plan(text, catalog, role, Arc::clone(&facts)))
+    }
+}
+
+#[divan::bench]
+fn cache_hit(bencher: Bencher) {
+    let plan = planner();
     let text: Arc<str> = STATEMENT.into();
-    let hit = || {
-        runtime.block_on(planner.plan(
-            Arc::clone(&text),
-            Arc::clone(&catalog),
-            Arc::clone(&role),
-            Arc::clone(&facts),
-        ))
+    plan(Arc::clone(&text));
+    bencher.bench_local(|| plan(Arc::clone(&text)));
+}
+
+/// A text that was never there, of a shape that was.
+#[divan::bench]
+fn new_literals(bencher: Bencher) {
+    let plan = planner();
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        Arc::from(STATEMENT.replace("'100'", &format!("'{number}'")))
     };
-    hit();
-    bencher.bench_local(hit);
+    for _ in 0..3 {
+        plan(next());
+    }
+    bencher.with_inputs(next).bench_local_values(&plan);
+}
+
+#[divan::bench]
+fn shape_of_a_text() -> Option<String> {
+    Shape::of(black_box(STATEMENT)).map(|shape| shape.key())
 }

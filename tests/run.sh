@@ -8,6 +8,7 @@
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
+#   suites     other people's test suites: direct, through pgveil unrestricted and restricted (tests/suites/run.sh)
 #   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
 # and ends with a summary; the exit code is 0 if nothing failed. tests/skips.txt names what is left out, and why.
@@ -16,14 +17,15 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . deploy/packages.sh
+. tests/debian_source.sh
 
 tools=$PWD/target/drivers
 prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | crm | generated | regress | versions | corpora) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, versions, corpora" ;;
+        cargo | drivers | demo | console | crm | generated | regress | suites | versions | corpora) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, suites, versions, corpora" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console)
@@ -84,7 +86,12 @@ run_cargo() {
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
     else
         cargo test --locked --no-fail-fast
-    fi
+    fi && run_benches
+}
+
+# Each benchmark once, in the tests' own build: figures come from `cargo bench`, this keeps them compiling.
+run_benches() {
+    cargo test --locked --bench '*'
 }
 
 # As the tests build it: `cargo build` alone would compile half of the dependencies again, with other features.
@@ -134,23 +141,9 @@ run_generated() (
 
 # The files of the server that the tests run, below target/regress.
 fetch_regress() {
-    local folder=$PWD/target/regress major installed
-    major=$(ls /usr/lib/postgresql | sort -n | tail -n 1)
+    local folder=$PWD/target/regress archive
     [ -n "$(find "$folder" -name parallel_schedule 2>/dev/null)" ] && return
-    mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
-    # The machine's own sources, asked for source packages.
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | sed -n 's/^deb /deb-src /p' > "$folder/machine.list"
-    cat /etc/apt/sources.list.d/*.sources 2>/dev/null | sed 's/^Types:.*/Types: deb-src/' > "$folder/machine.sources"
-    local options=(-o "Dir::Etc::sourcelist=$folder/machine.list" -o "Dir::Etc::sourceparts=$folder/" -o "Dir::State::lists=$folder/lists"
-        -o "Dir::Cache=$folder/cache")
-    # Of the server that is installed, where it is still to be had.
-    installed=$(dpkg-query -W -f '${source:Version}' "postgresql-$major" 2>/dev/null)
-    (
-        cd "$folder" && apt-get -qq "${options[@]}" update &&
-            { apt-get -qq "${options[@]}" source --download-only "postgresql-$major=$installed" ||
-                apt-get -qq "${options[@]}" source --download-only "postgresql-$major"; } &&
-            tar xf postgresql-*.orig.tar.* --wildcards '*/src/test/regress/*'
-    )
+    archive=$(postgresql_archive "$folder") && tar xf "$archive" -C "$folder" --wildcards '*/src/test/regress/*'
 }
 
 run_regress() (
@@ -162,6 +155,11 @@ run_regress() (
     export PGVEIL_REGRESS
     cargo test --locked --test regress -- --nocapture --test-threads 1
 )
+
+run_suites() {
+    ensure /usr/include/zlib.h zlib1g-dev
+    build_binary && tests/suites/run.sh
+}
 
 # The package holds initdb, postgres and pg_ctl; clients are those of the machine.
 install_version() {

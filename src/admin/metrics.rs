@@ -193,7 +193,7 @@ impl Metrics {
 
     /// A statement looked up that many columns by their stored values.
     pub fn lookups(&self, role: &str, count: usize) {
-        if let Ok(count) = u64::try_from(count) {
+        if let Ok(count @ 1..) = u64::try_from(count) {
             self.lookups.with_label_values(&[role]).inc_by(count);
         }
     }

@@ -27,6 +27,8 @@ const HASH_OPEN: &[u8] = b"{\"hash\":\"";
 const PREV_OPEN: &[u8] = b"\",\"prev\":\"";
 const SEQ_OPEN: &[u8] = b"\",\"seq\":";
 const HEX: usize = 64;
+/// Of the largest sequence number.
+const SEQ_DIGITS: usize = 20;
 /// Length of `{"hash":"<64 hex>",`: the hashed part begins here.
 const HASHED_FROM: usize = HASH_OPEN.len() + HEX + 2;
 
@@ -50,6 +52,20 @@ impl Hash {
     pub fn leading(&self) -> u64 {
         let first = self.0.first_chunk::<8>().copied().unwrap_or_default();
         u64::from_be_bytes(first) >> 12
+    }
+
+    /// Two lower-case hexadecimal digits for each byte.
+    fn hex(&self) -> [u8; HEX] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [b'0'; HEX];
+        let (pairs, _) = hex.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.0) {
+            *pair = [byte >> 4, byte & 15].map(|nibble| {
+                let digit = DIGITS.get(usize::from(nibble));
+                digit.copied().unwrap_or_default()
+            });
+        }
+        hex
     }
 
     fn of(bytes: &[u8]) -> Self {
@@ -82,9 +98,8 @@ fn nibble(digit: u8) -> Option<u8> {
 
 impl fmt::Display for Hash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        let hex = self.hex();
+        formatter.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -99,10 +114,18 @@ impl fmt::Debug for Hash {
 /// `record` is a JSON object with at least one member and no newline.
 pub fn seal(out: &mut Vec<u8>, prev: Hash, seq: u64, record: &[u8]) -> Hash {
     let members = record.strip_prefix(b"{").unwrap_or(record);
-    let mut hashed = format!("\"prev\":\"{prev}\",\"seq\":{seq},").into_bytes();
+    let mut hashed = Vec::with_capacity(SEALED + SEQ_DIGITS + members.len());
+    // `"prev":"`, without what closes the hash before it.
+    hashed.extend_from_slice(PREV_OPEN.get(2..).unwrap_or_default());
+    hashed.extend_from_slice(&prev.hex());
+    hashed.extend_from_slice(SEQ_OPEN);
+    hashed.extend_from_slice(seq.to_string().as_bytes());
+    hashed.push(b',');
     hashed.extend_from_slice(members);
     let hash = Hash::of(&hashed);
-    out.extend_from_slice(format!("{{\"hash\":\"{hash}\",").as_bytes());
+    out.extend_from_slice(HASH_OPEN);
+    out.extend_from_slice(&hash.hex());
+    out.extend_from_slice(b"\",");
     out.extend_from_slice(&hashed);
     out.push(b'\n');
     hash

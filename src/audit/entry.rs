@@ -114,6 +114,47 @@ pub struct SignatureEntry {
     pub person: String,
 }
 
+/// What [`super::detect`] looks at of an [`Entry`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Glance {
+    seq: u64,
+    time: String,
+    event: String,
+    db_user: Option<String>,
+    app_user: Option<String>,
+    person: Option<String>,
+    masked: Vec<String>,
+    lookups: Vec<String>,
+    columns: ColumnsEntry,
+    classes: Vec<String>,
+    traps: Vec<String>,
+    rows: Option<u64>,
+    bytes: Option<u64>,
+}
+
+impl Glance {
+    /// Fields that were not looked at are empty.
+    pub fn into_entry(self) -> Entry {
+        Entry {
+            seq: self.seq,
+            time: self.time,
+            event: self.event,
+            db_user: self.db_user,
+            app_user: self.app_user,
+            person: self.person,
+            masked: self.masked,
+            lookups: self.lookups,
+            columns: self.columns,
+            classes: self.classes,
+            traps: self.traps,
+            rows: self.rows,
+            bytes: self.bytes,
+            ..Entry::default()
+        }
+    }
+}
+
 /// Seconds since 1970 of a time as records have it.
 pub fn seconds(time: &str) -> Option<u64> {
     let time = humantime::parse_rfc3339(time).ok()?;

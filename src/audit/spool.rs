@@ -200,10 +200,7 @@ impl Spool {
 
     /// Appends records that follow each other, all or none, with one write(2). Returns the place of the last.
     pub fn append_all(&self, records: &[Record]) -> Result<Appended, SpoolError> {
-        let bodies = records
-            .iter()
-            .map(serde_json::to_vec)
-            .collect::<Result<Vec<_>, _>>()?;
+        let bodies = records.iter().map(body).collect::<Result<Vec<_>, _>>()?;
         let result = self.write(&bodies).and_then(|appended| {
             if self.settings.ack == Ack::Synced {
                 off_the_runtime(|| self.sync_to(appended.seq))?;
@@ -447,6 +444,16 @@ impl Spool {
             source,
         }
     }
+}
+
+/// Bytes of most records.
+const BODY_BYTES: usize = 1024;
+
+/// A record as JSON.
+fn body(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    serde_json::to_writer(&mut body, record)?;
+    Ok(body)
 }
 
 /// Runs what waits for a disk without holding up the tasks of the runtime's thread, where there is one.

@@ -178,12 +178,14 @@ impl Watch {
                 Err(error) => return Err(error.into()),
             };
             self.seq = line.link.seq;
-            let Ok(entry) = line.entry() else { continue };
-            let evidence = evidence(&line, &entry);
-            let alarms = self.detector.take(&entry, traps, &self.thresholds);
-            if entry.seq <= self.quiet_until {
+            let Ok(glance) = line.glance() else { continue };
+            let alarms = self.detector.take(&glance, traps, &self.thresholds);
+            // Nearly all records end here.
+            if glance.seq <= self.quiet_until || (alarms.is_empty() && self.open.is_empty()) {
                 continue;
             }
+            let Ok(entry) = line.entry() else { continue };
+            let evidence = evidence(&line, &entry);
             if alarms.is_empty() {
                 self.add_touch(&entry, evidence, traps)?;
                 continue;

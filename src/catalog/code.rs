@@ -1,4 +1,4 @@
-//! Users' code that runs unasked: functions behind casts and behind the checks of domains. And what of the catalog tells
+//! Users' code that runs unasked: functions behind casts and behind the checks of domains, rules of writes. And what of the catalog tells
 //! about rows: indexes, and values kept in `pg_attribute`.
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,9 @@ use tokio_postgres::Client;
 use super::lineage::purity::pure_extension;
 use super::load::{Members, field, rows};
 use super::types::FIRST_NORMAL_OID;
-use super::{Cast, CastContext, Catalog, CatalogError, Checker, Oid, Storage};
+use super::{
+    Cast, CastContext, Catalog, CatalogError, Checker, Oid, RewriteRule, RuleEvent, Storage,
+};
 
 /// Indexes and TOAST tables of tables that initdb did not make.
 const STORAGE: &str = "SELECT i.indexrelid, coalesce(t.oid, i.indrelid), i.indpred IS NOT NULL \
@@ -60,6 +62,20 @@ const CHECKED: &str = "WITH RECURSIVE checked(class, checker, type) AS ( \
                WHERE o.oid = c.checker) END \
      FROM checked c ORDER BY 1, 4, 3";
 
+/// Rules that writes set off, one row for each function or operator of users' that they call.
+const REWRITE_RULES: &str = "SELECT r.ev_class, r.ev_type::text, r.rulename::text, pg_get_ruledef(r.oid), \
+       coalesce(d.refclassid = 'pg_proc'::regclass, false), d.refobjid, \
+       CASE WHEN d.refclassid = 'pg_proc'::regclass \
+         THEN (SELECT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+               WHERE p.oid = d.refobjid) \
+         ELSE (SELECT n.nspname || '.' || o.oprname FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace \
+               WHERE o.oid = d.refobjid) END \
+     FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class LEFT JOIN pg_depend d \
+       ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refobjid >= 16384 \
+       AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) \
+     WHERE r.ev_type <> '1' AND r.ev_enabled <> 'D' AND r.ev_class >= 16384 AND c.relpersistence <> 't' \
+     GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 3, 6";
+
 pub(super) async fn read(
     client: &Client,
     catalog: &mut Catalog,
@@ -78,6 +94,7 @@ pub(super) async fn read(
             .insert((field(&row, 0)?, field(&row, 1)?));
     }
     read_casts(client, catalog, members).await?;
+    read_rewrite_rules(client, catalog, members).await?;
     for row in rows(client, "checks of domains", CHECKED).await? {
         let checker: Oid = field(&row, 2)?;
         let extension = match field(&row, 1)? {
@@ -94,6 +111,43 @@ pub(super) async fn read(
             .entry(field(&row, 0)?)
             .or_default()
             .push(checker);
+    }
+    Ok(())
+}
+
+async fn read_rewrite_rules(
+    client: &Client,
+    catalog: &mut Catalog,
+    members: &Members,
+) -> Result<(), CatalogError> {
+    for row in rows(client, "rules", REWRITE_RULES).await? {
+        let name: String = field(&row, 2)?;
+        let event = match field::<String>(&row, 1)?.as_str() {
+            "2" => RuleEvent::Update,
+            "3" => RuleEvent::Insert,
+            _ => RuleEvent::Delete,
+        };
+        let call = match field::<Option<Oid>>(&row, 5)? {
+            None => None,
+            Some(call) => Some(Checker {
+                name: field::<Option<String>>(&row, 6)?.unwrap_or_default(),
+                extension: match field(&row, 4)? {
+                    true => members.functions.get(&call).cloned(),
+                    false => members.operators.get(&call).cloned(),
+                },
+            }),
+        };
+        let found = catalog.rewrite_rules.entry(field(&row, 0)?).or_default();
+        match found.last_mut().filter(|rule| rule.name == name) {
+            Some(rule) => rule.calls.extend(call),
+            None => found.push(RewriteRule {
+                name,
+                event,
+                // Dropped between two looks: the fingerprint differs at the next.
+                definition: field::<Option<String>>(&row, 3)?.unwrap_or_default(),
+                calls: call.into_iter().collect(),
+            }),
+        }
     }
     Ok(())
 }

@@ -183,12 +183,32 @@ pub enum CastContext {
     Implicit,
 }
 
-/// A function or operator that initdb did not make and that the input of a domain calls (its CHECK).
+/// A function or operator that initdb did not make and that the server calls unasked: the input of a domain (its CHECK),
+/// or a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Checker {
     /// `schema.name`
     pub name: String,
     pub extension: Option<String>,
+}
+
+/// What sets a rule off (`pg_rewrite.ev_type`). Those of SELECT are views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RuleEvent {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// A rule of the rewrite system that is not disabled (CREATE RULE).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewriteRule {
+    pub name: String,
+    pub event: RuleEvent,
+    /// As `pg_get_ruledef` writes it with an empty `search_path`.
+    pub definition: String,
+    /// Functions and operators that it depends on and that initdb did not make.
+    pub calls: Vec<Checker>,
 }
 
 /// The schema of one database. Lookups are by exact (already folded) names.
@@ -219,6 +239,8 @@ pub struct Catalog {
     pub elements: HashMap<Oid, Oid>,
     /// What users' views read, by view.
     pub view_reads: HashMap<Oid, ViewReads>,
+    /// By relation, in the order of their names.
+    pub rewrite_rules: HashMap<Oid, Vec<RewriteRule>>,
     names: HashMap<String, HashMap<String, Oid>>,
     type_names: HashMap<String, Vec<Oid>>,
     children: HashMap<Oid, Vec<Oid>>,

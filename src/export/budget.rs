@@ -6,7 +6,8 @@
 //! than [`LEASE`] and a bucket, by which every window is longer than it says.
 //!
 //! What is leased and not spent is missing for other proxies until it is given back, after [`LEASE`] seconds: at most a
-//! 32nd of the tightest limit and 1024 rows for each proxy, or what one result asked for at once where that is more.
+//! 32nd of the tightest limit and 1024 rows (of limits beyond a million rows a 1024th) for each proxy, or what one result
+//! asked for at once where that is more.
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,8 +22,19 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 /// A lease is this share of the tightest limit.
 const SHARE: u64 = 32;
-/// ... and no more than so many rows.
+/// ... and no more than so many rows, or than one of so many parts where that is more.
 const MAX_LEASE: u64 = 1024;
+
+/// Rows that are leased at a time under a limit.
+const fn lease(limit: u64) -> u64 {
+    let most = if limit / MAX_LEASE > MAX_LEASE {
+        limit / MAX_LEASE
+    } else {
+        MAX_LEASE
+    };
+    let share = limit / SHARE;
+    if share < most { share } else { most }
+}
 
 /// How much a person may take out, from the role's policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -255,8 +267,9 @@ impl Budgets {
         self.give_back(purse, false, now).await?;
         let share = windows
             .iter()
-            .map(|window| window.limit / SHARE)
-            .fold(MAX_LEASE, u64::min);
+            .map(|window| lease(window.limit))
+            .min()
+            .unwrap_or(MAX_LEASE);
         // What is in hand counts: somebody who asks for the last row is not refused for want of one more.
         let missing = rows.saturating_sub(in_hand(&lock(&purse.rows), now));
         let taken = self

@@ -4,15 +4,22 @@
 //! write; nothing is copied or allocated for it. As soon as a frame is replaced or left out, the burst's output is
 //! gathered in a second buffer that is kept for the next time. A frame that is longer than what has been read is
 //! forwarded in parts, so a row of 1 GiB passes through [`READ_BUFFER`] bytes.
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::wire::frame::{self, FrameError, HEADER_LEN, Header, Side};
 
 /// Bytes that a pump reads at a time.
 pub const READ_BUFFER: usize = 64 * 1024;
+/// ... where nothing was waiting before. PostgreSQL sends 8 KiB at a time (`PQ_SEND_BUFFER_SIZE`); a read that fills less
+/// than it was given tells that nothing more is there, without another system call.
+const FIRST_READ: usize = 16 * 1024;
 /// A buffer that grew past this for one long statement is given back.
 const KEPT_BUFFER: usize = 4 * READ_BUFFER;
 
@@ -35,6 +42,8 @@ pub struct Burst {
     at: usize,
     gathered: BytesMut,
     rest: Rest,
+    /// More was waiting than was read.
+    reads_much: bool,
 }
 
 impl Burst {
@@ -47,15 +56,69 @@ impl Burst {
             at: 0,
             gathered: BytesMut::new(),
             rest: Rest::Forward(0),
+            reads_much: false,
         }
     }
 
     /// Reads more; 0 at the end of the stream. Cancel safe.
+    ///
+    /// As long as nothing comes it holds no buffer: what comes first is read onto the stack, and into a buffer of its own
+    /// only where more was waiting than fits there.
     pub async fn fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> io::Result<usize> {
-        self.buffer.reserve(READ_BUFFER);
-        let count = reader.read_buf(&mut self.buffer).await?;
+        let count = poll_fn(|context| match self.reads_much {
+            true => self.read_much(reader, context),
+            false => self.read_first(reader, context),
+        })
+        .await?;
         self.continue_frame();
         Ok(count)
+    }
+
+    fn read_first<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut R,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut first = [MaybeUninit::uninit(); FIRST_READ];
+        let mut first = ReadBuf::uninit(&mut first);
+        let polled = Pin::new(reader).poll_read(context, &mut first);
+        let read = first.filled();
+        match polled {
+            Poll::Ready(Ok(())) => {
+                self.reads_much = read.len() == FIRST_READ;
+                self.buffer.extend_from_slice(read);
+                Poll::Ready(Ok(read.len()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.give_back();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn read_much<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut R,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.buffer.reserve(READ_BUFFER);
+        let polled = pin!(reader.read_buf(&mut self.buffer)).poll(context);
+        if polled.is_pending() {
+            self.reads_much = false;
+            self.give_back();
+        }
+        polled
+    }
+
+    /// Nothing is there to be read: buffers that hold nothing are given back until there is.
+    fn give_back(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            self.buffer = BytesMut::new();
+        }
+        if self.gathered.is_empty() && self.gathered.capacity() > 0 {
+            self.gathered = BytesMut::new();
+        }
     }
 
     /// Carries on with a frame whose end had not been read.

@@ -239,11 +239,11 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         effects: Vec::new(),
         span: (0, 0),
     };
-    Plan {
-        statements: vec![statement],
-        text: Some(poison().into()),
-        positions: PositionMap::default(),
-    }
+    Plan::new(
+        vec![statement],
+        Some(poison().into()),
+        PositionMap::default(),
+    )
 }
 
 /// How positions in the text that ran map to the client's, for errors of a planned text.

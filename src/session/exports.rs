@@ -118,7 +118,7 @@ fn values(statements: &[&Statement]) -> Option<Vec<u8>> {
 }
 
 fn own_text(statement: &Statement) -> Option<&str> {
-    let (start, end) = statement.plan()?.span;
+    let (start, end) = statement.span()?;
     statement.source.text.as_deref()?.get(start..end)
 }
 

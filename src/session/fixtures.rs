@@ -98,13 +98,12 @@ pub fn plan(text: &str) -> Plan {
         .iter()
         .map(|part| part.replace("REFUSED", "SELECT pgveil_refused"))
         .collect();
-    Plan {
-        statements: parts.iter().map(|part| statement(part)).collect(),
-        text: text
-            .contains("REFUSED")
+    Plan::new(
+        parts.iter().map(|part| statement(part)).collect(),
+        text.contains("REFUSED")
             .then(|| Arc::from(poisoned.join(";"))),
-        positions: PositionMap::default(),
-    }
+        PositionMap::default(),
+    )
 }
 
 pub fn source(text: &str) -> Arc<Source> {

@@ -21,6 +21,7 @@ pub mod charset;
 pub mod counter;
 pub mod denial;
 pub mod describe;
+mod drain;
 pub mod exports;
 #[cfg(test)]
 mod fixtures;

@@ -226,7 +226,7 @@ pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), S
 ///
 /// Not cancel safe: dropping the future closes both connections, and the logout goes without a record.
 pub async fn run(
-    login: LoggedIn,
+    login: Box<LoggedIn>,
     proxy: Arc<Proxy>,
     draining: watch::Receiver<bool>,
 ) -> SessionEnd {
@@ -237,13 +237,14 @@ pub async fn run(
         pending,
         facts,
         cancel,
-    } = login;
+    } = *login;
     let policy = proxy.policy.load_full();
     // The role was matched at login; what the policy does not know any more is restricted.
     let restricted = policy
         .role(&facts.role)
         .is_none_or(|role| role.restricted());
-    let opening = Opening {
+    // On the heap, as is all that an idle session does not need.
+    let opening = Box::new(Opening {
         restricted,
         role: opening_role(&proxy, &facts, restricted).await,
         user: facts.db_user.clone(),
@@ -260,7 +261,7 @@ pub async fn run(
         client_bytes,
         pending,
         limits: limits(&proxy.settings),
-    };
+    });
     let host = SessionHost {
         proxy,
         database: facts.database.clone(),
@@ -271,6 +272,7 @@ pub async fn run(
         db_user: facts.db_user.as_str().into(),
         person: policy.person(&facts.db_user).into(),
     };
+    drop((facts, policy));
     relay(Arc::new(host), opening, client, server, draining).await
 }
 

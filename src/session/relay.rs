@@ -11,6 +11,7 @@ use crate::audit::{Event, Record};
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::denial;
+use crate::session::drain::drained;
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
@@ -81,7 +82,7 @@ impl SessionEnd {
 /// Runs a session to its end.
 pub async fn relay<H, C, S>(
     host: Arc<H>,
-    opening: Opening,
+    opening: Box<Opening>,
     client: C,
     server: S,
     drain: watch::Receiver<bool>,
@@ -141,16 +142,14 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
 }
 
 async fn out_of_time(mut drain: watch::Receiver<bool>, limit: Duration) {
-    if drain.wait_for(|draining| *draining).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    drained(&mut drain).await;
     sleep(limit).await;
 }
 
 async fn session<H, C, S>(
     host: &Arc<H>,
     shared: &Shared,
-    opening: Opening,
+    opening: Box<Opening>,
     client: C,
     server: S,
     drain: watch::Receiver<bool>,
@@ -218,8 +217,10 @@ async fn client_side_ended<W: AsyncWrite + Unpin>(
 ) -> Option<SessionEnd> {
     match ended {
         ToServerEnd::Terminated => Some(SessionEnd::Client),
+        // Without a good-bye the server gets none either: in the middle of a COPY it would be a message out of place.
         ToServerEnd::ClientClosed => {
-            say_goodbye(shared, server).await;
+            shared.lock().ending = true;
+            let _ = timeout(LINGER, server.shutdown()).await;
             Some(SessionEnd::Client)
         }
         ToServerEnd::Violated(words) => {
@@ -279,7 +280,7 @@ where
 async fn greet<H, C, S>(
     host: &Arc<H>,
     shared: &Shared,
-    opening: Opening,
+    opening: Box<Opening>,
     client: &mut C,
     server: &mut S,
 ) -> Result<(), SessionEnd>

@@ -7,6 +7,9 @@
 //! `column "..." does not exist` quotes one.
 mod conditions;
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
 use conditions::{RAISED, condition};
 
 use crate::sql::plan::PositionMap;
@@ -18,8 +21,8 @@ const CLASSES_WITHOUT_DATA: &[&str] = &[
     "55", "57",
 ];
 
-/// SQLSTATEs of other classes whose hint is always the same one: a backslash before a quote.
-const HINTED: &[&str] = &["22P06"];
+/// SQLSTATEs of other classes whose hints are always the same ones: a backslash before a quote, the form of escapes.
+const HINTED: &[&str] = &["22P06", "22025"];
 
 /// Classes whose details name objects only: what depends on what, which form of a statement is not supported.
 const CLASSES_WITH_DETAIL: &[&str] = &["0A", "25", "2B", "42"];
@@ -43,35 +46,8 @@ const RAISING_ROUTINES: &[&str] = &[
 
 const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
 
-/// Messages of data-carrying classes that are complete sentences without a value.
-const FIXED: &[&str] = &[
-    "division by zero",
-    "integer out of range",
-    "smallint out of range",
-    "bigint out of range",
-    "numeric field overflow",
-    "value out of range: overflow",
-    "value out of range: underflow",
-    "interval out of range",
-    "timestamp out of range",
-    "date out of range",
-    "time out of range",
-    "cannot take square root of a negative number",
-    "cannot take logarithm of zero",
-    "cannot take logarithm of a negative number",
-    "zero raised to a negative power is undefined",
-    "a negative number raised to a non-integer power yields a complex result",
-    "negative substring length not allowed",
-    "LIMIT must not be negative",
-    "OFFSET must not be negative",
-    "more than one row returned by a subquery used as an expression",
-    "ON CONFLICT DO UPDATE command cannot affect row a second time",
-    "MERGE command cannot affect row a second time",
-    "extra data after last expected column",
-    "unexpected EOF in COPY data",
-    "stack depth limit exceeded",
-    "unsafe use of \\' in a string literal",
-];
+/// Messages of data-carrying classes that are complete sentences without a value, one in a line.
+const SENTENCES: &str = include_str!("scrub/sentences.txt");
 
 /// Heads of messages that are kept up to the value they go on with.
 const HEADS: &[&str] = &[
@@ -232,7 +208,7 @@ fn constraint_message(fields: &ErrorFields) -> Option<String> {
 
 /// The message, or its head, if it is one of those whose wording is known.
 fn kept_part(message: &str) -> Option<String> {
-    if FIXED.contains(&message) {
+    if is_sentence(message) {
         return Some(message.to_owned());
     }
     // `value "99999999999" is out of range for type integer`: the type stands behind the value.
@@ -245,6 +221,17 @@ fn kept_part(message: &str) -> Option<String> {
     let head = message.split(": ").next().unwrap_or_default();
     let named = head.get(known.len()..)?;
     is_type_name(named).then(|| head.to_owned())
+}
+
+fn is_sentence(message: &str) -> bool {
+    static KNOWN: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    let known = || {
+        SENTENCES
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect()
+    };
+    KNOWN.get_or_init(known).contains(message)
 }
 
 /// A type or object name as the server puts it after a fixed head: `character varying(20)`, `"UTF8"`.
@@ -380,6 +367,9 @@ mod tests {
         for (sqlstate, message) in [
             ("22012", "division by zero"),
             ("22001", "value too long for type character varying(20)"),
+            ("22023", "step size cannot equal zero"),
+            ("22025", "invalid Unicode escape"),
+            ("22P06", "unsafe use of \\' in a string literal"),
             ("42703", "column \"nope\" does not exist"),
             (
                 "25P02",

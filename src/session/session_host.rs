@@ -182,14 +182,15 @@ impl SessionHost {
             role: role.clone(),
         };
         let began = Instant::now();
-        let misses = proxy.planner.stats().misses;
+        let misses = proxy.planner.misses();
         let plan = proxy.planner.plan(text, catalog, role, facts).await;
-        let stats = proxy.planner.stats();
         // Of plans made at the same time one may be counted for another.
-        proxy
-            .metrics
-            .planned(began.elapsed(), stats.misses == misses);
-        proxy.metrics.plan_cache_bytes(stats.bytes);
+        let cached = proxy.planner.misses() == misses;
+        proxy.metrics.planned(began.elapsed(), cached);
+        if !cached {
+            let bytes = proxy.planner.stats().bytes;
+            proxy.metrics.plan_cache_bytes(bytes);
+        }
         Ok(Planned { plan, standing })
     }
 

@@ -231,7 +231,7 @@ impl State {
     pub fn names_after_change(&self, plan: &Plan) -> bool {
         let mut unknown = false;
         let mut before = self.touched;
-        for statement in &plan.statements {
+        for statement in plan.statements.iter() {
             if unknown && settings::resolves_names(statement.kind) {
                 return true;
             }

@@ -114,6 +114,11 @@ impl Statement {
         self.source.statements().get(self.index)
     }
 
+    /// Byte range in its source's text.
+    pub fn span(&self) -> Option<(usize, usize)> {
+        self.source.plan.as_ref()?.span(self.index)
+    }
+
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.plan()?.verdict {
             Verdict::Refuse(refusal) => Some(refusal),

@@ -5,19 +5,21 @@ mod results;
 mod traps;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::audit::{Event, Record};
 use crate::auth::restrict;
 use crate::export::LimitKind;
 use crate::session::burst::Burst;
 use crate::session::denial;
+use crate::session::drain::{drained, passed};
 use crate::session::exports::{self, Decision};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Stop, Unexpected};
@@ -88,6 +90,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         W: AsyncWrite + Unpin,
     {
         let mut deadline: Option<Instant> = None;
+        let mut draining = pin!(drained(&mut drain));
         loop {
             let flow = self.walk();
             self.shared.progress.notify_one();
@@ -114,10 +117,10 @@ impl<'a, H: Host> ToClient<'a, H> {
                     Ok(0) | Err(_) => return self.server_closed(client).await,
                     Ok(_) => {}
                 },
-                () = drained(&mut drain), if deadline.is_none() => {
+                () = &mut draining, if deadline.is_none() => {
                     deadline = Some(Instant::now() + self.limits.drain);
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                () = passed(deadline) => {
                     return self.stop(client, &shutdown()).await;
                 }
             }
@@ -462,13 +465,6 @@ pub fn is_reported(name: &[u8]) -> bool {
 
 fn end(words: ErrorFields) -> Flow {
     Flow::End(Box::new(words))
-}
-
-async fn drained(drain: &mut watch::Receiver<bool>) {
-    if drain.wait_for(|draining| *draining).await.is_err() {
-        // Nobody is left who could ask for an end.
-        std::future::pending::<()>().await;
-    }
 }
 
 /// As PostgreSQL's own backend says it on a fast shutdown.

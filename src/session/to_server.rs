@@ -17,9 +17,10 @@ use crate::session::host::{Host, Limits};
 use crate::session::ledger::Sent;
 use crate::session::messages;
 use crate::session::shared::Shared;
+use crate::session::statements::Source;
 use crate::sql::plan::Reason;
 use crate::wire::error::ErrorFields;
-use crate::wire::frame::{Header, Side, front};
+use crate::wire::frame::{Header, Malformed, Side, front};
 
 /// How the pump to the server ended.
 #[derive(Debug)]
@@ -171,9 +172,10 @@ impl<'a, H: Host> ToServer<'a, H> {
 
     /// Sync, Flush, CopyDone, CopyFail.
     fn control(&mut self, header: Header) -> Flow {
-        let empty = header.tag != front::COPY_FAIL;
+        let empty = matches!(header.tag, front::SYNC | front::FLUSH)
+            || (self.restricted && header.tag == front::COPY_DONE);
         if empty && header.body() > 0 {
-            return violated("invalid message format");
+            return self.malformed(header, Malformed);
         }
         match header.tag {
             front::SYNC => self.push(Sent::Sync),
@@ -204,6 +206,26 @@ impl<'a, H: Host> ToServer<'a, H> {
         let mut instead = BytesMut::new();
         messages::put_query(&mut instead, denial::poison().as_bytes());
         self.replace(header, &instead);
+        Flow::Next
+    }
+
+    /// A message of a known kind whose body is not what the protocol says. The server says itself what is wrong with it,
+    /// and goes on as after any error of that kind of message; a restricted session ends, for nothing is let through
+    /// that has not been read.
+    fn malformed(&mut self, header: Header, malformed: Malformed) -> Flow {
+        if self.restricted {
+            return violated(malformed.to_string());
+        }
+        self.push(match header.tag {
+            front::QUERY => Sent::Query(Source::unplanned()),
+            front::SYNC => Sent::Sync,
+            // Whichever it was, the server skips to the Sync after it (`SocketBackend`, tcop/postgres.c).
+            _ => Sent::Parse {
+                name: self.shared.own_name.as_str().into(),
+                source: Source::unplanned(),
+            },
+        });
+        self.burst.forward(header);
         Flow::Next
     }
 

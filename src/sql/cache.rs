@@ -14,6 +14,7 @@ use crate::policy::compiled::RolePolicy;
 use super::columns::Columns;
 use super::plan::{POISON, Plan, PositionMap, SessionFacts, StatementPlan, Verdict};
 use super::refuse;
+use super::shape::{Recipe, Shape};
 use super::template::Templates;
 
 /// Stack of a planning thread, in bytes. Touched pages alone cost memory. Both parsers and the trees recurse; the caps
@@ -21,6 +22,8 @@ use super::template::Templates;
 pub const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Plans that are expected in the cache; a hint for its tables, no limit.
 const EXPECTED_PLANS: usize = 10_000;
+/// One part of so many of the cache is for plans that serve all texts of a shape.
+const SHAPES_SHARE: u64 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -30,36 +33,22 @@ struct Key {
     text: Arc<str>,
 }
 
+impl Key {
+    /// Memory that it takes, in bytes.
+    fn size(&self) -> usize {
+        let temporary = self.facts.temporary.iter();
+        let temporary: usize = temporary.map(|name| name.len() + 24).sum();
+        self.text.len() + self.facts.search_path.len() + temporary
+    }
+}
+
 #[derive(Clone)]
 struct Bytes;
 
 impl Weighter<Key, Arc<Plan>> for Bytes {
     fn weight(&self, key: &Key, plan: &Arc<Plan>) -> u64 {
-        let strings = |list: &[String]| list.iter().map(|item| item.len() + 24).sum::<usize>();
-        let statements: usize = plan
-            .statements
-            .iter()
-            .map(|statement| {
-                size_of::<StatementPlan>()
-                    + statement.normalised.len()
-                    + strings(&statement.reads)
-                    + strings(&statement.writes)
-                    + strings(&statement.masked)
-                    + strings(&statement.lookups)
-                    + statement.columns.size()
-                    + size_of::<Columns>()
-                    + statement.origins.len() * 64
-                    + statement.effects.len() * 48
-            })
-            .sum();
-        let bytes = key.text.len()
-            + key.facts.search_path.len()
-            + key
-                .facts
-                .temporary
-                .iter()
-                .map(|name| name.len() + 24)
-                .sum::<usize>()
+        let statements: usize = plan.statements.iter().map(StatementPlan::size).sum();
+        let bytes = key.size()
             + plan.text.as_ref().map_or(0, |text| text.len())
             + plan.positions.runs.len() * 12
             + statements
@@ -68,12 +57,45 @@ impl Weighter<Key, Arc<Plan>> for Bytes {
     }
 }
 
+/// What is known of the texts of one shape.
+#[derive(Debug, Clone)]
+enum Known {
+    /// There was one.
+    Seen,
+    /// They are planned one by one.
+    Apart,
+    /// Which of their literals are lifted out.
+    Lifted(Arc<[bool]>),
+    /// By a completed key.
+    Recipe(Arc<Recipe>),
+}
+
+impl Weighter<Key, Known> for Bytes {
+    fn weight(&self, key: &Key, known: &Known) -> u64 {
+        let own = match known {
+            Known::Seen | Known::Apart => 0,
+            Known::Lifted(lifted) => lifted.len(),
+            Known::Recipe(recipe) => recipe.size(),
+        };
+        u64::try_from(key.size() + own + 128).unwrap_or(u64::MAX)
+    }
+}
+
 struct Job {
     text: Arc<str>,
     catalog: Arc<Catalog>,
     role: Arc<RolePolicy>,
     facts: Arc<SessionFacts>,
-    reply: oneshot::Sender<Arc<Plan>>,
+    /// Its shape came before: the plan is to serve others, too.
+    derive: bool,
+    reply: oneshot::Sender<Planned>,
+}
+
+/// A plan as a planning thread gives it.
+struct Planned {
+    plan: Arc<Plan>,
+    /// Where it was asked for and can be had.
+    recipe: Option<Recipe>,
 }
 
 /// How the cache fares.
@@ -88,6 +110,7 @@ pub struct CacheStats {
 /// Plans texts for all sessions. Cloning is not needed: share it behind an `Arc`.
 pub struct Planner {
     cache: Cache<Key, Arc<Plan>, Bytes>,
+    shapes: Cache<Key, Known, Bytes>,
     jobs: mpsc::Sender<Job>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -111,7 +134,12 @@ impl Planner {
                 .spawn(move || work(&queue, &templates))?;
         }
         Ok(Planner {
-            cache: Cache::with_weighter(EXPECTED_PLANS, cache_bytes, Bytes),
+            cache: Cache::with_weighter(
+                EXPECTED_PLANS,
+                cache_bytes - cache_bytes / SHAPES_SHARE,
+                Bytes,
+            ),
+            shapes: Cache::with_weighter(EXPECTED_PLANS, cache_bytes / SHAPES_SHARE, Bytes),
             jobs,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -137,6 +165,14 @@ impl Planner {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return plan;
         }
+        let derive = match self.by_shape(&key) {
+            ByShape::Plan(plan) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                return Arc::new(plan);
+            }
+            ByShape::Derive => true,
+            ByShape::Unknown => false,
+        };
         self.misses.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let job = Job {
@@ -144,28 +180,120 @@ impl Planner {
             catalog,
             role: Arc::clone(&role),
             facts,
+            derive,
             reply,
         };
-        let plan = match self.jobs.send(job) {
+        let planned = match self.jobs.send(job) {
             Ok(()) => answer.await.ok(),
             Err(_) => None,
         };
-        match plan {
-            Some(plan) => {
-                self.cache.insert(key, Arc::clone(&plan));
-                plan
+        match planned {
+            Some(planned) => {
+                if derive {
+                    self.know(&key, planned.recipe);
+                }
+                self.cache.insert(key, Arc::clone(&planned.plan));
+                planned.plan
             }
             None => Arc::new(failed(&role)),
         }
+    }
+
+    /// The plan of a text from that of its shape.
+    fn by_shape(&self, key: &Key) -> ByShape {
+        let Some(shape) = Shape::of(&key.text) else {
+            return ByShape::Unknown;
+        };
+        let own = shape.key();
+        let first = key.of(&own);
+        match self.shapes.get(&first) {
+            None => {
+                self.shapes.insert(first, Known::Seen);
+                ByShape::Unknown
+            }
+            Some(Known::Seen) => ByShape::Derive,
+            Some(Known::Lifted(lifted)) => {
+                match self.shapes.get(&key.of(&shape.complete(own, &lifted))) {
+                    Some(Known::Recipe(recipe)) => ByShape::Plan(recipe.plan(&shape)),
+                    Some(_) => ByShape::Unknown,
+                    None => ByShape::Derive,
+                }
+            }
+            Some(Known::Apart | Known::Recipe(_)) => ByShape::Unknown,
+        }
+    }
+
+    /// Keeps what was learned of a text's shape.
+    fn know(&self, key: &Key, recipe: Option<Recipe>) {
+        let Some(shape) = Shape::of(&key.text) else {
+            return;
+        };
+        let own = shape.key();
+        let known = self.shapes.get(&key.of(&own));
+        match (recipe, known) {
+            (Some(recipe), _) => {
+                let lifted = recipe.lifted().into();
+                let complete = shape.complete(own.clone(), recipe.lifted());
+                self.shapes.insert(key.of(&own), Known::Lifted(lifted));
+                self.shapes
+                    .insert(key.of(&complete), Known::Recipe(Arc::new(recipe)));
+            }
+            (None, Some(Known::Lifted(lifted))) => {
+                let complete = shape.complete(own, &lifted);
+                self.shapes.insert(key.of(&complete), Known::Apart);
+            }
+            (None, _) => self.shapes.insert(key.of(&own), Known::Apart),
+        }
+    }
+
+    /// Texts that had to be planned. Unlike [`Planner::stats`] it locks nothing.
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
     }
 
     pub fn stats(&self) -> CacheStats {
         CacheStats {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
-            bytes: self.cache.weight(),
+            bytes: self.cache.weight() + self.shapes.weight(),
             plans: u64::try_from(self.cache.len()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+/// What is known of a text by its shape.
+enum ByShape {
+    Plan(Plan),
+    /// The plan of the text is worth a recipe.
+    Derive,
+    Unknown,
+}
+
+impl Key {
+    /// The same circumstances, another text.
+    fn of(&self, text: &str) -> Key {
+        Key {
+            text: text.into(),
+            facts: Arc::clone(&self.facts),
+            ..*self
+        }
+    }
+}
+
+/// Plans a text and, where that is wanted, its shape.
+fn planned(job: &Job, templates: &Templates) -> Planned {
+    let plan =
+        |text: &str| super::planner::plan(text, &job.catalog, &job.role, &job.facts, templates);
+    let own = plan(&job.text);
+    // Whether a constant names a honeytoken row is a matter of the constant.
+    let compares = |columns: &Columns| columns.traps.iter().any(|known| known.sought);
+    let is_apart = own.statements.iter().any(|plan| compares(&plan.columns));
+    let recipe = Shape::of(&job.text)
+        .filter(|_| job.derive && !is_apart)
+        .and_then(|shape| Recipe::derive(&shape, shape.lifted()?, &own, plan));
+    Planned {
+        plan: Arc::new(own),
+        recipe,
     }
 }
 
@@ -179,33 +307,28 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, templates: &Templates) {
             return;
         };
         // Neither parser is expected to panic; if one does, the statement is refused and the thread lives on.
-        let plan = catch_unwind(AssertUnwindSafe(|| {
-            super::planner::plan(&job.text, &job.catalog, &job.role, &job.facts, templates)
-        }))
-        .unwrap_or_else(|_| failed(&job.role));
-        let _ = job.reply.send(Arc::new(plan));
+        let planned = catch_unwind(AssertUnwindSafe(|| planned(&job, templates)));
+        let planned = planned.unwrap_or_else(|_| Planned {
+            plan: Arc::new(failed(&job.role)),
+            recipe: None,
+        });
+        let _ = job.reply.send(planned);
     }
 }
 
 /// The plan of a text that could not be planned at all: for a restricted role it does not run.
 fn failed(role: &RolePolicy) -> Plan {
     if role.unmasked {
-        return Plan {
-            statements: Vec::new(),
-            text: None,
-            positions: PositionMap::default(),
-        };
+        return Plan::new(Vec::new(), None, PositionMap::default());
     }
-    Plan {
-        statements: vec![StatementPlan {
-            verdict: Verdict::Refuse(refuse::judge("the statement could not be analysed")),
-            ..StatementPlan::passing(
-                "this statement",
-                ("<not readable>".to_owned(), String::new()),
-                (0, 0),
-            )
-        }],
-        text: Some(Arc::from(format!("SELECT {POISON}"))),
-        positions: PositionMap::default(),
-    }
+    let statement = StatementPlan {
+        verdict: Verdict::Refuse(refuse::judge("the statement could not be analysed")),
+        ..StatementPlan::passing(
+            "this statement",
+            ("<not readable>".to_owned(), String::new()),
+            (0, 0),
+        )
+    };
+    let text = format!("SELECT {POISON}");
+    Plan::new(vec![statement], Some(text.into()), PositionMap::default())
 }

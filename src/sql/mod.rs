@@ -21,6 +21,7 @@ pub mod planner;
 mod propose;
 mod refuse;
 mod scope;
+pub mod shape;
 mod splice;
 pub mod system;
 pub mod template;

@@ -47,11 +47,7 @@ pub fn plan(
         (Some(tokens), None) => vec![unread(normalise::normalised(text, &tokens), text.len())],
         _ => vec![unread("<not readable>".to_owned(), text.len())],
     };
-    Plan {
-        statements,
-        text: None,
-        positions: PositionMap::default(),
-    }
+    Plan::new(statements, None, PositionMap::default())
 }
 
 /// Whether rows of a result hold classified data, by the names that were read and written.

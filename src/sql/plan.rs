@@ -159,11 +159,26 @@ pub struct StatementPlan {
     /// be restored.
     pub origins: Vec<Option<Origin>>,
     pub effects: Vec<Effect>,
-    /// Byte range in the client's text.
+    /// Byte range in the text that was planned; see [`Plan::span`].
     pub span: (usize, usize),
 }
 
 impl StatementPlan {
+    /// Memory that it takes, in bytes, as the caches count it.
+    pub fn size(&self) -> usize {
+        let strings = |list: &[String]| list.iter().map(|item| item.len() + 24).sum::<usize>();
+        size_of::<Self>()
+            + self.normalised.len()
+            + strings(&self.reads)
+            + strings(&self.writes)
+            + strings(&self.masked)
+            + strings(&self.lookups)
+            + self.columns.size()
+            + size_of::<Columns>()
+            + self.origins.len() * 64
+            + self.effects.len() * 48
+    }
+
     /// A statement that passes and of which nothing else is known yet. `normalised` and `fingerprint` as
     /// [`super::normalise::recorded`] gives them.
     pub fn passing(
@@ -194,13 +209,51 @@ impl StatementPlan {
 /// The plan of one Query or Parse text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    pub statements: Vec<StatementPlan>,
+    pub statements: Arc<[StatementPlan]>,
     /// What goes to the server in place of the client's text; `None`: the client's own bytes.
     pub text: Option<Arc<str>>,
     pub positions: PositionMap,
+    /// By how many bytes the text is longer than the one that `statements` speaks of, modulo 2^64: another of the same
+    /// shape. Then there is one statement.
+    grown: usize,
 }
 
 impl Plan {
+    /// A plan whose statements speak of the text itself.
+    pub fn new(
+        statements: Vec<StatementPlan>,
+        text: Option<Arc<str>>,
+        positions: PositionMap,
+    ) -> Self {
+        Plan {
+            statements: statements.into(),
+            text,
+            positions,
+            grown: 0,
+        }
+    }
+
+    /// A plan whose one statement speaks of a text of the same shape, than which this one is longer by so many bytes.
+    pub(super) fn of_shape(
+        statements: Arc<[StatementPlan]>,
+        text: Option<Arc<str>>,
+        positions: PositionMap,
+        grown: usize,
+    ) -> Self {
+        Plan {
+            statements,
+            text,
+            positions,
+            grown,
+        }
+    }
+
+    /// Byte range of a statement in the client's text.
+    pub fn span(&self, index: usize) -> Option<(usize, usize)> {
+        let (start, end) = self.statements.get(index)?.span;
+        Some((start, end.wrapping_add(self.grown)))
+    }
+
     /// A statement is refused because the catalog does not know a name in it.
     pub fn names_unknown(&self) -> bool {
         self.statements.iter().any(|statement| {

@@ -237,11 +237,7 @@ impl Desk<'_> {
             .all(|ready| matches!(ready, Ready::Text(text) if !text.edited));
         // A vertical tab is white space from PostgreSQL 16 on and an error before: what was judged must be what runs.
         if untouched && !self.text.contains('\u{b}') {
-            return Plan {
-                statements,
-                text: None,
-                positions: PositionMap::default(),
-            };
+            return Plan::new(statements, None, PositionMap::default());
         }
         let mut text = String::new();
         let mut positions = PositionMap::default();
@@ -274,11 +270,7 @@ impl Desk<'_> {
                 }
             }
         }
-        let plan = Plan {
-            statements,
-            text: Some(text.as_str().into()),
-            positions,
-        };
+        let plan = Plan::new(statements, Some(text.as_str().into()), positions);
         // Each part was judged alone; together they must still be as many statements.
         match parse::parse(&text) {
             Ok(parsed) if parsed.len() == plan.statements.len() => plan,
@@ -309,14 +301,11 @@ impl Desk<'_> {
         } else {
             (poison, PositionMap::default())
         };
-        Plan {
-            statements: vec![StatementPlan {
-                verdict: Verdict::Refuse(refusal),
-                ..StatementPlan::passing("this statement", recorded, (0, self.text.len()))
-            }],
-            text: Some(Arc::from(text)),
-            positions,
-        }
+        let statement = StatementPlan {
+            verdict: Verdict::Refuse(refusal),
+            ..StatementPlan::passing("this statement", recorded, (0, self.text.len()))
+        };
+        Plan::new(vec![statement], Some(Arc::from(text)), positions)
     }
 }
 

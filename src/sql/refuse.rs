@@ -81,6 +81,17 @@ pub fn closed(name: &str, why: &str) -> Refusal {
     )
 }
 
+/// A write that sets a rule of the rewrite system off.
+#[track_caller]
+pub fn rule(name: &str, relation: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("the rule {name} on {relation} may not take part in a write of this role: {why}"),
+        "what a rule does besides or instead of a write is judged as though the role had sent it",
+        format!("write to the relations behind it, or {ASK}"),
+    )
+}
+
 #[track_caller]
 pub fn column(name: &str) -> Refusal {
     denial(
@@ -154,18 +165,30 @@ pub fn limit(what: &str) -> Refusal {
     )
 }
 
+/// What the grammar of PostgreSQL 16 and later rejects by another SQLSTATE than its own, and earlier servers in parse
+/// analysis (`parsePartitionStrategy` in gram.y, `transformPartitionSpec` in tablecmds.c).
+const INVALID_PARAMETER: &str = "unrecognized partitioning strategy ";
+
 /// A text that PostgreSQL's grammar rejects: the server is asked for its own error.
 #[track_caller]
 pub fn syntax(message: &str) -> Refusal {
     marks::reach(Location::caller());
     Refusal {
         reason: Reason::Syntax,
-        sqlstate: "42601",
+        sqlstate: match message.starts_with(INVALID_PARAMETER) {
+            true => "22023",
+            false => "42601",
+        },
         message: message.to_owned(),
         detail: "PostgreSQL 18's grammar does not accept the statement".to_owned(),
         hint: String::new(),
         position: None,
     }
+}
+
+#[track_caller]
+pub fn undefined_function(name: &str) -> Refusal {
+    undefined("42883", format!("function {name} does not exist"))
 }
 
 /// A relation, function or schema that is not there: PostgreSQL's own message.

@@ -201,12 +201,18 @@ fn overlay<'n>(base: &Catalog, names: impl Iterator<Item = &'n String>) -> Catal
 
 /// Puts the uses of a DROP where their names stand: the grammar keeps no places for them.
 pub fn place(uses: &mut [Use], text: &str, tokens: &[Token]) {
-    // DROP TABLE [IF EXISTS] name [, ...]
+    // DROP TABLE [IF EXISTS] name [, ...], DROP INDEX [CONCURRENTLY] [IF EXISTS] name [, ...]: of the words that may stand
+    // before the names CONCURRENTLY is reserved for functions and types, and IF is a name where EXISTS does not follow.
+    let is = |at: usize, word: &str| {
+        tokens
+            .get(at)
+            .is_some_and(|token| token.is_word(text, word))
+    };
     let mut at = 2;
-    if tokens
-        .get(at)
-        .is_some_and(|token| token.is_word(text, "if"))
-    {
+    if is(1, "index") && is(at, "concurrently") {
+        at += 1;
+    }
+    if is(at, "if") && is(at + 1, "exists") {
         at += 2;
     }
     for found in uses {

@@ -89,6 +89,13 @@ async fn runs(pgveil: &Pgveil, user: &str) {
         ("SELECT count(*) FROM crm.contacts", false),
         ("SELECT 900001", false),
         ("SELECT id FROM crm.contacts WHERE id = 7", false),
+        // Texts that differ in literals alone.
+        ("SELECT id FROM crm.contacts WHERE id = 8", false),
+        ("SELECT id FROM crm.contacts WHERE id = 9", false),
+        ("SELECT phone FROM crm.contacts WHERE id = 7", false),
+        ("SELECT phone FROM crm.contacts WHERE id = 8", false),
+        ("SELECT phone FROM crm.contacts WHERE id = 9", false),
+        ("SELECT phone FROM crm.contacts WHERE id = 900002", true),
     ] {
         client.simple_query(text).await.expect("served");
         let expected: &[&str] = if springs { &["decoy"] } else { &[] };

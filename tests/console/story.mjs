@@ -4,6 +4,7 @@ import { execFile, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 import { provider } from './provider.mjs';
 
@@ -145,7 +146,17 @@ const forge = (page, path, fields) => page.evaluate(async ([path, fields]) => {
   const answer = await fetch(path, { method: 'POST', body: new URLSearchParams(fields), redirect: 'manual' });
   return { status: answer.status, type: answer.type, text: await answer.text() };
 }, [path, fields]);
+/** What keeps a page from WCAG 2.2 AA, as far as a program can tell. */
+async function barriers(page) {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(() => window.axe.run(document, {
+    runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+  }));
+  return found.violations.map((rule) => `${rule.help}: ${rule.nodes.map((node) => node.target).join(' ')}`);
+}
+/** Looks for barriers on a page, and keeps a picture of it. */
 async function picture(page, name, options = {}) {
+  assert.deepEqual(await barriers(page), [], name);
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), ...options });
@@ -320,6 +331,11 @@ await check('refusals show up on the open page by themselves', async () => {
   await psql('support', 'SELECT pg_read_file($$/etc/passwd$$)');
   await lena.waitForFunction((before) => document.querySelectorAll('tbody tr').length > before, before, { timeout: 10000 });
   await picture(lena, 'refusals');
+});
+
+await check('the search for barriers finds one', async () => {
+  await lena.evaluate(() => document.querySelector('main').append(document.createElement('button')));
+  assert.match((await barriers(lena)).join(), /discernible text/);
 });
 
 await check('budgets of people are shown', async () => {

@@ -3,7 +3,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pgveil::catalog::{
-    Catalog, Column, ColumnSource, Function, Relation, RelationKind, Type, TypeKind, Volatility,
+    Catalog, Column, ColumnSource, Function, Relation, RelationKind, RewriteRule, RuleEvent, Type,
+    TypeKind, Volatility,
 };
 use pgveil::policy::compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 use pgveil::sql::plan::{Plan, SessionFacts};
@@ -16,6 +17,8 @@ pub const CONTACTS: u32 = 16_400;
 pub const ORDERS: u32 = 16_410;
 pub const PARENT: u32 = 16_420;
 pub const VIEW: u32 = 16_430;
+/// With rules of the rewrite system.
+pub const RULED: u32 = 16_450;
 pub const SETTINGS: u32 = 12_001;
 /// Under a row rule, with a column that is looked up.
 pub const TICKETS: u32 = 16_440;
@@ -132,6 +135,33 @@ fn catalog() -> Catalog {
         },
     ];
     catalog.insert(view);
+    catalog.insert(relation(RULED, "crm", "ruled", &["id", "note"]));
+    let rule = |name: &str, event, definition: &str| RewriteRule {
+        name: name.into(),
+        event,
+        definition: format!("CREATE RULE {name} AS {definition}"),
+        calls: Vec::new(),
+    };
+    catalog.rewrite_rules.insert(
+        RULED,
+        vec![
+            rule(
+                "peek",
+                RuleEvent::Insert,
+                "ON INSERT TO crm.ruled DO ALSO SELECT contacts.phone FROM crm.contacts",
+            ),
+            rule(
+                "keep",
+                RuleEvent::Delete,
+                "ON DELETE TO crm.ruled DO INSTEAD NOTHING",
+            ),
+            rule(
+                "pass",
+                RuleEvent::Update,
+                "ON UPDATE TO crm.ruled WHERE (new.id > 1) DO ALSO INSERT INTO crm.orders (id) VALUES (old.id)",
+            ),
+        ],
+    );
     catalog.insert(relation(
         2_615,
         "pg_catalog",

@@ -4,3 +4,4 @@ mod columns;
 mod fixture;
 mod judge;
 mod marks;
+mod shapes;

@@ -27,6 +27,7 @@ const CONSTRUCTORS: &[&str] = &[
     "permanent",
     "construct",
     "relation",
+    "rule",
     "closed",
     "column",
     "function",
@@ -36,6 +37,7 @@ const CONSTRUCTORS: &[&str] = &[
     "limit",
     "syntax",
     "undefined",
+    "undefined_function",
     "judge",
 ];
 

@@ -146,6 +146,17 @@ fn refusal(frames: &[Frame]) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Says at which statement a test ended that waited in vain.
+struct Waiting<'a>(&'a str, &'a str);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}: no answer to {}", self.0, self.1);
+        }
+    }
+}
+
 /// Frames as compared: errors and notices by their SQLSTATE, for pgveil builds their texts anew. Notices that only one
 /// side sends are none of a result.
 fn gist(frames: &[Frame]) -> Vec<Vec<u8>> {
@@ -172,6 +183,7 @@ impl Sessions {
         counts: &mut Counts,
         open: &mut bool,
     ) {
+        let _waiting = Waiting(test, statement);
         // It ends even an aborted transaction, which a refusal does not.
         if statement
             .to_ascii_uppercase()

@@ -46,7 +46,7 @@ pub fn items(script: &str) -> Vec<Item> {
                 start = at;
                 depth = 0;
                 let upper = statement.to_ascii_uppercase();
-                if upper.starts_with("COPY") && upper.contains("STDIN") {
+                if upper.starts_with("COPY") && reads_lines(&upper) {
                     let from = line_end(bytes, at) + 1;
                     let end = script
                         .get(from..)
@@ -66,6 +66,11 @@ pub fn items(script: &str) -> Vec<Item> {
         }
     }
     items
+}
+
+/// The server sends CopyInResponse: to `FROM STDOUT` too, which the grammar takes for `FROM STDIN`.
+fn reads_lines(upper: &str) -> bool {
+    upper.contains("STDIN") || upper.contains("FROM STDOUT")
 }
 
 fn line_end(bytes: &[u8], at: usize) -> usize {

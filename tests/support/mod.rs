@@ -11,6 +11,7 @@ pub mod export_request;
 pub mod folder;
 pub mod guard;
 pub mod message;
+pub mod network;
 pub mod pgveil;
 pub mod postgres;
 pub mod query;
@@ -18,6 +19,7 @@ pub mod scram;
 
 pub use certificates::Certificates;
 pub use folder::Folder;
+pub use network::{Fault, Relay};
 pub use pgveil::{Config, Pgveil};
 pub use postgres::{Authentication, Options, Postgres};
 pub use query::{Rows, query};

@@ -228,6 +228,11 @@ impl Postgres {
         self.port
     }
 
+    /// Of the postmaster.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     /// The folder of its programs.
     pub fn bin(&self) -> &Path {
         &self.bin

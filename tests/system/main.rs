@@ -4,6 +4,7 @@ mod support;
 
 mod code;
 mod reads;
+mod rules;
 mod secrets;
 mod versions;
 

@@ -74,11 +74,13 @@ impl Service for Door {
 impl Door {
     async fn session(&self, tcp: TcpStream, peer: SocketAddr) {
         let metrics = &self.journal.metrics;
-        match login(tcp, peer, &self.gate).await {
+        // Each on the heap: what a login needs is given back before the session begins.
+        match Box::pin(login(tcp, peer, &self.gate)).await {
             Ok(Outcome::Session(session)) => {
                 metrics.login(LoginResult::Ok);
                 let _counted = metrics.session();
-                run(*session, Arc::clone(&self.proxy), self.draining.clone()).await;
+                let (proxy, draining) = (Arc::clone(&self.proxy), self.draining.clone());
+                Box::pin(run(session, proxy, draining)).await;
             }
             Ok(Outcome::CancelDone) => metrics.login(LoginResult::Cancel),
             Ok(Outcome::Closed) => metrics.login(LoginResult::Closed),

@@ -283,7 +283,7 @@ impl Bench {
         let (drain, draining) = watch::channel(false);
         let session = relay(
             Arc::new(host.clone()),
-            opening,
+            Box::new(opening),
             proxy_client,
             proxy_server,
             draining,
@@ -372,6 +372,11 @@ impl Bench {
 
     pub async fn client_is_closed(&mut self) {
         assert_eq!(next(&mut self.client).await, None);
+    }
+
+    /// No message comes to the server any more, not even Terminate.
+    pub async fn server_is_closed(&mut self) {
+        assert_eq!(next(&mut self.server).await, None);
     }
 
     /// The session's end, the pipes of the test being closed.

@@ -12,6 +12,9 @@ use crate::sql::plan::StatementPlan;
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields, NOTICE_RESPONSE};
 use crate::wire::frame::{HELD_FRAME, Header};
 
+/// undefined_table, undefined_column, undefined_function, undefined_object, invalid_schema_name.
+const OUTDATED: &[&str] = &["42P01", "42703", "42883", "42704", "3F000"];
+
 impl<H: Host> ToClient<'_, H> {
     pub(super) fn error(&mut self, state: &mut State, header: Header) -> Flow {
         let Some(fields) = self.fields(state, header) else {
@@ -68,6 +71,10 @@ impl<H: Host> ToClient<'_, H> {
         if let Some(ended) = self.put_on_record(state, running, &outcome) {
             return ended;
         }
+        // The plan was made for a schema that is gone: one that was changed beside pgveil since the catalog was read.
+        state.schema_changed |= state.restricted
+            && failure.refusal.is_none()
+            && OUTDATED.contains(&fields.sqlstate.as_str());
         // Settings made in what the error undoes go back.
         state.dirty |= state.touched.search_path;
         state.temporary_dirty |= state.touched.temporary;

@@ -62,6 +62,17 @@ impl RowFacts {
     }
 }
 
+impl RowFacts {
+    /// Nothing in a row but its length says for how many it counts.
+    fn weighs_by_length(&self) -> bool {
+        self.packed.packing == Packing::No && self.subjects.is_none()
+    }
+
+    fn by_length(&self, bytes: u64) -> u64 {
+        weight::of_bytes(bytes).max(u64::from(self.packed.side_by_side))
+    }
+}
+
 impl<H: Host> ToClient<'_, H> {
     pub(super) fn row(&mut self, state: &mut State, header: Header) -> Flow {
         if state.ledger.own_is_next(header.tag) {
@@ -86,8 +97,9 @@ impl<H: Host> ToClient<'_, H> {
         if !traps.is_empty() && !self.look_for(state, header, &traps) {
             return Flow::Wait;
         }
-        let weighed = match facts.filter(|facts| facts.protected) {
-            Some(facts) => self.weigh(header, &facts),
+        let facts = facts.filter(|facts| facts.protected);
+        let weighed = match &facts {
+            Some(facts) => self.weigh(header, facts),
             None => Some((1, Vec::new())),
         };
         let Some((weight, subjects)) = weighed else {
@@ -95,7 +107,14 @@ impl<H: Host> ToClient<'_, H> {
         };
         let bytes = header.total() as u64;
         match state.ledger.count(bytes, weight, &subjects) {
-            Counted::Out => self.pass(state, header),
+            Counted::Out => {
+                let passed = self.pass(state, header);
+                // A row that may spring a trap is looked at for itself.
+                if traps.is_empty() && facts.as_ref().is_none_or(RowFacts::weighs_by_length) {
+                    self.rows_alike(state, header.tag, facts.as_ref());
+                }
+                passed
+            }
             Counted::Hidden | Counted::Stopped => {
                 self.burst.discard(header);
                 Flow::Next
@@ -104,17 +123,36 @@ impl<H: Host> ToClient<'_, H> {
         }
     }
 
+    /// Further rows of the same result that have been read whole and go out: what holds for one of them holds for all. A
+    /// row that does not go out is left to the walk.
+    fn rows_alike(&mut self, state: &mut State, tag: u8, facts: Option<&RowFacts>) {
+        while !state.muted
+            && self.burst.at_boundary()
+            && let Ok(Some(header)) = self.burst.header()
+            && header.tag == tag
+            && self.burst.body(header).is_some()
+        {
+            // It may be the end of binary COPY data.
+            if tag == back::COPY_DATA && self.copies_binary && header.body() == 2 {
+                return;
+            }
+            let bytes = header.total() as u64;
+            let weight = facts.map_or(1, |facts| facts.by_length(bytes));
+            match state.ledger.count(bytes, weight, &[]) {
+                Counted::Out => self.burst.forward(header),
+                Counted::Hidden | Counted::Stopped | Counted::Over(_) => return,
+            }
+        }
+    }
+
     /// For how many rows a row counts, and the rows of protected relations that it shows. `None`: more of it must be read.
     fn weigh(&self, header: Header, facts: &RowFacts) -> Option<(u64, Vec<i64>)> {
         let bytes = header.total() as u64;
+        if facts.weighs_by_length() {
+            return Some((facts.by_length(bytes), Vec::new()));
+        }
         let by_bytes = weight::of_bytes(bytes);
         let gathers = facts.packed.packing != Packing::No;
-        if !gathers && facts.subjects.is_none() {
-            return Some((
-                by_bytes.max(u64::from(facts.packed.side_by_side)),
-                Vec::new(),
-            ));
-        }
         if header.length > HELD_FRAME {
             let unseen = if gathers {
                 weight::of_unseen(bytes)
@@ -380,7 +418,7 @@ impl<H: Host> ToClient<'_, H> {
 /// A statement with its values.
 fn clear(statement: &Statement) -> Option<Clear> {
     let text = statement.source.text.as_deref()?;
-    let (from, to) = statement.plan().map_or((0, text.len()), |plan| plan.span);
+    let (from, to) = statement.span().unwrap_or((0, text.len()));
     let values = statement.values.as_deref();
     Some(Clear {
         text: text.get(from..to).unwrap_or(text).to_owned(),

@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::texts::{setting_refusal, unavailable};
-use super::{Flow, ToServer, violated};
+use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
 use crate::session::denial;
 use crate::session::host::Host;
@@ -29,7 +29,7 @@ impl<H: Host> ToServer<'_, H> {
         let (portal, statement) = match messages::read_bind_names(seen) {
             Ok(names) => names,
             Err(_) if seen.len() < READ_BUFFER.min(header.body()) => return Ok(Flow::Wait),
-            Err(malformed) => return Ok(violated(malformed.to_string())),
+            Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let mut meant = self.shared.lock().ledger.prepared_as_sent(&statement);
         let mut denied = None;
@@ -121,7 +121,7 @@ impl<H: Host> ToServer<'_, H> {
         };
         let portal = match messages::read_execute(body) {
             Ok(portal) => portal,
-            Err(malformed) => return Ok(violated(malformed.to_string())),
+            Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let runs = self.shared.lock().ledger.portal_as_sent(&portal);
         let mut denied = None;
@@ -189,7 +189,7 @@ impl<H: Host> ToServer<'_, H> {
         };
         let target = match messages::read_target(body) {
             Ok(target) => target,
-            Err(malformed) => return violated(malformed.to_string()),
+            Err(malformed) => return self.malformed(header, malformed),
         };
         self.push(match header.tag {
             front::DESCRIBE => Sent::Describe(target),

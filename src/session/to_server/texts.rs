@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
-use super::{Flow, ToServer, violated};
+use super::{Flow, ToServer};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
 use crate::session::burst::READ_BUFFER;
 use crate::session::charset::Charset;
@@ -78,12 +78,12 @@ impl<H: Host> ToServer<'_, H> {
         };
         let text = match messages::read_query(body) {
             Ok(text) => text.to_vec(),
-            Err(malformed) => return Ok(violated(malformed.to_string())),
+            Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let decided = self.decide(&text, Carrier::Query, server).await?;
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
-            for statement in &plan.statements {
+            for statement in plan.statements.iter() {
                 state.foresee(statement);
             }
         }
@@ -120,7 +120,7 @@ impl<H: Host> ToServer<'_, H> {
                 parse.text.to_vec(),
                 parse.parameters.to_vec(),
             ),
-            Err(malformed) => return Ok(violated(malformed.to_string())),
+            Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let mut decided = self.decide(&text, Carrier::Parse, server).await?;
         if self.restricted
@@ -169,7 +169,7 @@ impl<H: Host> ToServer<'_, H> {
         let name = match Fields::new(seen).string() {
             Ok(name) => name.to_vec(),
             Err(_) if seen.len() < READ_BUFFER => return Flow::Wait,
-            Err(malformed) => return violated(malformed.to_string()),
+            Err(malformed) => return self.malformed(header, malformed),
         };
         let decided = self.too_long();
         self.push(Sent::Parse {

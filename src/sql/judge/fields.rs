@@ -1,4 +1,4 @@
-//! `row.name`: a column, or else a function of one argument called by that notation (`ParseFuncOrColumn` in
+//! `value.name`: a column, or else a function of one argument called by that notation, or a cast (`ParseFuncOrColumn` in
 //! `src/backend/parser/parse_func.c`).
 use std::collections::{HashMap, HashSet};
 
@@ -16,8 +16,12 @@ pub(super) struct Rows {
     relations: HashMap<String, HashSet<Oid>>,
     /// Subqueries, functions, common table expressions and joins: what columns they have is not asked.
     others: HashSet<String>,
+    /// Names that the statement itself gives to columns.
+    columns: HashSet<String>,
     /// Fields that are functions the role may not call, unless they are columns.
     suspects: Vec<Suspect>,
+    /// Calls with one argument of functions that do not exist: name and place.
+    calls: Vec<(String, i32)>,
 }
 
 struct Suspect {
@@ -37,12 +41,28 @@ impl Rows {
     pub fn other(&mut self, alias: &str) {
         self.others.insert(alias.to_owned());
     }
+
+    pub fn column(&mut self, name: &str) {
+        if !name.is_empty() {
+            self.columns.insert(name.to_owned());
+        }
+    }
+
+    pub fn columns(&mut self, names: &[Tree]) {
+        let names = names.iter().filter_map(Tree::string).map(str::to_owned);
+        self.columns.extend(names);
+    }
+
+    pub fn call(&mut self, name: &str, location: i32) {
+        self.calls.push((name.to_owned(), location));
+    }
 }
 
 impl Walk<'_> {
     /// Notes the field of a row, if it is the name of a function that the role may not call.
     pub(super) fn field_of_row(&mut self, row: Option<&str>, field: &str, location: i32) {
         let rules = self.rules;
+        // A type's refusal comes in the words of a function's: such a cast is written as a call.
         if let Err(Objection::NotAllowed(function) | Objection::Runs(function)) =
             functions::check_field(rules.catalog, rules.role, rules.path, field)
         {
@@ -62,11 +82,16 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether each noted field is a column, whichever of the rows of that name is meant.
+    /// Whether each noted field is a column, whichever of the rows of that name is meant, and each noted call may be one
+    /// written as `column(row)`.
     ///
     /// # Errors
-    /// It may be a call of the function.
+    /// It may be a call of the function; there is no such function.
     pub(super) fn fields_are_columns(&self) -> Result<(), Refusal> {
+        let mut calls = self.rows.calls.iter();
+        if let Some((name, location)) = calls.find(|(name, _)| !self.rows.columns.contains(name)) {
+            return Err(at(refuse::undefined_function(name), *location));
+        }
         let is_column = |suspect: &Suspect| {
             let Some(row) = &suspect.row else {
                 return false;

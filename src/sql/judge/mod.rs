@@ -16,6 +16,7 @@ mod lookups;
 mod quals;
 mod relations;
 mod returning;
+mod rewrite_rules;
 mod statements;
 mod stores;
 mod system_columns;
@@ -168,6 +169,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     let mut tree = tree;
     let kind = walk.statement(&mut tree)?;
     walk.fields_are_columns()?;
+    rewrite_rules::check(rules, std::mem::take(&mut walk.written))?;
     let system = walk.wanted_system_columns()?;
     let ruled =
         |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);

@@ -19,6 +19,7 @@ impl Walk<'_> {
             && self.in_scope(node.text("relname"))
         {
             // No field of a reference to a common table expression can lead elsewhere.
+            self.renamed(node);
             let alias = node.child("alias");
             let alias = alias.map_or(node.text("relname"), |alias| alias.text("aliasname"));
             self.rows.other(alias);
@@ -50,6 +51,7 @@ impl Walk<'_> {
             .child("alias")
             .map_or("", |alias| alias.text("aliasname"));
         own_name(own, node.location)?;
+        self.renamed(node);
         let name = if own.is_empty() { &relation.name } else { own };
         self.rows.relation(name, relation.oid);
         let masked = self.rules.role.substitutes(relation.oid);
@@ -189,6 +191,7 @@ impl Walk<'_> {
             .map_or("", |alias| alias.text("aliasname"));
         self.aliases.insert(alias_name.to_owned());
         self.rows.relation(alias_name, relation.oid);
+        self.renamed(node);
         let repeated = |tree: &Tree| {
             self.comparisons
                 .iter()
@@ -219,6 +222,18 @@ impl Walk<'_> {
                 sample
             }
         }))
+    }
+
+    /// Takes note of the names that an alias gives to columns: those of the relation are none any more.
+    fn renamed(&mut self, node: &Node) {
+        let Some(alias) = node.child("alias") else {
+            return;
+        };
+        let names = alias.list("colnames");
+        self.rows.columns(names);
+        if !names.is_empty() {
+            self.rows.other(alias.text("aliasname"));
+        }
     }
 
     fn put_back(&self, query: &mut Node, sample: Option<Node>) -> Result<Option<Node>, Refusal> {
@@ -268,10 +283,15 @@ impl Walk<'_> {
             method.as_slice(),
             ["bernoulli" | "system"] | ["pg_catalog", "bernoulli" | "system"]
         ) {
-            return Err(at(
-                refuse::function(&format!("TABLESAMPLE {}", method.join("."))),
-                node.location,
-            ));
+            let shown = method.join(".");
+            let refusal = match self.may_be_function(&method) {
+                true => refuse::function(&format!("TABLESAMPLE {shown}")),
+                false => refuse::undefined(
+                    "42704",
+                    format!("tablesample method {shown} does not exist"),
+                ),
+            };
+            return Err(at(refusal, node.location));
         }
         for field in ["args", "repeatable"] {
             if let Some(value) = node.get_mut(field) {
@@ -279,6 +299,20 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a function goes by that name, of whatever arguments.
+    fn may_be_function(&self, names: &[&str]) -> bool {
+        let (schema, name) = match names {
+            [name] => (None, *name),
+            [.., schema, name] => (Some(*schema), *name),
+            [] => return true,
+        };
+        let overloads = self.rules.catalog.functions.get(name).into_iter().flatten();
+        overloads.into_iter().any(|function| match schema {
+            Some(schema) => function.schema == schema,
+            None => self.rules.path.contains(&function.schema),
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use super::fields::Rows;
 use super::grouping::Addition;
 use super::kinds;
 use super::lookups::Comparison;
+use super::rewrite_rules::Written;
 use super::system_columns::{SYSTEM_COLUMNS, SystemColumn};
 use super::target::{Target, Visibility};
 use super::{Change, Rules, Side, Use};
@@ -51,6 +52,7 @@ pub(super) struct Walk<'a> {
     pub aliases: BTreeSet<String>,
     pub system_columns: Vec<SystemColumn>,
     pub rows: Rows,
+    pub written: Vec<Written>,
     /// Masked columns of a write's target that the statement reads.
     pub target_reads: BTreeSet<(Oid, String)>,
 }
@@ -80,6 +82,7 @@ impl<'a> Walk<'a> {
             aliases: BTreeSet::new(),
             system_columns: Vec::new(),
             rows: Rows::default(),
+            written: Vec::new(),
             target_reads: BTreeSet::new(),
         }
     }
@@ -127,6 +130,15 @@ impl<'a> Walk<'a> {
             "Alias" => {
                 own_name(node.text("aliasname"), node.location)?;
                 self.rows.other(node.text("aliasname"));
+                self.rows.columns(node.list("colnames"));
+                self.children(node)
+            }
+            "ResTarget" | "ColumnDef" => {
+                let name = match node.kind {
+                    "ResTarget" => node.text("name"),
+                    _ => node.text("colname"),
+                };
+                self.rows.column(name);
                 self.children(node)
             }
             "FuncCall" => self.function(node),
@@ -312,7 +324,15 @@ impl<'a> Walk<'a> {
             }
             _ => name,
         };
-        match functions::check_function(rules.catalog, rules.role, rules.path, schema, name) {
+        let arguments = (!node.flag("func_variadic")).then(|| node.list("args").len());
+        match functions::check_function(
+            rules.catalog,
+            rules.role,
+            rules.path,
+            schema,
+            name,
+            arguments,
+        ) {
             Ok(()) => {}
             Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
                 return Err(at(refuse::function(&full), location));
@@ -322,12 +342,13 @@ impl<'a> Walk<'a> {
             Err(Objection::Undefined) if schema.is_none() && is_column_name(rules, name) => {
                 self.columns.insert(name.to_owned());
             }
+            // Or `y(t)` of `t(x, y)`: known when all of the statement's own names are.
+            Err(Objection::Undefined) if schema.is_none() && arguments == Some(1) => {
+                self.rows.call(name, location);
+            }
             Err(Objection::Undefined) => {
                 let shown = schema.map_or(name.to_owned(), |schema| format!("{schema}.{name}"));
-                return Err(at(
-                    refuse::undefined("42883", format!("function {shown} does not exist")),
-                    location,
-                ));
+                return Err(at(refuse::undefined_function(&shown), location));
             }
         }
         if name == "set_config" {

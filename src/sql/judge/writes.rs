@@ -12,6 +12,7 @@ use crate::sql::refuse;
 use crate::sql::scope::Reader;
 use crate::sql::tree::{Node, Tree};
 
+use super::rewrite_rules::Written;
 use super::target::Target;
 use super::walk::{Walk, at, offset};
 use super::writeback::{self, WriteBack};
@@ -38,6 +39,10 @@ impl Walk<'_> {
         // A common table expression cannot be a target, so the scope takes no part (`setTargetTable` in
         // `src/backend/parser/parse_clause.c`).
         self.relation(&mut named, Access::Write)?;
+        if let Some(found) = self.uses.last() {
+            let written = Written::by(node, found.relation, named.location);
+            self.written.push(written);
+        }
         let relation = self
             .uses
             .last()
