@@ -13,6 +13,18 @@ use pgveil::config::{Diagnostics, Severity};
 use pgveil::policy::{self, PolicySet};
 
 const EXPECTED: &str = "#> ";
+/// In place of these where it is built with Kafka, in a file that has any.
+const EXPECTED_WITH_KAFKA: &str = "#kafka> ";
+
+fn prefix(text: &str) -> &'static str {
+    let differs = text
+        .lines()
+        .any(|line| line.starts_with(EXPECTED_WITH_KAFKA));
+    match cfg!(feature = "kafka") && differs {
+        true => EXPECTED_WITH_KAFKA,
+        false => EXPECTED,
+    }
+}
 
 fn each_case(kind: &str, outcome: impl Fn(&Path) -> Vec<String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,9 +41,10 @@ fn each_case(kind: &str, outcome: impl Fn(&Path) -> Vec<String>) {
             .is_some_and(|extension| extension == "yaml")
     }) {
         let text = fs::read_to_string(file).expect("a case file");
+        let prefix = prefix(&text);
         let expected: Vec<&str> = text
             .lines()
-            .filter_map(|line| line.strip_prefix(EXPECTED))
+            .filter_map(|line| line.strip_prefix(prefix))
             .collect();
         let found = outcome(file);
         if expected == found {
@@ -40,12 +53,9 @@ fn each_case(kind: &str, outcome: impl Fn(&Path) -> Vec<String>) {
         if std::env::var_os("PGVEIL_BLESS").is_some() {
             let kept: Vec<&str> = text
                 .lines()
-                .filter(|line| !line.starts_with(EXPECTED))
+                .filter(|line| !line.starts_with(prefix))
                 .collect();
-            let found: Vec<String> = found
-                .iter()
-                .map(|line| format!("{EXPECTED}{line}"))
-                .collect();
+            let found: Vec<String> = found.iter().map(|line| format!("{prefix}{line}")).collect();
             fs::write(
                 file,
                 format!("{}\n{}\n", kept.join("\n").trim_end(), found.join("\n")),
@@ -226,6 +236,17 @@ fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
                 relation.full_name(),
                 names.join(" ")
             ));
+        }
+        for ((oid, num), traps) in role.traps.iter() {
+            let relation = &catalog.relations[oid];
+            let column = relation.column_number(*num).expect("a column");
+            for trap in traps {
+                let (relation, column) = (relation.full_name(), &column.name);
+                rows.push(format!(
+                    "{}: trap {}: {relation}.{column}",
+                    role.name, trap.name
+                ));
+            }
         }
         rows.sort();
         shown.extend(rows);

@@ -262,6 +262,7 @@ fn full() -> Record {
         writes: vec![word()],
         masked: vec![word()],
         lookups: vec![word()],
+        traps: vec![word().into()],
         columns: Some(ColumnsRecord {
             projected: names("a.b.c"),
             filtered: names("a.b.c"),

@@ -243,7 +243,7 @@ fn whoever_loses_a_role_loses_the_session() {
         assert!(began.elapsed() < PATIENCE, "its statement is cancelled");
         thread::sleep(Duration::from_millis(20));
     }
-    let refused = Client::try_login(pgveil.port(), &[("user", "agent"), ("database", "postgres")], "");
+    let refused = Client::try_login(pgveil.port(), "agent", "", &[("user", "agent"), ("database", "postgres")]);
     assert!(refused.is_err(), "the agent is not let in again");
     let mut dba = login(&pgveil, "dba");
     assert_eq!(cells(&dba.query(PHONE)), [""; 0], "no region, no rows");

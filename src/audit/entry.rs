@@ -39,6 +39,7 @@ pub struct Entry {
     pub lookups: Vec<String>,
     pub columns: ColumnsEntry,
     pub classes: Vec<String>,
+    pub traps: Vec<String>,
     /// `pass`, `rewrite` or `refuse`.
     pub verdict: Option<String>,
     pub reason: Option<String>,
@@ -127,6 +128,7 @@ pub(super) struct Glance {
     lookups: Vec<String>,
     columns: ColumnsEntry,
     classes: Vec<String>,
+    traps: Vec<String>,
     rows: Option<u64>,
     bytes: Option<u64>,
 }
@@ -145,6 +147,7 @@ impl Glance {
             lookups: self.lookups,
             columns: self.columns,
             classes: self.classes,
+            traps: self.traps,
             rows: self.rows,
             bytes: self.bytes,
             ..Entry::default()

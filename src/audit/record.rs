@@ -1,6 +1,5 @@
 //! One audit record: what is written about a statement, a login, a refusal.
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,103 +8,17 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+mod event;
+mod export;
+
+pub use self::event::Event;
+pub use self::export::{ExportRecord, Signature};
+
 use super::checkpoint::{Checkpoint, Tombstone};
 use super::sealed::Sealed;
 
 /// Raised when a field changes its meaning or goes away; new fields do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
-
-/// What a record is about. Also the label of `pgveil_audit_records_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// The first record of a chain; carries [`Record::chain`].
-    Chain,
-    /// The spool was opened after a crash that left an unfinished record.
-    Recovered,
-    /// pgveil began to serve.
-    Start,
-    /// pgveil ended in good order.
-    Stop,
-    /// A session began; its user has proved who it is.
-    Login,
-    /// A client was turned away. The user and database are what it claimed.
-    LoginFailed,
-    /// A session ended.
-    Logout,
-    /// A statement ended, well or with an error of the server.
-    Statement,
-    /// A statement, or another message, was not let through.
-    Refusal,
-    /// A policy was loaded or replaced.
-    Policy,
-    /// A database has changed so that the policy does not fit it any more, or fits again.
-    Drift,
-    /// A result was ended at the row after its export limit.
-    ExportStop,
-    /// A step of an export request; carries [`Record::export`].
-    Export,
-    /// A masked column came back as a plain column: the second line of defence stopped the result.
-    Violation,
-    /// Somebody did something at the console or its API; carries [`Record::person`].
-    Console,
-    /// A signature over everything before it; carries [`Record::checkpoint`].
-    Checkpoint,
-    /// An old segment was removed; carries [`Record::tombstone`].
-    Retention,
-    /// Records could not be written for a time, and are not there; carries [`Record::lost`].
-    Lost,
-    /// What is on record is out of the ordinary; carries [`Record::alarm`].
-    Alarm,
-}
-
-impl Event {
-    pub const ALL: [Event; 19] = [
-        Event::Chain,
-        Event::Recovered,
-        Event::Start,
-        Event::Stop,
-        Event::Login,
-        Event::LoginFailed,
-        Event::Logout,
-        Event::Statement,
-        Event::Refusal,
-        Event::Policy,
-        Event::Drift,
-        Event::ExportStop,
-        Event::Export,
-        Event::Violation,
-        Event::Console,
-        Event::Checkpoint,
-        Event::Retention,
-        Event::Lost,
-        Event::Alarm,
-    ];
-
-    pub const fn label(self) -> &'static str {
-        match self {
-            Event::Chain => "chain",
-            Event::Recovered => "recovered",
-            Event::Start => "start",
-            Event::Stop => "stop",
-            Event::Login => "login",
-            Event::LoginFailed => "login_failed",
-            Event::Logout => "logout",
-            Event::Statement => "statement",
-            Event::Refusal => "refusal",
-            Event::Policy => "policy",
-            Event::Drift => "drift",
-            Event::ExportStop => "export_stop",
-            Event::Export => "export",
-            Event::Violation => "violation",
-            Event::Console => "console",
-            Event::Checkpoint => "checkpoint",
-            Event::Retention => "retention",
-            Event::Lost => "lost",
-            Event::Alarm => "alarm",
-        }
-    }
-}
 
 /// What was decided about a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
@@ -127,55 +40,6 @@ impl VerdictRecord {
             VerdictRecord::Refuse => "refuse",
         }
     }
-}
-
-/// Who signed an export for which group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Signature {
-    /// The approver group that the signature counts for.
-    pub group: String,
-    /// Who signed.
-    pub person: String,
-}
-
-/// The export request that a record is about: one step of it, or the grant that a statement ran under.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct ExportRecord {
-    /// Id of the request.
-    pub request: String,
-    /// Number of the step in the request's history, from 0. A repeated number is the same step, recorded again after a
-    /// crash.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<usize>,
-    /// What was done in the step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<&'static str>,
-    /// The request's state after the step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<&'static str>,
-    /// Who asked for the export.
-    pub person: String,
-    /// Who took the step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// The approver group for which the step was taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// What the person said the export is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// What whoever took the step said to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub comment: Option<String>,
-    /// The signatures there are.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub approvals: Vec<Signature>,
-    /// Rows granted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-    /// Classes granted unmasked.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub clear: BTreeSet<String>,
 }
 
 /// What raised an alarm. Who, and in which words, stand in the record itself.
@@ -306,6 +170,9 @@ pub struct Record {
     /// Classes of data, as the policy names them, that these columns belong to; masked for the role or not.
     #[serde(serialize_with = "names", skip_serializing_if = "<[_]>::is_empty")]
     pub classes: Arc<[Arc<str>]>,
+    /// Honeytoken rows, as the policy names them, that the statement looks for or that came out of it.
+    #[serde(serialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub traps: Vec<Arc<str>>,
     /// What was decided about the statement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRecord>,
@@ -381,6 +248,7 @@ impl Record {
             lookups: Vec::new(),
             columns: None,
             classes: Arc::default(),
+            traps: Vec::new(),
             verdict: None,
             reason: None,
             rule: None,
@@ -430,6 +298,10 @@ where
 }
 
 fn names<S: Serializer>(names: &Arc<[Arc<str>]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().map(AsRef::as_ref))
+}
+
+fn list<S: Serializer>(names: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(names.iter().map(AsRef::as_ref))
 }
 
@@ -489,13 +361,5 @@ mod tests {
             ..Record::new(Event::Statement, SystemTime::UNIX_EPOCH)
         };
         assert!(!json(&record).contains('\n'));
-    }
-
-    #[test]
-    fn the_label_of_an_event_is_its_name_in_the_record() {
-        for event in Event::ALL {
-            let name = serde_json::to_value(event).expect("an event serialises");
-            assert_eq!(name, event.label());
-        }
     }
 }

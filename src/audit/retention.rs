@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::chain::{self, Hash, LineError};
 use super::checkpoint::Removed;
+use super::incident::{self, IncidentError};
 use super::read::MAX_LINE;
 use super::record::rfc3339;
 use super::segment;
@@ -36,6 +37,8 @@ pub enum RetentionError {
     #[error("{} holds no record and stays", path.display())]
     Empty { path: PathBuf },
     #[error(transparent)]
+    Incident(#[from] IncidentError),
+    #[error(transparent)]
     Spool(#[from] SpoolError),
 }
 
@@ -50,10 +53,12 @@ pub struct Kept {
     pub bytes: u64,
     /// Segments that are over the limits and stay because a sink has not got them yet.
     pub awaited: u64,
+    /// Segments that are over the limits and stay because they hold or prove evidence of an open incident.
+    pub held: u64,
 }
 
 /// Compresses what is closed and removes what is over. `delivered` is the number of the oldest segment that a sink still
-/// needs; nothing from there on is removed.
+/// needs; nothing from there on is removed, and nothing from the oldest evidence of an open incident on.
 ///
 /// # Errors
 /// The first file that cannot be read or written; what was done before stays done.
@@ -78,12 +83,21 @@ pub fn keep(
         kept.bytes += bytes;
         segments.push((number, path, bytes));
     }
+    let mut evidence = None;
     for (number, path, bytes) in segments {
         if number >= current || !retention.is_over(kept.bytes, &path, now)? {
             break;
         }
         if number >= delivered {
             kept.awaited += 1;
+            continue;
+        }
+        let evidence = match evidence {
+            Some(evidence) => evidence,
+            None => *evidence.insert(incident::oldest_needed(spool.dir())?),
+        };
+        if number >= evidence {
+            kept.held += 1;
             continue;
         }
         let ends = ends(&path)?;
@@ -192,10 +206,11 @@ fn ends(path: &Path) -> Result<Ends, RetentionError> {
 mod tests {
     use super::*;
     use crate::audit::fixture::{Dir, record};
+    use crate::audit::incident::{Closed, Evidence, Incident};
     use crate::audit::key::PublicKey;
     use crate::audit::spool::{PUBLIC_KEY_FILE, SpoolSettings};
     use crate::audit::verify::{Expectation, Report, VerifyError, verify};
-    use crate::audit::{Reader, segment};
+    use crate::audit::{Position, Reader, segment};
 
     fn spool(dir: &Dir) -> Spool {
         let settings = SpoolSettings {
@@ -337,6 +352,65 @@ mod tests {
         let later = SystemTime::now() + Duration::from_secs(60);
         let kept = keep(&spool, &old, 1, later).expect("kept");
         assert_eq!(kept.removed, 0);
+        assert_eq!(verified(&dir).expect("sound").first, 1);
+    }
+
+    #[test]
+    fn evidence_of_an_open_incident_and_what_proves_it_stay_until_it_is_closed() {
+        let dir = Dir::new();
+        let spool = filled(&dir, 60);
+        let old = Retention {
+            age: Some(Duration::ZERO),
+            bytes: Some(1),
+        };
+        let later = SystemTime::now() + Duration::from_secs(60);
+        let evidence = |segment| Evidence {
+            seq: 7,
+            hash: String::new(),
+            time: String::new(),
+            position: Position { segment, offset: 0 },
+        };
+        let incident = |id: &str, segment| Incident {
+            id: id.to_owned(),
+            evidence: vec![evidence(segment), evidence(segment + 1)],
+            ..Incident::default()
+        };
+        let (first, second) = (incident("20261122-7", 3), incident("20261122-9", 5));
+        for incident in [&first, &second] {
+            incident::save(dir.path(), incident).expect("saved");
+        }
+        let oldest = || segment::list(dir.path()).expect("listed")[0].0;
+        let kept = keep(&spool, &old, ALL, later).expect("kept");
+        assert_eq!((kept.removed, oldest()), (2, 3));
+        assert!(kept.held > 2 && kept.awaited == 0, "{kept:?}");
+        let report = verified(&dir).expect("sound");
+        assert_eq!(report.removed, report.first - 1);
+
+        let closed = Closed::default();
+        incident::close(dir.path(), &first, &closed).expect("closed");
+        incident::close(dir.path(), &first, &closed).expect_err("not twice");
+        keep(&spool, &old, ALL, later).expect("kept");
+        assert_eq!(oldest(), 5);
+        incident::close(dir.path(), &second, &closed).expect("closed");
+        let kept = keep(&spool, &old, ALL, later).expect("kept");
+        assert!(kept.held == 0 && oldest() > 7, "{kept:?}");
+        let report = verified(&dir).expect("sound");
+        assert_eq!(report.removed, report.first - 1);
+    }
+
+    #[test]
+    fn where_it_is_not_known_what_is_evidence_nothing_goes() {
+        let dir = Dir::new();
+        let spool = filled(&dir, 60);
+        let old = Retention {
+            age: Some(Duration::ZERO),
+            bytes: Some(1),
+        };
+        let folder = dir.path().join(incident::FOLDER);
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join("20261122-7.json"), "rubbish").expect("written");
+        let later = SystemTime::now() + Duration::from_secs(60);
+        keep(&spool, &old, ALL, later).expect_err("not known");
         assert_eq!(verified(&dir).expect("sound").first, 1);
     }
 

@@ -1,74 +1,31 @@
 //! The spool: the chain as it grows. One directory, one process, one chain.
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use super::chain::{self, Hash};
+mod folder;
+mod lines;
+mod settings;
+
+pub use self::folder::{KEY_FILE, PUBLIC_KEY_FILE};
+pub use self::settings::{
+    Ack, CHECKPOINT_INTERVAL, CHECKPOINT_RECORDS, MAX_CHECKPOINT_RECORDS, SEGMENT_AGE,
+    SEGMENT_BYTES, SpoolSettings,
+};
+
+use self::folder::{lock, signing_key};
+use self::lines::{LINE_OVERHEAD, Lines};
+use super::chain::Hash;
 use super::checkpoint::{self, Removed};
 use super::key::{KeyError, PublicKey, SigningKey};
 use super::record::{Event, Record};
 use super::recover::{self, RecoverError};
 use super::segment::Segment;
 
-/// A segment is not written on past this size unless one batch alone is larger.
-pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-/// A segment is not written on past this age.
-pub const SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Records between two checkpoints.
-pub const CHECKPOINT_RECORDS: u64 = 1000;
-/// What [`SpoolSettings::checkpoint_records`] may be at most.
-pub const MAX_CHECKPOINT_RECORDS: u64 = 10_000;
-/// Records are signed after this time at the latest.
-pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-/// Locked while a process writes the chain of the directory.
-const LOCK_FILE: &str = "lock";
-/// The key of a directory whose settings name none.
-pub const KEY_FILE: &str = "signing.key";
-/// The public half of the key in use, for [`super::verify`].
-pub const PUBLIC_KEY_FILE: &str = "signing.pub";
 const CHAIN_ID_BYTES: usize = 16;
-
-/// When a record counts as kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ack {
-    /// Handed to the operating system: survives the end of the process, however it comes.
-    #[default]
-    Written,
-    /// On the disk: survives the loss of power. Appends that wait at the same time share one fsync.
-    Synced,
-}
-
-#[derive(Debug, Clone)]
-pub struct SpoolSettings {
-    pub ack: Ack,
-    /// Bytes after which a new segment is begun.
-    pub segment_bytes: u64,
-    /// Time after which a new segment is begun.
-    pub segment_age: Duration,
-    /// Records after which a checkpoint is written.
-    pub checkpoint_records: u64,
-    /// Time after which a checkpoint is written, where there is anything to sign.
-    pub checkpoint_interval: Duration,
-    /// The signing key's file. [`KEY_FILE`] in the spool's directory if absent, made where it does not exist.
-    pub key: Option<PathBuf>,
-}
-
-impl Default for SpoolSettings {
-    fn default() -> Self {
-        SpoolSettings {
-            ack: Ack::default(),
-            segment_bytes: SEGMENT_BYTES,
-            segment_age: SEGMENT_AGE,
-            checkpoint_records: CHECKPOINT_RECORDS,
-            checkpoint_interval: CHECKPOINT_INTERVAL,
-            key: None,
-        }
-    }
-}
 
 /// Where a record stands in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -397,7 +354,7 @@ impl Spool {
         {
             self.rotate(end)?;
         }
-        let mut lines = Lines::after(end, expected + 2 * LINE_OVERHEAD);
+        let mut lines = Lines::after((end.seq, end.head), expected + 2 * LINE_OVERHEAD);
         let now = SystemTime::now();
         // Every segment but the first begins with a signature over all before it, which names the chain, too.
         let begins = end.segment.is_empty() && end.seq > 0;
@@ -489,9 +446,6 @@ impl Spool {
     }
 }
 
-/// Room for `{"hash":"...","prev":"...","seq":...,` and what a checkpoint holds.
-const LINE_OVERHEAD: usize = 600;
-
 /// Bytes of most records.
 const BODY_BYTES: usize = 1024;
 
@@ -502,86 +456,12 @@ fn body(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
     Ok(body)
 }
 
-/// Lines on their way to a segment.
-struct Lines {
-    bytes: Vec<u8>,
-    seq: u64,
-    head: Hash,
-    /// Of the checkpoint among them.
-    signed: Option<u64>,
-}
-
-impl Lines {
-    fn after(end: &ChainEnd, capacity: usize) -> Self {
-        Lines {
-            bytes: Vec::with_capacity(capacity),
-            seq: end.seq,
-            head: end.head,
-            signed: None,
-        }
-    }
-
-    fn push(&mut self, body: &[u8]) {
-        self.seq += 1;
-        self.head = chain::seal(&mut self.bytes, self.head, self.seq, body);
-    }
-
-    fn sign(&mut self, key: &SigningKey, chain: &str, now: SystemTime) -> Result<(), SpoolError> {
-        let record = checkpoint::checkpoint(key, chain, self.seq, self.head, now);
-        self.push(&serde_json::to_vec(&record)?);
-        self.signed = Some(self.seq);
-        Ok(())
-    }
-}
-
-/// The key that the settings name, or that of the directory. Its public half is put beside the segments.
-fn signing_key(dir: &Path, named: Option<&Path>) -> Result<SigningKey, SpoolError> {
-    let own = dir.join(KEY_FILE);
-    let key = match named {
-        Some(path) => SigningKey::read(path)?,
-        None if own.exists() => SigningKey::read(&own)?,
-        None => SigningKey::create(&own)?,
-    };
-    let public = dir.join(PUBLIC_KEY_FILE);
-    std::fs::write(&public, key.public().pem()).map_err(|source| KeyError::Io {
-        path: public,
-        source,
-    })?;
-    Ok(key)
-}
-
 /// Runs what waits for a disk without holding up the tasks of the runtime's thread, where there is one.
 fn off_the_runtime<T>(wait: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
         _ => wait(),
-    }
-}
-
-fn lock(dir: &Path) -> Result<File, SpoolError> {
-    let failed = |source| SpoolError::Directory {
-        dir: dir.to_owned(),
-        source,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(failed)?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(dir.join(LOCK_FILE))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse {
-            dir: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::classes::Classes;
-use super::detect::{self, Alarm, Detector, Kind, trap};
+use super::detect::{self, Alarm, Detector, Kind, Thresholds, trap};
 use super::durable;
 use super::entry::Entry;
 use super::incident::{self, Evidence, Incident, IncidentError};
@@ -63,6 +63,7 @@ pub struct Watch {
     reader: Reader,
     seq: u64,
     detector: Detector,
+    thresholds: Thresholds,
     /// Up to this record nothing is raised: they were there before anybody watched.
     quiet_until: u64,
     /// Alarms that were raised for records after the state was written, before the crash.
@@ -77,7 +78,7 @@ impl Watch {
     ///
     /// # Errors
     /// The spool or an incident cannot be read.
-    pub fn open(spool: &Spool) -> Result<Self, WatchError> {
+    pub fn open(spool: &Spool, thresholds: Thresholds) -> Result<Self, WatchError> {
         let dir = spool.dir();
         let head = spool.head().seq;
         let kept = spool.kept();
@@ -101,6 +102,7 @@ impl Watch {
             kept,
             seq,
             detector,
+            thresholds,
             quiet_until,
             raised: HashSet::new(),
             open: VecDeque::new(),
@@ -114,7 +116,20 @@ impl Watch {
         watch.open = incidents
             .filter(|incident| now < incident.last_alarm.saturating_add(incident::STAYS_OPEN))
             .collect();
+        watch.leave_closed()?;
         Ok(watch)
+    }
+
+    /// Incidents that somebody has closed get nothing more.
+    fn leave_closed(&mut self) -> Result<(), WatchError> {
+        let mut open = VecDeque::with_capacity(self.open.len());
+        for incident in self.open.drain(..) {
+            if incident::closed(&self.dir, &incident.id)?.is_none() {
+                open.push_back(incident);
+            }
+        }
+        self.open = open;
+        Ok(())
     }
 
     fn raised_since(&self, position: Position) -> Result<HashSet<(String, u64)>, WatchError> {
@@ -164,7 +179,7 @@ impl Watch {
             };
             self.seq = line.link.seq;
             let Ok(glance) = line.glance() else { continue };
-            let alarms = self.detector.take(&glance, traps);
+            let alarms = self.detector.take(&glance, traps, &self.thresholds);
             // Nearly all records end here.
             if glance.seq <= self.quiet_until || (alarms.is_empty() && self.open.is_empty()) {
                 continue;
@@ -197,7 +212,10 @@ impl Watch {
         evidence: &Evidence,
     ) -> Result<(), WatchError> {
         let incident = match alarm.kind.is_breach() {
-            true => Some(self.incident(alarm, entry, evidence.clone())),
+            true => {
+                self.leave_closed()?;
+                Some(self.incident(alarm, entry, evidence.clone()))
+            }
             false => None,
         };
         let id = incident.as_ref().map(|incident| incident.id.clone());

@@ -45,11 +45,30 @@ fn on_record(dir: &Dir) -> Vec<(String, Vec<u64>)> {
 }
 
 #[test]
+fn an_alarm_after_an_incident_was_closed_opens_another() {
+    let dir = Dir::new();
+    let spool = spool(&dir);
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
+    round(&mut watch, &spool);
+    spool.append(&touch("eve")).expect("appended");
+    round(&mut watch, &spool);
+    let first = incident::list(dir.path()).expect("listed").remove(0);
+    incident::close(dir.path(), &first, &incident::Closed::default()).expect("closed");
+    let mut later = touch("eve");
+    later.time += Duration::from_secs(2 * trap::QUIET);
+    spool.append(&later).expect("appended");
+    assert_eq!(round(&mut watch, &spool), [Kind::Honeytoken]);
+    let incidents = incident::list(dir.path()).expect("listed");
+    assert_eq!(incidents.len(), 2);
+    assert!(incidents.iter().all(|incident| incident.alarms == 1));
+}
+
+#[test]
 fn a_touched_trap_is_on_record_and_opens_an_incident_with_the_record_as_evidence() {
     let dir = Dir::new();
     let spool = spool(&dir);
     spool.append(&touch("before")).expect("appended");
-    let mut watch = Watch::open(&spool).expect("watching");
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
     assert_eq!(round(&mut watch, &spool), [], "nobody watched then");
     let touched = spool.append(&touch("eve")).expect("appended");
     spool.append(&touch("eve")).expect("appended");
@@ -79,7 +98,7 @@ fn a_touched_trap_is_on_record_and_opens_an_incident_with_the_record_as_evidence
 fn after_a_crash_nothing_is_raised_twice_and_nothing_is_forgotten() {
     let dir = Dir::new();
     let spool = spool(&dir);
-    let mut watch = Watch::open(&spool).expect("watching");
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
     round(&mut watch, &spool);
     watch.save().expect("saved");
     spool.append(&touch("eve")).expect("appended");
@@ -87,7 +106,7 @@ fn after_a_crash_nothing_is_raised_twice_and_nothing_is_forgotten() {
     // The state that was written is older than the alarm; another record came while nobody watched.
     drop(watch);
     spool.append(&touch("mallory")).expect("appended");
-    let mut watch = Watch::open(&spool).expect("watching");
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
     assert_eq!(round(&mut watch, &spool), [Kind::Honeytoken], "of mallory");
     assert_eq!(on_record(&dir).len(), 2);
     let incidents = incident::list(dir.path()).expect("read");
@@ -99,7 +118,7 @@ fn after_a_crash_nothing_is_raised_twice_and_nothing_is_forgotten() {
 fn an_alarm_that_cannot_be_recorded_is_recorded_later() {
     let dir = Dir::new();
     let spool = spool(&dir);
-    let mut watch = Watch::open(&spool).expect("watching");
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
     spool.append(&touch("eve")).expect("appended");
     let mut full = |_: &Record| Err("the disk is full".to_owned());
     assert!(watch.round(&traps(), &mut full).is_err());
@@ -113,7 +132,7 @@ fn an_alarm_that_cannot_be_recorded_is_recorded_later() {
 fn the_state_of_another_chain_or_a_broken_one_is_no_state() {
     let dir = Dir::new();
     let spool = spool(&dir);
-    let mut watch = Watch::open(&spool).expect("watching");
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
     round(&mut watch, &spool);
     watch.save().expect("saved");
     let path = dir.path().join(STATE_FILE);
@@ -121,5 +140,5 @@ fn the_state_of_another_chain_or_a_broken_one_is_no_state() {
     assert!(read_state(dir.path(), spool.chain()).is_some());
     assert!(read_state(dir.path(), "another").is_none());
     std::fs::write(&path, &text[..text.len() / 2]).expect("written");
-    assert!(Watch::open(&spool).is_ok());
+    assert!(Watch::open(&spool, Thresholds::default()).is_ok());
 }

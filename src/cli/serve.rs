@@ -194,7 +194,7 @@ impl Running {
             journal.write(&record).map_err(CliError::environment)?;
         }
 
-        let detection = Some(detection::start(&journal, &proxy)?);
+        let detection = Some(detection::start(&journal, &proxy, settings.audit.alarms)?);
         let reload = reloading::start(&settings, &journal, &proxy);
         // A column that is renamed before its first reader comes is known by then.
         for catalog in &read {

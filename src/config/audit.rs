@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use serde_yaml::Spanned;
 
+use super::alarms::alarms;
 use super::load::{path_or, set};
 use super::raw::{Leaf, RawAudit, RawRetain};
 use super::resolve::Resolver;
 use super::settings::{Ack, AuditSettings, OnFull};
 use super::sinks;
 use super::units;
+use crate::audit::detect::Thresholds;
 use crate::audit::spool::{
     CHECKPOINT_INTERVAL, CHECKPOINT_RECORDS, MAX_CHECKPOINT_RECORDS, SEGMENT_AGE, SEGMENT_BYTES,
 };
@@ -35,6 +37,7 @@ pub fn audit(
         retain_bytes: None,
         recipient: None,
         sinks: Vec::new(),
+        alarms: Thresholds::default(),
     };
     let Some(raw) = raw.map(|raw| &raw.value) else {
         return Some(settings);
@@ -81,6 +84,9 @@ pub fn audit(
                 .then_some(records)
         },
     );
+    if let Some(raw) = &raw.alarms {
+        settings.alarms = alarms(resolver, &raw.value);
+    }
     if let Some(retain) = &raw.retain {
         retention(resolver, &retain.value, &mut settings);
     }

@@ -227,6 +227,10 @@ fn may_hold_secret(line: &str) -> bool {
         .iter()
         .any(|word| line.contains(word))
         || line.split("://").skip(1).any(|rest| rest.contains('@'))
+        || line
+            .split(|c: char| c.is_whitespace() || "'\"[]{},".contains(c))
+            .filter_map(|word| word.split_once(':'))
+            .any(|(_, rest)| rest.contains('@'))
 }
 
 fn caret(snippet: &str, column: u32, length: u32) -> (String, String) {
@@ -313,8 +317,16 @@ mod tests {
         )
         .to_string();
         assert!(!text.contains("hunter2"));
-        let line = "url: https://pgveil:hunter2@logs.example.com";
-        let text = Diagnostic::error(&origin(line, 1, 1, 3), "no").to_string();
-        assert!(!text.contains("hunter2"));
+        for line in [
+            "url: https://pgveil:hunter2@logs.example.com",
+            "address: \"pgveil:hunter2@logs.example.com\"",
+            "state: postgres:pgveil:hunter2@db",
+        ] {
+            let text = Diagnostic::error(&origin(line, 1, 1, 3), "no").to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        let line = "to: { legal: [ann@example.com] }";
+        let text = Diagnostic::error(&origin(line, 1, 1, 2), "no").to_string();
+        assert!(text.contains("ann@example.com"));
     }
 }

@@ -238,7 +238,12 @@ fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<U
     let raw = &raw.value;
     let host = resolver
         .required(&raw.host, Some(&origin), "host")
-        .and_then(|leaf| name(resolver, leaf, "a host name"));
+        .and_then(|leaf| {
+            resolver.parse(leaf, "a host name", |text| {
+                let is_host = !text.is_empty() && !text.contains(['@', '\0']);
+                is_host.then(|| text.to_owned())
+            })
+        });
     let port = resolver.optional(&raw.port, |resolver, leaf| {
         resolver.parse(leaf, "a port from 1 to 65535", |text| {
             text.parse().ok().filter(|port| *port != 0)

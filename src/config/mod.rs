@@ -3,6 +3,7 @@
 //! Two sets of types are kept apart: [`raw`] is the file as it is written, every leaf with its position;
 //! [`Settings`] is what holds after checking and is all that the rest of the program sees.
 //! [`Diagnostics`] serves the policy files too.
+mod alarms;
 mod audit;
 pub mod console;
 pub mod diagnostics;

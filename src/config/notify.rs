@@ -160,7 +160,7 @@ fn webhook(
     let leaf = resolver.required(&raw.value.url, Some(&origin), "url");
     let url = leaf.and_then(|leaf| {
         let expected = "an address such as `https://hooks.example.com/pgveil`";
-        let url = resolver.parse(leaf, expected, web)?;
+        let url = resolver.parse_secret(leaf, expected, web)?;
         let near = match url.host() {
             Some(Host::Domain(name)) => is_loopback(name),
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -211,7 +211,7 @@ fn smtp(
     let leaf = resolver.required(&raw.host, Some(&origin), "host");
     let host = leaf.and_then(|leaf| {
         let host = resolver.parse(leaf, "a host name", |text| {
-            (!text.is_empty() && !text.contains(['/', ' ', '\0'])).then(|| text.to_owned())
+            (!text.is_empty() && !text.contains(['/', ' ', '@', '\0'])).then(|| text.to_owned())
         })?;
         if tls == SmtpTls::None && !is_loopback(&host) && !plaintext {
             return in_the_clear(resolver, leaf, "set `tls: starttls` or `tls: tls`");
@@ -285,7 +285,8 @@ fn address(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<String>
 fn in_the_clear<T>(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, way_out: &str) -> Option<T> {
     let message =
         "this is not a loopback address, and who asks for which data would travel without TLS";
-    let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
+    // An address may hold a token.
+    let diagnostic = Diagnostic::error(&resolver.origin(leaf), message).hide();
     let suggestion = format!("{way_out}, or set `allow_plaintext: true` to accept it");
     resolver.diagnostics.push(diagnostic.suggest(suggestion));
     None

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_yaml::Spanned;
 
+use super::alarms::RawAlarms;
 use super::sinks::RawSink;
 use super::yaml::{Entries, Value};
 
@@ -100,6 +101,7 @@ pub struct RawAudit {
     /// File of a public key that full texts are sealed to.
     pub recipient: Leaf,
     pub sinks: Option<Spanned<Entries<Spanned<RawSink>>>>,
+    pub alarms: Option<Spanned<RawAlarms>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -103,6 +103,23 @@ impl Resolver<'_> {
         parsed
     }
 
+    /// [`Resolver::parse`] of text of which a part may be a secret, such as an address: no message repeats it.
+    pub fn parse_secret<T>(
+        &mut self,
+        leaf: &Spanned<Value>,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.secret(leaf)?;
+        let parsed = parse(text.expose());
+        if parsed.is_none() {
+            let message = format!("expected {expected}, but what stands there is something else");
+            self.diagnostics
+                .push(Diagnostic::error(&self.origin(leaf), message).hide());
+        }
+        parsed
+    }
+
     pub fn boolean(&mut self, leaf: &Spanned<Value>) -> Option<bool> {
         let resolved = self.resolve(leaf)?;
         let value = match &resolved.scalar {
@@ -134,7 +151,7 @@ impl Resolver<'_> {
         let list: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         let expected = format!("one of {}", list.join(", "));
         let suggestion = closest(text, words.iter().map(|(word, _)| *word));
-        let mut diagnostic = Diagnostic::error(&self.origin(leaf), mismatch(&expected, &resolved));
+        let mut diagnostic = mismatch(&self.origin(leaf), &expected, &resolved);
         if let Some(word) = suggestion {
             diagnostic = diagnostic.suggest(format!("did you mean `{word}`?"));
         }
@@ -250,7 +267,8 @@ impl Resolver<'_> {
     }
 
     fn mismatch(&mut self, leaf: &Spanned<Value>, expected: &str, resolved: &Resolved) {
-        self.error(leaf, mismatch(expected, resolved));
+        self.diagnostics
+            .push(mismatch(&self.origin(leaf), expected, resolved));
     }
 
     pub(super) fn beside(&self, path: &str) -> PathBuf {
@@ -262,9 +280,18 @@ impl Resolver<'_> {
     }
 }
 
-fn mismatch(expected: &str, resolved: &Resolved) -> String {
-    if resolved.hidden {
-        return format!("expected {expected}, but what stands there is something else");
+fn mismatch(origin: &Origin, expected: &str, resolved: &Resolved) -> Diagnostic {
+    let may_hold_login = resolved.scalar.text().is_some_and(may_hold_login);
+    if resolved.hidden || may_hold_login {
+        let message = format!("expected {expected}, but what stands there is something else");
+        return Diagnostic::error(origin, message).hide();
     }
-    format!("expected {expected}, found {}", resolved.scalar.describe())
+    let found = resolved.scalar.describe();
+    Diagnostic::error(origin, format!("expected {expected}, found {found}"))
+}
+
+/// Whether there is a colon somewhere before an `@`, as in `user:password@host`.
+fn may_hold_login(text: &str) -> bool {
+    text.split_once(':')
+        .is_some_and(|(_, rest)| rest.contains('@'))
 }

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::notify::NotifySettings;
 use super::secret::Secret;
 use super::sinks::SinkSettings;
+use crate::audit::detect::Thresholds;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -166,6 +167,8 @@ pub struct AuditSettings {
     pub recipient: Option<PathBuf>,
     /// In the order of the file.
     pub sinks: Vec<SinkSettings>,
+    /// From when on something is out of the ordinary.
+    pub alarms: Thresholds,
 }
 
 /// What happens to a statement whose record cannot be written.

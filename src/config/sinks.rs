@@ -10,6 +10,7 @@ use url::{Host, Url};
 use super::diagnostics::{Diagnostic, closest};
 use super::raw::Leaf;
 use super::resolve::Resolver;
+use super::settings::TlsSettings;
 use super::units;
 use super::yaml::{Entries, Value};
 use crate::audit::Event;
@@ -124,6 +125,9 @@ pub struct RawSink {
     pub tls: Leaf,
     /// PEM file of certificate authorities.
     pub ca: Leaf,
+    /// PEM files of the certificate that is shown to a receiver which asks for one, and of its key.
+    pub cert: Leaf,
+    pub key: Leaf,
     /// syslog: a word of RFC 5424, table 1.
     pub facility: Leaf,
     /// syslog: what HOSTNAME says.
@@ -161,12 +165,14 @@ pub struct RawSink {
 
 impl RawSink {
     /// The keys that only some types have.
-    fn own(&self) -> [(&'static str, &Leaf); 22] {
+    fn own(&self) -> [(&'static str, &Leaf); 24] {
         [
             ("path", &self.path),
             ("address", &self.address),
             ("tls", &self.tls),
             ("ca", &self.ca),
+            ("cert", &self.cert),
+            ("key", &self.key),
             ("facility", &self.facility),
             ("hostname", &self.hostname),
             ("confirm", &self.confirm),
@@ -366,15 +372,27 @@ fn address(text: &str, schemes: &[&str]) -> Option<Url> {
 
 fn in_the_clear<T>(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, way_out: &str) -> Option<T> {
     let message = "this is not a loopback address, and the audit record would travel without TLS";
-    let diagnostic = Diagnostic::error(&resolver.origin(leaf), message);
+    // An address may hold a token.
+    let diagnostic = Diagnostic::error(&resolver.origin(leaf), message).hide();
     let suggestion = format!("{way_out}, or set `allow_plaintext: true` to accept it");
     resolver.diagnostics.push(diagnostic.suggest(suggestion));
     None
 }
 
-/// The PEM file that `ca` names.
-fn authorities(resolver: &mut Resolver<'_>, raw: &RawSink) -> Option<PathBuf> {
-    resolver.optional(&raw.ca, |resolver, leaf| {
+/// The PEM file that `ca` names, and the certificate that `cert` and `key` do.
+fn trust(resolver: &mut Resolver<'_>, raw: &RawSink) -> (Option<PathBuf>, Option<TlsSettings>) {
+    let ca = resolver.optional(&raw.ca, |resolver, leaf| {
         resolver.existing(leaf, "the certificate authority file")
-    })
+    });
+    let cert = resolver.optional(&raw.cert, |resolver, leaf| {
+        resolver.existing(leaf, "the certificate file")
+    });
+    let key = resolver.optional(&raw.key, |resolver, leaf| {
+        resolver.existing(leaf, "the key file")
+    });
+    if let (Some(one), None) | (None, Some(one)) = (&raw.cert, &raw.key) {
+        resolver.error(one, "`cert` and `key` belong together");
+    }
+    let certificate = cert.zip(key).map(|(cert, key)| TlsSettings { cert, key });
+    (ca, certificate)
 }

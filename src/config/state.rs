@@ -22,7 +22,11 @@ pub fn state(resolver: &mut Resolver<'_>, leaf: &Leaf) -> Option<StateSettings> 
         return Some(StateSettings::File(path_or(resolver, &None, DEFAULT_FILE)));
     };
     let text = resolver.text(leaf)?;
-    if !text.contains("://") {
+    // With its slashes forgotten it is no file either.
+    let is_address = ["postgres:", "postgresql:"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    if !text.contains("://") && !is_address {
         return Some(StateSettings::File(resolver.path(leaf)?));
     }
     // The address may hold a password: no message repeats it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
 use crate::policy::rules::ExportRule;
+use crate::policy::trap::Trap;
 
 /// What a class's mask does to one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,6 +121,9 @@ impl RowRule {
 /// The classes of data that columns hold, sorted by name.
 pub type Classes = HashMap<(Oid, AttNum), Vec<Arc<str>>>;
 
+/// Honeytoken rows by the columns that hold the values which name them.
+pub type Traps = HashMap<(Oid, AttNum), Vec<Arc<Trap>>>;
+
 /// All that the planner needs to know about the role of a session, for one database.
 #[derive(Debug, Clone, Default)]
 pub struct RolePolicy {
@@ -141,6 +145,8 @@ pub struct RolePolicy {
     pub closed: HashMap<Oid, Arc<str>>,
     /// The same for every role, masked or not; derived columns included.
     pub classes: Arc<Classes>,
+    /// The same for every role; views and inheritance included.
+    pub traps: Arc<Traps>,
     /// Relations that hold classified data for anyone (masked for this role or not): their rows are counted.
     pub protected: HashSet<Oid>,
     /// Primary keys of protected relations, where the people that a person sees are counted.
@@ -163,6 +169,13 @@ impl RolePolicy {
     /// The classes of data that a column holds.
     pub fn classes_of(&self, relation: Oid, column: AttNum) -> &[Arc<str>] {
         self.classes
+            .get(&(relation, column))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The traps whose values a column holds, as they are stored.
+    pub fn traps_of(&self, relation: Oid, column: AttNum) -> &[Arc<Trap>] {
+        self.traps
             .get(&(relation, column))
             .map_or(&[], Vec::as_slice)
     }

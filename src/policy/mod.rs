@@ -13,6 +13,7 @@ pub mod raw;
 mod rows;
 pub mod rules;
 pub mod system;
+pub mod trap;
 
 pub use compile::{CompiledPolicy, Memory, Recompiled};
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
@@ -39,6 +40,8 @@ pub struct PolicySet {
     pub roles: Vec<RoleRule>,
     pub unmatched: Unmatched,
     pub people: Vec<Person>,
+    /// Honeytoken rows.
+    pub traps: Option<trap::TrapRules>,
     /// Findings that do not keep the policy from being used.
     pub warnings: Diagnostics,
 }

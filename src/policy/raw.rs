@@ -28,6 +28,8 @@ pub struct RawPolicy {
     pub unmatched: Leaf,
     /// What row rules know of the people who use the database: attributes by person.
     pub people: Option<Entries<Spanned<Entries<Spanned<Scalar>>>>>,
+    /// Rows that nobody has a reason to touch, by values that only they have.
+    pub traps: Option<Entries<Spanned<RawTrap>>>,
     pub subject: NotYet,
     pub retention: NotYet,
     pub audit: NotYet,
@@ -44,6 +46,17 @@ pub struct RawClass {
     pub missing: Leaf,
     /// `true`: nobody has a reason to touch these columns; whoever does raises an alarm.
     pub alarm: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTrap {
+    /// `schema.table.column` of what holds the values; each part may hold `*`.
+    pub columns: Option<Spanned<OneOrMany>>,
+    /// One value or a list.
+    pub values: Option<Spanned<OneOrMany>>,
+    /// What a column that matches nothing is: `error` (default) or `warn`.
+    pub missing: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

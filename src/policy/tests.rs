@@ -14,6 +14,7 @@ fn policy() -> PolicySet {
         roles: vec![],
         unmatched: Unmatched::Deny,
         people: vec![person("ann", "east"), person("crm_app", "everywhere")],
+        traps: None,
         warnings: Diagnostics::default(),
     }
 }

@@ -90,6 +90,8 @@ pub struct Running {
     pub stopped: Option<Box<Stop>>,
     /// The grant that it runs under.
     pub grant: Option<Arc<ExportRecord>>,
+    /// Honeytoken rows that its rows have shown.
+    pub sprung: Vec<Arc<str>>,
     /// What it is called on record where there is no plan.
     pub fallback_kind: &'static str,
 }
@@ -419,6 +421,7 @@ impl Ledger {
             since: front.at,
             stopped: None,
             grant: None,
+            sprung: Vec::new(),
             fallback_kind: match front.sent {
                 Sent::Sync => "COMMIT",
                 Sent::FunctionCall { .. } => "FUNCTION CALL",

@@ -136,6 +136,26 @@ pub fn read_values(values: &[u8]) -> Option<Vec<Option<String>>> {
     Some(read)
 }
 
+/// The parameters that [`bound_values`] holds, as they travel, but those that are NULL.
+///
+/// # Errors
+/// They are not laid out as the protocol says.
+pub fn raw_values(values: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+    let mut fields = Fields::new(values);
+    let formats = fields.int16()?.cast_unsigned();
+    for _ in 0..formats {
+        fields.int16()?;
+    }
+    let count = fields.int16()?.cast_unsigned();
+    let mut raw = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        if let Ok(length) = usize::try_from(fields.int32()?) {
+            raw.push(fields.bytes(length)?);
+        }
+    }
+    Ok(raw)
+}
+
 /// The portal of an Execute message.
 pub fn read_execute(body: &[u8]) -> Result<Name, Malformed> {
     let mut fields = Fields::new(body);

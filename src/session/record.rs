@@ -88,6 +88,7 @@ impl Recorder {
             classes: governing
                 .map(|plan| Arc::clone(&plan.columns.classes))
                 .unwrap_or_default(),
+            traps: traps(running),
             verdict: Some(verdict(running, outcome)),
             reason: match (outcome.refusal, &running.stopped) {
                 (Some(refusal), _) => Some(Cow::Borrowed(refusal.reason.label())),
@@ -130,6 +131,23 @@ pub fn kind(statement: &Statement, fallback: &'static str) -> &'static str {
         (None, Some(plan)) if plan.statements.is_empty() => "EMPTY",
         _ => fallback,
     }
+}
+
+/// The honeytoken rows that a statement names or that came out of it, each once.
+fn traps(running: &Running) -> Vec<Arc<str>> {
+    let plan = running.governing().plan();
+    let uses = plan.map_or(&[][..], |plan| &plan.columns.traps);
+    let mut traps: Vec<Arc<str>> = uses
+        .iter()
+        .filter(|known| known.named)
+        .map(|known| &known.trap.name)
+        .chain(&running.statement.sprung)
+        .chain(&running.sprung)
+        .cloned()
+        .collect();
+    traps.sort_unstable();
+    traps.dedup();
+    traps
 }
 
 fn columns(plan: &StatementPlan) -> Option<ColumnsRecord> {

@@ -78,6 +78,8 @@ pub struct Statement {
     pub values: Option<Arc<[u8]>>,
     /// The grant that this run of it has used.
     pub grant: Option<Granted>,
+    /// Honeytoken rows that its parameters name.
+    pub sprung: Vec<Arc<str>>,
 }
 
 /// A grant that was used for one run of a statement.
@@ -107,6 +109,7 @@ impl Statement {
             arguments: Arguments::None,
             values: None,
             grant: None,
+            sprung: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! go on.
 mod errors;
 mod results;
+mod traps;
 
 use std::io;
 use std::pin::pin;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Catalog;
 use crate::policy::compiled::RolePolicy;
 
+use super::columns::Columns;
 use super::plan::{POISON, Plan, PositionMap, SessionFacts, StatementPlan, Verdict};
 use super::refuse;
 use super::shape::{Recipe, Shape};
@@ -284,8 +285,11 @@ fn planned(job: &Job, templates: &Templates) -> Planned {
     let plan =
         |text: &str| super::planner::plan(text, &job.catalog, &job.role, &job.facts, templates);
     let own = plan(&job.text);
+    // Whether a constant names a honeytoken row is a matter of the constant.
+    let compares = |columns: &Columns| columns.traps.iter().any(|known| known.sought);
+    let is_apart = own.statements.iter().any(|plan| compares(&plan.columns));
     let recipe = Shape::of(&job.text)
-        .filter(|_| job.derive)
+        .filter(|_| job.derive && !is_apart)
         .and_then(|shape| Recipe::derive(&shape, shape.lifted()?, &own, plan));
     Planned {
         plan: Arc::new(own),

@@ -54,7 +54,7 @@ impl<'a> Shape<'a> {
     /// `None`: it has no literals that could be lifted, too many, or is too long.
     pub fn of(text: &'a str) -> Option<Self> {
         let unusual = |byte: &u8| matches!(byte, 0..=2);
-        if text.len() > MAX_TEXT || text.as_bytes().iter().any(|byte| unusual(byte)) {
+        if text.len() > MAX_TEXT || text.as_bytes().iter().any(unusual) {
             return None;
         }
         let tokens = lex::tokens(text).ok()?;

@@ -4,3 +4,4 @@ mod report;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod traps;

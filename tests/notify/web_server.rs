@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -23,6 +24,12 @@ use crate::support::Certificates;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     Answer(u16),
+    #[allow(
+        dead_code,
+        reason = "not every test that has this server asks for patience"
+    )]
+    /// 503, with so many seconds in `Retry-After`.
+    Later(u64),
     /// Answers, but not in HTTP.
     Garbage,
     /// Takes the request and says nothing.
@@ -40,6 +47,8 @@ pub struct Received {
     pub headers: BTreeMap<String, String>,
     pub body: String,
     pub answered: u16,
+    #[allow(dead_code, reason = "not every test that has this server asks")]
+    pub at: Instant,
 }
 
 #[derive(Default)]
@@ -137,6 +146,7 @@ impl WebServer {
         };
         let status = match manner {
             Manner::Answer(status) => status,
+            Manner::Later(_) => 503,
             Manner::Redirect => 307,
             Manner::Close => return,
             Manner::Garbage => {
@@ -154,7 +164,11 @@ impl WebServer {
                 return;
             }
         };
-        let service = service_fn(move |request| self.clone().answer(request, status));
+        let later = match manner {
+            Manner::Later(seconds) => Some(seconds),
+            _ => None,
+        };
+        let service = service_fn(move |request| self.clone().answer(request, status, later));
         let _ = hyper::server::conn::http1::Builder::new()
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service)
@@ -165,6 +179,7 @@ impl WebServer {
         self,
         request: Request<Incoming>,
         status: u16,
+        later: Option<u64>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let path = request.uri().path().to_owned();
         let headers = request
@@ -183,11 +198,15 @@ impl WebServer {
             headers,
             body,
             answered: status,
+            at: Instant::now(),
         });
-        let answer = Response::builder()
+        let mut answer = Response::builder()
             .status(StatusCode::from_u16(status).unwrap())
-            .header("location", "/elsewhere")
-            .body(Full::new(Bytes::from(reply)));
+            .header("location", "/elsewhere");
+        if let Some(seconds) = later {
+            answer = answer.header("retry-after", seconds);
+        }
+        let answer = answer.body(Full::new(Bytes::from(reply)));
         Ok(answer.unwrap())
     }
 

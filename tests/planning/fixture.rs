@@ -298,6 +298,7 @@ fn role() -> RolePolicy {
         rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
         closed: HashMap::new(),
+        traps: Arc::default(),
         classes: Default::default(),
         subjects: Default::default(),
         export: std::sync::Arc::new(pgveil::policy::ExportRule {

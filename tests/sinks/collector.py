@@ -98,7 +98,7 @@ def http_server(port, trouble):
     server.serve_forever()
 
 
-def grpc_server(port, trouble, cert, key):
+def grpc_server(port, trouble, cert, key, client_ca):
     class Logs(service_grpc.LogsServiceServicer):
         def Export(self, request, context):
             kind = next_trouble(trouble)
@@ -117,7 +117,9 @@ def grpc_server(port, trouble, cert, key):
     service_grpc.add_LogsServiceServicer_to_server(Logs(), server)
     if cert:
         pair = (open(key, "rb").read(), open(cert, "rb").read())
-        bound = server.add_secure_port(f"localhost:{port}", grpc.ssl_server_credentials([pair]))
+        roots = open(client_ca, "rb").read() if client_ca else None
+        credentials = grpc.ssl_server_credentials([pair], roots, require_client_auth=bool(roots))
+        bound = server.add_secure_port(f"localhost:{port}", credentials)
     else:
         bound = server.add_insecure_port(f"127.0.0.1:{port}")
     assert bound == port
@@ -132,10 +134,11 @@ parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--trouble", default="")
 parser.add_argument("--cert")
 parser.add_argument("--key")
+parser.add_argument("--client-ca")
 options = parser.parse_args()
 trouble = [word for word in options.trouble.split(",") if word]
 if options.protocol == "http":
     http_server(options.port, trouble)
 else:
-    grpc_server(options.port, trouble, options.cert, options.key)
+    grpc_server(options.port, trouble, options.cert, options.key, options.client_ca)
 sys.exit(0)

@@ -1,8 +1,11 @@
-//! Kafka against librdkafka's own mock cluster, which goes away and answers errors. A real broker is another matter.
+//! Kafka against librdkafka's own mock cluster, which goes away and answers errors, and against a real broker where
+//! there is one.
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use pgveil::config::{KafkaSettings, SinkKind};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::mocking::MockCluster;
@@ -10,20 +13,20 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::house::{House, caught_up, sink, status, until};
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, skip};
 
-const TOPIC: &str = "pgveil-audit";
-const PARTITIONS: i32 = 3;
+pub const TOPIC: &str = "pgveil-audit";
+pub const PARTITIONS: i32 = 3;
 
-struct Taken {
+pub struct Taken {
     id: String,
     key: Option<String>,
     partition: i32,
-    text: String,
+    pub text: String,
 }
 
 /// What the topic holds, until that many different records were seen.
-fn read(servers: &str, records: usize) -> Vec<Taken> {
+pub fn read(servers: &str, topic: &str, records: usize) -> Vec<Taken> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "test")
@@ -31,7 +34,7 @@ fn read(servers: &str, records: usize) -> Vec<Taken> {
         .expect("a consumer");
     let mut all = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
-        all.add_partition_offset(TOPIC, partition, Offset::Beginning)
+        all.add_partition_offset(topic, partition, Offset::Beginning)
             .expect("a partition");
     }
     consumer.assign(&all).expect("assigned");
@@ -68,6 +71,7 @@ async fn a_topic_has_every_record_though_its_broker_goes_away() {
         topic: TOPIC.to_owned(),
         tls: false,
         ca: None,
+        certificate: None,
         login: None,
     };
     let mut settings = sink("kafka", SinkKind::Kafka(kafka));
@@ -95,11 +99,17 @@ async fn a_topic_has_every_record_though_its_broker_goes_away() {
     house.write(100);
     caught_up(&sinks, "kafka").await;
     let records = house.records();
-    let taken = read(&cluster.bootstrap_servers(), records.len());
+    let taken = read(&cluster.bootstrap_servers(), TOPIC, records.len());
+    check(&taken, &records);
+    assert_eq!(status(&sinks, "kafka").rejected, 0);
+}
+
+/// Every record, as it is in the spool, those of a session in one partition.
+fn check(taken: &[Taken], records: &BTreeMap<String, String>) {
     let ids: BTreeSet<String> = taken.iter().map(|taken| taken.id.clone()).collect();
-    assert_eq!(ids, house.ids());
+    assert_eq!(ids, records.keys().cloned().collect());
     let mut places: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
-    for taken in &taken {
+    for taken in taken {
         assert_eq!(records.get(&taken.id), Some(&taken.text));
         let line: serde_json::Value = serde_json::from_str(&taken.text).expect("JSON");
         let session = line["session"].as_u64().map(|session| session.to_string());
@@ -115,5 +125,44 @@ async fn a_topic_has_every_record_though_its_broker_goes_away() {
         places.len() > 3 && places.values().all(|partitions| partitions.len() == 1),
         "{places:?}"
     );
+}
+
+/// One that is not librdkafka's: `PGVEIL_KAFKA=host:port`, where topics may be made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_broker_has_every_record() {
+    let Ok(broker) = std::env::var("PGVEIL_KAFKA") else {
+        skip(
+            "a_real_broker_has_every_record",
+            "PGVEIL_KAFKA names no broker",
+        );
+        return;
+    };
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &broker)
+        .create()
+        .expect("a client");
+    let topic = format!("pgveil-audit-{}", std::process::id());
+    let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
+    let made = admin.create_topics([&new], &AdminOptions::new()).await;
+    made.expect("an answer").remove(0).expect("a topic");
+    let house = House::of_segments(30_000);
+    house.write(1000);
+    let kafka = KafkaSettings {
+        brokers: vec![broker.clone()],
+        topic: topic.clone(),
+        tls: false,
+        ca: None,
+        certificate: None,
+        login: None,
+    };
+    let mut settings = sink("kafka", SinkKind::Kafka(kafka));
+    settings.timeout = Duration::from_secs(10);
+    let sinks = house.start(&[settings]);
+    caught_up(&sinks, "kafka").await;
+    house.write(1000);
+    caught_up(&sinks, "kafka").await;
+    let records = house.records();
+    let taken = read(&broker, &topic, records.len());
+    check(&taken, &records);
     assert_eq!(status(&sinks, "kafka").rejected, 0);
 }

@@ -12,8 +12,10 @@ mod house;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod lines;
+mod mutual;
 mod nats;
 mod otlp;
+mod pager;
 mod rsyslog;
 mod syslog;
 mod web;

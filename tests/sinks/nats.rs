@@ -11,34 +11,42 @@ use crate::house::{House, caught_up, sink, status, until};
 use crate::support::guard::{Guard, signal};
 use crate::support::{Certificates, Folder, PATIENCE, free_port, skip};
 
-const TOKEN: &str = "a-token-of-nats";
+pub const TOKEN: &str = "a-token-of-nats";
 
-fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let places = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
     let found = places.iter().find(|path| Path::new(path).exists());
     found.map(PathBuf::from)
 }
 
-struct Nats {
+pub struct Nats {
     program: PathBuf,
     folder: Folder,
-    port: u16,
+    pub port: u16,
+    /// Authority of the certificates that clients must have, and one of those.
+    demands: Option<(PathBuf, (PathBuf, PathBuf))>,
     tls: Option<(PathBuf, PathBuf)>,
     running: Option<(Child, Guard)>,
 }
 
 impl Nats {
-    fn new(program: PathBuf, tls: Option<&Certificates>) -> Nats {
+    pub fn new(program: PathBuf, tls: Option<&Certificates>) -> Nats {
         Nats {
             program,
             folder: Folder::new("nats"),
             port: free_port(),
+            demands: None,
             tls: tls.map(|tls| (tls.cert_file(), tls.key_file())),
             running: None,
         }
     }
 
-    fn start(&mut self) {
+    /// Nobody comes in without a certificate of that authority; `reader` is one.
+    pub fn demand(&mut self, ca: PathBuf, reader: (PathBuf, PathBuf)) {
+        self.demands = Some((ca, reader));
+    }
+
+    pub fn start(&mut self) {
         let mut command = Command::new(&self.program);
         command
             .args([
@@ -59,6 +67,9 @@ impl Nats {
                 .arg(cert)
                 .arg("--tlskey")
                 .arg(key);
+        }
+        if let Some((ca, _)) = &self.demands {
+            command.arg("--tlsverify").arg("--tlscacert").arg(ca);
         }
         let child = command
             .stdin(Stdio::null())
@@ -84,7 +95,7 @@ impl Nats {
     }
 
     /// As a reader of the stream sees it.
-    async fn context(&self, ca: Option<&Certificates>) -> jetstream::Context {
+    pub async fn context(&self, ca: Option<&Certificates>) -> jetstream::Context {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let mut options = async_nats::ConnectOptions::new().token(TOKEN.to_owned());
@@ -92,6 +103,9 @@ impl Nats {
                 options = options
                     .require_tls(true)
                     .add_root_certificates(ca.ca_file());
+            }
+            if let Some((_, (cert, key))) = &self.demands {
+                options = options.add_client_certificate(cert.clone(), key.clone());
             }
             match options.connect(format!("localhost:{}", self.port)).await {
                 Ok(client) => return jetstream::new(client),
@@ -101,7 +115,7 @@ impl Nats {
         }
     }
 
-    async fn stream(&self, ca: Option<&Certificates>) {
+    pub async fn stream(&self, ca: Option<&Certificates>) {
         let config = jetstream::stream::Config {
             name: "AUDIT".to_owned(),
             subjects: vec!["pgveil.audit".to_owned()],
@@ -112,7 +126,7 @@ impl Nats {
     }
 
     /// What the stream holds: identifiers and records, in its order.
-    async fn messages(&self, ca: Option<&Certificates>) -> Vec<(String, String)> {
+    pub async fn messages(&self, ca: Option<&Certificates>) -> Vec<(String, String)> {
         let context = self.context(ca).await;
         let stream = context.get_stream("AUDIT").await.expect("a stream");
         let last = stream.cached_info().state.last_sequence;
@@ -133,13 +147,14 @@ impl Drop for Nats {
     }
 }
 
-fn nats(port: u16, tls: Option<&Certificates>) -> SinkSettings {
+pub fn nats(port: u16, tls: Option<&Certificates>) -> SinkSettings {
     let scheme = if tls.is_some() { "tls" } else { "nats" };
     let mut settings = sink(
         "stream",
         SinkKind::Nats(NatsSettings {
             url: Secret::new(format!("{scheme}://localhost:{port}")),
             ca: tls.map(Certificates::ca_file),
+            certificate: None,
             subject: "pgveil.audit".to_owned(),
             login: Some(NatsLogin::Token(Secret::new(TOKEN.to_owned()))),
         }),

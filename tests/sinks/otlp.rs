@@ -15,21 +15,21 @@ use crate::support::guard::Guard;
 use crate::support::{Certificates, Folder, free_port, skip};
 
 /// Python with the protocol files, as `tests/run.sh` installs it. `None`: it is not there.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sinks/bin/python");
     path.exists().then_some(path)
 }
 
-struct Collector {
+pub struct Collector {
     server: Child,
-    port: u16,
+    pub port: u16,
     lines: Arc<Mutex<Vec<Value>>>,
     _folder: Folder,
     _guard: Guard,
 }
 
 impl Collector {
-    async fn start(python: &Path, protocol: &str, port: u16, more: &[&str]) -> Collector {
+    pub async fn start(python: &Path, protocol: &str, port: u16, more: &[&str]) -> Collector {
         let folder = Folder::new("otlp");
         let mut server = Command::new(python)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sinks/collector.py"))
@@ -63,7 +63,7 @@ impl Collector {
         }
     }
 
-    fn records(&self) -> Vec<Value> {
+    pub fn records(&self) -> Vec<Value> {
         let lines = self.lines.lock().expect("log");
         lines
             .iter()
@@ -72,7 +72,7 @@ impl Collector {
             .collect()
     }
 
-    fn ids(&self) -> BTreeSet<String> {
+    pub fn ids(&self) -> BTreeSet<String> {
         self.records().iter().map(id).collect()
     }
 }
@@ -89,7 +89,7 @@ fn id(record: &Value) -> String {
     id.expect("an identifier").to_owned()
 }
 
-fn otlp(port: u16, protocol: OtlpProtocol, tls: Option<&Certificates>) -> SinkSettings {
+pub fn otlp(port: u16, protocol: OtlpProtocol, tls: Option<&Certificates>) -> SinkSettings {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut settings = sink(
         "otel",
@@ -98,6 +98,7 @@ fn otlp(port: u16, protocol: OtlpProtocol, tls: Option<&Certificates>) -> SinkSe
             protocol,
             token: Some(Secret::new("t0ken".to_owned())),
             ca: tls.map(Certificates::ca_file),
+            certificate: None,
         }),
     );
     settings.timeout = Duration::from_secs(2);

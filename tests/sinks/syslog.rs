@@ -37,6 +37,7 @@ pub fn syslog(port: u16, tls: Option<&Certificates>) -> SinkSettings {
             port,
             tls: tls.is_some(),
             ca: tls.map(Certificates::ca_file),
+            certificate: None,
             facility: 13,
             hostname: Some("db1".to_owned()),
             confirm: true,
@@ -46,7 +47,7 @@ pub fn syslog(port: u16, tls: Option<&Certificates>) -> SinkSettings {
 
 /// What becomes of a connection.
 #[derive(Clone, Copy)]
-enum Manner {
+pub enum Manner {
     Take,
     /// Dies after so many bytes, and forgets what came on that connection.
     Die(usize),
@@ -62,14 +63,14 @@ struct Log {
 
 /// Keeps a connection's messages once it has ended in good order.
 #[derive(Clone)]
-struct Collector {
-    port: u16,
+pub struct Collector {
+    pub port: u16,
     log: Arc<Mutex<Log>>,
     tls: Arc<Mutex<Option<TlsAcceptor>>>,
 }
 
 impl Collector {
-    async fn start(manners: &[Manner], tls: Option<TlsAcceptor>) -> Collector {
+    pub async fn start(manners: &[Manner], tls: Option<TlsAcceptor>) -> Collector {
         let listener = TcpListener::bind("localhost:0").await.expect("a port");
         let collector = Collector {
             port: listener.local_addr().expect("an address").port(),
@@ -118,7 +119,7 @@ impl Collector {
         }
     }
 
-    fn messages(&self) -> Vec<String> {
+    pub fn messages(&self) -> Vec<String> {
         self.log.lock().expect("log").messages.clone()
     }
 }

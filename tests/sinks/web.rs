@@ -1,6 +1,7 @@
 //! Receivers over HTTP: real web servers that fail in every way before they take anything.
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
 use pgveil::config::{
@@ -15,7 +16,7 @@ use crate::support::{Certificates, free_port};
 use crate::syslog::acceptor;
 use crate::web_server::{Manner, Received, WebServer};
 
-const SECRET: &str = "0123456789abcdef of a webhook";
+pub const SECRET: &str = "0123456789abcdef of a webhook";
 /// Everything that can go wrong with an answer.
 const TROUBLE: [Manner; 9] = [
     Manner::Answer(500),
@@ -36,6 +37,7 @@ fn webhook(port: u16) -> SinkSettings {
             url: Secret::new(format!("http://127.0.0.1:{port}/hook")),
             secret: Secret::new(SECRET.to_owned()),
             ca: None,
+            certificate: None,
         }),
     )
 }
@@ -48,6 +50,7 @@ fn splunk(port: u16) -> SinkSettings {
                 url: Secret::new(format!("http://127.0.0.1:{port}/services/collector/event")),
                 secret: Secret::new("t0ken".to_owned()),
                 ca: None,
+                certificate: None,
             },
             index: Some("audit".to_owned()),
             source: "pgveil".to_owned(),
@@ -60,6 +63,7 @@ fn elastic(port: u16) -> SinkSettings {
     let kind = SinkKind::Elasticsearch(ElasticsearchSettings {
         url: Secret::new(format!("http://127.0.0.1:{port}/es/")),
         ca: None,
+        certificate: None,
         index: "pgveil-audit".to_owned(),
         login: Some(HttpLogin::Basic {
             user: "pgveil".to_owned(),
@@ -73,7 +77,7 @@ fn elastic(port: u16) -> SinkSettings {
 }
 
 /// What a receiver does with a body before it believes it.
-fn verified(received: &Received) -> Value {
+pub fn verified(received: &Received) -> Value {
     let timestamp = &received.headers["x-pgveil-timestamp"];
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(format!("{timestamp}.{}", received.body).as_bytes());
@@ -141,6 +145,24 @@ async fn a_batch_that_is_tried_again_is_the_same_delivery() {
     assert_eq!(deliveries[1], deliveries[2]);
 }
 
+/// The pace of the tests is far faster than what the server asks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_for_patience_is_left_alone() {
+    let server = WebServer::start(&[Manner::Later(2), Manner::Answer(503)]).await;
+    let house = House::new();
+    house.write(3);
+    let sinks = house.start(&[webhook(server.port)]);
+    caught_up(&sinks, "hook").await;
+    let at: Vec<Instant> = server
+        .received()
+        .iter()
+        .map(|received| received.at)
+        .collect();
+    assert_eq!(at.len(), 3, "one too early, one that failed, one taken");
+    assert!(at[1] - at[0] >= Duration::from_secs(2), "{at:?}");
+    assert!(at[2] - at[1] < Duration::from_secs(2), "{at:?}");
+}
+
 /// Killed for a while, in the middle of a stream of records.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_away_gets_what_it_missed() {
@@ -179,6 +201,7 @@ async fn a_server_with_an_expired_certificate_gets_nothing_until_it_has_another(
         url: Secret::new(format!("https://localhost:{port}/hook")),
         secret: Secret::new(SECRET.to_owned()),
         ca: Some(new.ca_file()),
+        certificate: None,
     });
     let sinks = house.start(&[settings]);
     until("it has tried", || async {

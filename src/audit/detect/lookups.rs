@@ -7,18 +7,8 @@ use super::people::People;
 use super::{Alarm, Kind};
 use crate::audit::entry::Entry;
 
-/// Lookups of one column within a minute that nobody does by hand.
-pub const PER_MINUTE: u32 = 60;
-/// With fewer within a minute, how many times what is usual for the person ...
-pub const TIMES_USUAL: f64 = 5.0;
-/// ... but no fewer than this.
-pub const LEAST_UNUSUAL: u32 = 20;
 /// Minutes with lookups after which it is known what is usual.
 pub const KNOWN_AFTER: u32 = 30;
-/// Lookups within [`PROBING_WINDOW`] that are looked at for how few of them find anything.
-pub const PROBING_LEAST: u32 = 20;
-/// Of 100 of them that find nothing.
-pub const PROBING_EMPTY: u32 = 80;
 /// Seconds.
 pub const PROBING_WINDOW: u64 = 600;
 /// An alarm about the same person and column is not raised again for so long: seconds.
@@ -27,6 +17,45 @@ pub const QUIET: u64 = 600;
 const MAX_COLUMNS: usize = 64;
 /// How much of a new minute goes into what is usual.
 const WEIGHT: f64 = 0.05;
+
+/// How many lookups of one column by one person within a minute are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enumeration {
+    /// What nobody does by hand.
+    pub per_minute: u32,
+    /// With fewer, how many times what is usual for the person ...
+    pub times_usual: u32,
+    /// ... but no fewer than this.
+    pub least: u32,
+}
+
+impl Default for Enumeration {
+    fn default() -> Self {
+        Enumeration {
+            per_minute: 60,
+            times_usual: 5,
+            least: 20,
+        }
+    }
+}
+
+/// How few lookups within [`PROBING_WINDOW`] may find anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probing {
+    /// Fewer lookups are not looked at.
+    pub least: u32,
+    /// Percent of them that find nothing.
+    pub empty: u32,
+}
+
+impl Default for Probing {
+    fn default() -> Self {
+        Probing {
+            least: 20,
+            empty: 80,
+        }
+    }
+}
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,7 +81,14 @@ struct Column {
 }
 
 impl Lookups {
-    pub fn take(&mut self, entry: &Entry, person: &str, at: u64, alarms: &mut Vec<Alarm>) {
+    pub fn take(
+        &mut self,
+        entry: &Entry,
+        person: &str,
+        at: u64,
+        (many, probing): (&Enumeration, &Probing),
+        alarms: &mut Vec<Alarm>,
+    ) {
         if entry.lookups.is_empty() {
             return;
         }
@@ -62,7 +98,7 @@ impl Lookups {
                 continue;
             }
             let column = columns.entry(name.clone()).or_default();
-            column.count(at, entry.rows.unwrap_or(0) == 0);
+            column.count(at, entry.rows.unwrap_or(0) == 0, many);
             let alarm = |kind, message| Alarm {
                 kind,
                 person: person.to_owned(),
@@ -70,12 +106,12 @@ impl Lookups {
                 message,
                 classes: Vec::new(),
             };
-            if column.is_many() && due(&mut column.many_told, at) {
+            if column.is_many(many) && due(&mut column.many_told, at) {
                 let count = column.in_minute;
                 let message = format!("{count} lookups of {name} within a minute");
                 alarms.push(alarm(Kind::Enumeration, message));
             }
-            if column.is_probing() && due(&mut column.empty_told, at) {
+            if column.is_probing(probing) && due(&mut column.empty_told, at) {
                 let (empty, all) = (column.empty, column.in_window);
                 let message = format!("{empty} of {all} lookups of {name} found nothing");
                 alarms.push(alarm(Kind::Probing, message));
@@ -94,10 +130,10 @@ fn due(told: &mut u64, at: u64) -> bool {
 }
 
 impl Column {
-    fn count(&mut self, at: u64, empty: bool) {
+    fn count(&mut self, at: u64, empty: bool, many: &Enumeration) {
         let minute = at / 60;
         if minute > self.minute {
-            self.close_minute();
+            self.close_minute(many);
             self.minute = minute;
         }
         self.in_minute = self.in_minute.saturating_add(1);
@@ -109,11 +145,11 @@ impl Column {
         self.empty = self.empty.saturating_add(u32::from(empty));
     }
 
-    fn close_minute(&mut self) {
+    fn close_minute(&mut self, many: &Enumeration) {
         if self.in_minute > 0 {
             let count = f64::from(self.in_minute);
             // What raises alarms is not to become usual faster than it would at the limit.
-            let count = count.min(f64::from(PER_MINUTE));
+            let count = count.min(f64::from(many.per_minute));
             self.usual = match self.minutes {
                 0 => count,
                 _ => self.usual + WEIGHT * (count - self.usual),
@@ -123,15 +159,15 @@ impl Column {
         self.in_minute = 0;
     }
 
-    fn is_many(&self) -> bool {
+    fn is_many(&self, many: &Enumeration) -> bool {
         let unusual = self.minutes >= KNOWN_AFTER
-            && self.in_minute >= LEAST_UNUSUAL
-            && f64::from(self.in_minute) >= TIMES_USUAL * self.usual;
-        self.in_minute >= PER_MINUTE || unusual
+            && self.in_minute >= many.least
+            && f64::from(self.in_minute) >= f64::from(many.times_usual) * self.usual;
+        self.in_minute >= many.per_minute || unusual
     }
 
-    fn is_probing(&self) -> bool {
-        self.in_window >= PROBING_LEAST
-            && u64::from(self.empty) * 100 >= u64::from(self.in_window) * u64::from(PROBING_EMPTY)
+    fn is_probing(&self, probing: &Probing) -> bool {
+        self.in_window >= probing.least
+            && u64::from(self.empty) * 100 >= u64::from(self.in_window) * u64::from(probing.empty)
     }
 }

@@ -82,6 +82,14 @@ pub fn is_use(entry: &Entry) -> bool {
     )
 }
 
+/// What raises alarms that are a matter of measure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    pub enumeration: lookups::Enumeration,
+    pub probing: lookups::Probing,
+    pub volume: volume::Unusual,
+}
+
 /// All detectors with what they remember.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -96,7 +104,7 @@ const NOBODY: &str = "-";
 
 impl Detector {
     /// Takes the next record. `traps` are the classes of which nobody has a reason to touch a column.
-    pub fn take(&mut self, entry: &Entry, traps: &Classes) -> Vec<Alarm> {
+    pub fn take(&mut self, entry: &Entry, traps: &Classes, thresholds: &Thresholds) -> Vec<Alarm> {
         let person = entry.actor().unwrap_or(NOBODY);
         let at = entry.seconds().unwrap_or(0);
         match entry.event.as_str() {
@@ -111,8 +119,10 @@ impl Detector {
                 let mut alarms = Vec::new();
                 alarms.extend(self.traps.take(entry, person, at, traps));
                 if entry.event != "refusal" {
-                    self.lookups.take(entry, person, at, &mut alarms);
-                    alarms.extend(self.volume.take(entry, person, at));
+                    let lookups = (&thresholds.enumeration, &thresholds.probing);
+                    self.lookups.take(entry, person, at, lookups, &mut alarms);
+                    let unusual = self.volume.take(entry, person, at, &thresholds.volume);
+                    alarms.extend(unusual);
                 }
                 alarms
             }

@@ -45,11 +45,18 @@ fn read(seq: u64, at: u64, rows: u64) -> Entry {
 
 /// The alarms that a stream raises, and the records that raised them.
 fn alarms(entries: impl IntoIterator<Item = Entry>) -> Vec<(Kind, u64)> {
+    alarms_with(&Thresholds::default(), entries)
+}
+
+fn alarms_with(
+    thresholds: &Thresholds,
+    entries: impl IntoIterator<Item = Entry>,
+) -> Vec<(Kind, u64)> {
     let mut detector = Detector::default();
     let traps = traps();
     entries
         .into_iter()
-        .flat_map(|entry| detector.take(&entry, &traps))
+        .flat_map(|entry| detector.take(&entry, &traps, thresholds))
         .map(|alarm| (alarm.kind, alarm.seq))
         .collect()
 }
@@ -127,6 +134,59 @@ fn of_a_newcomer_nothing_is_unusual_yet_and_writes_take_nothing_out() {
         ..read(101, 101 * 3600, 1_000_000)
     };
     assert_eq!(alarms(usual.chain([import])), []);
+}
+
+#[test]
+fn every_threshold_is_what_the_settings_say() {
+    let mut thresholds = Thresholds::default();
+    thresholds.enumeration.per_minute = 7;
+    let fast: Vec<Entry> = (1..=50).map(|seq| lookup(seq, 600 + seq / 2, 1)).collect();
+    assert_eq!(alarms(fast.clone()), []);
+    assert_eq!(
+        alarms_with(&thresholds, fast),
+        [(Kind::Enumeration, 7)],
+        "per_minute"
+    );
+
+    // Two lookups a minute for an hour, then 25 within one.
+    let minutes = (0..60).flat_map(|minute| (0..2).map(move |second| minute * 60 + second));
+    let all = minutes.chain((0..25).map(|second| 7200 + second));
+    let burst: Vec<Entry> = all.zip(1..).map(|(at, seq)| lookup(seq, at, 1)).collect();
+    let with = |least, times_usual| {
+        let mut thresholds = Thresholds::default();
+        (
+            thresholds.enumeration.least,
+            thresholds.enumeration.times_usual,
+        ) = (least, times_usual);
+        alarms_with(&thresholds, burst.clone())
+    };
+    assert_eq!(with(10, 5), [(Kind::Enumeration, 120 + 10)]);
+    assert_eq!(with(26, 5), []);
+    assert_eq!(with(2, 12), [(Kind::Enumeration, 120 + 24)]);
+
+    let mut thresholds = Thresholds::default();
+    (thresholds.probing.least, thresholds.probing.empty) = (10, 50);
+    let half: Vec<Entry> = (1..=40)
+        .map(|seq| lookup(seq, 600 + seq * 14, seq % 2))
+        .collect();
+    assert_eq!(alarms(half.clone()), []);
+    assert_eq!(alarms_with(&thresholds, half), [(Kind::Probing, 10)]);
+
+    let days = (0..10).flat_map(|day| (0..8).map(move |hour| day * DAY + hour * 3600));
+    let usual = days.map(|at| (at, 20)).chain([(10 * DAY, 70)]);
+    let usual: Vec<Entry> = usual
+        .zip(1..)
+        .map(|((at, rows), seq)| read(seq, at, rows))
+        .collect();
+    assert_eq!(alarms(usual.clone()), []);
+    let mut thresholds = Thresholds::default();
+    (thresholds.volume.per_hour, thresholds.volume.times_usual) = (60, 3);
+    assert_eq!(
+        alarms_with(&thresholds, usual.clone()),
+        [(Kind::Volume, 81)]
+    );
+    thresholds.volume.times_usual = 4;
+    assert_eq!(alarms_with(&thresholds, usual), []);
 }
 
 #[test]
@@ -211,7 +271,7 @@ fn what_is_remembered_outlives_a_restart() {
     let mut detector = Detector::default();
     let mut raised = Vec::new();
     for entry in &stream {
-        raised.extend(detector.take(entry, &traps));
+        raised.extend(detector.take(entry, &traps, &Thresholds::default()));
         let kept = serde_json::to_string(&detector).expect("json");
         detector = serde_json::from_str(&kept).expect("read again");
     }

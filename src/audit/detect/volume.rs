@@ -5,10 +5,6 @@ use super::people::People;
 use super::{Alarm, Kind};
 use crate::audit::entry::Entry;
 
-/// How many times what is usual.
-pub const TIMES_USUAL: f64 = 5.0;
-/// Rows within an hour and within a day below which nothing is unusual.
-pub const LEAST: [u64; 2] = [1_000, 5_000];
 /// Hours and days with rows after which it is known what is usual.
 pub const KNOWN_AFTER: [u32; 2] = [24, 7];
 /// How much of a new hour, and of a new day, goes into what is usual.
@@ -16,6 +12,26 @@ const WEIGHT: [f64; 2] = [0.05, 0.2];
 /// Seconds.
 const SPAN: [u64; 2] = [3600, 86_400];
 const NAMES: [&str; 2] = ["hour", "day"];
+
+/// How many rows are far more than usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unusual {
+    /// Rows within an hour and within a day below which nothing is unusual.
+    pub per_hour: u64,
+    pub per_day: u64,
+    /// How many times what is usual for the person.
+    pub times_usual: u32,
+}
+
+impl Default for Unusual {
+    fn default() -> Self {
+        Unusual {
+            per_hour: 1_000,
+            per_day: 5_000,
+            times_usual: 5,
+        }
+    }
+}
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -36,7 +52,8 @@ struct Baseline {
 }
 
 impl Volume {
-    pub fn take(&mut self, entry: &Entry, person: &str, at: u64) -> Vec<Alarm> {
+    pub fn take(&mut self, entry: &Entry, person: &str, at: u64, unusual: &Unusual) -> Vec<Alarm> {
+        let times = f64::from(unusual.times_usual);
         // Rows that a statement wrote have no bytes: nobody took them out.
         let rows = entry
             .rows
@@ -48,15 +65,15 @@ impl Volume {
         let mut alarms = Vec::new();
         let constants = SPAN
             .iter()
-            .zip(LEAST)
+            .zip([unusual.per_hour, unusual.per_day])
             .zip(KNOWN_AFTER)
             .zip(WEIGHT)
             .zip(NAMES);
         for (baseline, ((((span, least), known), weight), name)) in
             baselines.iter_mut().zip(constants)
         {
-            baseline.add(at / span, rows, weight, least);
-            if baseline.is_unusual(least, known) {
+            baseline.add(at / span, rows, weight, times, least);
+            if baseline.is_unusual(times, least, known) {
                 baseline.told = true;
                 alarms.push(Alarm {
                     kind: Kind::Volume,
@@ -75,11 +92,11 @@ impl Volume {
 }
 
 impl Baseline {
-    fn add(&mut self, number: u64, rows: u64, weight: f64, least: u64) {
+    fn add(&mut self, number: u64, rows: u64, weight: f64, times: f64, least: u64) {
         if number > self.number {
             if self.rows > 0 {
                 // What raised an alarm is learnt no faster than what just does not.
-                let limit = (TIMES_USUAL * self.usual).max(least as f64);
+                let limit = (times * self.usual).max(least as f64);
                 let count = match self.spans {
                     0 => self.rows as f64,
                     _ => (self.rows as f64).min(limit),
@@ -95,10 +112,10 @@ impl Baseline {
         self.rows = self.rows.saturating_add(rows);
     }
 
-    fn is_unusual(&self, least: u64, known: u32) -> bool {
+    fn is_unusual(&self, times: f64, least: u64, known: u32) -> bool {
         !self.told
             && self.spans >= known
             && self.rows >= least
-            && self.rows as f64 >= TIMES_USUAL * self.usual
+            && self.rows as f64 >= times * self.usual
     }
 }

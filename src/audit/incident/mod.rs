@@ -28,6 +28,9 @@ pub const FOLDER: &str = "incidents";
 pub const CLOCK: u64 = 72 * 3600;
 /// Alarms about the same person belong to an incident for so long after its last one: seconds.
 pub const STAYS_OPEN: u64 = 24 * 3600;
+/// What says that an incident is closed stands beside its file under this extension: pgveil writes the one while somebody
+/// writes the other.
+const CLOSED: &str = "closed";
 /// Pieces of evidence in a file; those beyond are counted, and a search finds them.
 pub const MAX_EVIDENCE: usize = 1_000;
 /// Names of each kind (people, tables, ...) in a file.
@@ -198,6 +201,78 @@ pub fn save(dir: &Path, incident: &Incident) -> Result<(), IncidentError> {
         source,
     })?;
     durable::replace(&path, &json).map_err(failed)
+}
+
+/// How an incident ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Closed {
+    /// RFC 3339.
+    pub at: String,
+    /// Whoever closed it, as the system knows them.
+    pub by: String,
+    /// What they said to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Closes an incident: what is evidence may go when its time has come, and a further alarm opens another incident.
+///
+/// # Errors
+/// It is closed already ([`io::ErrorKind::AlreadyExists`]), or the disk.
+pub fn close(dir: &Path, incident: &Incident, closed: &Closed) -> Result<(), IncidentError> {
+    let path = closed_path(dir, &incident.id);
+    let failed = |source| IncidentError::Io {
+        path: path.clone(),
+        source,
+    };
+    if path.exists() {
+        return Err(failed(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "it is closed already",
+        )));
+    }
+    let json = serde_json::to_vec_pretty(closed).map_err(|source| IncidentError::Format {
+        path: path.clone(),
+        source,
+    })?;
+    durable::replace(&path, &json).map_err(failed)
+}
+
+/// How an incident ended; `None` while it is open.
+///
+/// # Errors
+/// The disk, or a file that says something else.
+pub fn closed(dir: &Path, id: &str) -> Result<Option<Closed>, IncidentError> {
+    let path = closed_path(dir, id);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(IncidentError::Io { path, source }),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(closed) => Ok(Some(closed)),
+        Err(source) => Err(IncidentError::Format { path, source }),
+    }
+}
+
+fn closed_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(FOLDER).join(format!("{id}.{CLOSED}"))
+}
+
+/// Number of the oldest segment that holds evidence of an open incident: it and those behind it, which prove it, stay.
+/// Beyond every number where there is none.
+///
+/// # Errors
+/// As [`list`]: where it is not known what is evidence, nothing may go.
+pub fn oldest_needed(dir: &Path) -> Result<u64, IncidentError> {
+    let mut oldest = u64::MAX;
+    for incident in list(dir)? {
+        if closed(dir, &incident.id)?.is_none() {
+            let segments = incident.evidence.iter().map(|known| known.position.segment);
+            oldest = oldest.min(segments.min().unwrap_or(u64::MAX));
+        }
+    }
+    Ok(oldest)
 }
 
 /// All incidents of a spool's directory, the oldest first.

@@ -68,6 +68,7 @@ impl KafkaSender {
             brokers,
             tls,
             ca,
+            certificate,
             login,
             ..
         } = &self.settings;
@@ -90,6 +91,14 @@ impl KafkaSender {
             .set("message.timeout.ms", timeout);
         if let Some(ca) = ca {
             config.set("ssl.ca.location", ca.display().to_string());
+        }
+        if let Some(certificate) = certificate {
+            config
+                .set(
+                    "ssl.certificate.location",
+                    certificate.cert.display().to_string(),
+                )
+                .set("ssl.key.location", certificate.key.display().to_string());
         }
         if let Some(login) = login {
             config

@@ -27,7 +27,11 @@ impl NatsSender {
     pub fn new(settings: &NatsSettings, timeout: std::time::Duration) -> Result<Self, String> {
         let is_tls = settings.url.expose().starts_with("tls:");
         let tls = match is_tls {
-            true => Some(tls::client(settings.ca.as_deref())?.as_ref().clone()),
+            true => Some(
+                tls::client(settings.ca.as_deref(), settings.certificate.as_ref())?
+                    .as_ref()
+                    .clone(),
+            ),
             false => None,
         };
         Ok(NatsSender {

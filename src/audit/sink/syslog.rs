@@ -56,7 +56,10 @@ pub struct SyslogSender {
 impl SyslogSender {
     pub fn new(settings: &SyslogSettings) -> Result<Self, String> {
         let tls = match settings.tls {
-            true => Some(tls::client(settings.ca.as_deref())?),
+            true => Some(tls::client(
+                settings.ca.as_deref(),
+                settings.certificate.as_ref(),
+            )?),
             false => None,
         };
         let hostname = settings.hostname.clone().unwrap_or_else(machine);

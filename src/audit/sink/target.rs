@@ -1,4 +1,6 @@
 //! What every type of sink does: take a batch of records, all of it or with a reason.
+use std::time::Duration;
+
 use super::SinkError;
 use super::batch::Message;
 #[cfg(feature = "kafka")]
@@ -19,6 +21,8 @@ pub struct Failure {
     pub taken: usize,
     /// The batch may pass in parts.
     pub divide: bool,
+    /// So long the receiver wants to be left alone.
+    pub wait: Option<Duration>,
 }
 
 impl Failure {
@@ -27,6 +31,7 @@ impl Failure {
             reason: reason.into(),
             taken: 0,
             divide: false,
+            wait: None,
         }
     }
 }

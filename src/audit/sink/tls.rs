@@ -2,12 +2,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
-/// Trusts the authorities of a PEM file, or those of the system.
-pub fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+use crate::config::TlsSettings;
+
+/// Trusts the authorities of a PEM file, or those of the system, and shows a certificate to a server that asks for one.
+pub fn client(
+    ca: Option<&Path>,
+    certificate: Option<&TlsSettings>,
+) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -37,7 +43,24 @@ pub fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match certificate {
+        Some(certificate) => own(config, certificate)?,
+        None => config.with_no_client_auth(),
+    };
     Ok(Arc::new(config))
+}
+
+fn own(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    TlsSettings { cert, key }: &TlsSettings,
+) -> Result<ClientConfig, String> {
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("cert `{}`: {error}", cert.display()))?;
+    let read = PrivateKeyDer::from_pem_file(key);
+    let private = read.map_err(|error| format!("key `{}`: {error}", key.display()))?;
+    config
+        .with_client_auth_cert(chain, private)
+        .map_err(|error| format!("cert `{}`: {error}", cert.display()))
 }

@@ -1,5 +1,7 @@
 //! Receivers over HTTP: Splunk's event collector, Elasticsearch's bulk interface, and any web server that checks a
 //! signature.
+use std::time::SystemTime;
+
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::de::IgnoredAny;
@@ -11,9 +13,8 @@ use super::progress::micros;
 use super::target::{Delivered, Failure};
 use crate::config::{
     ElasticsearchSettings, HttpLogin, Secret, SinkKind, SinkSettings, SplunkHecSettings,
-    WebSinkSettings,
 };
-use crate::outbound::{self, sign, told};
+use crate::outbound::{self, retry_after, sign, told};
 
 /// An answer is not read beyond this.
 const MAX_ANSWER: usize = 16 << 20;
@@ -33,20 +34,25 @@ enum Receiver {
 
 impl WebSender {
     pub fn new(settings: &SinkSettings) -> Result<Self, String> {
-        let (url, ca, receiver) = match &settings.kind {
+        let (url, ca, certificate, receiver) = match &settings.kind {
             SinkKind::SplunkHec(splunk) => (
                 &splunk.web.url,
                 &splunk.web.ca,
+                &splunk.web.certificate,
                 Receiver::Splunk(splunk.clone()),
             ),
             SinkKind::Elasticsearch(elastic) => (
                 &elastic.url,
                 &elastic.ca,
+                &elastic.certificate,
                 Receiver::Elastic(elastic.login.clone()),
             ),
-            SinkKind::Webhook(WebSinkSettings { url, secret, ca }) => {
-                (url, ca, Receiver::Webhook(secret.clone()))
-            }
+            SinkKind::Webhook(web) => (
+                &web.url,
+                &web.ca,
+                &web.certificate,
+                Receiver::Webhook(web.secret.clone()),
+            ),
             _ => return Err("it is not reached over HTTP".to_owned()),
         };
         let mut url: Url = url
@@ -56,7 +62,7 @@ impl WebSender {
         if let SinkKind::Elasticsearch(elastic) = &settings.kind {
             bulk(&mut url, elastic);
         }
-        let client = outbound::client(ca.as_deref(), settings.timeout)?;
+        let client = outbound::client(ca.as_deref(), certificate.as_ref(), settings.timeout)?;
         Ok(WebSender {
             client: client.build().map_err(|error| told(&error))?,
             url,
@@ -80,7 +86,10 @@ impl WebSender {
             return too_large(messages);
         }
         if !status.is_success() {
-            return Err(Failure::new(format!("answered {status}")));
+            return Err(Failure {
+                wait: retry_after(answer.headers(), SystemTime::now()),
+                ..Failure::new(format!("answered {status}"))
+            });
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer
@@ -279,8 +288,8 @@ fn to_webhook(
         ));
     }
     body.push_str("]}");
-    let timestamp = std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+    let timestamp = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
         .to_string();

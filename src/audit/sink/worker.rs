@@ -78,7 +78,7 @@ impl Worker {
                 Err(failure) => {
                     add(&self.progress.failures, 1);
                     self.taken(&mut batch, &mut stored, failure.taken);
-                    let wait = retry.wait(&self.pace);
+                    let wait = retry.wait(&self.pace).max(failure.wait.unwrap_or_default());
                     let (sink, reason) = (&self.settings.name, &failure.reason);
                     tracing::warn!(sink, reason, ?wait, "audit records are not delivered yet");
                     self.store(&mut stored, true).await;

@@ -7,14 +7,16 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::super::{CliError, OutputFormat, print};
 use super::Place;
 use crate::audit::entry::seconds;
 use crate::audit::incident::bundle::{self, Files};
 use crate::audit::incident::tar::Archive;
-use crate::audit::incident::{self, Incident, summary};
+use crate::audit::incident::{self, Closed, Incident, summary};
 use crate::audit::key::PublicKey;
+use crate::audit::record::rfc3339;
 use crate::audit::spool::PUBLIC_KEY_FILE;
 
 /// What may be a breach: list, look, hand on
@@ -28,6 +30,7 @@ pub enum IncidentsCommand {
     List(ListArgs),
     Show(ShowArgs),
     Export(ExportArgs),
+    Close(CloseArgs),
 }
 
 /// All incidents, with the time that is left
@@ -56,6 +59,25 @@ pub struct ShowArgs {
     pub format: OutputFormat,
 }
 
+/// Close an incident that was dealt with: its evidence may go when `audit.retain` says so
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  \
+    pgveil audit incidents close 20261122-4711 --config pgveil.yaml --reason 'told to the authority, case 0815'\n\n\
+    While an incident is open no segment from its first evidence on is removed. Export it first. A further alarm about the\n\
+    same person opens another one.")]
+pub struct CloseArgs {
+    /// The incident
+    pub id: String,
+    #[command(flatten)]
+    pub place: Place,
+    /// Who closes it [default: the user of the session]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// How it ended
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
 /// Put an incident's evidence together: the records, what proves them, a summary, and how to check it all
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
@@ -82,7 +104,12 @@ pub struct ExportArgs {
 pub fn run(command: &IncidentsCommand) -> Result<ExitCode, CliError> {
     match command {
         IncidentsCommand::List(args) => {
-            let incidents = incident::list(&args.place.dir()?).map_err(CliError::environment)?;
+            let dir = args.place.dir()?;
+            let incidents = incident::list(&dir).map_err(CliError::environment)?;
+            let incidents: Vec<Known> = incidents
+                .into_iter()
+                .map(|incident| Known::of(&dir, incident))
+                .collect::<Result<_, _>>()?;
             print(&match args.format {
                 OutputFormat::Text => listed(&incidents, now()),
                 OutputFormat::Json => incidents.iter().map(json).collect::<Result<_, _>>()?,
@@ -96,15 +123,51 @@ pub fn run(command: &IncidentsCommand) -> Result<ExitCode, CliError> {
             })?;
         }
         IncidentsCommand::Export(args) => export(args)?,
+        IncidentsCommand::Close(args) => close(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn find(place: &Place, id: &str) -> Result<Incident, CliError> {
-    incident::find(&place.dir()?, id).map_err(CliError::environment)
+/// An incident, and how it ended.
+#[derive(Serialize)]
+struct Known {
+    #[serde(flatten)]
+    incident: Incident,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed: Option<Closed>,
 }
 
-fn json(incident: &Incident) -> Result<String, CliError> {
+impl Known {
+    fn of(dir: &Path, incident: Incident) -> Result<Known, CliError> {
+        let closed = incident::closed(dir, &incident.id).map_err(CliError::environment)?;
+        Ok(Known { incident, closed })
+    }
+}
+
+fn find(place: &Place, id: &str) -> Result<Known, CliError> {
+    let dir = place.dir()?;
+    let incident = incident::find(&dir, id).map_err(CliError::environment)?;
+    Known::of(&dir, incident)
+}
+
+fn close(args: &CloseArgs) -> Result<(), CliError> {
+    let dir = args.place.dir()?;
+    let incident = incident::find(&dir, &args.id).map_err(CliError::environment)?;
+    let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+    let closed = Closed {
+        at: rfc3339(SystemTime::now()),
+        by: args
+            .by
+            .clone()
+            .or_else(user)
+            .unwrap_or_else(|| "-".to_owned()),
+        reason: args.reason.clone(),
+    };
+    incident::close(&dir, &incident, &closed).map_err(CliError::environment)?;
+    print(&format!("incident {} is closed\n", incident.id))
+}
+
+fn json(incident: &Known) -> Result<String, CliError> {
     let line = serde_json::to_string(incident).map_err(CliError::environment)?;
     Ok(line + "\n")
 }
@@ -123,27 +186,33 @@ fn left(incident: &Incident, now: u64) -> String {
     }
 }
 
-fn listed(incidents: &[Incident], now: u64) -> String {
+fn listed(incidents: &[Known], now: u64) -> String {
     if incidents.is_empty() {
         return "no incidents\n".to_owned();
     }
     let mut text = String::new();
-    for incident in incidents {
+    for Known { incident, closed } in incidents {
+        let ends = match closed {
+            Some(closed) => format!("closed {} by {}", minute(&closed.at), plain(&closed.by)),
+            None => format!(
+                "tell by {} ({})",
+                minute(&incident.notify_by),
+                left(incident, now)
+            ),
+        };
         text += &format!(
-            "{:<16} {} {:<10} {:<16} {:>4} records  tell by {} ({})\n",
+            "{:<16} {} {:<10} {:<16} {:>4} records  {ends}\n",
             incident.id,
             minute(&incident.opened),
             incident.kind,
             plain(&incident.person),
             incident.evidence.len() as u64 + incident.evidence_beyond,
-            minute(&incident.notify_by),
-            left(incident, now),
         );
     }
     text
 }
 
-fn shown(incident: &Incident, now: u64) -> String {
+fn shown(Known { incident, closed }: &Known, now: u64) -> String {
     let mut text = format!(
         "Incident {} ({}), opened {}\nThe authority is to be told by {} ({}); PIPL, Article 57, says at once.\n\n{}\n\n",
         incident.id,
@@ -155,6 +224,19 @@ fn shown(incident: &Incident, now: u64) -> String {
     );
     for (name, value) in summary::facts(incident) {
         text += &format!("{name:<36} {}\n", plain(&value));
+    }
+    if let Some(closed) = closed {
+        text += &format!(
+            "{:<36} {} by {}",
+            "Closed",
+            minute(&closed.at),
+            plain(&closed.by)
+        );
+        text += &closed
+            .reason
+            .as_deref()
+            .map_or_else(String::new, |reason| format!(": {}", plain(reason)));
+        text += "\n";
     }
     for message in &incident.messages {
         text += &format!("\n* {}", plain(message));

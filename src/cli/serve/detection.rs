@@ -9,6 +9,7 @@ use super::super::audit::classes;
 use super::journal::Journal;
 use crate::audit::Record;
 use crate::audit::classes::Classes;
+use crate::audit::detect::Thresholds;
 use crate::audit::watch::Watch;
 use crate::session::proxy::Proxy;
 
@@ -29,8 +30,12 @@ pub struct Detection {
 ///
 /// # Errors
 /// The spool or the file of an incident cannot be read.
-pub fn start(journal: &Journal, proxy: &Arc<Proxy>) -> Result<Detection, CliError> {
-    let watch = Watch::open(&journal.spool).map_err(CliError::environment)?;
+pub fn start(
+    journal: &Journal,
+    proxy: &Arc<Proxy>,
+    thresholds: Thresholds,
+) -> Result<Detection, CliError> {
+    let watch = Watch::open(&journal.spool, thresholds).map_err(CliError::environment)?;
     let worker = Worker {
         watch,
         journal: journal.clone(),

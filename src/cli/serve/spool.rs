@@ -94,7 +94,8 @@ pub async fn tend(journal: Journal) {
     }
 }
 
-/// Compresses closed segments, and removes those that are too old or too many and that every sink has.
+/// Compresses closed segments, and removes those that are too old or too many, that every sink has and no open incident
+/// needs.
 pub async fn keep(journal: Journal, retention: Retention, sinks: Arc<Sinks>) {
     let mut ticks = interval(KEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +107,7 @@ pub async fn keep(journal: Journal, retention: Retention, sinks: Arc<Sinks>) {
             retention::keep(&spool, &retention, needed, SystemTime::now())
         });
         match kept.await {
-            Ok(Ok(kept)) => journal.metrics.audit_kept(kept.bytes, kept.awaited),
+            Ok(Ok(kept)) => journal.metrics.audit_kept(&kept),
             Ok(Err(error)) => {
                 tracing::error!(%error, "old audit segments cannot be put in order");
             }

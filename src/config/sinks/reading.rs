@@ -6,7 +6,7 @@ use super::receivers::{
     Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, SinkKind,
     SplunkHec, Syslog, Web,
 };
-use super::{RawSink, address, authorities, in_the_clear, is_near};
+use super::{RawSink, address, in_the_clear, is_near, trust};
 use crate::config::diagnostics::Diagnostic;
 use crate::config::load::name;
 use crate::config::notify::is_loopback;
@@ -110,13 +110,14 @@ fn syslog(
         })
     });
     let confirm = resolver.optional(&raw.confirm, Resolver::boolean);
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     let (host, port) = place?;
     Some(Syslog {
         host,
         port,
         tls,
         ca,
+        certificate,
         facility: facility.unwrap_or(AUDIT),
         hostname,
         confirm: confirm.unwrap_or(true),
@@ -156,7 +157,7 @@ fn url(
         resolver.diagnostics.push(diagnostic);
         return None;
     }
-    let url = resolver.parse(leaf, &expected, |text| address(text, &[clear, secure]))?;
+    let url = resolver.parse_secret(leaf, &expected, |text| address(text, &[clear, secure]))?;
     if url.scheme() == clear && !plaintext && !is_near(url.host()) {
         return in_the_clear(resolver, leaf, &format!("use `{secure}://`"));
     }
@@ -182,12 +183,13 @@ fn splunk(
         })
     };
     let (index, source, sourcetype) = (word(&raw.index), word(&raw.source), word(&raw.sourcetype));
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     Some(SplunkHec {
         web: Web {
             url: url?,
             secret: token?,
             ca,
+            certificate,
         },
         index,
         source: source.unwrap_or_else(|| "pgveil".to_owned()),
@@ -242,10 +244,11 @@ fn elastic(
         (Some((user, password)), None) => Some(HttpLogin::Basic { user, password }),
         (None, None) => None,
     };
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     Some(Elasticsearch {
         url: url?,
         ca,
+        certificate,
         index: index?,
         login,
     })
@@ -284,11 +287,12 @@ fn webhook(
             }
             Some(secret)
         });
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     Some(Web {
         url: url?,
         secret: secret?,
         ca,
+        certificate,
     })
 }
 
@@ -332,10 +336,11 @@ fn nats(
         (None, None, Some(path)) => Some(NatsLogin::Credentials(path)),
         (None, None, None) => None,
     };
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     Some(Nats {
         url: url?,
         ca,
+        certificate,
         subject: subject?,
         login,
     })
@@ -353,12 +358,13 @@ fn otlp(
         resolver.word(leaf, &OtlpProtocol::ALL)
     });
     let token = resolver.optional(&raw.token, header);
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     Some(Otlp {
         url: url?,
         protocol: protocol.unwrap_or(OtlpProtocol::Http),
         token,
         ca,
+        certificate,
     })
 }
 
@@ -420,12 +426,13 @@ fn kafka(
         user,
         password,
     });
-    let ca = authorities(resolver, raw);
+    let (ca, certificate) = trust(resolver, raw);
     Some(Kafka {
         brokers: brokers?,
         topic: topic?,
         tls,
         ca,
+        certificate,
         login,
     })
 }

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use crate::config::secret::Secret;
+use crate::config::settings::TlsSettings;
 
 /// What takes the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Syslog {
     pub tls: bool,
     /// The system's own authorities if absent.
     pub ca: Option<PathBuf>,
+    /// What pgveil shows where it is asked who it is.
+    pub certificate: Option<TlsSettings>,
     /// Code of RFC 5424, table 1.
     pub facility: u8,
     /// That of the machine if absent.
@@ -57,6 +60,8 @@ pub struct Web {
     pub secret: Secret,
     /// The system's own authorities if absent.
     pub ca: Option<PathBuf>,
+    /// What pgveil shows where it is asked who it is.
+    pub certificate: Option<TlsSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub struct Elasticsearch {
     /// Of the cluster.
     pub url: Secret,
     pub ca: Option<PathBuf>,
+    /// What pgveil shows where it is asked who it is.
+    pub certificate: Option<TlsSettings>,
     /// An index, an alias or a data stream.
     pub index: String,
     pub login: Option<HttpLogin>,
@@ -94,6 +101,8 @@ pub struct Nats {
     /// `nats://` or `tls://`.
     pub url: Secret,
     pub ca: Option<PathBuf>,
+    /// What pgveil shows where it is asked who it is.
+    pub certificate: Option<TlsSettings>,
     pub subject: String,
     pub login: Option<NatsLogin>,
 }
@@ -117,6 +126,8 @@ pub struct Otlp {
     /// Sent as `Authorization: Bearer`.
     pub token: Option<Secret>,
     pub ca: Option<PathBuf>,
+    /// What pgveil shows where it is asked who it is.
+    pub certificate: Option<TlsSettings>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +148,8 @@ pub struct Kafka {
     pub topic: String,
     pub tls: bool,
     pub ca: Option<PathBuf>,
+    /// What pgveil shows where it is asked who it is.
+    pub certificate: Option<TlsSettings>,
     pub login: Option<KafkaLogin>,
 }
 
@@ -153,25 +166,42 @@ pub struct KafkaLogin {
 pub fn keys(word: &str) -> &'static [&'static str] {
     match word {
         "file" => &["path"],
-        "syslog" => &["address", "tls", "ca", "facility", "hostname", "confirm"],
-        "splunk_hec" => &["url", "token", "ca", "index", "source", "sourcetype"],
-        "elasticsearch" => &["url", "ca", "index", "user", "password", "api_key"],
-        "webhook" => &["url", "secret", "ca"],
+        "syslog" => &[
+            "address", "tls", "ca", "cert", "key", "facility", "hostname", "confirm",
+        ],
+        "splunk_hec" => &[
+            "url",
+            "token",
+            "ca",
+            "cert",
+            "key",
+            "index",
+            "source",
+            "sourcetype",
+        ],
+        "elasticsearch" => &[
+            "url", "ca", "cert", "key", "index", "user", "password", "api_key",
+        ],
+        "webhook" => &["url", "secret", "ca", "cert", "key"],
         "nats" => &[
             "url",
             "ca",
+            "cert",
+            "key",
             "subject",
             "user",
             "password",
             "token",
             "credentials",
         ],
-        "otlp" => &["url", "protocol", "token", "ca"],
+        "otlp" => &["url", "protocol", "token", "ca", "cert", "key"],
         "kafka" => &[
             "brokers",
             "topic",
             "tls",
             "ca",
+            "cert",
+            "key",
             "mechanism",
             "user",
             "password",

@@ -21,7 +21,7 @@ impl Webhook {
             channel: "webhook",
             reason,
         };
-        let client = outbound::client(settings.ca.as_deref(), timeout).map_err(failed)?;
+        let client = outbound::client(settings.ca.as_deref(), None, timeout).map_err(failed)?;
         Ok(Webhook {
             client: client.build().map_err(|error| failed(told(&error)))?,
             url: settings

@@ -4,6 +4,7 @@ mod mask;
 mod people;
 mod role;
 mod rows;
+mod traps;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_yaml::Spanned;
 use super::pattern::ColumnPattern;
 use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
 use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
+use super::trap::{Trap, TrapRules};
 use super::{DERIVED, PolicySet, UNLISTED};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
@@ -30,6 +32,7 @@ pub struct Checker {
     roles: Vec<RoleRule>,
     unmatched: Option<(Unmatched, Origin)>,
     people: Vec<Person>,
+    traps: Vec<(ClassRule, Arc<Trap>)>,
     /// Where each database user was named first.
     users: HashMap<String, Arc<str>>,
 }
@@ -42,6 +45,7 @@ impl Checker {
             roles: Vec::new(),
             unmatched: None,
             people: Vec::new(),
+            traps: Vec::new(),
             users: HashMap::new(),
         }
     }
@@ -60,6 +64,9 @@ impl Checker {
             }
             for (name, class) in raw.data.iter().flat_map(|entries| &entries.0) {
                 self.class(source, name, &class.value);
+            }
+            for (name, trap) in raw.traps.iter().flat_map(|entries| &entries.0) {
+                self.trap(source, name, &trap.value);
             }
             for (name, person) in raw.people.iter().flat_map(|entries| &entries.0) {
                 self.person(source, name, &person.value);
@@ -104,6 +111,7 @@ impl Checker {
         if self.diagnostics.has_errors() {
             return Err(self.diagnostics);
         }
+        let traps = (!self.traps.is_empty()).then(|| TrapRules::new(version.clone(), self.traps));
         Ok(PolicySet {
             version,
             classes: self.classes,
@@ -112,6 +120,7 @@ impl Checker {
                 .unmatched
                 .map_or(Unmatched::Deny, |(unmatched, _)| unmatched),
             people: self.people,
+            traps,
             warnings: self.diagnostics,
         })
     }
@@ -171,6 +180,10 @@ impl Checker {
                 format!("the class `{}` is defined twice", name.value),
             );
         }
+        if self.traps.iter().any(|(rule, _)| *rule.name == name.value) {
+            let message = format!("`{}` is the name of a trap already", name.value);
+            self.error(&origin, message);
+        }
         let level = raw.level.as_ref().and_then(|leaf| {
             let level = leaf
                 .value
@@ -185,21 +198,7 @@ impl Checker {
             }
             level.and_then(|level| u8::try_from(level).ok())
         });
-        let missing = match &raw.missing {
-            None => Missing::Error,
-            Some(leaf) => match leaf.value.text() {
-                Some("warn") => Missing::Warn,
-                Some("error") => Missing::Error,
-                _ => {
-                    let message = format!(
-                        "expected `warn` or `error`, found {}",
-                        leaf.value.describe()
-                    );
-                    self.error(&Origin::new(source, leaf), message);
-                    Missing::Error
-                }
-            },
-        };
+        let missing = self.missing(source, &raw.missing);
         let columns = match &raw.columns {
             Some(columns) => self.columns(source, columns),
             None => {
@@ -218,6 +217,25 @@ impl Checker {
             missing,
             alarm,
         });
+    }
+
+    /// What a column is that matches nothing.
+    fn missing(&mut self, source: &Arc<Source>, leaf: &Leaf) -> Missing {
+        match leaf {
+            None => Missing::Error,
+            Some(leaf) => match leaf.value.text() {
+                Some("warn") => Missing::Warn,
+                Some("error") => Missing::Error,
+                _ => {
+                    let message = format!(
+                        "expected `warn` or `error`, found {}",
+                        leaf.value.describe()
+                    );
+                    self.error(&Origin::new(source, leaf), message);
+                    Missing::Error
+                }
+            },
+        }
     }
 
     fn columns(&mut self, source: &Arc<Source>, columns: &Spanned<OneOrMany>) -> Vec<ClassColumn> {

@@ -24,6 +24,8 @@ pub struct Memory {
     policy: String,
     columns: BTreeMap<Place, BTreeSet<Cell>>,
     rules: BTreeMap<RulePlace, BTreeMap<Oid, KnownRule>>,
+    /// The same of what honeytoken rows are known by.
+    traps: Option<Box<Memory>>,
 }
 
 /// A row rule that was bound to a relation, and the columns it names as they were numbered.
@@ -45,9 +47,14 @@ impl Memory {
         }
     }
 
+    /// What is known of the columns of honeytoken rows.
+    pub fn of_traps(&mut self) -> &mut Memory {
+        self.traps.get_or_insert_default()
+    }
+
     /// Columns that a place in the policy has matched and does not match by name now, if they are still there. What no
     /// longer fits is told to `drift`.
-    pub(super) fn kept(
+    pub fn kept(
         &self,
         policy: &PolicySet,
         catalog: &Catalog,
@@ -68,7 +75,7 @@ impl Memory {
                     && named.pattern.column.matches(&column.name);
                 if !matches {
                     drift.insert(format!(
-                        "`{}` is `{}` now, masked still as `{class}`",
+                        "`{}` is `{}` now, still meant by `{class}`",
                         named.pattern,
                         column_name(relation, column)
                     ));
@@ -86,7 +93,7 @@ impl Memory {
     }
 
     /// Takes in what matches now.
-    pub(super) fn learn(&mut self, policy: &PolicySet, catalog: &Catalog, flow: &Flow) {
+    pub fn learn(&mut self, policy: &PolicySet, catalog: &Catalog, flow: &Flow) {
         for (cell, places) in &flow.named {
             for place in places {
                 self.columns.entry(*place).or_default().insert(*cell);

@@ -13,6 +13,8 @@ use crate::policy::rules::{ClassColumn, Missing, RowsRule};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Absent {
     Column(ClassIndex, usize),
+    /// What honeytoken rows are known by, by trap and column.
+    Trap(ClassIndex, usize),
     Function(String),
     /// The relation of a row rule, by role and rule.
     Relation(usize, usize),
@@ -28,6 +30,13 @@ impl PolicySet {
                         Absent::Column(class, index),
                         report(catalog, column, rule.missing),
                     );
+                }
+            }
+        }
+        if let Some(traps) = &self.traps {
+            for (absent, finding) in traps.columns().missing(catalog) {
+                if let Absent::Column(trap, index) = absent {
+                    missing.insert(Absent::Trap(trap, index), finding);
                 }
             }
         }

@@ -15,7 +15,7 @@ use role::Common;
 use rows::Rows;
 
 use super::PolicySet;
-use super::compiled::{Classes, RolePolicy};
+use super::compiled::{Classes, RolePolicy, Traps};
 use super::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::catalog::{Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics, Severity};
@@ -126,8 +126,13 @@ impl PolicySet {
         for rows in &rows {
             protected.extend(rows.rules.keys().chain(rows.closed.keys()));
         }
+        let traps = match &self.traps {
+            Some(rules) => rules.compile(catalog, memory.of_traps(), drift),
+            None => Traps::default(),
+        };
         let common = Common {
             policy: &Arc::from(self.version.as_str()),
+            traps: &Arc::new(traps),
             protected: &protected,
             classes: &Arc::new(self.classes_of_columns(&flow)),
         };

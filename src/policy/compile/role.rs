@@ -8,7 +8,7 @@ use super::version::version;
 use super::{column_name, locate};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics};
-use crate::policy::compiled::{Classes, ColumnMask, MaskSql, RolePolicy};
+use crate::policy::compiled::{Classes, ColumnMask, MaskSql, RolePolicy, Traps};
 use crate::policy::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::policy::mask::{ColumnType, Mask, Misfit};
 use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
@@ -20,6 +20,7 @@ pub(super) struct Common<'a> {
     pub policy: &'a Arc<str>,
     pub protected: &'a HashSet<Oid>,
     pub classes: &'a Arc<Classes>,
+    pub traps: &'a Arc<Traps>,
 }
 
 pub(super) fn compile(
@@ -76,6 +77,7 @@ pub(super) fn compile(
         denied,
         closed: rows.closed,
         classes: Arc::clone(common.classes),
+        traps: Arc::clone(common.traps),
         protected,
         subjects: HashMap::new(),
         export: Arc::clone(&role.export),

@@ -69,6 +69,17 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
         put(&classes.len().to_be_bytes());
         classes.iter().for_each(|class| put(class.as_bytes()));
     }
+    put(&policy.traps.len().to_be_bytes());
+    for ((oid, num), traps) in policy.traps.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(&num.to_be_bytes());
+        put(&traps.len().to_be_bytes());
+        for trap in traps {
+            put(trap.name.as_bytes());
+            put(&trap.values().count().to_be_bytes());
+            trap.values().for_each(|value| put(value.as_bytes()));
+        }
+    }
     put(&policy.protected.len().to_be_bytes());
     for oid in policy.protected.iter().collect::<BTreeSet<_>>() {
         put(&oid.to_be_bytes());

@@ -245,6 +245,7 @@ impl Ledger {
             bound.arguments = meant.arguments;
             bound.values = meant.values.clone();
             bound.grant.clone_from(&meant.grant);
+            bound.sprung.clone_from(&meant.sprung);
         }
         let portal = portal.clone();
         match bound {

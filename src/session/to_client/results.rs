@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{Flow, ToClient, end};
+use super::{Flow, ToClient, end, traps};
 use crate::audit::sealed::Clear;
 use crate::export::weight;
 use crate::session::denial;
@@ -87,10 +87,16 @@ impl<H: Host> ToClient<'_, H> {
         }
         let limits = state.ledger.rules.export.limits();
         let sees_people = !state.role.subjects.is_empty();
-        let facts = match state.ledger.row_of(header.tag) {
-            Ok(running) => limits.then(|| RowFacts::of(running, sees_people)),
+        let (facts, traps) = match state.ledger.row_of(header.tag) {
+            Ok(running) => (
+                limits.then(|| RowFacts::of(running, sees_people)),
+                traps::set_for(running),
+            ),
             Err(error) => return self.unexpected(state, header, error),
         };
+        if !traps.is_empty() && !self.look_for(state, header, &traps) {
+            return Flow::Wait;
+        }
         let facts = facts.filter(|facts| facts.protected);
         let weighed = match &facts {
             Some(facts) => self.weigh(header, facts),
@@ -103,7 +109,8 @@ impl<H: Host> ToClient<'_, H> {
         match state.ledger.count(bytes, weight, &subjects) {
             Counted::Out => {
                 let passed = self.pass(state, header);
-                if facts.as_ref().is_none_or(RowFacts::weighs_by_length) {
+                // A row that may spring a trap is looked at for itself.
+                if traps.is_empty() && facts.as_ref().is_none_or(RowFacts::weighs_by_length) {
                     self.rows_alike(state, header.tag, facts.as_ref());
                 }
                 passed

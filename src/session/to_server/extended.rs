@@ -65,6 +65,14 @@ impl<H: Host> ToServer<'_, H> {
             };
             meant.values = values;
         }
+        if let Some(meant) = &mut meant
+            && looks_for_traps(meant)
+        {
+            let Some(values) = self.values(header) else {
+                return Ok(Flow::Wait);
+            };
+            meant.sprung = values.map_or_else(Vec::new, |values| sprung(meant, &values));
+        }
         if denied.is_some() {
             let mut instead = BytesMut::new();
             messages::put_bind(&mut instead, "", &self.shared.own_name);
@@ -259,6 +267,23 @@ impl<H: Host> ToServer<'_, H> {
             Err(error) => Err(unavailable(&error)),
         }
     }
+}
+
+/// A parameter may be what names a honeytoken row.
+fn looks_for_traps(statement: &Statement) -> bool {
+    let plan = statement.plan();
+    plan.is_some_and(|plan| plan.columns.traps.iter().any(|known| known.sought))
+}
+
+/// The honeytoken rows that parameters name.
+fn sprung(statement: &Statement, values: &[u8]) -> Vec<Arc<str>> {
+    let values = messages::raw_values(values).unwrap_or_default();
+    let uses = statement.plan().map_or(&[][..], |plan| &plan.columns.traps);
+    uses.iter()
+        .filter(|known| known.sought)
+        .filter(|known| values.iter().any(|value| known.trap.meets(value)))
+        .map(|known| Arc::clone(&known.trap.name))
+        .collect()
 }
 
 /// The same text would be sent to the server for it.

@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
 use crate::sql::temporary;
 
-use super::{Columns, MAX_NAMES, MAX_WORK};
+use super::{Columns, MAX_NAMES, MAX_WORK, TrapUse};
 
 /// A column of a relation that the statement names: places in [`Found::relations`] and in the relation's own list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,16 +160,24 @@ impl<'a> Found<'a> {
         };
         let mut lists: [Vec<Arc<str>>; 3] = Default::default();
         let mut classes: Vec<Arc<str>> = Vec::new();
+        let mut traps: Vec<TrapUse> = Vec::new();
         for (cell, uses) in &self.uses {
             let Some(named) = self.relations.get(cell.relation) else {
                 continue;
             };
             let (column, of) = match named.known {
                 Some(relation) => match relation.columns.get(cell.column) {
-                    Some(column) => (
-                        column.name.as_str(),
-                        role.classes_of(relation.oid, column.num),
-                    ),
+                    Some(column) => {
+                        for trap in role.traps_of(relation.oid, column.num) {
+                            let shown = *uses & Use::Projected.bit() != 0;
+                            let sought = *uses & (Use::Filtered.bit() | Use::Named.bit()) != 0;
+                            TrapUse::add(&mut traps, trap, shown, sought);
+                        }
+                        (
+                            column.name.as_str(),
+                            role.classes_of(relation.oid, column.num),
+                        )
+                    }
                     None => continue,
                 },
                 None => match named.columns.get(cell.column) {
@@ -211,6 +219,7 @@ impl<'a> Found<'a> {
         columns.filtered = filtered.into();
         columns.written = written.into();
         columns.classes = classes.into();
+        columns.traps = traps.into();
         columns
     }
 }

@@ -13,6 +13,7 @@ mod from;
 mod queries;
 mod references;
 mod statements;
+mod traps;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::policy::compiled::RolePolicy;
 
 use super::tree::Tree;
 use cells::Found;
+pub use traps::TrapUse;
 
 /// Most names in each list of [`Columns`].
 pub const MAX_NAMES: usize = 256;
@@ -41,6 +43,8 @@ pub struct Columns {
     /// Classes of data that all these columns belong to, sorted. Complete whether the lists are or not, unless the
     /// statement is too large to follow.
     pub classes: Arc<[Arc<str>]>,
+    /// Honeytoken rows that the statement may show or look for.
+    pub traps: Arc<[TrapUse]>,
 }
 
 impl Columns {
@@ -72,7 +76,9 @@ pub fn used(tree: &Tree, catalog: &Catalog, role: &RolePolicy, path: &[String]) 
     if let Some(statement) = tree.node() {
         reading.statement(statement);
     }
-    reading.found.finish(role)
+    let mut columns = reading.found.finish(role);
+    columns.traps = traps::named(columns.traps, tree);
+    columns
 }
 
 /// A statement while it is read.

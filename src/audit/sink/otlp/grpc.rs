@@ -1,4 +1,6 @@
 //! A unary call of gRPC over HTTP/2 ("gRPC over HTTP2", grpc/grpc `doc/PROTOCOL-HTTP2.md`).
+use std::time::SystemTime;
+
 use http_body_util::{BodyExt, Limited};
 use hyper::HeaderMap;
 use reqwest::RequestBuilder;
@@ -6,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use super::super::target::Failure;
 use super::MAX_ANSWER;
-use crate::outbound::told;
+use crate::outbound::{retry_after, told};
 
 /// Service and method.
 pub const METHOD: &str = "opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -32,7 +34,10 @@ pub async fn call(request: RequestBuilder, message: &[u8]) -> Result<Option<Vec<
         .await
         .map_err(|error| Failure::new(told(&error)))?;
     if !answer.status().is_success() {
-        return Err(Failure::new(format!("answered {}", answer.status())));
+        return Err(Failure {
+            wait: retry_after(answer.headers(), SystemTime::now()),
+            ..Failure::new(format!("answered {}", answer.status()))
+        });
     }
     let kind = answer.headers().get(CONTENT_TYPE);
     if kind.is_none_or(|kind| !kind.as_bytes().starts_with(GRPC.as_bytes())) {

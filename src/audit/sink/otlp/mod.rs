@@ -19,7 +19,7 @@ use super::target::{Delivered, Failure};
 use crate::audit::Entry;
 use crate::audit::format::{self, Severity};
 use crate::config::{OtlpProtocol, OtlpSettings};
-use crate::outbound::{self, told};
+use crate::outbound::{self, retry_after, told};
 
 /// An answer is not read beyond this.
 const MAX_ANSWER: usize = 1 << 20;
@@ -45,7 +45,11 @@ impl OtlpSender {
         };
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
-        let client = outbound::client(settings.ca.as_deref(), timeout)?;
+        let client = outbound::client(
+            settings.ca.as_deref(),
+            settings.certificate.as_ref(),
+            timeout,
+        )?;
         let client = match settings.protocol {
             OtlpProtocol::Http => client.http1_only(),
             OtlpProtocol::Grpc => client.http2_prior_knowledge(),
@@ -120,7 +124,10 @@ async fn http(
         return Ok(None);
     }
     if !status.is_success() {
-        return Err(Failure::new(format!("answered {status}")));
+        return Err(Failure {
+            wait: retry_after(answer.headers(), SystemTime::now()),
+            ..Failure::new(format!("answered {status}"))
+        });
     }
     let kind = answer.headers().get(CONTENT_TYPE);
     if kind.is_none_or(|kind| !kind.as_bytes().starts_with(PROTOBUF.as_bytes())) {
