@@ -390,6 +390,31 @@ fn permanent_relations_stay_as_they_are() {
         assert_eq!(error(&frames).expect("an error").0, "42P01", "{text}");
         assert!(!shows(&frames, PHONE));
     }
+    // Nor does it become the session's by a statement that would make another one of its name, ...
+    for text in [
+        "CREATE TEMP TABLE kept (x int)",
+        "CREATE TEMP TABLE IF NOT EXISTS kept (x int)",
+        "CREATE TEMP TABLE IF NOT EXISTS kept (x int); TABLE kept",
+        "CREATE TEMP TABLE IF NOT EXISTS kept AS SELECT 1",
+        "CREATE TEMP TABLE IF NOT EXISTS kept (x int PRIMARY KEY, y int REFERENCES kept)",
+        "CREATE TEMP SEQUENCE IF NOT EXISTS kept",
+        "CREATE INDEX IF NOT EXISTS kept ON another (a)",
+        "ALTER TABLE another RENAME TO kept",
+    ] {
+        assert!(!shows(&client.query(text), PHONE), "{text}");
+        assert!(!shows(&client.query("TABLE kept"), PHONE), "{text}");
+    }
+    // ... or that made one which is gone.
+    for text in [
+        "CREATE TEMP TABLE kept (x int); DROP TABLE kept; INSERT INTO plain VALUES (1001, 'x')",
+        "BEGIN; CREATE TEMP TABLE kept (x int); ROLLBACK; INSERT INTO plain VALUES (1002, 'x')",
+        "CREATE TEMP TABLE kept (x int) ON COMMIT DROP; COMMIT; INSERT INTO plain VALUES (1003, 'x')",
+        "BEGIN; SAVEPOINT a; CREATE TEMP TABLE kept (x int); ROLLBACK TO a; INSERT INTO plain VALUES (1004, 'x'); COMMIT",
+    ] {
+        let mut client = agent(pgveil.port());
+        client.query(text);
+        assert!(!shows(&client.query("TABLE kept"), PHONE), "{text}");
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub fn is_own_syntax_error(error: &ErrorFields, refusal: &Refusal) -> bool {
         // Syntax, escapes in strings, names.
         "42601" | "22025" | "22P06" | "42602" => routine != Some("exec_parse_message"),
         // What gram.y knows and does not take: features, frames of windows, precisions of types.
-        "0A000" | "42P20" | "22023" => routine == Some("base_yyparse"),
+        "0A000" | "42P20" | "22023" => error.file.as_deref() == Some("gram.y"),
         _ => false,
     };
     refusal.reason == Reason::Syntax && by_its_parser
@@ -291,6 +291,25 @@ mod tests {
             (fields.position, fields.detail, fields.hint),
             (Some(1), None, None)
         );
+    }
+
+    #[test]
+    fn what_the_servers_grammar_says_is_its_own() {
+        let syntax = Refusal {
+            reason: Reason::Syntax,
+            ..fixtures::refusal("")
+        };
+        for (file, own) in [("gram.y", true), ("parse_relation.c", false)] {
+            let error = ErrorFields {
+                file: Some(file.to_owned()),
+                routine: Some("processCASbits".to_owned()),
+                ..ErrorFields::error(
+                    "0A000",
+                    "FOREIGN KEY constraints cannot be marked NOT VALID",
+                )
+            };
+            assert_eq!(is_own_syntax_error(&error, &syntax), own, "{file}");
+        }
     }
 
     #[test]

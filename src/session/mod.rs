@@ -30,6 +30,7 @@ pub mod host;
 pub mod ledger;
 pub mod listener;
 pub mod login;
+pub mod made;
 pub mod messages;
 pub mod proxy;
 pub mod record;

@@ -12,6 +12,7 @@ use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::charset::Charset;
 use crate::session::ledger::{Ledger, Rules};
+use crate::session::made::Made;
 use crate::session::messages;
 use crate::session::record::Recorder;
 use crate::session::settings::{self, Touched};
@@ -20,8 +21,8 @@ use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
 use crate::wire::frame::{HEADER_LEN, put_frame};
 
-/// Names of temporary relations that are kept in mind at most; those beyond cannot be read.
-const MAX_MADE: usize = 10_000;
+/// Names of temporary relations that are kept from being read at most; those beyond cannot be read at all.
+const MAX_WITHHELD: usize = 10_000;
 
 /// The search path behind a `p`, then the names in the session's temporary schema: behind a `t` those of tables, behind
 /// an `o` those of indexes and sequences. In hexadecimal digits of UTF-8: the client's encoding may lack their letters.
@@ -99,9 +100,8 @@ pub struct State {
     pub temporary_dirty: bool,
     /// The facts once everything has run well that was sent; `None`: they cannot be told.
     pub foreseen: Option<Arc<SessionFacts>>,
-    /// Temporary relations that statements of the client made, and that may still be there. What a function or trigger
-    /// made is not the session's to read.
-    pub made: BTreeSet<String>,
+    /// Temporary relations that statements of the client made, and that may still be there.
+    pub made: Made,
     /// Temporary relations that hold more rows than the role may take out.
     pub withheld: BTreeSet<String>,
     /// pgveil's own question is under way.
@@ -212,13 +212,6 @@ impl State {
         {
             self.foreseen = temporary::after(foreseen, &plan.effects).map(Arc::new);
         }
-        for effect in &plan.effects {
-            if let Effect::TemporaryMade(name) = effect
-                && self.made.len() < MAX_MADE
-            {
-                self.made.insert(name.clone());
-            }
-        }
     }
 
     /// What may have been changed is read again before it is relied on.
@@ -255,7 +248,7 @@ impl State {
                 // Nothing that is gone can come back.
                 let listed: BTreeSet<&String> =
                     own.temporary.iter().map(|(name, _)| name).collect();
-                self.made.retain(|name| listed.contains(name));
+                self.made.retain(&listed);
                 self.withheld.retain(|name| listed.contains(name));
             }
             let readable = own.temporary.into_iter().filter(|(name, is_table)| {
@@ -282,9 +275,9 @@ impl State {
             .iter()
             .filter_map(|name| name.strip_prefix("pg_temp."));
         for name in made.chain(filled) {
-            if self.withheld.len() >= MAX_MADE {
+            if self.withheld.len() >= MAX_WITHHELD {
                 // What is not known to be made here is not read either.
-                self.made.remove(name);
+                self.made.forget(name);
             }
             self.withheld.insert(name.to_owned());
         }

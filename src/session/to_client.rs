@@ -346,6 +346,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             }
             Err(error) => return self.unexpected(state, header, error),
         };
+        state.made.ready(status);
         if status == b'I' && state.touched.any() {
             let touched = std::mem::take(&mut state.touched);
             state.dirty |= touched.search_path;

@@ -1,10 +1,12 @@
 //! What earlier statements of a session mean to later ones: its temporary tables, and a search path that was just set.
 //!
 //! A temporary relation joins the catalog under the schema alias `pg_temp`, so that it is resolved, judged and emitted
-//! (`"pg_temp"."name"`) like every other. The alias can only mean the session's own schema: a set of names that is
-//! wrong costs an error, never a secret.
+//! (`"pg_temp"."name"`) like every other. The alias can only mean the session's own schema; which of the relations
+//! in it the session may read is followed in `session::made`.
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+
+use pg_query::protobuf::ObjectType;
 
 use crate::catalog::{Catalog, Oid, Relation, RelationKind};
 
@@ -74,7 +76,7 @@ impl<'a> Circumstances<'a> {
         &self.path
     }
 
-    /// Takes up the next statement. `DROP ... IF EXISTS` may name what is nowhere, and a temporary table that is being made
+    /// Takes up the next statement. `DROP ... IF EXISTS` and `ALTER TABLE IF EXISTS` may name what is nowhere, and a temporary table that is being made
     /// refers to itself: such a name can only be one of the session's own.
     pub fn meet(&mut self, statement: &Tree) {
         let supposed: BTreeSet<String> = match statement.node() {
@@ -82,6 +84,11 @@ impl<'a> Circumstances<'a> {
                 .list("objects")
                 .iter()
                 .filter_map(|object| self.nowhere(object))
+                .collect(),
+            Some(node) if alters(node) && node.flag("missing_ok") => node
+                .child("relation")
+                .and_then(|relation| self.unresolved(relation))
+                .into_iter()
                 .collect(),
             Some(node) if node.kind == "CreateStmt" => node
                 .child("relation")
@@ -120,6 +127,17 @@ impl<'a> Circumstances<'a> {
         Some(name)
     }
 
+    /// The name of a relation that is nowhere to be found, if it could be of the session's own.
+    fn unresolved(&self, relation: &Node) -> Option<String> {
+        let name = relation.text("relname");
+        let nowhere = match relation.text("schemaname") {
+            "" => self.catalog.resolve(&self.path, name).is_none(),
+            SCHEMA => self.catalog.relation(SCHEMA, name).is_none(),
+            _ => false,
+        };
+        (nowhere && relation.text("catalogname").is_empty()).then(|| name.to_owned())
+    }
+
     fn lay_over(&mut self) {
         // A permanent relation that has come to the same name since wins: what triggers write to is not read.
         let own = self.facts.temporary.iter();
@@ -154,8 +172,18 @@ pub(super) fn list_of(tree: &Tree) -> Option<&[Tree]> {
     }
 }
 
+/// ALTER of what a relation consists of. Renaming the relation itself would make a name the session's own.
+fn alters(statement: &Node) -> bool {
+    const COLUMN: i64 = ObjectType::ObjectColumn as i64;
+    match statement.kind {
+        "AlterTableStmt" => true,
+        "RenameStmt" => statement.int("rename_type") == COLUMN,
+        _ => false,
+    }
+}
+
 /// Whether a foreign key in a table's definition is to a table of this name, of the session's own.
-fn refers_to(table: &Node, name: &str) -> bool {
+pub(in crate::sql) fn refers_to(table: &Node, name: &str) -> bool {
     let constraints = table.list("table_elts").iter().filter_map(Tree::node);
     let constraints = constraints.flat_map(|element| match element.kind {
         "Constraint" => vec![element],

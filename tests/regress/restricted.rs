@@ -219,7 +219,9 @@ impl Sessions {
             if defines && !upper.contains("TEMP") && !upper.contains("DATABASE") {
                 // What is about temporary tables fails in a session that has none: then it is done on neither side.
                 let made = send(&mut self.beside, statement, data);
-                if !made.iter().any(|frame| frame.tag == b'E') {
+                // CREATE INDEX CONCURRENTLY leaves an invalid index where it fails.
+                let stays = upper.contains("CONCURRENTLY");
+                if stays || !made.iter().any(|frame| frame.tag == b'E') {
                     send(&mut self.direct, statement, data);
                 }
             }

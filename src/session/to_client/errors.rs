@@ -30,6 +30,7 @@ impl<H: Host> ToClient<'_, H> {
             }
             Ok(Answer::Failed(failure)) => self.failed(state, header, &fields, &failure),
             Ok(_) | Err(_) => {
+                state.made.failed();
                 let words = state.restricted.then(|| scrub::error(&fields, None));
                 self.say(state, header, words)
             }
@@ -61,6 +62,7 @@ impl<H: Host> ToClient<'_, H> {
         failure: &Failure,
     ) -> Flow {
         self.copies_binary = false;
+        state.made.failed();
         let running = &failure.running;
         let words = self.words(state, fields, failure);
         let outcome = Outcome {

@@ -367,6 +367,7 @@ impl<H: Host> ToClient<'_, H> {
             }
         }
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
+        state.made.follow(plan, tag);
         let touched = settings::touched(plan);
         state.dirty |= touched.search_path;
         state.temporary_dirty |= touched.temporary;

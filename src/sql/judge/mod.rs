@@ -115,6 +115,8 @@ pub enum Change {
     },
     /// The clauses behind `at` get this at their end.
     Append { at: usize, text: String },
+    /// IF NOT EXISTS of the statement goes.
+    Unconditional,
     /// The row rule of the target goes into the condition there: behind the last `word` before `at`, or, if none is
     /// `present`, at the end of the clauses behind `at`.
     Guard {

@@ -6,11 +6,11 @@ use crate::catalog::Relation;
 use crate::sql::names::setting_element;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
-use crate::sql::temporary::{SCHEMA, made, taken};
+use crate::sql::temporary::{SCHEMA, made, refers_to, taken};
 use crate::sql::tree::{Node, Tree};
 
 use super::walk::{Walk, at};
-use super::{Access, Side, Use};
+use super::{Access, Change, Side, Use};
 
 /// What ALTER TABLE may do to a temporary table.
 const ALTERATIONS: &[AlterTableType] = &[
@@ -94,8 +94,8 @@ impl Walk<'_> {
             _ => Err(refuse::statement("CREATE TEMP TABLE of this form")),
         })?;
         self.walked(node, "options")?;
-        self.effects.push(Effect::TemporaryMade(name));
-        Ok(())
+        let own_key = refers_to(node, &name);
+        self.note_made(node, name, own_key)
     }
 
     /// Its query is substituted like every other, so what it makes holds masks.
@@ -117,8 +117,7 @@ impl Walk<'_> {
             _ => return Err(refuse::statement(kind)),
         }
         node.set("into", into);
-        self.effects.push(Effect::TemporaryMade(name));
-        Ok(())
+        self.note_made(node, name, false)
     }
 
     fn select_into(
@@ -150,8 +149,7 @@ impl Walk<'_> {
     fn create_sequence(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
         let name = self.makes(node.child("sequence"), kind)?;
         self.walked(node, "options")?;
-        self.effects.push(Effect::TemporaryMade(name));
-        Ok(())
+        self.note_made(node, name, false)
     }
 
     fn create_index(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
@@ -164,10 +162,32 @@ impl Walk<'_> {
         ] {
             self.walked(node, field)?;
         }
-        let name = node.text("idxname");
-        if !name.is_empty() {
-            self.effects.push(Effect::TemporaryMade(name.to_owned()));
+        match node.text("idxname").to_owned() {
+            // The server finds a name that is free.
+            name if name.is_empty() => Ok(()),
+            name => self.note_made(node, name, false),
         }
+    }
+
+    /// The relation is the session's own once the statement has run. With IF NOT EXISTS that would say nothing: the name
+    /// may be of what a function or trigger made. So the words go, unless the session made a relation of the name before,
+    /// which is then left as it is. `supposed`: the name is known because the statement itself speaks of it.
+    fn note_made(&mut self, node: &mut Node, name: String, supposed: bool) -> Result<(), Refusal> {
+        let own = !supposed && self.rules.catalog.relation(SCHEMA, &name).is_some();
+        let conditional = node.flag("if_not_exists");
+        if conditional && own {
+            return Ok(());
+        }
+        if conditional && self.side == Side::Run {
+            return Err(refuse::judge(
+                "IF NOT EXISTS of a name that is not known to be the session's own",
+            ));
+        }
+        if conditional {
+            self.changes.push(Change::Unconditional);
+        }
+        node.remove("if_not_exists");
+        self.effects.push(Effect::TemporaryMade(name));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::{Edit, conditions, name_end, token_at};
 /// The edits of one change. `None` where the tokens are not what the judge saw.
 pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
     let at = match change {
+        Change::Unconditional => return Some(vec![unconditional(text, tokens)?]),
         Change::Reference { at, .. }
         | Change::Assigned { at, .. }
         | Change::Label { at, .. }
@@ -26,6 +27,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         text: text.to_owned(),
     };
     Some(match change {
+        Change::Unconditional => return None,
         Change::Reference { text: mask, .. } => {
             vec![edit(first, name_end(text, tokens, first), mask)]
         }
@@ -104,6 +106,20 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
             let (from, to) = assigned(text, tokens, first, *nth)?;
             vec![edit(from, from, &around.open), edit(to, to, &around.close)]
         }
+    })
+}
+
+/// Takes IF NOT EXISTS out: what comes before it in a CREATE holds no name.
+fn unconditional(text: &str, tokens: &[Token]) -> Option<Edit> {
+    let is = |token: &Token, word: &str| token.is_word(text, word);
+    let first = tokens.windows(3).position(|words| match words {
+        [a, b, c] => is(a, "if") && is(b, "not") && is(c, "exists"),
+        _ => false,
+    })?;
+    Some(Edit {
+        first,
+        end: first + 3,
+        text: String::new(),
     })
 }
 

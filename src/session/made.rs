@@ -1,0 +1,217 @@
+//! Which temporary relations the session's own statements have made. What a function or trigger made is not the session's
+//! to read: stored values may be in it. The server tells names alone, so what happens to names is followed statement by
+//! statement, as answers come: a statement that failed has made nothing, and the end of a transaction takes back what
+//! was made in it.
+use std::collections::BTreeSet;
+
+use crate::sql::plan::{Effect, StatementPlan};
+
+/// Names that are kept in mind at most; those beyond cannot be read.
+const MAX_MADE: usize = 10_000;
+/// Savepoints that are kept apart; those beyond count as the last one.
+const MAX_MARKS: usize = 100;
+
+#[derive(Debug, Default)]
+pub struct Made {
+    names: BTreeSet<String>,
+    /// As they were when the last transaction ended.
+    settled: BTreeSet<String>,
+    /// As they were at the savepoints of the transaction.
+    marks: Vec<BTreeSet<String>>,
+    /// Those that COMMIT drops.
+    passing: BTreeSet<String>,
+    /// A statement failed since the server was last ready.
+    failed: bool,
+}
+
+impl Made {
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// A statement has run well; `tag` is the server's.
+    pub fn follow(&mut self, plan: &StatementPlan, tag: &str) {
+        match tag {
+            // Also what COMMIT of a failed transaction is answered by.
+            "ROLLBACK" if is_partial(plan) => self.names = self.at_all_marks(),
+            "ROLLBACK" => {
+                self.names.clone_from(&self.settled);
+                self.marks.clear();
+                self.passing.clear();
+            }
+            "COMMIT" => self.settle(),
+            "SAVEPOINT" => self.mark(),
+            _ => self.take_effects(plan),
+        }
+    }
+
+    pub fn failed(&mut self) {
+        self.failed = true;
+    }
+
+    /// ReadyForQuery, with its status: outside of a transaction everything is committed, or undone if something failed.
+    pub fn ready(&mut self, status: u8) {
+        if status == b'I' {
+            if self.failed {
+                self.names.clone_from(&self.settled);
+                self.marks.clear();
+                self.passing.clear();
+            } else {
+                self.settle();
+            }
+        }
+        self.failed = false;
+    }
+
+    /// Outside of a transaction the server knows no others: what is gone cannot come back.
+    pub fn retain(&mut self, listed: &BTreeSet<&String>) {
+        self.names.retain(|name| listed.contains(name));
+        self.settled.retain(|name| listed.contains(name));
+    }
+
+    /// The name is not to be read any more.
+    pub fn forget(&mut self, name: &str) {
+        let sets = self.marks.iter_mut();
+        for names in sets.chain([&mut self.names, &mut self.settled]) {
+            names.remove(name);
+        }
+    }
+
+    fn settle(&mut self) {
+        let passing = std::mem::take(&mut self.passing);
+        self.names.retain(|name| !passing.contains(name));
+        self.settled.clone_from(&self.names);
+        self.marks.clear();
+    }
+
+    fn mark(&mut self) {
+        if self.marks.len() < MAX_MARKS {
+            self.marks.push(self.names.clone());
+        } else if let Some(last) = self.marks.last_mut() {
+            last.retain(|name| self.names.contains(name));
+        }
+    }
+
+    /// What was there at every savepoint, whichever of them is gone back to.
+    fn at_all_marks(&self) -> BTreeSet<String> {
+        let Some((first, rest)) = self.marks.split_first() else {
+            return self.settled.clone();
+        };
+        let mut names = first.clone();
+        names.retain(|name| rest.iter().all(|mark| mark.contains(name)));
+        names
+    }
+
+    fn take_effects(&mut self, plan: &StatementPlan) {
+        let passing = plan.normalised.to_ascii_lowercase();
+        let passing = passing.contains("on commit drop");
+        // A renamed relation is as much the session's own as it was before.
+        let mut own = true;
+        for effect in &plan.effects {
+            match effect {
+                Effect::TemporaryMade(name) if own && self.names.len() < MAX_MADE => {
+                    self.names.insert(name.clone());
+                    if passing {
+                        self.passing.insert(name.clone());
+                    }
+                }
+                Effect::TemporaryGone(Some(name)) => {
+                    own = self.names.remove(name) && own;
+                    if self.passing.remove(name) && plan.kind == RENAME {
+                        // It is dropped under its new name.
+                        own = false;
+                    }
+                }
+                Effect::TemporaryGone(None) => self.names.clear(),
+                _ => {}
+            }
+        }
+    }
+}
+
+const RENAME: &str = "ALTER ... RENAME";
+
+/// ROLLBACK TO: no other form of ROLLBACK has the word.
+fn is_partial(plan: &StatementPlan) -> bool {
+    plan.kind == "ROLLBACK"
+        && plan
+            .normalised
+            .split_whitespace()
+            .any(|word| word.eq_ignore_ascii_case("to"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(kind: &'static str, text: &str, effects: &[Effect]) -> StatementPlan {
+        let mut plan = StatementPlan::passing(kind, (text.to_owned(), String::new()), (0, 0));
+        plan.effects = effects.to_vec();
+        plan
+    }
+
+    /// `+t` makes a table, `+t!` one that COMMIT drops, `-t` drops one, `t>u` renames one, `x` fails, `I` and `T` are
+    /// ReadyForQuery, other words are commands of transactions.
+    fn after(script: &str) -> String {
+        let mut made = Made::default();
+        for word in script.split_whitespace() {
+            let text = word.replace('_', " ");
+            match word {
+                "x" => made.failed(),
+                "I" | "T" | "E" => made.ready(word.as_bytes()[0]),
+                "COMMIT" | "SAVEPOINT" => made.follow(&plan("SAVEPOINT", word, &[]), word),
+                "ROLLBACK" | "ROLLBACK_TO_a" => {
+                    made.follow(&plan("ROLLBACK", &text, &[]), "ROLLBACK");
+                }
+                _ => {
+                    let name = |text: &str| text.trim_matches(['+', '-', '!']).to_owned();
+                    let (kind, effects) = match word.split_once('>') {
+                        Some((old, new)) => (
+                            RENAME,
+                            vec![
+                                Effect::TemporaryGone(Some(name(old))),
+                                Effect::TemporaryMade(name(new)),
+                            ],
+                        ),
+                        None if word.starts_with('+') => {
+                            ("CREATE TABLE", vec![Effect::TemporaryMade(name(word))])
+                        }
+                        None => ("DROP", vec![Effect::TemporaryGone(Some(name(word)))]),
+                    };
+                    let text = match word.ends_with('!') {
+                        true => "CREATE TEMP TABLE t (a int) ON COMMIT DROP",
+                        false => word,
+                    };
+                    made.follow(&plan(kind, text, &effects), kind);
+                }
+            }
+        }
+        made.names.into_iter().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn names_are_the_sessions_own_for_as_long_as_what_it_made_is_there() {
+        for (script, expected) in [
+            ("+t I", "t"),
+            ("+t I -t I", ""),
+            ("x I", ""),
+            ("+t x I", ""),
+            ("+t I T +u ROLLBACK I", "t"),
+            ("+t I T -t ROLLBACK I", "t"),
+            ("T +t SAVEPOINT +u ROLLBACK_TO_a T", "t"),
+            ("T SAVEPOINT +u SAVEPOINT ROLLBACK_TO_a T", ""),
+            ("T +t x E ROLLBACK I", ""),
+            ("T +t COMMIT I", "t"),
+            ("T +t! COMMIT", ""),
+            ("+t! I", ""),
+            ("+t COMMIT +u x I", "t"),
+            ("+t I -t COMMIT x I", ""),
+            ("+t ROLLBACK I", ""),
+            ("+t I t>u I", "u"),
+            ("t>u I", ""),
+            ("T +t! t>u", ""),
+        ] {
+            assert_eq!(after(script), expected, "{script}");
+        }
+    }
+}
