@@ -1,9 +1,9 @@
 //! What one read brought, and which of it goes on: the relay's core.
 //!
 //! Frames are forwarded as the bytes they came in. A burst that is forwarded whole is one contiguous slice and one
-//! write; nothing is copied or allocated for it. As soon as a frame is replaced or left out, the burst's output is
-//! gathered in a second buffer that is kept for the next time. A frame that is longer than what has been read is
-//! forwarded in parts, so a row of 1 GiB passes through [`READ_BUFFER`] bytes.
+//! write. As soon as a frame is replaced or left out, the burst's output is gathered in a second buffer. A frame that is
+//! longer than what has been read is forwarded in parts, so a row of 1 GiB passes through [`READ_BUFFER`] bytes. While
+//! nothing comes, no buffer is held.
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;

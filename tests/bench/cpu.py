@@ -21,10 +21,16 @@ def resident(pid):
     return 0
 
 
+def children(pid):
+    """Number of a process's children."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
+        return len(listed.read().split())
+
+
 def resident_of_children(pid):
     """As `resident`, of the children of a process (the backends of a PostgreSQL)."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-        return sum(resident(int(child)) for child in children.read().split() if os.path.exists(f"/proc/{child}"))
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
+        return sum(resident(int(child)) for child in listed.read().split() if os.path.exists(f"/proc/{child}"))
 
 
 def describe_machine():

@@ -12,6 +12,8 @@ import wire
 HERE = Path(__file__).resolve().parent
 # Transactions whose latency is logged, at most about so many per run.
 LOGGED = 50_000
+# PostgreSQL's own processes, and those of a few idle connections.
+FEW_BACKENDS = 60
 NARROW = "SELECT id, figure, region FROM public.narrow"
 COPY_OUT = "COPY (SELECT id, figure, region FROM public.narrow) TO STDOUT"
 COPY_IN = "COPY public.incoming FROM STDIN"
@@ -149,4 +151,11 @@ def idle(house, peer, user, count):
     finally:
         for client in clients:
             client.close()
-        time.sleep(1)
+        wait_for_backends(house)
+
+
+def wait_for_backends(house):
+    """Until the backends of sessions that have ended are gone: a pooler keeps them for a while."""
+    end = time.monotonic() + 60
+    while cpu.children(house.servers["direct"].pid) > FEW_BACKENDS and time.monotonic() < end:
+        time.sleep(0.5)

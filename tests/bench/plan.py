@@ -23,6 +23,10 @@ class Load:
     facts: dict = field(default_factory=dict)
 
 
+def plural(count):
+    return "" if count == 1 else "s"
+
+
 def server_of(peer):
     """The process behind a peer; both ways of being measured share one where nothing but the user differs."""
     return "direct" if peer == BY_HAND else peer
@@ -50,16 +54,16 @@ def all_loads(options, masked):
     clients = [1, 8, 64] if quick else [1, 8, 64, 256]
     for mode in MODES:
         for count in clients:
-            out.append(pgbench_load("select", f"pgbench -S, {mode}, {count} clients", mode, count, ["-S"], seconds=seconds,
+            out.append(pgbench_load("select", f"pgbench -S, {mode}, {count} client{plural(count)}", mode, count, ["-S"], seconds=seconds,
                                     expected_tps=20_000))
     for mode in (("prepared",) if quick else MODES):
         for count in ([8] if quick else clients):
-            out.append(pgbench_load("tpcb", f"TPC-B, {mode}, {count} clients", mode, count, ["-b", "tpcb-like"], seconds=seconds,
+            out.append(pgbench_load("tpcb", f"TPC-B, {mode}, {count} client{plural(count)}", mode, count, ["-b", "tpcb-like"], seconds=seconds,
                                     writes=True, expected_tps=2_000))
     crm = [f"-f{loads.HERE}/crm/{name}.sql@{weight}" for name, weight in (("lookup", 7), ("list", 2), ("save", 1))]
     for mode in (("simple", "prepared") if quick else MODES):
         for count in ([8] if quick else [1, 8, 64]):
-            out.append(pgbench_load("crm", f"CRM mix, {mode}, {count} clients", mode, count, crm, seconds=seconds, writes=True,
+            out.append(pgbench_load("crm", f"CRM mix, {mode}, {count} client{plural(count)}", mode, count, crm, seconds=seconds, writes=True,
                                     expected_tps=5_000))
     storms = (("login", "trust", False, {}), ("login", "SCRAM", True, {}), ("login", "SCRAM, TLS", True, {"PGSSLMODE": "require"}))
     for group, what, scram, env in storms:
@@ -68,7 +72,7 @@ def all_loads(options, masked):
     out.extend(bulk_loads(options, masked))
     for mode in ("simple", "prepared"):
         for count in (1, 64):
-            out.append(pgbench_load("ack", f"record: pgbench -S, {mode}, {count} clients", mode, count, ["-S"], seconds=seconds,
+            out.append(pgbench_load("ack", f"record: pgbench -S, {mode}, {count} client{plural(count)}", mode, count, ["-S"], seconds=seconds,
                                     peers=("haproxy", UNRESTRICTED, RESTRICTED, SYNCED), expected_tps=20_000))
 
     def idle_sample(house, peer, _work):

@@ -47,10 +47,12 @@ def markdown(facts, samples):
         for (name, peer), figures in known.items():
             if name == load:
                 lines.append(line(load, peer, figures, pooler))
-    return "\n".join([*lines, "", *idle(known), *targets(known), ""])
+    return "\n".join([*lines, "", *record(known), *idle(known), *targets(known), ""])
 
 
 def line(load, peer, figures, pooler):
+    if "session_kib" in figures:
+        return f"| {load} | {peer} | {number(middle(figures, 'rate'))} sessions | | | | | | | {number(middle(figures, 'resident_mib'))} |"
     if "rate" not in figures:
         return f"| {load} | {peer} | failed: {figures['errors'][0].splitlines()[0][:80]} | | | | | | | |"
     def ratio(name):
@@ -61,6 +63,26 @@ def line(load, peer, figures, pooler):
              (number(middle(figures, "cpu_us")) + spread(figures, "cpu_us")) if "cpu_us" in figures else "", ratio("cpu_us"),
              number(middle(figures, "resident_mib"))]
     return "| " + " | ".join(cells) + " |"
+
+
+def record(known):
+    """What the record costs: each way of keeping it beside haproxy, which keeps none."""
+    lines = []
+    for load in dict.fromkeys(load for load, _ in known if load.startswith("record:")):
+        relay = middle(known.get((load, "haproxy"), {}), "p50_us")
+        for (name, peer), figures in known.items():
+            used = middle(figures, "cpu_us")
+            if name != load or not used:
+                continue
+            per_core = number(1e6 / used) if peer != "haproxy" else ""
+            latency = middle(figures, "p50_us")
+            added = f"{latency - relay:+,.0f}" if latency and relay and peer != "haproxy" else ""
+            lines.append(f"| {load.removeprefix('record: ')} | {peer} | {number(middle(figures, 'rate'))} | {number(used)} | {per_core} | "
+                         f"{number(latency)} | {added} |")
+    if not lines:
+        return []
+    return ["| load | through | tx/s | CPU µs | records/s per core | p50 µs | added to haproxy |", "| --- | --- | --- | --- | --- | --- | --- |",
+            *lines, ""]
 
 
 def idle(known):

@@ -30,7 +30,7 @@ fn fixtures() -> [Fixture; 2] {
 
 fn used(fixture: &Fixture, statement: &str) -> Columns {
     let plan = fixture.plan_in("crm, public", statement);
-    let [statement] = plan.statements.as_slice() else {
+    let [statement] = &plan.statements[..] else {
         panic!("one statement: {statement}");
     };
     Columns::clone(&statement.columns)
