@@ -1,6 +1,7 @@
 //! The same session, direct and through pgveil, byte for byte: all that differs are process ids and cancel keys. In
 //! whatever pieces the bytes come, however slowly they are read, whoever closes first.
 mod broken;
+mod copies;
 mod corners;
 mod everyday;
 mod flow;
@@ -105,6 +106,7 @@ fn as_sent(frames: Vec<Frame>) -> Vec<Frame> {
 fn all() -> Vec<Script> {
     let mut scripts = everyday::scripts();
     scripts.extend(corners::scripts());
+    scripts.extend(copies::scripts());
     scripts.extend(broken::scripts());
     scripts
 }
