@@ -109,21 +109,24 @@ fn portals() -> Vec<Script> {
                 sync(),
             ],
         ),
-        one(
+        script(
             "a write with RETURNING is suspended and goes on",
-            vec![
-                q("DELETE FROM plain"),
-                parse(
-                    "",
-                    "INSERT INTO plain SELECT g, 'r' FROM generate_series(1, 5) g RETURNING id",
-                    &[],
-                ),
-                bind("", "", &[], 0),
-                execute("", 2),
-                execute("", 2),
-                execute("", 2),
-                sync(),
-            ],
+            vec![(
+                vec![
+                    q("DELETE FROM plain"),
+                    parse(
+                        "",
+                        "INSERT INTO plain SELECT g, 'r' FROM generate_series(1, 5) g RETURNING id",
+                        &[],
+                    ),
+                    bind("", "", &[], 0),
+                    execute("", 2),
+                    execute("", 2),
+                    execute("", 2),
+                    sync(),
+                ],
+                2,
+            )],
         ),
         script(
             "an SQL cursor is a portal",
