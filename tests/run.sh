@@ -9,6 +9,8 @@
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
 #   suites     other people's test suites: direct, through pgveil unrestricted and restricted (tests/suites/run.sh)
+#   logins     every combination of sslmode, gssencmode, sslnegotiation, channel binding and method on PostgreSQL 13 to 18
+#              (tests/logins/run.sh)
 #   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
 # and ends with a summary; the exit code is 0 if nothing failed. tests/skips.txt names what is left out, and why.
@@ -24,8 +26,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | crm | generated | regress | suites | versions | corpora) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, suites, versions, corpora" ;;
+        cargo | drivers | demo | console | crm | generated | regress | suites | logins | versions | corpora) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, suites, logins, versions, corpora" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console)
@@ -174,6 +176,13 @@ install_version() {
     export PGVEIL_TEST_PG_BIN
 }
 
+# Major versions, those of the package, and the tests that run on them.
+VERSIONS='13 13.23.0-beta.16 twins generated
+14 14.23.0-beta.17 restricted serve
+16 16.14.0-beta.17 restricted serve
+17 17.10.0-beta.17 restricted serve
+18 18.4.0-beta.17 twins generated'
+
 run_versions() (
     failed=0
     while read -r major version tests; do
@@ -182,14 +191,20 @@ run_versions() (
         for name in $tests; do arguments+=(--test "$name"); done
         say "PostgreSQL $major: $tests"
         cargo test --locked --no-fail-fast "${arguments[@]}" || failed=1
-    done <<'VERSIONS'
-13 13.23.0-beta.16 twins generated
-14 14.23.0-beta.17 restricted serve
-16 16.14.0-beta.17 restricted serve
-17 17.10.0-beta.17 restricted serve
-18 18.4.0-beta.17 twins generated
-VERSIONS
+    done <<< "$VERSIONS"
     return $failed
+)
+
+run_logins() (
+    servers=()
+    # That of the machine, too.
+    newest=$(find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort -V | tail -n 1)
+    [ -n "$newest" ] && servers+=("$(basename "$(dirname "$newest")")=$newest")
+    while read -r major version _; do
+        install_version "$major" "$version" || { echo "PostgreSQL $major could not be installed"; return 1; }
+        servers+=("$major=$PGVEIL_TEST_PG_BIN")
+    done <<< "$VERSIONS"
+    build_binary && tests/logins/run.sh "${servers[@]}"
 )
 
 run_corpora() {

@@ -180,19 +180,29 @@ where
         ended = &mut up => (Some(ended), None),
     };
     drop(up);
-    let down_end = match (down_end, end.take()) {
+    let (down_end, client_end) = match (down_end, end.take()) {
         (Some(down_end), _) => (down_end, None),
+        (None, Some(ToServerEnd::ClientLost(error))) => (ToClientEnd::ClientLost(error), None),
         (None, Some(up_end)) => {
             let side = client_side_ended(shared, up_end, &mut server_write).await;
-            (down.as_mut().await, side)
+            // Where nothing is under way, the server has nothing to say but its end.
+            let waits = side.is_some() && shared.lock().ledger.is_quiescent();
+            match waits {
+                true => match timeout(LINGER, down.as_mut()).await {
+                    Ok(down_end) => (down_end, side),
+                    Err(_) => (ToClientEnd::ServerClosed, side),
+                },
+                false => (down.as_mut().await, side),
+            }
         }
         (None, None) => return SessionEnd::Stopped,
     };
     drop(down);
-    let (down_end, client_end) = down_end;
     let end = match (down_end, client_end) {
         (ToClientEnd::ClientLost(error), _) => {
             tracing::debug!(%error, "client lost");
+            // Rows of it may have been seen.
+            to_client.put_running_on_record();
             SessionEnd::ClientLost
         }
         (_, Some(end)) => end,
@@ -228,7 +238,7 @@ async fn client_side_ended<W: AsyncWrite + Unpin>(
             shared.lock().last_word = Some(*words);
             Some(SessionEnd::Protocol)
         }
-        ToServerEnd::ServerLost(error) => {
+        ToServerEnd::ServerLost(error) | ToServerEnd::ClientLost(error) => {
             tracing::debug!(%error, "server lost");
             None
         }

@@ -29,6 +29,8 @@ pub enum ToServerEnd {
     Terminated,
     /// The client's side of the connection is closed.
     ClientClosed,
+    /// The client's connection broke: nobody is left to answer.
+    ClientLost(io::Error),
     /// The client broke the protocol: it is told so after what the server still has to say.
     Violated(Box<ErrorFields>),
     /// The server takes nothing any more; what it has said may say why.
@@ -82,7 +84,12 @@ impl<'a, H: Host> ToServer<'a, H> {
                 return end;
             }
             match self.burst.fill(client).await {
-                Ok(0) | Err(_) => return ToServerEnd::ClientClosed,
+                Ok(0) => return ToServerEnd::ClientClosed,
+                // A client that ends TLS without its close_notify has closed its side and no more.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return ToServerEnd::ClientClosed;
+                }
+                Err(error) => return ToServerEnd::ClientLost(error),
                 Ok(_) => {}
             }
         }

@@ -187,6 +187,8 @@ const LOCATIONS: &[&str] = &[
     "rexpr_list_start",
     "rexpr_list_end",
     "name_location",
+    "payload_location",
+    "arg_location",
 ];
 
 #[derive(Debug)]

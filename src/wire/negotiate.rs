@@ -187,7 +187,7 @@ impl PacketError {
         match self {
             PacketError::Startup(error) => Rejected {
                 fields: Box::new(error.fields()),
-                stream: Some(stream),
+                stream: error.is_told().then_some(stream),
             },
             PacketError::Io(error) => broken(&error),
         }

@@ -83,6 +83,15 @@ pub enum StartupError {
 }
 
 impl StartupError {
+    /// Whether the client is told: as in PostgreSQL not where what came is no startup packet at all (`COMMERROR` in
+    /// `ProcessStartupPacket`, backend_startup.c). A client that says good-bye before it has said who it is expects none.
+    pub const fn is_told(&self) -> bool {
+        !matches!(
+            self,
+            StartupError::Length(_) | StartupError::Incomplete | StartupError::CancelLength
+        )
+    }
+
     /// The FATAL error the client gets.
     pub fn fields(&self) -> ErrorFields {
         let code = match self {

@@ -38,7 +38,7 @@ def main(suite, folder, differences, *targets):
     entries = list(listed(Path(differences), suite))
     runs = {target: results(Path(folder) / f"{suite}.{target}.results") for target in targets}
     for target, run in runs.items():
-        counts = Counter(outcome for outcome, _ in run.values())
+        counts = Counter(outcome.split(" ")[0] for outcome, _ in run.values())
         print(f"{suite} {target}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
     if "direct" not in runs:
         return 0

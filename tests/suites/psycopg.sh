@@ -1,6 +1,7 @@
 #!/bin/bash
 # The tests of psycopg 3, async and sync, with the libpq of its wheel. No registry carries them: PSYCOPG_SOURCE names a
-# checkout of its repository, and target/suites/psycopg is taken where there is one.
+# checkout of its repository, and target/suites/psycopg is taken where there is one. A restricted role plays psycopg_core.
+# targets: direct clear
 SOURCE=${PSYCOPG_SOURCE:-$SUITES/psycopg}
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -12,12 +13,14 @@ prepare() {
 
 run() {
     local folder=$SUITES/log
+    # A run that was ended leaves word that it crashed, and the next refuses to begin.
+    rm -rf "$folder/pytest"
     cd "$SOURCE" || return
     # Those that look at types, packages or timers have nothing to ask of a server.
-    PYTHONPATH=$here:$SOURCE/psycopg_pool PSYCOPG_IMPL=binary timeout 1500 "$SUITES/venv/bin/python" -m pytest -q -p outcomes -o cache_dir=$folder/pytest --tb=line -m 'not slow and not timing' \
-        --ignore=tests/test_typing.py --ignore=tests/scripts --ignore=tests/crdb --outcomes "$folder/psycopg.$TARGET.outcomes" \
-        --test-dsn "host=127.0.0.1 port=$PGPORT user=postgres dbname=$PGDATABASE" tests >&2
-    cat "$folder/psycopg.$TARGET.outcomes"
+    PYTHONPATH=$here:$SOURCE/psycopg_pool PSYCOPG_IMPL=binary timeout 3000 "$SUITES/venv/bin/python" -m pytest -q -p outcomes -o cache_dir=$folder/pytest --tb=line --timeout 60 -m 'not slow and not timing' \
+        --ignore=tests/test_typing.py --ignore=tests/scripts --ignore=tests/crdb --outcomes "$folder/$(basename "$0" .sh).$TARGET.outcomes" \
+        --test-dsn "host=127.0.0.1 port=$PGPORT user=postgres dbname=$PGDATABASE" ${PSYCOPG_TESTS:-tests} >&2
+    cat "$folder/$(basename "$0" .sh).$TARGET.outcomes"
 }
 
 "$1"

@@ -1,6 +1,7 @@
 //! The same session, direct and through pgveil, byte for byte: all that differs are process ids and cancel keys. In
 //! whatever pieces the bytes come, however slowly they are read, whoever closes first.
 mod broken;
+mod copies;
 mod corners;
 mod everyday;
 mod flow;
@@ -12,7 +13,7 @@ mod support;
 use std::io::Read;
 
 use script::{Script, difference, played};
-use support::message::{Client, Frame, query};
+use support::message::{Client, Frame, query, terminate, untagged};
 use support::{Config, Options, Pgveil, Postgres};
 
 const POLICY: &str = "
@@ -105,6 +106,7 @@ fn as_sent(frames: Vec<Frame>) -> Vec<Frame> {
 fn all() -> Vec<Script> {
     let mut scripts = everyday::scripts();
     scripts.extend(corners::scripts());
+    scripts.extend(copies::scripts());
     scripts.extend(broken::scripts());
     scripts
 }
@@ -208,4 +210,37 @@ fn a_client_that_reads_byte_by_byte_gets_everything() {
         bytes.push(byte[0]);
     }
     assert!(bytes.len() > 400_000);
+}
+
+/// What comes in place of a startup packet is answered as the server answers it: most of it by silence.
+#[test]
+fn packets_before_a_login_are_answered_as_directly() {
+    let bench = Bench::start();
+    let packet = |code: u32, rest: &[u8]| untagged(&[&code.to_be_bytes()[..], rest].concat());
+    const VERSION_3: u32 = 3 << 16;
+    const CANCEL: u32 = 80_877_102;
+    let packets: [(&str, Vec<u8>); 11] = [
+        ("good-bye", terminate()),
+        ("a query", query("SELECT 1")),
+        ("nothing", Vec::new()),
+        ("a length of three", vec![0, 0, 0, 3]),
+        ("a length of four", vec![0, 0, 0, 4]),
+        ("a length beyond all", 20_000u32.to_be_bytes().to_vec()),
+        ("half a packet", vec![0, 0, 0, 20, 0, 3]),
+        ("a cancel request too short", packet(CANCEL, b"abc")),
+        ("a cancel request of nobody", packet(CANCEL, &[0; 8])),
+        ("no user", packet(VERSION_3, b"\0")),
+        ("no end", packet(VERSION_3, b"user\0clear\0")),
+    ];
+    let mut failures = Vec::new();
+    for (name, bytes) in &packets {
+        let [direct, through] = bench.ports().map(|port| {
+            let mut client = Client::connect(port);
+            client.send_raw(bytes);
+            client.finish();
+            restricted::kept(std::iter::from_fn(|| client.read()).collect())
+        });
+        failures.extend(difference(name, &direct, &through));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

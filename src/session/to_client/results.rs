@@ -405,7 +405,13 @@ impl<H: Host> ToClient<'_, H> {
         }
     }
 
-    /// The server went away: what was running ends on record.
+    /// The session ends: so does what was running.
+    pub fn put_running_on_record(&mut self) {
+        let shared = self.shared;
+        self.blame_running(&mut shared.lock());
+    }
+
+    /// The connection went away: what was running ends on record.
     pub(super) fn blame_running(&mut self, state: &mut State) {
         if let Some(running) = state.ledger.take_running() {
             let outcome = Outcome {

@@ -334,7 +334,17 @@ public class Cable {
                         rows(told, statement.executeQuery());
                     }
                 }
-                rows(told, db, "SELECT 1; SELECT 2");
+                try (Statement statement = db.createStatement()) {
+                    boolean more = statement.execute("SELECT 1; UPDATE items SET id = 1; SELECT 2");
+                    for (int n = 0; n < 3; n++) {
+                        if (more) {
+                            rows(told, statement.getResultSet());
+                        } else {
+                            told.add(String.valueOf(statement.getUpdateCount()));
+                        }
+                        more = statement.getMoreResults();
+                    }
+                }
             }, "preferQueryMode", mode);
         }
         test("types there and back", (db, told) -> {
