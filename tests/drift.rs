@@ -1,9 +1,12 @@
 //! The schema changes under a policy: what was protected stays protected, and the alarm is raised.
 mod support;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use support::{Config, Options, PATIENCE, Pgveil, Postgres};
+
+/// Between two looks at what is to come: the machine is there for pgveil and the server.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 const SECRET: &str = "13812345678";
 const MASKED: &str = "138****5678";
@@ -104,7 +107,7 @@ impl World {
         let mut seen = self.sees(text);
         while seen != expected {
             assert!(Instant::now() < end, "{text}: {seen}, not {expected}");
-            std::thread::yield_now();
+            std::thread::sleep(LOOK_AGAIN);
             seen = self.sees(text);
         }
     }
@@ -122,7 +125,7 @@ impl World {
                     .filter(|line| line.contains("drift"))
                     .collect::<String>()
             );
-            std::thread::yield_now();
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 

@@ -122,7 +122,11 @@ fn another_policy_holds_from_the_next_statement_prepared_ones_and_cursors_includ
     client.query("DECLARE c CURSOR FOR SELECT phone FROM crm.contacts, generate_series(1, 9)");
     assert_eq!(cells(&client.query("FETCH 1 FROM c")), ["*******5678"]);
     let portal = [
-        message::parse("", "SELECT phone FROM crm.contacts, generate_series(1, 9)", &[]),
+        message::parse(
+            "",
+            "SELECT phone FROM crm.contacts, generate_series(1, 9)",
+            &[],
+        ),
         message::bind("open", "", &[], 0),
         message::execute("open", 1),
         message::flush(),
@@ -140,7 +144,11 @@ fn another_policy_holds_from_the_next_statement_prepared_ones_and_cursors_includ
     assert_eq!(cells(&client.query("FETCH 1 FROM c")), ["*********78"]);
     client.query("COMMIT");
     for attempt in [
-        vec![message::bind("", "p", &[], 0), message::execute("", 0), message::sync()],
+        vec![
+            message::bind("", "p", &[], 0),
+            message::execute("", 0),
+            message::sync(),
+        ],
         vec![message::query("EXECUTE q")],
     ] {
         client.send_all(&attempt);
@@ -168,7 +176,8 @@ fn another_policy_holds_from_the_next_statement_prepared_ones_and_cursors_includ
 
 #[test]
 fn a_cursor_that_showed_more_than_the_policy_now_allows_gives_nothing_more() {
-    let clear = policy(4, AGENTS, DBA, "north").replace("mask: { phone: { show: { last: 4 } } }, ", "");
+    let clear =
+        policy(4, AGENTS, DBA, "north").replace("mask: { phone: { show: { last: 4 } } }, ", "");
     let (_server, pgveil) = start(&clear);
     let mut client = login(&pgveil, "agent");
     client.query("BEGIN");
@@ -231,7 +240,12 @@ fn whoever_loses_a_role_loses_the_session() {
     // The agent goes, the administrator is masked from now on.
     change(
         &pgveil,
-        &policy(4, "{ db_user: second }, { db_user: dba }", "{ db_user: nobody }", "north"),
+        &policy(
+            4,
+            "{ db_user: second }, { db_user: dba }",
+            "{ db_user: nobody }",
+            "north",
+        ),
     );
     for client in [&mut idle, &mut busy, &mut dba] {
         let said = error(&client.read_until_ready()).expect("a last word");
@@ -243,7 +257,12 @@ fn whoever_loses_a_role_loses_the_session() {
         assert!(began.elapsed() < PATIENCE, "its statement is cancelled");
         thread::sleep(Duration::from_millis(20));
     }
-    let refused = Client::try_login(pgveil.port(), "agent", "", &[("user", "agent"), ("database", "postgres")]);
+    let refused = Client::try_login(
+        pgveil.port(),
+        "agent",
+        "",
+        &[("user", "agent"), ("database", "postgres")],
+    );
     assert!(refused.is_err(), "the agent is not let in again");
     let mut dba = login(&pgveil, "dba");
     assert_eq!(cells(&dba.query(PHONE)), [""; 0], "no region, no rows");
@@ -255,7 +274,8 @@ fn each_statement_is_wholly_under_one_version_and_its_record_names_it() {
     // Each waits for a moment of quiet. PGVEIL_RELOADS asks for more.
     let reloads = std::env::var("PGVEIL_RELOADS");
     let reloads: usize = reloads.map_or(50, |count| count.parse().expect("a number"));
-    let text = |turn: usize| policy([4, 2][turn % 2], AGENTS, DBA, "north") + &format!("# {turn}\n");
+    let text =
+        |turn: usize| policy([4, 2][turn % 2], AGENTS, DBA, "north") + &format!("# {turn}\n");
     let (_server, pgveil) = start(&text(0));
     let masks = [(4, "*******5678"), (2, "*********78")];
     let ending = AtomicBool::new(false);
@@ -308,6 +328,10 @@ fn each_statement_is_wholly_under_one_version_and_its_record_names_it() {
     recorded.sort();
     seen.sort();
     assert_eq!(recorded, seen, "each record names the policy of its answer");
-    let both = seen.iter().flatten().filter(|mask| *mask == masks[1].1).count();
+    let both = seen
+        .iter()
+        .flatten()
+        .filter(|mask| *mask == masks[1].1)
+        .count();
     assert!(both > 0 && both < seen.iter().flatten().count());
 }

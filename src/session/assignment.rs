@@ -73,8 +73,8 @@ impl Assignment {
             return seen;
         }
         let role = policy.match_role(&self.db_user);
-        let same_role = role
-            .is_some_and(|role| role.name == self.role && role.restricted() == self.restricted);
+        let same_role =
+            role.is_some_and(|role| role.name == self.role && role.restricted() == self.restricted);
         let seen = Arc::new(Seen {
             holds: same_role && policy.person(&self.db_user) == &*self.person,
             values: Arc::new(policy.session_values(&self.db_user, &self.db_user)),

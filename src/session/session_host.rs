@@ -101,7 +101,9 @@ impl Host for SessionHost {
     }
 
     fn can_record(&self) -> bool {
-        !(self.assignment.restricted && self.refuses_without_record() && self.proxy.spool.is_failing())
+        !(self.assignment.restricted
+            && self.refuses_without_record()
+            && self.proxy.spool.is_failing())
     }
 
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
@@ -126,7 +128,8 @@ impl Host for SessionHost {
     }
 
     fn purse(&self) -> Option<Arc<Purse>> {
-        self.assignment.restricted
+        self.assignment
+            .restricted
             .then(|| self.proxy.desk.budgets.purse(&self.assignment.person))
     }
 

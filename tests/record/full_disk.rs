@@ -139,7 +139,10 @@ fn until_refused(client: &mut Client) -> Vec<Frame> {
 
 #[test]
 fn on_a_full_disk_restricted_statements_are_refused_and_others_go_on() {
-    let Some(bench) = Bench::new("full_disk_refuse", "") else {
+    let Some(bench) = Bench::new(
+        "on_a_full_disk_restricted_statements_are_refused_and_others_go_on",
+        "",
+    ) else {
         return;
     };
     let (mut one, mut other, mut dpo) = (
@@ -177,7 +180,10 @@ fn on_a_full_disk_restricted_statements_are_refused_and_others_go_on() {
 
 #[test]
 fn on_a_full_disk_records_are_dropped_where_the_operator_wants_it_and_counted() {
-    let Some(bench) = Bench::new("full_disk_drop", ", on_full: drop") else {
+    let Some(bench) = Bench::new(
+        "on_a_full_disk_records_are_dropped_where_the_operator_wants_it_and_counted",
+        ", on_full: drop",
+    ) else {
         return;
     };
     let mut agent = bench.login("agent");

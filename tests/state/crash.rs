@@ -24,9 +24,12 @@ const MARK: &str = "acknowledged ";
 
 /// Signatures that have to be acknowledged before the test is content.
 const APPROVALS: usize = 200;
+const PER_DAY: u64 = 1_000_000_000;
+/// Rows that are leased at a time under that limit.
+const LEASE: u64 = PER_DAY / 1024;
 const ALLOWED: Allowed = Allowed {
     per_hour: None,
-    per_day: Some(1_000_000_000),
+    per_day: Some(PER_DAY),
     subjects_per_day: None,
 };
 
@@ -183,7 +186,7 @@ fn kill_9_loses_no_approval_gives_no_budget_back_and_no_grant_twice() {
         let taken = taken.expect("the counter");
         assert!(spent <= taken, "{spent} rows spent, {taken} taken");
         // A killed process takes its leases along, and no more.
-        let lost = 1024 * u64::try_from(rounds).expect("few");
+        let lost = LEASE * u64::try_from(rounds).expect("few");
         assert!(taken - spent <= 2 * lost, "{spent} rows spent, {taken} taken");
         let grants: u32 = used.values().sum();
         println!("{rounds} kills: {approvals} approvals, {grants} uses, {spent} rows spent of {taken} taken");

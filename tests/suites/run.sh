@@ -22,7 +22,12 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ ${#suites[@]} = 0 ] && suites=(libpq_pipeline isolation jdbc tokio-postgres sqlx psycopg psycopg_core node-postgres)
+if [ ${#suites[@]} = 0 ]; then
+    suites=(libpq_pipeline isolation jdbc tokio-postgres sqlx)
+    # These need a checkout: tests/skips.txt.
+    if [ -n "${PSYCOPG_SOURCE:-}" ]; then suites+=(psycopg psycopg_core); else echo 'psycopg: skipped: PSYCOPG_SOURCE names no checkout'; fi
+    if [ -n "${NODE_POSTGRES_SOURCE:-}" ]; then suites+=(node-postgres); else echo 'node-postgres: skipped: NODE_POSTGRES_SOURCE names no checkout'; fi
+fi
 [ -x "$pgveil" ] || fail "no $pgveil; run cargo test --no-run --test serve first"
 
 if [ -z "${PG_BIN:-}" ]; then

@@ -17,7 +17,6 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("bad parameter value", WORDS),
     ("copy in with bad data, late data follows", WORDS),
     ("copy in by a batch: an error, late data, then sync", WORDS),
-    ("binary copy in with a bad header", WORDS),
     ("a bind with a format nobody knows", WORDS),
     ("an encoding that the text is not in", WORDS),
     ("notifications", "payloads are withheld"),

@@ -145,7 +145,10 @@ impl Reloading {
             policy_version: Some(version.into()),
             ..self.journal.event(
                 Event::Policy,
-                format!("{} instead of version {before}", self.settings.policies.display()),
+                format!(
+                    "{} instead of version {before}",
+                    self.settings.policies.display()
+                ),
             )
         });
     }
@@ -176,7 +179,12 @@ impl Reloading {
 
 /// Waits until changes have come to an end.
 async fn settle(asks: &mut mpsc::Receiver<()>) {
-    let quiet = async { while timeout(QUIET, asks.recv()).await.is_ok_and(|asked| asked.is_some()) {} };
+    let quiet = async {
+        while timeout(QUIET, asks.recv())
+            .await
+            .is_ok_and(|asked| asked.is_some())
+        {}
+    };
     // Whatever is still being written: it is read again at its next change.
     let _ = timeout(AT_LAST, quiet).await;
 }
