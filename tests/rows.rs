@@ -225,6 +225,9 @@ fn errors_do_not_tell_of_hidden_rows() {
         "SELECT count(*) FROM (SELECT 1 / (n - 7) AS x FROM tickets) s WHERE x < 5",
         "SELECT count(*) FROM plain p JOIN tickets t ON 1 / (t.n - 7) < 5 AND p.id = t.id",
         "SELECT n FROM tickets GROUP BY n HAVING 1 / (n - 7) < 5",
+        "SELECT count(*) FROM tickets t, LATERAL (VALUES (1 / (t.n - 7))) v(x) WHERE v.x < 5",
+        "SELECT count(*) FROM tickets t WHERE 5 IN (VALUES (1 / (t.n - 7)))",
+        "SELECT count(*) FROM tickets t, generate_series(1, 1 / (t.n - 7)) g",
         "UPDATE tickets SET note = note WHERE 1 / (n - 7) < 5",
         "DELETE FROM tickets WHERE 1 / (n - 7) > 5",
     ] {

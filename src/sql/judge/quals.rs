@@ -34,6 +34,10 @@ fn node_may_raise(node: &Node) -> bool {
     let computed = match node.kind {
         "RangeSubselect" => node.child("subquery").is_some_and(computes),
         "CommonTableExpr" => node.child("ctequery").is_some_and(computes),
+        // A function that is given columns may be met before a row rule that is a join.
+        "RangeFunction" | "RangeTableFunc" | "JsonTable" => {
+            node.fields.iter().any(|(_, field)| holds_column(field))
+        }
         _ => false,
     };
     harmful || computed || node.fields.iter().any(|(_, value)| may_raise(value))
@@ -45,10 +49,13 @@ fn computes(query: &Node) -> bool {
         return false;
     }
     let sides = ["larg", "rarg"];
+    // A single row of VALUES is pulled up as a SELECT is.
+    let rows = query.list("values_lists");
     sides
         .iter()
         .filter_map(|side| query.child(side))
         .any(computes)
+        || !rows.iter().all(is_simple)
         || query
             .list("target_list")
             .iter()
