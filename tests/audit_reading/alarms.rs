@@ -155,9 +155,24 @@ fn a_touched_honeytoken_is_an_alarm_within_seconds_an_incident_and_evidence_that
 
     check_evidence(&pgveil, &id);
 
+    // Who closes an incident, and why, is on record: at once, or when the next proxy starts.
+    close(&pgveil, &id);
+    wait_for("closing on record", || {
+        (closings(&pgveil).len() == 1).then_some(())
+    });
+    let closing = &closings(&pgveil)[0];
+    for part in ["\"person\":\"lea\"", &id, "told, case 0815", "system's user "] {
+        assert!(closing.contains(part), "{part} in {closing}");
+    }
+
     // Nothing is raised twice after a crash.
     pgveil.kill();
+    close(&pgveil, &known[1].1);
+    assert_eq!(closings(&pgveil).len(), 1);
     let mut pgveil = pgveil.restart();
+    wait_for("second closing on record", || {
+        (closings(&pgveil).len() == 2).then_some(())
+    });
     run(&pgveil, "agent", "SELECT 1").expect("runs");
     pgveil.stop();
     assert_eq!(alarms(&pgveil).len(), 2);
@@ -170,6 +185,31 @@ fn a_touched_honeytoken_is_an_alarm_within_seconds_an_incident_and_evidence_that
             file.display()
         );
     }
+}
+
+fn close(pgveil: &Pgveil, id: &str) {
+    let closed = audit(
+        pgveil,
+        &[
+            "incidents",
+            "close",
+            id,
+            "--dir",
+            "var/audit",
+            "--by",
+            "lea",
+            "--reason",
+            "told, case 0815",
+        ],
+    );
+    assert!(told(&closed).contains("is closed"), "{}", told(&closed));
+}
+
+/// Closings of incidents on record.
+fn closings(pgveil: &Pgveil) -> Vec<String> {
+    let mut lines = pgveil.audit_lines();
+    lines.retain(|line| line.contains("\"event\":\"incident_closed\""));
+    lines
 }
 
 /// Exports an incident, checks it as its own instructions say, and sees that a changed record is found.

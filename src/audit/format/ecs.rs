@@ -52,6 +52,7 @@ fn classes(
         "export" => ("event", &["iam"], &["admin", "change"]),
         "policy" => ("event", &["configuration"], &["change"]),
         "console" => ("event", &["web"], &["access"]),
+        "incident_closed" => ("event", &["intrusion_detection"], &["info"]),
         "start" => ("event", &["process"], &["start"]),
         "stop" => ("event", &["process"], &["end"]),
         "drift" | "lost" => ("alert", &["database"], &["error"]),

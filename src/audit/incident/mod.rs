@@ -4,6 +4,7 @@
 //! [`STAYS_OPEN`] belong to it. The file holds no values, only what the record says, and points into it: each piece of
 //! evidence is a record with its hash. [`bundle`] puts it together for somebody else to check.
 pub mod bundle;
+pub mod closing;
 pub mod summary;
 pub mod tar;
 
@@ -215,7 +216,7 @@ pub struct Closed {
     pub reason: Option<String>,
 }
 
-/// Closes an incident: what is evidence may go when its time has come, and a further alarm opens another incident.
+/// Closes an incident, and leaves it to the proxy to put that on record ([`closing`]): what is evidence may go when its time has come, and a further alarm opens another incident.
 ///
 /// # Errors
 /// It is closed already ([`io::ErrorKind::AlreadyExists`]), or the disk.
@@ -235,6 +236,7 @@ pub fn close(dir: &Path, incident: &Incident, closed: &Closed) -> Result<(), Inc
         path: path.clone(),
         source,
     })?;
+    closing::announce(dir, &incident.id).map_err(failed)?;
     durable::replace(&path, &json).map_err(failed)
 }
 

@@ -44,10 +44,12 @@ pub enum Event {
     Lost,
     /// What is on record is out of the ordinary; carries [`Record::alarm`].
     Alarm,
+    /// Somebody closed an incident; carries [`Record::person`] and, as the message, which one and why.
+    IncidentClosed,
 }
 
 impl Event {
-    pub const ALL: [Event; 19] = [
+    pub const ALL: [Event; 20] = [
         Event::Chain,
         Event::Recovered,
         Event::Start,
@@ -67,6 +69,7 @@ impl Event {
         Event::Retention,
         Event::Lost,
         Event::Alarm,
+        Event::IncidentClosed,
     ];
 
     pub const fn label(self) -> &'static str {
@@ -90,6 +93,7 @@ impl Event {
             Event::Retention => "retention",
             Event::Lost => "lost",
             Event::Alarm => "alarm",
+            Event::IncidentClosed => "incident_closed",
         }
     }
 }

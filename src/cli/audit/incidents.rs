@@ -64,7 +64,8 @@ pub struct ShowArgs {
 #[command(after_help = "Example:\n  \
     pgveil audit incidents close 20261122-4711 --config pgveil.yaml --reason 'told to the authority, case 0815'\n\n\
     While an incident is open no segment from its first evidence on is removed. Export it first. A further alarm about the\n\
-    same person opens another one.")]
+    same person opens another one. Who closed it and why goes on record (event `incident_closed`) by the running proxy, with\n\
+    the number of the system's user beside the name.")]
 pub struct CloseArgs {
     /// The incident
     pub id: String,
@@ -164,7 +165,10 @@ fn close(args: &CloseArgs) -> Result<(), CliError> {
         reason: args.reason.clone(),
     };
     incident::close(&dir, &incident, &closed).map_err(CliError::environment)?;
-    print(&format!("incident {} is closed\n", incident.id))
+    print(&format!(
+        "incident {} is closed; `pgveil serve` puts it on record within seconds, or when it starts\n",
+        incident.id
+    ))
 }
 
 fn json(incident: &Known) -> Result<String, CliError> {

@@ -10,6 +10,7 @@ use super::journal::Journal;
 use crate::audit::Record;
 use crate::audit::classes::Classes;
 use crate::audit::detect::Thresholds;
+use crate::audit::incident::closing;
 use crate::audit::watch::Watch;
 use crate::session::proxy::Proxy;
 
@@ -17,6 +18,8 @@ use crate::session::proxy::Proxy;
 const LOOK: Duration = Duration::from_millis(200);
 /// How often what is remembered is written down.
 const SAVE: Duration = Duration::from_secs(15);
+/// How often closings of incidents are looked for.
+const CLOSINGS: Duration = Duration::from_secs(1);
 /// How often a failure that stays is said again.
 const SAY: Duration = Duration::from_secs(60);
 
@@ -74,8 +77,13 @@ struct Worker {
 impl Worker {
     fn run(mut self, stopped: &mpsc::Receiver<()>) {
         let mut saved = Instant::now();
+        let mut looked = None;
         loop {
             self.catch_up();
+            if looked.is_none_or(|looked: Instant| looked.elapsed() >= CLOSINGS) {
+                self.record_closings();
+                looked = Some(Instant::now());
+            }
             if saved.elapsed() >= SAVE {
                 self.save();
                 saved = Instant::now();
@@ -124,6 +132,23 @@ impl Worker {
             Err(error) => {
                 self.say(&error);
                 false
+            }
+        }
+    }
+
+    /// Incidents that somebody has closed since: who, and why.
+    fn record_closings(&mut self) {
+        let dir = self.journal.spool.dir().to_owned();
+        let pending = match closing::pending(&dir) {
+            Ok(pending) => pending,
+            Err(error) => return self.say(&error),
+        };
+        for closing in pending {
+            let written = self.journal.write(&closing.record());
+            let done = written.map_err(|error| error.to_string());
+            let done = done.and_then(|()| closing.recorded().map_err(|error| error.to_string()));
+            if let Err(error) = done {
+                return self.say(&error);
             }
         }
     }
