@@ -17,6 +17,11 @@ pub fn of_refusal(refusal: &Refusal) -> ErrorFields {
     if refusal.reason == Reason::Syntax || refusal.detail.is_empty() {
         let mut fields = ErrorFields::error(refusal.sqlstate, refusal.message.clone());
         fields.position = refusal.position;
+        fields.hint = filled(&refusal.hint);
+        if refusal.message == CHANGED_PLAN {
+            fields.file = Some("plancache.c".to_owned());
+            fields.routine = Some("RevalidateCachedQuery".to_owned());
+        }
         return fields;
     }
     let message = format!("pgveil: {}", refusal.message);
@@ -222,6 +227,19 @@ pub fn refusal(reason: Reason, message: &str, detail: &str, hint: &str) -> Refus
         detail: detail.to_owned(),
         hint: hint.to_owned(),
         position: None,
+    }
+}
+
+/// What the server says of a prepared statement that must be prepared anew (utils/cache/plancache.c). By this SQLSTATE and
+/// routine drivers know it, and prepare it.
+const CHANGED_PLAN: &str = "cached plan must not change result type";
+
+/// Something else would be sent to the server for a prepared statement now than was when it was prepared: the policy, the
+/// schema or the search_path has changed since.
+pub fn of_changed_plan() -> Refusal {
+    Refusal {
+        sqlstate: "0A000",
+        ..refusal(Reason::Setting, CHANGED_PLAN, "", "")
     }
 }
 

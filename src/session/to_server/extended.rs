@@ -236,7 +236,12 @@ impl<H: Host> ToServer<'_, H> {
             Err(error) => return Ok(Err(unavailable(&error))),
         };
         if !same_decision(source, &again) {
-            return Ok(Err(stale_refusal()));
+            let now = Statement::new(again, prepared.index);
+            return Ok(Err(match now.refusal() {
+                // What it would be told if it were prepared anew.
+                Some(refusal) => refusal.clone(),
+                None => denial::of_changed_plan(),
+            }));
         }
         let again = Statement::new(again, prepared.index);
         let mut state = self.shared.lock();
