@@ -4,7 +4,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use pgveil::export::{Limits, Meter, Sum, weight};
 use pgveil::session::burst::Burst;
-use pgveil::sql::packing::{Packed, Packing};
+use pgveil::sql::packing::{Holding, Packed};
 use pgveil::wire::frame::{Side, back, peek, put_frame};
 
 const ROWS: usize = 1000;
@@ -86,10 +86,6 @@ fn meter(bencher: Bencher) {
 #[divan::bench]
 fn weight_of_an_array() -> u64 {
     let value = b"{13800138000,13800138001,13800138002,13800138003}";
-    let packed = Packed {
-        packing: Packing::Elements,
-        gathers: 1,
-        ..Packed::default()
-    };
-    weight::of_values([Some(&black_box(value)[..])].into_iter(), packed)
+    let packed = Packed::pair(Holding::Array);
+    weight::of_values(&[Some(&black_box(value)[..]), None], &packed)
 }

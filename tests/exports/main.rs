@@ -22,7 +22,7 @@ pub const ROWS: usize = 100;
 pub const DAY: usize = 300;
 pub const CONTACTS: usize = 5000;
 
-pub const PEOPLE: usize = 40;
+pub const PEOPLE: usize = 80;
 
 pub fn policy(export: &str) -> String {
     let users: Vec<String> = (0..PEOPLE).map(|number| format!("u{number}")).collect();

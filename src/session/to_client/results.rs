@@ -16,7 +16,7 @@ use crate::session::settings;
 use crate::session::shared::State;
 use crate::session::statements::Statement;
 use crate::session::subjects::{self, SubjectColumns};
-use crate::sql::packing::{Packed, Packing};
+use crate::sql::packing::Packed;
 use crate::sql::plan::Effect;
 use crate::wire::error::ERROR_RESPONSE;
 use crate::wire::frame::{Fields, HELD_FRAME, Header, back};
@@ -49,7 +49,7 @@ impl RowFacts {
         let governing = running.governing();
         RowFacts {
             protected: governing.protected(),
-            packed: governing.plan().map(|plan| plan.packed).unwrap_or_default(),
+            packed: governing.plan().map(|plan| plan.packed.clone()).unwrap_or_default(),
             // FETCH and EXECUTE are described for themselves.
             subjects: match sees_people {
                 true => running
@@ -65,7 +65,7 @@ impl RowFacts {
 impl RowFacts {
     /// Nothing in a row but its length says for how many it counts.
     fn weighs_by_length(&self) -> bool {
-        self.packed.packing == Packing::No && self.subjects.is_none()
+        self.packed.columns.is_none() && self.subjects.is_none()
     }
 
     fn by_length(&self, bytes: u64) -> u64 {
@@ -152,7 +152,7 @@ impl<H: Host> ToClient<'_, H> {
             return Some((facts.by_length(bytes), Vec::new()));
         }
         let by_bytes = weight::of_bytes(bytes);
-        let gathers = facts.packed.packing != Packing::No;
+        let gathers = facts.packed.columns.is_some();
         if header.length > HELD_FRAME {
             let unseen = if gathers {
                 weight::of_unseen(bytes)
@@ -162,14 +162,17 @@ impl<H: Host> ToClient<'_, H> {
             return Some((unseen, Vec::new()));
         }
         let body = self.burst.body(header)?;
-        let values = match header.tag {
-            back::DATA_ROW => subjects::values(body).unwrap_or_default(),
-            _ if self.copies_binary => subjects::values(body).unwrap_or_else(|_| vec![Some(body)]),
-            _ => body.split(|byte| *byte == b'\t').map(Some).collect(),
-        };
         let mut weight = by_bytes.max(u64::from(facts.packed.side_by_side));
         if gathers {
-            weight = weight.max(weight::of_values(values.iter().copied(), facts.packed));
+            let packed = &facts.packed;
+            weight = weight.max(match header.tag {
+                back::COPY_DATA if !self.copies_binary => weight::of_line(body, packed),
+                _ => match subjects::values(body) {
+                    Ok(values) => weight::of_values(&values, packed),
+                    // The header of binary COPY stands before its first row.
+                    Err(_) => weight::of_unseen(bytes),
+                },
+            });
         }
         let shown = facts
             .subjects
@@ -342,13 +345,13 @@ impl<H: Host> ToClient<'_, H> {
         if rows == 0 {
             return None;
         }
-        let packed = running.governing().plan().map(|plan| plan.packed);
-        let packed = packed.unwrap_or_default();
-        let weight = match packed.packing {
+        let packed = running.governing().plan().map(|plan| &plan.packed);
+        let weight = match packed {
             _ if running.grant.is_some() => rows,
-            Packing::No | Packing::Numbers => rows.saturating_mul(packed.side_by_side.into()),
             // What is in them is not seen here.
-            Packing::Elements | Packing::Members => UNCOUNTABLE,
+            Some(packed) if packed.stores_many => UNCOUNTABLE,
+            Some(packed) => rows.saturating_mul(packed.side_by_side.into()),
+            None => rows,
         };
         match state.ledger.store(rows, weight) {
             Counted::Over(limit) => Some(Flow::Deciding { limit, weight }),
@@ -367,8 +370,10 @@ impl<H: Host> ToClient<'_, H> {
             }
         }
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
+        let own = !state.made.is_empty();
         state.made.follow(plan, tag);
-        let touched = settings::touched(plan);
+        let mut touched = settings::touched(plan);
+        touched.temporary |= own && settings::runs_code(plan);
         state.dirty |= touched.search_path;
         state.temporary_dirty |= touched.temporary;
         // COMMIT of a failed transaction is answered by ROLLBACK.

@@ -1,0 +1,218 @@
+//! How many rows of the same relation stand side by side in a row of the result: it is named several times, a window
+//! function brings another row's value, or an aggregate shows a row that others of its kind do not.
+use std::collections::{BTreeSet, HashMap};
+
+use super::calls::{self, Call};
+use super::{MOST, Protected};
+use crate::sql::tree::{Node, Tree};
+
+/// How often relations stand in a row, by name.
+type Counts = HashMap<String, u32>;
+
+/// So many sums that only some rows go into count as a row.
+const CONDITIONAL: u32 = 4;
+
+/// `FRAMEOPTION_NONDEFAULT` (parsenodes.h): the window has a frame of its own.
+const OWN_FRAME: i64 = 1;
+
+pub(super) fn side_by_side(statement: &Tree, protected: Protected<'_>) -> u32 {
+    let mut seen = Seen {
+        protected,
+        common: Vec::new(),
+        level: Level::default(),
+    };
+    let counts = seen.tree(statement);
+    let factor = seen.level.factor();
+    let most = counts.values().copied().max().unwrap_or(0);
+    most.saturating_mul(factor)
+}
+
+/// What the outputs of one query show beside a row of their own.
+#[derive(Default)]
+struct Level {
+    /// Aggregates that show one row, over a column of a relation: `max` and `min` of two columns can be those of the same
+    /// rows.
+    columns: HashMap<String, BTreeSet<String>>,
+    /// ... over anything else.
+    shown: u32,
+    /// Values that window functions bring from other rows.
+    others: u32,
+    /// Sums of some rows only, which may be one.
+    conditional: u32,
+    /// FROM has subqueries or functions: their columns are made.
+    made: bool,
+}
+
+impl Level {
+    fn call(&mut self, node: &Node) {
+        let window = node.child("over");
+        let call = calls::call(node);
+        let argument = node.list("args").first().and_then(Tree::node);
+        match call {
+            Call::Another if window.is_some() => self.others += 1,
+            Call::Shown if window.is_some() => self.others += 1,
+            Call::Number if window.is_some_and(has_frame) => self.others += 1,
+            Call::Number if window.is_some() => self.conditional += 1,
+            Call::Shown => match argument.filter(|argument| self.is_column(node, argument)) {
+                Some(column) => {
+                    let name = column.names("fields").unwrap_or_default().join(".");
+                    let of = self.columns.entry(name).or_default();
+                    of.insert(calls::name(node).to_owned());
+                }
+                None => self.shown += 1,
+            },
+            Call::Number if !argument.is_some_and(|argument| self.is_column(node, argument)) => {
+                self.conditional += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn is_column(&self, call: &Node, argument: &Node) -> bool {
+        let whole = ["agg_filter", "agg_within_group"];
+        argument.kind == "ColumnRef" && !self.made && whole.iter().all(|field| call.get(field).is_none())
+    }
+
+    fn factor(&self) -> u32 {
+        let columns = self.columns.values().map(BTreeSet::len).max().unwrap_or(0);
+        let columns = u32::try_from(columns).unwrap_or(MOST);
+        let shown = columns + self.shown + self.conditional / CONDITIONAL;
+        (shown.max(1) + self.others).min(MOST)
+    }
+}
+
+/// A window that is not the one a running total has; what a name stands for is not looked up.
+fn has_frame(window: &Node) -> bool {
+    window.int("frame_options") & OWN_FRAME != 0
+        || !window.text("name").is_empty()
+        || !window.text("refname").is_empty()
+}
+
+struct Seen<'a> {
+    protected: Protected<'a>,
+    /// What the common table expressions in scope hold, the innermost last.
+    common: Vec<(String, Counts)>,
+    level: Level,
+}
+
+impl Seen<'_> {
+    fn tree(&mut self, tree: &Tree) -> Counts {
+        match tree {
+            Tree::List(items) => {
+                let mut sum = Counts::new();
+                for item in items {
+                    add(&mut sum, self.tree(item));
+                }
+                sum
+            }
+            Tree::Node(node) => self.node(node),
+            _ => Counts::new(),
+        }
+    }
+
+    fn node(&mut self, node: &Node) -> Counts {
+        match node.kind {
+            "RangeVar" => self.relation(node),
+            "SelectStmt" => self.select(node),
+            "FuncCall" => {
+                self.level.call(node);
+                self.fields(node, &[])
+            }
+            _ => self.fields(node, &[]),
+        }
+    }
+
+    fn relation(&self, node: &Node) -> Counts {
+        let name = node.text("relname");
+        if node.text("schemaname").is_empty()
+            && let Some((_, counts)) = self.common.iter().rev().find(|(known, _)| known == name)
+        {
+            return counts.clone();
+        }
+        if !(self.protected)(node) {
+            return Counts::new();
+        }
+        Counts::from([(format!("{}.{name}", node.text("schemaname")), 1)])
+    }
+
+    /// The arms of a set operation give rows one after the other. Conditions show no row.
+    fn select(&mut self, node: &Node) -> Counts {
+        let made = node.list("from_clause").iter().any(|item| self.makes(item));
+        let around = std::mem::replace(
+            &mut self.level,
+            Level {
+                made,
+                ..Level::default()
+            },
+        );
+        let before = self.common.len();
+        if let Some(with) = node.child("with_clause") {
+            for expression in with.list("ctes") {
+                if let Some(expression) = expression.node() {
+                    let counts = self.fields(expression, &[]);
+                    self.common
+                        .push((expression.text("ctename").to_owned(), counts));
+                }
+            }
+        }
+        let arms = [node.get("larg"), node.get("rarg")];
+        let mut counts = Counts::new();
+        for arm in arms.into_iter().flatten() {
+            for (name, count) in self.tree(arm) {
+                let most = counts.entry(name).or_insert(0);
+                *most = count.max(*most);
+            }
+        }
+        let skipped = [
+            "with_clause",
+            "larg",
+            "rarg",
+            "where_clause",
+            "having_clause",
+        ];
+        add(&mut counts, self.fields(node, &skipped));
+        self.common.truncate(before);
+        let level = std::mem::replace(&mut self.level, around);
+        let factor = level.factor();
+        for count in counts.values_mut() {
+            *count = count.saturating_mul(factor).min(MOST);
+        }
+        counts
+    }
+
+    /// Whether what stands in FROM gives columns that the statement itself made.
+    fn makes(&self, tree: &Tree) -> bool {
+        let Some(node) = tree.node() else {
+            return true;
+        };
+        match node.kind {
+            "RangeVar" => {
+                node.text("schemaname").is_empty()
+                    || node.child("alias").is_some_and(|alias| !alias.list("colnames").is_empty())
+            }
+            "RangeTableSample" => node.get("relation").is_none_or(|relation| self.makes(relation)),
+            "JoinExpr" => ["larg", "rarg"]
+                .iter()
+                .any(|side| node.get(side).is_none_or(|side| self.makes(side))),
+            _ => true,
+        }
+    }
+
+    fn fields(&mut self, node: &Node, skipped: &[&str]) -> Counts {
+        let mut sum = Counts::new();
+        for (name, field) in &node.fields {
+            if !skipped.contains(name) && *name != "quals" {
+                let counts = self.tree(field);
+                add(&mut sum, counts);
+            }
+        }
+        sum
+    }
+}
+
+fn add(sum: &mut Counts, more: Counts) {
+    for (name, count) in more {
+        let total = sum.entry(name).or_insert(0);
+        *total = total.saturating_add(count).min(MOST);
+    }
+}
