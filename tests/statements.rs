@@ -3,7 +3,9 @@
 mod support;
 
 use support::compare::{error, same, shows, told, values};
-use support::message::{Client, Frame, bind, close, describe, execute, flush, parse, sync, tags};
+use support::message::{
+    Client, Frame, bind, close, describe, execute, flush, parse, query, sync, tags,
+};
 use support::{Config, Options, Pgveil, Postgres};
 
 const PHONE: &str = "13800138000";
@@ -486,6 +488,73 @@ fn explain_over_protected_data_shows_plans_and_no_values() {
         if !text.contains("EXECUTE") {
             assert_eq!(error(&frames), None, "{text}");
         }
+    }
+}
+
+/// As drivers ask for it to describe a statement.
+#[test]
+fn the_plan_of_a_prepared_statement_is_shown_where_that_of_the_statement_is() {
+    let (_server, pgveil) = start();
+    let mut agent = login(pgveil.port(), "agent");
+    for text in [
+        "PREPARE plain AS SELECT id FROM plain WHERE id = $1",
+        "PREPARE people AS SELECT id FROM people WHERE id = $1",
+    ] {
+        assert_eq!(error(&agent.query(text)), None, "{text}");
+    }
+    let of = |client: &mut Client, name: &str| {
+        sqlstate(&client.query(&format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {name}(NULL)")))
+    };
+    assert_eq!(of(&mut agent, "plain"), None);
+    assert_eq!(of(&mut agent, "people").as_deref(), Some("42501"));
+    assert_eq!(of(&mut agent, "nobody").as_deref(), Some("26000"));
+    let refused = [
+        "EXPLAIN ANALYZE EXECUTE plain(1)",
+        "PREPARE both AS SELECT phone FROM people; EXPLAIN EXECUTE both",
+        "DEALLOCATE plain; PREPARE plain AS SELECT phone FROM people; EXPLAIN EXECUTE plain",
+    ];
+    for text in refused {
+        assert_eq!(sqlstate(&agent.query(text)).as_deref(), Some("42501"), "{text}");
+    }
+    // Prepared in the same breath under a name that is taken: what is explained is the old one.
+    agent.query("DEALLOCATE ALL");
+    agent.query("PREPARE x AS SELECT phone FROM people");
+    let mut both = parse("x", "SELECT 1", &[]);
+    both.extend(sync());
+    both.extend(query("EXPLAIN EXECUTE x"));
+    agent.send_raw(&both);
+    let mut frames = agent.read_until_ready();
+    frames.extend(agent.read_until_ready());
+    assert!(!frames.iter().any(|frame| frame.tag == b'D'), "{frames:?}");
+    let mut planner = login(pgveil.port(), "planner");
+    planner.query("PREPARE x AS SELECT phone FROM people");
+    assert_eq!(sqlstate(&planner.query("EXPLAIN EXECUTE x")), None);
+}
+
+/// The row of a protected table is described as the table's row type, as without pgveil.
+#[test]
+fn a_whole_row_is_described_as_its_tables_row_type() {
+    let (server, pgveil) = start();
+    let mut through = login(pgveil.port(), "agent");
+    let mut direct = login(server.port(), "agent");
+    for text in [
+        "SELECT p FROM people p",
+        "SELECT people FROM people",
+        "SELECT p.id, p, p.phone AS x FROM people p ORDER BY 1",
+        "SELECT s.x FROM (SELECT p FROM people p) s(x)",
+        "WITH w AS (SELECT p AS r FROM people p) SELECT r FROM w",
+        "SELECT p, q FROM people p JOIN plain q USING (id)",
+        "SELECT count(*), p FROM people p GROUP BY p",
+    ] {
+        let described = |client: &mut Client| {
+            client.send_all(&[parse("", text, &[]), describe(b'S', ""), sync()]);
+            let frames = client.read_until_ready();
+            let description = frames.into_iter().find(|frame| frame.tag == b'T');
+            description.map(|frame| frame.body)
+        };
+        let expected = described(&mut direct);
+        assert!(expected.is_some(), "{text}");
+        assert_eq!(described(&mut through), expected, "{text}");
     }
 }
 

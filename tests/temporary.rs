@@ -475,3 +475,67 @@ fn rows_copied_into_a_table_count_as_exported() {
     );
     assert_eq!(tags(&client.query("SELECT 1")), "TDCZ");
 }
+
+/// A trigger that puts a table of its own in the place of the session's.
+#[test]
+fn a_table_that_a_trigger_has_made_anew_is_not_the_sessions_any_more() {
+    let (server, pgveil) = start();
+    server.sql(
+        "postgres",
+        "CREATE FUNCTION anew() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         DROP TABLE IF EXISTS mine; CREATE TEMP TABLE mine AS SELECT * FROM people; RETURN NULL; END $$; \
+         CREATE TRIGGER anew AFTER INSERT ON plain EXECUTE FUNCTION anew(); \
+         CREATE TRIGGER late AFTER DELETE ON plain EXECUTE FUNCTION anew(); \
+         CREATE FUNCTION called() RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
+         DROP TABLE IF EXISTS mine; CREATE TEMP TABLE mine AS SELECT * FROM people; RETURN 1; END $$; \
+         CREATE VIEW calls AS SELECT called() AS c; GRANT SELECT ON calls TO agent; \
+         GRANT SELECT ON people TO agent",
+    );
+    // The poison control: this is what PostgreSQL shows.
+    let mut direct = agent(server.port());
+    direct.query("CREATE TEMP TABLE mine (id int, phone text)");
+    direct.query("INSERT INTO plain VALUES (2000, 'x')");
+    assert!(shows(&direct.query("TABLE mine"), PHONE));
+
+    let make = "CREATE TEMP TABLE mine (id int, phone text)";
+    let insert = "INSERT INTO plain VALUES (2001, 'x')";
+    let read = "SELECT * FROM mine";
+    for texts in [
+        vec![make, insert, read],
+        vec![make, "SELECT * FROM mine", insert, read],
+        vec![make, "DELETE FROM plain WHERE id = 9", read],
+        vec![make, "SELECT * FROM calls", read],
+        vec!["BEGIN", make, insert, read, "ROLLBACK"],
+        vec!["CREATE TEMP TABLE mine (id int, phone text); INSERT INTO plain VALUES (2002, 'x'); SELECT * FROM mine"],
+        vec![make, "INSERT INTO plain VALUES (2003, 'x'); SELECT * FROM mine"],
+        vec![make, "PREPARE p AS INSERT INTO plain VALUES (2004, 'x')", "EXECUTE p", read],
+        vec![make, "BEGIN; SAVEPOINT a", insert, "ROLLBACK TO a", insert, "COMMIT", read],
+    ] {
+        let mut client = agent(pgveil.port());
+        for text in &texts {
+            assert!(!shows(&client.query(text), PHONE), "{texts:?}");
+        }
+    }
+    // In one batch, before the server can be asked.
+    let mut client = agent(pgveil.port());
+    client.query(make);
+    client.send_all(&[
+        parse("", insert, &[]),
+        bind("", "", &[], 0),
+        execute("", 0),
+        parse("", read, &[]),
+        bind("", "", &[], 0),
+        describe(b'P', ""),
+        execute("", 0),
+        sync(),
+    ]);
+    assert!(!shows(&client.read_until_ready(), PHONE));
+    assert!(!shows(&client.query(read), PHONE));
+    // What nobody has touched stays the session's own.
+    let mut client = agent(pgveil.port());
+    client.query("CREATE TEMP TABLE other_one AS SELECT 7 AS a");
+    client.query(insert);
+    assert_eq!(values(&client.query("SELECT a FROM other_one")), ["7"]);
+    client.query("BEGIN; UPDATE plain SET t = 'y' WHERE id = 3; COMMIT");
+    assert_eq!(values(&client.query("SELECT a FROM other_one")), ["7"]);
+}

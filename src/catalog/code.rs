@@ -20,6 +20,11 @@ const STORAGE: &str = "SELECT i.indexrelid, coalesce(t.oid, i.indrelid), i.indpr
 const MISSING: &str = "SELECT a.attrelid, a.attnum FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
      WHERE a.atthasmissing AND NOT a.attisdropped AND c.relpersistence <> 't'";
 
+const ROW_TYPES: &str = "SELECT oid, reltype FROM pg_class WHERE reltype <> 0 AND relkind IN ('r', 'p', 'v', 'm', 'f') \
+     AND relpersistence <> 't'";
+
+const TRIGGERS: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D')";
+
 /// Without those from a range to its multirange, which come with the type.
 const CASTS: &str = "SELECT c.oid, c.castsource, c.casttarget, c.castcontext::text, p.oid, n.nspname || '.' || p.proname \
      FROM pg_cast c JOIN pg_proc p ON p.oid = c.castfunc JOIN pg_namespace n ON n.oid = p.pronamespace \
@@ -92,6 +97,12 @@ pub(super) async fn read(
         catalog
             .missing_values
             .insert((field(&row, 0)?, field(&row, 1)?));
+    }
+    for row in rows(client, "row types", ROW_TYPES).await? {
+        catalog.row_types.insert(field(&row, 0)?, field(&row, 1)?);
+    }
+    for row in rows(client, "triggers", TRIGGERS).await? {
+        catalog.triggers = field(&row, 0)?;
     }
     read_casts(client, catalog, members).await?;
     read_rewrite_rules(client, catalog, members).await?;

@@ -29,6 +29,8 @@ SELECT concat_ws(' ',
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
      FROM pg_rewrite WHERE ev_class NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
+     FROM pg_trigger WHERE NOT tgisinternal AND tgrelid NOT IN (SELECT oid FROM temporary)),
+  (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
      FROM pg_namespace WHERE oid NOT IN (SELECT oid FROM temporary_schema)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
      FROM pg_constraint WHERE (contype IN ('p', 'f') OR contypid <> 0) AND conrelid NOT IN (SELECT oid FROM temporary)),

@@ -228,6 +228,10 @@ pub struct Catalog {
     pub types: HashMap<Oid, Type>,
     /// Indexes and TOAST tables of users' tables.
     pub storage: HashMap<Oid, Storage>,
+    /// The row type of a relation, by relation.
+    pub row_types: HashMap<Oid, Oid>,
+    /// Writes may run users' triggers.
+    pub triggers: bool,
     /// Columns whose value in older rows stands in `pg_attribute.attmissingval`.
     pub missing_values: HashSet<(Oid, AttNum)>,
     pub casts: Vec<Cast>,

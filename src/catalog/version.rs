@@ -19,6 +19,8 @@ pub fn content_version(catalog: &Catalog) -> u64 {
     digest.sorted(&catalog.operators);
     digest.sorted(&catalog.types);
     digest.sorted(&catalog.storage);
+    digest.sorted(&catalog.row_types);
+    digest.one(&catalog.triggers);
     digest.sorted(catalog.missing_values.iter().map(|column| (column, ())));
     for cast in &catalog.casts {
         let relations: BTreeSet<_> = cast.relations.iter().collect();

@@ -9,6 +9,9 @@ use crate::session::charset::Charset;
 use crate::sql::plan::Origin;
 use crate::wire::frame::Malformed;
 
+/// `record` (pg_type.dat): what the row of a subquery is. Its values are written as those of a table's row type are.
+const RECORD: Oid = 2249;
+
 /// Bytes of a field after its name: table, column, type, size, modifier, format.
 const FIELD_TAIL: usize = 18;
 
@@ -88,17 +91,22 @@ pub fn restore(
     if found.len() != origins.len() {
         return Ok(());
     }
-    let places: Vec<(usize, Oid, AttNum)> = found
+    let places: Vec<(usize, Oid, AttNum, Option<Oid>)> = found
         .iter()
         .zip(origins)
         .filter_map(|(field, origin)| {
             let origin = origin.as_ref()?;
             let name = charset.encode(&origin.name)?;
-            let lost = field.relation == 0 && field.name == name.as_ref();
-            lost.then_some((field.tail, origin.relation, origin.column))
+            let row = origin.row_type.is_none() || field.data_type == RECORD;
+            let lost = field.relation == 0 && field.name == name.as_ref() && row;
+            lost.then_some((field.tail, origin.relation, origin.column, origin.row_type))
         })
         .collect();
-    for (at, relation, column) in places {
+    for (at, relation, column, row_type) in places {
+        if let Some(row_type) = row_type {
+            let place = body.get_mut(at + 6..at + 10).ok_or(Malformed)?;
+            place.copy_from_slice(&row_type.to_be_bytes());
+        }
         let place = body.get_mut(at..at + 6).ok_or(Malformed)?;
         let (oid, number) = place.split_at_mut(4);
         oid.copy_from_slice(&relation.to_be_bytes());
@@ -130,6 +138,7 @@ mod tests {
             relation: 500,
             column: 3,
             name: name.to_owned(),
+            row_type: None,
         })
     }
 
@@ -165,6 +174,30 @@ mod tests {
         restore(&mut body, &origins, Charset::Utf8).unwrap();
         let expected = description(&[("phone", 500, 3), ("other", 0, 0), ("phone", 7, 1)]);
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_whole_row_gets_its_type_back() {
+        let row = Origin {
+            relation: 500,
+            column: 0,
+            name: "c".to_owned(),
+            row_type: Some(501),
+        };
+        let described = |relation: Oid, data_type: Oid| {
+            let mut body = description(&[("c", relation, 0)]);
+            let at = body.len() - 12;
+            body[at..at + 4].copy_from_slice(&data_type.to_be_bytes());
+            body
+        };
+        for (before, after) in [
+            (described(0, RECORD), described(500, 501)),
+            (described(0, 25), described(0, 25)),
+        ] {
+            let mut body = before;
+            restore(&mut body, &[Some(row.clone())], Charset::Utf8).unwrap();
+            assert_eq!(body, after);
+        }
     }
 
     #[test]

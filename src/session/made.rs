@@ -1,8 +1,11 @@
 //! Which temporary relations the session's own statements have made. What a function or trigger made is not the session's
-//! to read: stored values may be in it. The server tells names alone, so what happens to names is followed statement by
-//! statement, as answers come: a statement that failed has made nothing, and the end of a transaction takes back what
-//! was made in it.
-use std::collections::BTreeSet;
+//! to read: stored values may be in it. What happens to names is followed statement by statement, as answers come: a
+//! statement that failed has made nothing, and the end of a transaction takes back what was made in it. What a name stands
+//! for is known by its OID once the server has been asked: code of users' may have put another relation in its place.
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalog::Oid;
+use crate::session::settings;
 
 use crate::sql::plan::{Effect, StatementPlan};
 
@@ -11,13 +14,16 @@ const MAX_MADE: usize = 10_000;
 /// Savepoints that are kept apart; those beyond count as the last one.
 const MAX_MARKS: usize = 100;
 
+/// Relations by name, with their OID where the server has told it.
+type Names = BTreeMap<String, Option<Oid>>;
+
 #[derive(Debug, Default)]
 pub struct Made {
-    names: BTreeSet<String>,
+    names: Names,
     /// As they were when the last transaction ended.
-    settled: BTreeSet<String>,
+    settled: Names,
     /// As they were at the savepoints of the transaction.
-    marks: Vec<BTreeSet<String>>,
+    marks: Vec<Names>,
     /// Those that COMMIT drops.
     passing: BTreeSet<String>,
     /// A statement failed since the server was last ready.
@@ -25,8 +31,41 @@ pub struct Made {
 }
 
 impl Made {
-    pub fn contains(&self, name: &str) -> bool {
-        self.names.contains(name)
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.settled.is_empty() && self.marks.is_empty()
+    }
+
+    /// Whether the relation that the server has under that name is the session's own.
+    pub fn meets(&mut self, name: &str, oid: Oid) -> bool {
+        match self.names.get(name) {
+            None => return false,
+            Some(Some(known)) if *known == oid => return true,
+            Some(Some(_)) => {
+                self.forget(name);
+                return false;
+            }
+            Some(None) => {}
+        }
+        let sets = self.marks.iter_mut();
+        for names in sets.chain([&mut self.names, &mut self.settled]) {
+            if let Some(known @ None) = names.get_mut(name) {
+                *known = Some(oid);
+            }
+        }
+        true
+    }
+
+    /// Code of users' has run. A relation that the server has not been asked about since it was made may be another now.
+    pub fn code_ran(&mut self) {
+        let unknown: Vec<String> = self
+            .names
+            .iter()
+            .filter(|(_, known)| known.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in unknown {
+            self.forget(&name);
+        }
     }
 
     /// A statement has run well; `tag` is the server's.
@@ -41,7 +80,12 @@ impl Made {
             }
             "COMMIT" => self.settle(),
             "SAVEPOINT" => self.mark(),
-            _ => self.take_effects(plan),
+            _ => {
+                if settings::runs_code(plan) {
+                    self.code_ran();
+                }
+                self.take_effects(plan);
+            }
         }
     }
 
@@ -65,8 +109,8 @@ impl Made {
 
     /// Outside of a transaction the server knows no others: what is gone cannot come back.
     pub fn retain(&mut self, listed: &BTreeSet<&String>) {
-        self.names.retain(|name| listed.contains(name));
-        self.settled.retain(|name| listed.contains(name));
+        self.names.retain(|name, _| listed.contains(name));
+        self.settled.retain(|name, _| listed.contains(name));
     }
 
     /// The name is not to be read any more.
@@ -79,7 +123,7 @@ impl Made {
 
     fn settle(&mut self) {
         let passing = std::mem::take(&mut self.passing);
-        self.names.retain(|name| !passing.contains(name));
+        self.names.retain(|name, _| !passing.contains(name));
         self.settled.clone_from(&self.names);
         self.marks.clear();
     }
@@ -88,17 +132,17 @@ impl Made {
         if self.marks.len() < MAX_MARKS {
             self.marks.push(self.names.clone());
         } else if let Some(last) = self.marks.last_mut() {
-            last.retain(|name| self.names.contains(name));
+            last.retain(|name, _| self.names.contains_key(name));
         }
     }
 
     /// What was there at every savepoint, whichever of them is gone back to.
-    fn at_all_marks(&self) -> BTreeSet<String> {
+    fn at_all_marks(&self) -> Names {
         let Some((first, rest)) = self.marks.split_first() else {
             return self.settled.clone();
         };
         let mut names = first.clone();
-        names.retain(|name| rest.iter().all(|mark| mark.contains(name)));
+        names.retain(|name, known| rest.iter().all(|mark| mark.get(name) == Some(known)));
         names
     }
 
@@ -110,13 +154,13 @@ impl Made {
         for effect in &plan.effects {
             match effect {
                 Effect::TemporaryMade(name) if own && self.names.len() < MAX_MADE => {
-                    self.names.insert(name.clone());
+                    self.names.insert(name.clone(), None);
                     if passing {
                         self.passing.insert(name.clone());
                     }
                 }
                 Effect::TemporaryGone(Some(name)) => {
-                    own = self.names.remove(name) && own;
+                    own = self.names.remove(name).is_some() && own;
                     if self.passing.remove(name) && plan.kind == RENAME {
                         // It is dropped under its new name.
                         own = false;
@@ -186,7 +230,25 @@ mod tests {
                 }
             }
         }
-        made.names.into_iter().collect::<Vec<_>>().join(" ")
+        made.names.into_keys().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn another_relation_under_a_name_is_not_the_sessions_own() {
+        let made = |name: &str| plan("CREATE TABLE", "", &[Effect::TemporaryMade(name.to_owned())]);
+        let mut known = Made::default();
+        known.follow(&made("t"), "CREATE TABLE");
+        known.ready(b'I');
+        assert!(known.meets("t", 7) && known.meets("t", 7));
+        known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1");
+        assert!(known.meets("t", 7), "it was asked about before");
+        assert!(!known.meets("t", 8), "a trigger made it anew");
+        assert!(!known.meets("t", 7), "and it stays so");
+
+        known.follow(&made("u"), "CREATE TABLE");
+        known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1");
+        assert!(!known.meets("u", 9), "it cannot be told");
+        assert!(!known.meets("v", 9), "nor what was never made");
     }
 
     #[test]

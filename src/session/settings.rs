@@ -73,6 +73,13 @@ fn settings_touched(plan: &StatementPlan) -> Touched {
     }
 }
 
+/// Whether code of users' may have run that does something to the session's temporary relations.
+pub fn runs_code(plan: &StatementPlan) -> bool {
+    plan.effects.iter().any(|effect| {
+        matches!(effect, Effect::RunsCode | Effect::Execute(_) | Effect::Fetch(_))
+    })
+}
+
 /// Whether what names mean after a statement can be told before it has run, given what was changed before it in the
 /// same transaction.
 pub fn foreseeable(plan: &StatementPlan, before: Touched) -> bool {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
+use crate::catalog::Oid;
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::charset::Charset;
@@ -25,10 +26,11 @@ use crate::wire::frame::{HEADER_LEN, put_frame};
 const MAX_WITHHELD: usize = 10_000;
 
 /// The search path behind a `p`, then the names in the session's temporary schema: behind a `t` those of tables, behind
-/// an `o` those of indexes and sequences. In hexadecimal digits of UTF-8: the client's encoding may lack their letters.
+/// an `o` those of indexes and sequences, each behind its OID. In hexadecimal digits of UTF-8: the client's encoding may
+/// lack their letters.
 const TEMPORARY_RELATIONS: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
      UNION ALL SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'i' OR c.relkind OPERATOR(pg_catalog.=) 'S' \
-     THEN 'o' ELSE 't' END OPERATOR(pg_catalog.||) \
+     THEN 'o' ELSE 't' END OPERATOR(pg_catalog.||) c.oid::pg_catalog.text OPERATOR(pg_catalog.||) ':' OPERATOR(pg_catalog.||) \
      pg_catalog.encode(pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'), 'hex') \
      FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
 
@@ -67,8 +69,8 @@ pub struct OwnQuery {
     pub search_path: Option<String>,
     /// `client_min_messages`.
     pub verbosity: Option<String>,
-    /// Names in the session's temporary schema; `true`: of a table or view.
-    pub temporary: Vec<(String, bool)>,
+    /// Names in the session's temporary schema, and what goes by them.
+    pub temporary: Vec<(String, Listed)>,
     /// Goes to the client once the answer is there: the ReadyForQuery of the login.
     pub then: Option<Bytes>,
 }
@@ -129,6 +131,15 @@ pub struct State {
     pub server_at_boundary: bool,
 }
 
+/// Something in the session's temporary schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// A table or view, by its OID.
+    Table(Oid),
+    /// An index or sequence.
+    Other,
+}
+
 impl OwnQuery {
     /// Takes a row's only column.
     pub fn row(&mut self, value: &[u8], charset: Charset) {
@@ -140,9 +151,14 @@ impl OwnQuery {
         match text.as_deref().and_then(|text| text.split_at_checked(1)) {
             Some(("p", path)) => self.search_path = Some(path.to_owned()),
             Some(("m", verbosity)) => self.verbosity = Some(verbosity.to_owned()),
-            Some((kind @ ("t" | "o"), digits)) => {
-                if let Some(name) = of_digits(digits) {
-                    self.temporary.push((name, kind == "t"));
+            Some((kind @ ("t" | "o"), listed)) => {
+                let (oid, digits) = listed.split_once(':').unwrap_or_default();
+                if let (Ok(oid), Some(name)) = (oid.parse(), of_digits(digits)) {
+                    let listed = match kind {
+                        "t" => Listed::Table(oid),
+                        _ => Listed::Other,
+                    };
+                    self.temporary.push((name, listed));
                 }
             }
             _ => {}
@@ -204,7 +220,17 @@ impl State {
             self.suspect(self.touched);
             return;
         }
-        let touched = settings::touched(plan);
+        let mut touched = settings::touched(plan);
+        let readable = |facts: &Arc<SessionFacts>| !facts.temporary.is_empty();
+        if settings::runs_code(plan)
+            && (!self.made.is_empty() || self.foreseen.as_ref().is_some_and(readable))
+        {
+            touched.temporary = true;
+            // Until the server has been asked, none of them is the session's own.
+            if let Some(foreseen) = &mut self.foreseen {
+                Arc::make_mut(foreseen).temporary.clear();
+            }
+        }
         self.suspect(touched);
         self.touched.merge(touched);
         if touched.names()
@@ -244,6 +270,7 @@ impl State {
         self.touched.search_path &= in_transaction;
         self.own_failures = 0;
         if own.asks == Asks::Temporary {
+            let mut temporary = BTreeSet::new();
             if !in_transaction {
                 // Nothing that is gone can come back.
                 let listed: BTreeSet<&String> =
@@ -251,10 +278,16 @@ impl State {
                 self.made.retain(&listed);
                 self.withheld.retain(|name| listed.contains(name));
             }
-            let readable = own.temporary.into_iter().filter(|(name, is_table)| {
-                (self.made.contains(name) || !is_table) && !self.withheld.contains(name)
-            });
-            facts.temporary = readable.map(|(name, _)| name).collect();
+            for (name, listed) in own.temporary {
+                let own = match listed {
+                    Listed::Table(oid) => self.made.meets(&name, oid),
+                    Listed::Other => true,
+                };
+                if own && !self.withheld.contains(&name) {
+                    temporary.insert(name);
+                }
+            }
+            facts.temporary = temporary;
             self.temporary_dirty = false;
             self.touched.temporary &= in_transaction;
         }

@@ -285,8 +285,10 @@ impl Statements {
                 | Effect::TemporaryMade(_)
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows
+                | Effect::RunsCode
                 | Effect::Reason(_)
                 | Effect::Execute(_)
+                | Effect::Explain(_)
                 | Effect::Fetch(_)
                 | Effect::SchemaChanged => {}
             }

@@ -96,6 +96,14 @@ pub fn check_function(
     Err(Objection::Undefined)
 }
 
+/// Whether a function of that name is one of the database's own, and of no extension.
+pub fn may_be_users(catalog: &Catalog, name: &str) -> bool {
+    let overloads = catalog.functions.get(name).into_iter().flatten();
+    overloads
+        .into_iter()
+        .any(|function| !function.built_in && function.extension.is_none())
+}
+
 /// Functions that nothing of a statement can be an argument of: they take `internal`, or nothing.
 const TAKES_NO_VALUE: &[&str] = &["system", "bernoulli", "current_query"];
 

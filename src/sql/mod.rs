@@ -19,7 +19,7 @@ pub mod parse;
 pub mod plan;
 pub mod planner;
 mod propose;
-mod refuse;
+pub(crate) mod refuse;
 mod scope;
 pub mod shape;
 mod splice;

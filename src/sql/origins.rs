@@ -5,11 +5,11 @@
 //! statement would have shown. Only metadata hangs on this: where anything is unclear the answer is no origin.
 use super::judge::Rules;
 use super::plan::Origin;
-use super::scope::Reader;
+use super::scope::{Reader, WHOLE_ROW};
 use super::tree::Tree;
 
 /// For each output column of a SELECT or a RETURNING clause, also of one that is prepared or of a cursor, the masked column
-/// it shows; empty where none is masked, or where the number of output columns cannot be told.
+/// it shows, or the relation whose whole row it is; empty where none is masked, or where the number of output columns cannot be told.
 pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
     let Some(mut statement) = tree.node() else {
         return Vec::new();
@@ -32,11 +32,20 @@ pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
         .into_iter()
         .map(|output| {
             let (relation, column) = output.origin?;
-            rules.role.mask(relation, column)?;
+            let row_type = match column {
+                WHOLE_ROW if rules.role.substitutes(relation) => {
+                    Some(*rules.catalog.row_types.get(&relation)?)
+                }
+                _ => {
+                    rules.role.mask(relation, column)?;
+                    None
+                }
+            };
             Some(Origin {
                 relation,
                 column,
                 name: output.name,
+                row_type,
             })
         })
         .collect();

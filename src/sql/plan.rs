@@ -103,6 +103,8 @@ pub enum Effect {
     /// SQL-level PREPARE: the inner statement's own plan governs EXECUTE.
     Prepare(String),
     Execute(String),
+    /// EXPLAIN of EXECUTE: what the prepared statement reads decides whether it may be.
+    Explain(String),
     Deallocate(Option<String>),
     DeclareCursor(String),
     /// FETCH or MOVE from a cursor.
@@ -118,6 +120,8 @@ pub enum Effect {
     TemporaryGone(Option<String>),
     /// `SET pgveil.reason`: what the person says an export is for.
     Reason(Option<String>),
+    /// It may run users' code: a trigger, or a function that is allowed.
+    RunsCode,
     /// Rows of protected relations go into another relation; the command tag says how many.
     StoresRows,
 }
@@ -126,8 +130,11 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     pub relation: Oid,
+    /// 0: the whole row.
     pub column: AttNum,
     pub name: String,
+    /// Of a whole row, its type.
+    pub row_type: Option<Oid>,
 }
 
 /// The plan of one statement of a text.

@@ -62,6 +62,14 @@ pub fn construct(what: &str, hint: &str) -> Refusal {
 }
 
 #[track_caller]
+pub fn explain() -> Refusal {
+    construct(
+        "EXPLAIN",
+        "estimates and row counts come from stored values; add `explain` to statements.allow of the role",
+    )
+}
+
+#[track_caller]
 pub fn relation(name: &str) -> Refusal {
     denial(
         Reason::Relation,
@@ -189,6 +197,16 @@ pub fn syntax(message: &str) -> Refusal {
 #[track_caller]
 pub fn undefined_function(name: &str) -> Refusal {
     undefined("42883", format!("function {name} does not exist"))
+}
+
+/// The same, with the types of its arguments.
+#[track_caller]
+pub fn undefined_overload(signature: &str) -> Refusal {
+    let refusal = undefined("42883", format!("function {signature} does not exist"));
+    Refusal {
+        hint: "No function matches the given name and argument types. You might need to add explicit type casts.".to_owned(),
+        ..refusal
+    }
 }
 
 /// A relation, function or schema that is not there: PostgreSQL's own message.

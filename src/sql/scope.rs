@@ -8,6 +8,9 @@ use super::judge::Rules;
 use super::naming;
 use super::tree::{Node, Tree};
 
+/// The column number of a whole row (`InvalidAttrNumber`, access/attnum.h).
+pub const WHOLE_ROW: AttNum = 0;
+
 /// An output column.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -21,6 +24,8 @@ pub struct Output {
 pub struct Item {
     pub alias: String,
     pub columns: Option<Vec<Output>>,
+    /// The relation that it is.
+    pub relation: Option<Oid>,
 }
 
 /// What FROM offers: its items, for qualified names, and the columns of `*`, in which USING merges some.
@@ -193,13 +198,21 @@ impl<'a> Reader<'a> {
             None => offer
                 .star
                 .as_deref()
-                .and_then(|columns| unique(columns, name)),
+                .and_then(|columns| unique(columns, name))
+                .or_else(|| self.whole_row(offer, name)),
         };
         outputs.push(Output {
             name: if given.is_empty() { name } else { given }.to_owned(),
             origin,
         });
         Some(())
+    }
+
+    /// The row of the item of that name, where no column has it.
+    fn whole_row(&self, offer: &Offer, name: &str) -> Option<(Oid, AttNum)> {
+        let relation = offer.item(name)?.relation?;
+        let column = offer.names_column(name) != Some(false);
+        (self.trusting && !column).then_some((relation, WHOLE_ROW))
     }
 
     /// What the items of a FROM clause offer.
@@ -220,7 +233,12 @@ impl<'a> Reader<'a> {
             "RangeVar" => {
                 let name = node.text("relname");
                 let columns = self.relation(node, name);
-                Offer::single(node, name, columns)
+                let mut offer = Offer::single(node, name, columns);
+                let relation = self.resolved(node, name);
+                if let Some(item) = offer.items.first_mut() {
+                    item.relation = relation;
+                }
+                offer
             }
             "RangeSubselect" => {
                 let columns = node.child("subquery").and_then(|query| self.outputs(query));
@@ -244,6 +262,17 @@ impl<'a> Reader<'a> {
         let mut offer = Offer::single(node, name.unwrap_or_default(), None);
         offer.nameless = name.is_none() && node.get("alias").is_none();
         offer
+    }
+
+    /// The permanent relation that a name in FROM is.
+    fn resolved(&self, node: &Node, name: &str) -> Option<Oid> {
+        let catalog = self.rules.catalog;
+        let found = match node.text("schemaname") {
+            "" if self.ctes.iter().any(|(cte, _)| cte == name) => None,
+            "" => catalog.resolve(self.rules.path, name),
+            schema => catalog.relation(schema, name),
+        }?;
+        (found.schema != super::temporary::SCHEMA).then_some(found.oid)
     }
 
     fn relation(&self, node: &Node, name: &str) -> Option<Vec<Output>> {
@@ -305,6 +334,7 @@ impl Offer {
             items: vec![Item {
                 alias: alias.to_owned(),
                 columns: columns.clone(),
+                relation: None,
             }],
             star: columns,
             nameless: false,

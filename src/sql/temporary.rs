@@ -35,7 +35,8 @@ pub fn after(facts: &SessionFacts, effects: &[Effect]) -> Option<SessionFacts> {
             Effect::TemporaryGone(Some(name)) => {
                 facts.temporary.remove(name);
             }
-            Effect::TemporaryGone(None) => facts.temporary.clear(),
+            // What code of users' has put in their place cannot be told before the server is asked.
+            Effect::TemporaryGone(None) | Effect::RunsCode => facts.temporary.clear(),
             _ => {}
         }
     }

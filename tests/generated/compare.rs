@@ -10,7 +10,7 @@ type Answers = [Vec<Frame>];
 pub const KNOWN: &[(&str, &str)] = &[
     (
         "whole row as record",
-        "a template is a subquery: its row has the type `record`, not the row type of the table",
+        "a template is a subquery: within an expression its row has the type `record`, not the row type of the table",
     ),
     (
         "column origin",

@@ -38,6 +38,8 @@ const CONSTRUCTORS: &[&str] = &[
     "syntax",
     "undefined",
     "undefined_function",
+    "undefined_overload",
+    "explain",
     "judge",
 ];
 

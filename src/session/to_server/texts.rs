@@ -16,7 +16,7 @@ use crate::session::host::{Host, Unavailable};
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
-use crate::sql::plan::{Effect, Plan, Reason, Refusal, SessionFacts};
+use crate::sql::plan::{Effect, Plan, Reason, Refusal, SessionFacts, StatementPlan};
 use crate::wire::frame::{Fields, Header};
 
 /// The message that carries a text.
@@ -322,11 +322,42 @@ impl<H: Host> ToServer<'_, H> {
         }
         for index in 0..plan.statements.len() {
             let statement = Statement::new(source.clone(), index);
+            let prepares = plan.statements.iter().take(index);
+            if prepares.clone().any(|before| explains_prepared(statement.effects(), before)) {
+                return Ok(Some(unsettled_explain()));
+            }
             if let Some(refusal) = self.object_to_inner(&statement, server).await? {
                 return Ok(Some(refusal));
             }
         }
         Ok(None)
+    }
+
+    /// EXPLAIN EXECUTE: of a statement over protected data it shows what EXPLAIN of that one would.
+    async fn object_to_explain<W: AsyncWrite + Unpin>(
+        &mut self,
+        name: &str,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        let name = Name::from(name);
+        let (prepared, settled) = {
+            let state = self.shared.lock();
+            let settled = state.ledger.statements.prepared(&name).cloned();
+            (state.ledger.prepared_as_sent(&name), settled)
+        };
+        let prepared = match (prepared, settled) {
+            // The server knows no such statement.
+            (None, None) => return Ok(None),
+            (Some(sent), Some(settled)) if Arc::ptr_eq(&sent.source, &settled.source) => sent,
+            _ => return Ok(Some(unsettled_explain())),
+        };
+        let prepared = match self.vet(&name, &prepared, server).await? {
+            Ok(prepared) => prepared,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
+        let allowed = self.shared.lock().role.statements.contains("explain");
+        let refused = prepared.protected() && !allowed;
+        Ok(refused.then(crate::sql::refuse::explain))
     }
 
     /// EXECUTE: the statement it runs must still stand as it was decided on.
@@ -338,6 +369,12 @@ impl<H: Host> ToServer<'_, H> {
         for effect in statement.effects() {
             let name = match effect {
                 Effect::Execute(name) => Name::from(name.as_str()),
+                Effect::Explain(name) => {
+                    if let Some(refusal) = self.object_to_explain(name, server).await? {
+                        return Ok(Some(refusal));
+                    }
+                    continue;
+                }
                 Effect::Fetch(name) => {
                     let name = Name::from(name.as_str());
                     let opened = self.shared.lock().ledger.portal_as_sent(&name);
@@ -366,6 +403,23 @@ impl<H: Host> ToServer<'_, H> {
         }
         Ok(None)
     }
+}
+
+/// EXPLAIN of a statement that the same text prepares.
+fn explains_prepared(effects: &[Effect], before: &StatementPlan) -> bool {
+    effects.iter().any(|effect| match effect {
+        Effect::Explain(name) => before.effects.contains(&Effect::Prepare(name.clone())),
+        _ => false,
+    })
+}
+
+fn unsettled_explain() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "EXPLAIN of a prepared statement that is not prepared yet",
+        "whether EXPLAIN is allowed depends on what the statement reads",
+        "Wait for the answer to PREPARE or Parse before it is explained.",
+    )
 }
 
 fn makes_temporary(source: &Source) -> bool {

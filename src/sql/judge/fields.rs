@@ -20,8 +20,16 @@ pub(super) struct Rows {
     columns: HashSet<String>,
     /// Fields that are functions the role may not call, unless they are columns.
     suspects: Vec<Suspect>,
-    /// Calls with one argument of functions that do not exist: name and place.
-    calls: Vec<(String, i32)>,
+    /// Calls with one argument of functions that do not exist.
+    calls: Vec<Missing>,
+}
+
+/// A call of a function that does not exist.
+struct Missing {
+    name: String,
+    /// With its arguments, where their types are known.
+    signature: Option<String>,
+    location: i32,
 }
 
 struct Suspect {
@@ -53,8 +61,12 @@ impl Rows {
         self.columns.extend(names);
     }
 
-    pub fn call(&mut self, name: &str, location: i32) {
-        self.calls.push((name.to_owned(), location));
+    pub fn call(&mut self, name: &str, signature: Option<String>, location: i32) {
+        self.calls.push(Missing {
+            name: name.to_owned(),
+            signature,
+            location,
+        });
     }
 }
 
@@ -89,8 +101,12 @@ impl Walk<'_> {
     /// It may be a call of the function; there is no such function.
     pub(super) fn fields_are_columns(&self) -> Result<(), Refusal> {
         let mut calls = self.rows.calls.iter();
-        if let Some((name, location)) = calls.find(|(name, _)| !self.rows.columns.contains(name)) {
-            return Err(at(refuse::undefined_function(name), *location));
+        if let Some(call) = calls.find(|call| !self.rows.columns.contains(&call.name)) {
+            let refusal = match &call.signature {
+                Some(signature) => refuse::undefined_overload(signature),
+                None => refuse::undefined_function(&call.name),
+            };
+            return Err(at(refusal, call.location));
         }
         let is_column = |suspect: &Suspect| {
             let Some(row) = &suspect.row else {

@@ -5,6 +5,7 @@
 //! Both readings bring the tree into one canonical form (templates folded back, names resolved), and the two forms must
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
+mod arguments;
 mod checks;
 mod conditions;
 mod fields;
@@ -173,6 +174,9 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     walk.fields_are_columns()?;
     rewrite_rules::check(rules, std::mem::take(&mut walk.written))?;
     let system = walk.wanted_system_columns()?;
+    if walk.runs_code() {
+        walk.effects.push(Effect::RunsCode);
+    }
     let ruled =
         |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
     let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);

@@ -12,6 +12,11 @@ use super::walk::{Walk, at, string_constant};
 use super::{Access, Side};
 use crate::catalog::RelationKind;
 
+/// The option of EXPLAIN with which the statement runs; whatever its value.
+pub(super) fn is_analyze(option: &Tree) -> bool {
+    option.node().is_some_and(|option| option.text("defname") == "analyze")
+}
+
 /// The setting by which a person says what an export is for.
 const REASON: &str = "pgveil.reason";
 
@@ -186,6 +191,9 @@ impl Walk<'_> {
     }
 
     fn explain(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        if let Some(execute) = node.child("query").filter(|inner| inner.kind == "ExecuteStmt") {
+            return self.explain_execute(node, execute.text("name").to_owned());
+        }
         self.children_statement(node, "query")?;
         // The rows that come back are the plan.
         self.hidden_rows = false;
@@ -195,11 +203,25 @@ impl Walk<'_> {
             .iter()
             .any(|found| self.rules.role.protected.contains(&found.relation));
         if protected && !self.rules.role.statements.contains("explain") {
-            return Err(refuse::construct(
-                "EXPLAIN",
-                "estimates and row counts come from stored values; add `explain` to statements.allow of the role",
-            ));
+            return Err(refuse::explain());
         }
+        Ok(())
+    }
+
+    /// The plan of a prepared statement, which drivers ask for to describe it. The session holds it to what EXPLAIN of the
+    /// statement itself may do.
+    fn explain_execute(&mut self, node: &mut Node, name: String) -> Result<(), Refusal> {
+        let runs = node.list("options").iter().any(is_analyze);
+        self.field(node, "options")?;
+        let Some(execute) = node.get_mut("query").and_then(Tree::node_mut) else {
+            return Err(refuse::judge("a statement without its inner statement"));
+        };
+        if runs {
+            return Err(refuse::statement(kind(execute)));
+        }
+        self.casts(execute, true)?;
+        self.field(execute, "params")?;
+        self.effects.push(Effect::Explain(name));
         Ok(())
     }
 

@@ -1,12 +1,30 @@
 //! Rows of protected relations that a statement puts where they can be read without being counted.
 use super::walk::Walk;
+use super::statements::is_analyze;
 use super::{Access, Side, offset};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
+use crate::sql::temporary;
 use crate::sql::tree::{Node, Tree};
 
 /// What does not say which rows are written: conditions, and the target itself.
 const CONDITIONS: [&str; 3] = ["relation", "where_clause", "join_condition"];
+
+/// Functions that keep a value which the session can ask for again in bulk (a setting, a sequence, a lock, a notification),
+/// and which of their arguments that is.
+const KEEPING: [(&str, &[usize]); 11] = [
+    ("set_config", &[1]),
+    ("setval", &[1]),
+    ("pg_notify", &[0, 1]),
+    ("pg_advisory_lock", &[0, 1]),
+    ("pg_advisory_lock_shared", &[0, 1]),
+    ("pg_advisory_xact_lock", &[0, 1]),
+    ("pg_advisory_xact_lock_shared", &[0, 1]),
+    ("pg_try_advisory_lock", &[0, 1]),
+    ("pg_try_advisory_lock_shared", &[0, 1]),
+    ("pg_try_advisory_xact_lock", &[0, 1]),
+    ("pg_try_advisory_xact_lock_shared", &[0, 1]),
+];
 
 /// A write within a statement.
 struct Store<'a> {
@@ -36,13 +54,41 @@ impl Walk<'_> {
             self.effects.push(Effect::StoresRows);
         }
         let uncounted = stores.iter().any(|store| !store.told);
-        if uncounted && self.side == Side::Client && self.rules.role.export.limits() {
+        let limits = self.side == Side::Client && self.rules.role.export.limits();
+        if limits && keeps(statement) {
             return Err(refuse::construct(
-                "a WITH query that writes rows of protected relations into another relation",
+                "a function that keeps values of protected relations where nobody would count them",
+                "give settings, sequences, locks and notifications constants or parameters, or use them in a statement that reads no protected relation",
+            ));
+        }
+        if uncounted && limits {
+            return Err(refuse::construct(
+                "a WITH query or EXPLAIN ANALYZE that writes rows of protected relations into another relation",
                 "nobody could count them; write them by a statement of its own: INSERT INTO ... SELECT ...",
             ));
         }
         Ok(())
+    }
+
+    /// Whether code of users' may run that nobody has judged. What it does to the session's temporary relations must not go
+    /// unnoticed.
+    pub(super) fn runs_code(&self) -> bool {
+        let catalog = self.rules.catalog;
+        let users = |found: &super::Use| {
+            let relation = catalog.relations.get(&found.relation);
+            match found.access {
+                Access::Write => {
+                    catalog.triggers
+                        && relation.is_some_and(|relation| relation.schema != temporary::SCHEMA)
+                }
+                Access::Read => catalog
+                    .view_reads
+                    .get(&found.relation)
+                    .is_some_and(|reads| reads.opaque),
+                Access::Lock => false,
+            }
+        };
+        self.calls_users || self.uses.iter().any(users)
     }
 
     fn is_protected(&self, relation: Option<&Node>) -> bool {
@@ -69,8 +115,45 @@ impl Walk<'_> {
     }
 }
 
+/// Whether a function that keeps values is given one that is made for each row.
+fn keeps(node: &Node) -> bool {
+    let kept = |name: &str| KEEPING.iter().find(|(known, _)| *known == name);
+    let last = |field| node.list(field).last().and_then(Tree::string).unwrap_or("");
+    let here = match node.kind {
+        "FuncCall" => kept(last("funcname")).is_some_and(|(_, arguments)| {
+            let given = node.list("args").iter().enumerate();
+            let mut made = given.filter(|(at, argument)| arguments.contains(at) && !is_constant(argument));
+            made.next().is_some()
+        }),
+        // The notation of a field is a call, too.
+        "ColumnRef" => kept(last("fields")).is_some(),
+        "AIndirection" => kept(last("indirection")).is_some(),
+        _ => false,
+    };
+    let mut found = here;
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found |= keeps(inner));
+    }
+    found
+}
+
+fn is_constant(tree: &Tree) -> bool {
+    tree.node().is_some_and(|node| match node.kind {
+        "AConst" | "ParamRef" => true,
+        "TypeCast" => node.get("arg").is_some_and(is_constant),
+        _ => false,
+    })
+}
+
 /// Writes anywhere in a statement. `told`: its command tag tells of this one.
-fn writes<'a>(node: &'a Node, told: bool, found: &mut Vec<Store<'a>>) {
+fn writes<'a>(node: &'a Node, mut told: bool, found: &mut Vec<Store<'a>>) {
+    if node.kind == "ExplainStmt" {
+        if !node.list("options").iter().any(is_analyze) {
+            return;
+        }
+        // Its command tag says nothing of rows.
+        told = false;
+    }
     let is_write = match node.kind {
         "InsertStmt" | "UpdateStmt" | "MergeStmt" | "CreateTableAsStmt" => true,
         "SelectStmt" => node.get("into_clause").is_some(),

@@ -9,6 +9,7 @@ use crate::sql::scope::Cte;
 use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
+use super::arguments;
 use super::conditions::Condition;
 use super::fields::Rows;
 use super::grouping::Addition;
@@ -53,6 +54,8 @@ pub(super) struct Walk<'a> {
     pub system_columns: Vec<SystemColumn>,
     pub rows: Rows,
     pub written: Vec<Written>,
+    /// A function that initdb did not make was called.
+    pub calls_users: bool,
     /// Masked columns of a write's target that the statement reads.
     pub target_reads: BTreeSet<(Oid, String)>,
 }
@@ -83,6 +86,7 @@ impl<'a> Walk<'a> {
             system_columns: Vec::new(),
             rows: Rows::default(),
             written: Vec::new(),
+            calls_users: false,
             target_reads: BTreeSet::new(),
         }
     }
@@ -333,7 +337,7 @@ impl<'a> Walk<'a> {
             name,
             arguments,
         ) {
-            Ok(()) => {}
+            Ok(()) => self.calls_users |= functions::may_be_users(rules.catalog, name),
             Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
                 return Err(at(refuse::function(&full), location));
             }
@@ -344,11 +348,15 @@ impl<'a> Walk<'a> {
             }
             // Or `y(t)` of `t(x, y)`: known when all of the statement's own names are.
             Err(Objection::Undefined) if schema.is_none() && arguments == Some(1) => {
-                self.rows.call(name, location);
+                self.rows.call(name, arguments::shown(name, node), location);
             }
             Err(Objection::Undefined) => {
                 let shown = schema.map_or(name.to_owned(), |schema| format!("{schema}.{name}"));
-                return Err(at(refuse::undefined_function(&shown), location));
+                let refusal = match arguments::shown(&shown, node) {
+                    Some(signature) => refuse::undefined_overload(&signature),
+                    None => refuse::undefined_function(&shown),
+                };
+                return Err(at(refusal, location));
             }
         }
         if name == "set_config" {
