@@ -10,7 +10,7 @@ use pgveil::catalog::{
     ViewReads, Volatility,
 };
 use pgveil::config::{Diagnostics, Severity};
-use pgveil::policy::{self, PolicySet};
+use pgveil::policy::{self, Asking, Caller, Directory, PolicySet};
 
 const EXPECTED: &str = "#> ";
 /// In place of these where it is built with Kafka, in a file that has any.
@@ -147,8 +147,21 @@ fn policies_are_checked() {
         Ok(policy) => {
             let mut shown = lines(&policy.warnings);
             for user in ["crm_agent", "crm_app", "dpo", "nobody"] {
+                let caller = Caller {
+                    db_user: user.to_owned(),
+                    database: "crm".to_owned(),
+                    address: [127, 0, 0, 1].into(),
+                    certificate: None,
+                    application_name: String::new(),
+                };
+                let asking = Asking {
+                    caller: &caller,
+                    app_user: None,
+                    now: std::time::SystemTime::now(),
+                };
                 let role = policy
-                    .match_role(user)
+                    .match_role(asking, &Directory::None)
+                    .expect("no directory")
                     .map_or("denied".to_owned(), |role| role.name.to_string());
                 shown.push(format!("{user}: {role}"));
             }

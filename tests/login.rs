@@ -27,8 +27,8 @@ struct Door {
 
 impl Door {
     fn open(upstream: Upstream, auth: AuthMethod, tls: Option<&Certificates>) -> Door {
-        let role = |_: &str, _: &str| RoleMatch::Role {
-            name: "agent".into(),
+        let role = |_: &pgveil::policy::Caller| RoleMatch::Role {
+            name: Some("agent".into()),
             restricted: true,
         };
         let mut gate = LoginGate::new(Arc::new(upstream), auth, Box::new(role));

@@ -253,6 +253,8 @@ fn full() -> Record {
         app_user: text("ann"),
         person: text("ann"),
         role: text("agent"),
+        purpose: text("support"),
+        outside: vec![word().into()],
         application_name: text("psql"),
         database: text("crm"),
         kind: Some("SELECT".into()),

@@ -134,7 +134,13 @@ pub struct Record {
     /// Who acted: at the console or its API, or the person whom the policy's `people` name behind the database user.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub person: Option<Arc<str>>,
-    /// The role of the policy that the session has.
+    /// What the statement is for, as the session or the policy says.
+    #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Arc<str>>,
+    /// Regions whose rows were left out of the relations that the statement names, for the session comes from elsewhere.
+    #[serde(serialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<Arc<str>>,
+    /// The role of the policy that the session has; of a shared database user, that the person has.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub role: Option<Arc<str>>,
     /// As the client names itself.
@@ -235,6 +241,8 @@ impl Record {
             tls: None,
             db_user: None,
             app_user: None,
+            purpose: None,
+            outside: Vec::new(),
             person: None,
             role: None,
             application_name: None,

@@ -70,6 +70,11 @@ impl CatalogStore {
         }
     }
 
+    /// How pgveil reaches the server as the catalog user.
+    pub fn connect_settings(&self) -> &ConnectSettings {
+        &self.settings
+    }
+
     /// The current snapshot; reads it at first use. Cheap otherwise: meant to be called for every statement.
     ///
     /// Cancel safe: a look at the database once begun goes on without its caller.

@@ -2,10 +2,12 @@
 mod approvals;
 pub mod catalogs;
 mod detection;
+mod directory;
 mod door;
 mod exports;
 mod gate;
 mod journal;
+mod keys;
 mod reloading;
 mod signals;
 mod sinks;
@@ -39,7 +41,8 @@ use crate::audit::{Event, Record};
 use crate::config::{self, Settings};
 use crate::export::Desk;
 use crate::export::notify::Notifier;
-use crate::policy::{self, PolicySet};
+use crate::policy::{self, Asking, Caller};
+use crate::session::assignment::Basis;
 use crate::session::listener::{self, Listeners, Phase};
 use crate::session::login::{LoginGate, RoleMatch};
 use crate::session::proxy::Proxy;
@@ -110,6 +113,7 @@ impl Running {
             eprintln!("{finding}");
         }
         let recipient = spool::recipient(&settings, &policy)?;
+        keys::check(&settings, &policy)?;
         let metrics = Arc::new(Metrics::new().map_err(CliError::environment)?);
         let journal = Journal {
             spool: Arc::new(open_spool(&settings)?),
@@ -153,6 +157,11 @@ impl Running {
         let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
         let read = catalogs::check(&policy, &catalogs).await?;
+
+        if let Some(rule) = &policy.directory {
+            // Who it is about comes in without it, and meets refusals until it can be read.
+            directory::look(&proxy, rule, true).await;
+        }
 
         let sockets = settings
             .listen
@@ -210,6 +219,7 @@ impl Running {
         };
         let listeners = Listeners::new(door, metrics, settings.limits.max_sessions);
         let sessions = tokio::spawn(listeners.run(sockets, watching));
+        tokio::spawn(directory::keep(Arc::clone(&proxy)));
         tokio::spawn(catalogs::watch(
             Arc::clone(&settings),
             proxy,
@@ -322,39 +332,45 @@ fn serve_admin(
 }
 
 /// The policy's answer at the door. It holds the proxy, so that a policy that replaces this one counts at once.
-fn role_of(proxy: &Arc<Proxy>) -> impl Fn(&str, &str) -> RoleMatch + Send + Sync + 'static {
+fn role_of(proxy: &Arc<Proxy>) -> impl Fn(&Caller) -> RoleMatch + Send + Sync + 'static {
     let proxy = Arc::clone(proxy);
-    move |user, database| {
-        let policy = proxy.policy.load();
-        match_role(
-            &policy,
-            proxy.settings.upstream.databases.as_deref(),
-            user,
-            database,
-        )
+    move |caller| {
+        let databases = proxy.settings.upstream.databases.as_deref();
+        match_role(&proxy.basis(), databases, caller)
     }
 }
 
-fn match_role(
-    policy: &PolicySet,
-    databases: Option<&[String]>,
-    user: &str,
-    database: &str,
-) -> RoleMatch {
+fn match_role(basis: &Basis, databases: Option<&[String]>, caller: &Caller) -> RoleMatch {
+    let (policy, database) = (&basis.policy, &caller.database);
     if databases.is_some_and(|served| !served.iter().any(|name| name == database)) {
         return RoleMatch::Denied {
             message: format!("pgveil: database \"{database}\" is not served here"),
             hint: "Databases are served that `upstream.databases` names in pgveil.yaml.".to_owned(),
         };
     }
-    match policy.match_role(user) {
+    let asking = Asking {
+        caller,
+        app_user: None,
+        now: basis.now,
+    };
+    // Without a user of an application no group is asked for.
+    let role = policy.match_role(asking, &basis.directory).ok().flatten();
+    let is_shared = policy.application(&caller.db_user).is_some();
+    match role {
+        // Of those who share the user each statement has a role of its own, and all of them are analysed.
+        _ if is_shared && policy.could_match(caller) => RoleMatch::Role {
+            name: role
+                .filter(|role| role.restricted())
+                .map(|role| Arc::clone(&role.name)),
+            restricted: true,
+        },
         Some(role) => RoleMatch::Role {
-            name: Arc::clone(&role.name),
+            name: Some(Arc::clone(&role.name)),
             restricted: role.restricted(),
         },
         None => RoleMatch::Denied {
-            message: format!("pgveil: no role for user \"{user}\""),
-            hint: "A role of the policy must name the user in `who: [{ db_user: ... }]`."
+            message: format!("pgveil: no role for user \"{}\"", caller.db_user),
+            hint: "An entry of `who` in a role of the policy must hold for the session: its user, database, network, certificate and time."
                 .to_owned(),
         },
     }

@@ -71,6 +71,8 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         .required(&raw.upstream, None, "upstream")
         .and_then(|raw| upstream(resolver, raw));
     let auth = auth(resolver, raw.auth.as_ref());
+    let application_keys =
+        super::application_keys::application_keys(resolver, raw.application_keys.as_ref());
     let policies = resolver
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
@@ -105,6 +107,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         client_certificates: clients?,
         upstream: upstream?,
         auth: auth?,
+        application_keys: application_keys?,
         policies: policies?,
         state: state?,
         audit: audit?,

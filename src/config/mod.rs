@@ -4,6 +4,7 @@
 //! [`Settings`] is what holds after checking and is all that the rest of the program sees.
 //! [`Diagnostics`] serves the policy files too.
 mod alarms;
+pub mod application_keys;
 mod audit;
 pub mod console;
 pub mod diagnostics;

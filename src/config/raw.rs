@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use super::alarms::RawAlarms;
+use super::application_keys::RawApplicationKey;
 use super::sinks::RawSink;
 use super::yaml::{Entries, Value};
 
@@ -20,6 +21,8 @@ pub struct RawSettings {
     pub tls: Option<Spanned<RawListenerTls>>,
     pub upstream: Option<Spanned<RawUpstream>>,
     pub auth: Option<Spanned<RawAuth>>,
+    /// Keys by which applications sign who is asking, by the name that policies give them.
+    pub application_keys: Option<Spanned<Entries<Spanned<RawApplicationKey>>>>,
     /// A folder of policy files or one file.
     pub policies: Leaf,
     /// File of the embedded database, or the address of a shared one (`postgres://...`).

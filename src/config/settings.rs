@@ -1,8 +1,10 @@
 //! The checked settings of a running proxy. Paths are absolute or relative to the working directory, never to the file.
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::application_keys::ApplicationKey;
 use super::console::ConsoleSettings;
 use super::limits::Limits;
 use super::notify::NotifySettings;
@@ -23,6 +25,8 @@ pub struct Settings {
     pub client_certificates: Option<ClientCertificates>,
     pub upstream: Upstream,
     pub auth: Auth,
+    /// Keys by which applications sign who is asking, by name.
+    pub application_keys: BTreeMap<String, ApplicationKey>,
     /// A folder or a file; it exists.
     pub policies: PathBuf,
     pub state: StateSettings,

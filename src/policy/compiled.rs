@@ -65,6 +65,8 @@ pub enum SessionValue {
     DbUser,
     /// `{attr.name}`
     Attribute(Box<str>),
+    /// `{region.name}`: there for who is in the region, NULL for others.
+    Region(Box<str>),
 }
 
 /// A part of a row rule's SQL.

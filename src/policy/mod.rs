@@ -5,21 +5,27 @@
 mod check;
 pub mod compile;
 pub mod compiled;
+pub mod directory;
 mod flow;
 mod load;
 pub mod mask;
 pub mod pattern;
 pub mod raw;
+pub mod region;
 mod rows;
 pub mod rules;
 pub mod system;
 pub mod trap;
+pub mod when;
+pub mod who;
 
 pub use compile::{CompiledPolicy, Memory, Recompiled};
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
+pub use directory::Directory;
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
 pub use rules::{ClassRule, ExportRule, GrantRule, Person, RoleRule, Unmatched};
+pub use who::{Asking, Caller, Certificate};
 
 use std::collections::BTreeMap;
 
@@ -40,6 +46,12 @@ pub struct PolicySet {
     pub roles: Vec<RoleRule>,
     pub unmatched: Unmatched,
     pub people: Vec<Person>,
+    pub groups: who::Groups,
+    /// Database users that applications share, by name.
+    pub applications: BTreeMap<String, who::Application>,
+    /// Where groups and attributes are kept besides.
+    pub directory: Option<directory::DirectoryRule>,
+    pub regions: Vec<region::Region>,
     /// Honeytoken rows.
     pub traps: Option<trap::TrapRules>,
     /// Findings that do not keep the policy from being used.
@@ -50,16 +62,6 @@ impl PolicySet {
     /// 16 hexadecimal digits of a hash over names and texts of the files.
     pub fn version(&self) -> &str {
         &self.version
-    }
-
-    /// The role of a session, or `None` where the session is to be denied.
-    pub fn match_role(&self, db_user: &str) -> Option<&RoleRule> {
-        let matched = self.roles.iter().find(|role| role.users.contains(db_user));
-        match (&self.unmatched, matched) {
-            (_, Some(role)) => Some(role),
-            (Unmatched::Role(name), None) => self.role(name),
-            (Unmatched::Deny, None) => None,
-        }
     }
 
     /// The person behind a database user: the one whose `db_user` names it, else the user itself.
@@ -82,16 +84,43 @@ impl PolicySet {
 
     /// The values that row rules find in a session. Attributes are those of `app_user`, and of nobody else: what the
     /// application's own login may see is no measure for the person behind it.
-    pub fn session_values(&self, db_user: &str, app_user: &str) -> BTreeMap<SessionValue, String> {
+    pub fn session_values(
+        &self,
+        db_user: &str,
+        app_user: &str,
+        directory: &Directory,
+    ) -> BTreeMap<SessionValue, String> {
         let mut values = BTreeMap::from([
             (SessionValue::AppUser, app_user.to_owned()),
             (SessionValue::DbUser, db_user.to_owned()),
         ]);
+        if let Directory::Known(known) = directory
+            && let Some(listed) = known.people.get(app_user)
+        {
+            for (name, value) in &listed.attributes {
+                values.insert(SessionValue::Attribute(name.clone()), value.clone());
+            }
+        }
+        // What the policy says of a person stands before what the directory says.
         let person = self.people.iter().find(|known| known.name == app_user);
         for (name, value) in person.into_iter().flat_map(|person| &person.attributes) {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());
         }
         values
+    }
+
+    /// All purposes that a class names.
+    pub fn purposes(&self) -> std::collections::BTreeSet<&str> {
+        let named = self
+            .classes
+            .iter()
+            .filter_map(|class| class.purposes.as_ref());
+        named.flatten().map(String::as_str).collect()
+    }
+
+    /// Whether it matters what a statement is for.
+    pub fn knows_purposes(&self) -> bool {
+        self.classes.iter().any(|class| class.purposes.is_some())
     }
 
     pub fn role(&self, name: &str) -> Option<&RoleRule> {

@@ -28,6 +28,14 @@ pub struct RawPolicy {
     pub unmatched: Leaf,
     /// What row rules know of the people who use the database: attributes by person.
     pub people: Option<Entries<Spanned<Entries<Spanned<Scalar>>>>>,
+    /// Groups of people, by the names that applications give them.
+    pub groups: Option<Entries<Spanned<OneOrMany>>>,
+    /// Database users that an application shares among its own users, and where it names them.
+    pub applications: Option<Entries<Spanned<RawApplication>>>,
+    /// A query on a database that knows groups and attributes of people.
+    pub directory: Option<Spanned<RawDirectory>>,
+    /// Places whose rows are to be seen from there alone.
+    pub regions: Option<Entries<Spanned<RawRegion>>>,
     /// Rows that nobody has a reason to touch, by values that only they have.
     pub traps: Option<Entries<Spanned<RawTrap>>>,
     pub subject: NotYet,
@@ -46,6 +54,8 @@ pub struct RawClass {
     pub missing: Leaf,
     /// `true`: nobody has a reason to touch these columns; whoever does raises an alarm.
     pub alarm: Leaf,
+    /// What the data may be used for: for anything else it is redacted.
+    pub purposes: Option<Spanned<OneOrMany>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -76,7 +86,8 @@ pub struct RawRole {
     /// Row rules by relation, `schema.name`.
     pub rows: Option<Entries<Spanned<Scalar>>>,
     pub audit: Option<Spanned<RawRoleAudit>>,
-    pub purpose: NotYet,
+    /// What everything is for that the role does.
+    pub purpose: Leaf,
     pub when: NotYet,
 }
 
@@ -92,11 +103,74 @@ pub struct RawRoleAudit {
 pub struct RawWho {
     /// One database user or a list.
     pub db_user: Option<Spanned<OneOrMany>>,
-    pub app_user: NotYet,
-    pub app_user_in: NotYet,
-    pub application_name: NotYet,
-    pub database: NotYet,
-    pub network: NotYet,
+    pub database: Option<Spanned<OneOrMany>>,
+    /// Subject of the client's certificate, as the record has it.
+    pub client_subject: Option<Spanned<OneOrMany>>,
+    /// Common name in that subject.
+    pub client_cn: Option<Spanned<OneOrMany>>,
+    /// Addresses that the client may come from, `10.0.0.0/8`.
+    pub network: Option<Spanned<OneOrMany>>,
+    /// What the client says it is; proved by nothing.
+    pub application_name: Option<Spanned<OneOrMany>>,
+    pub when: Option<Spanned<RawWhen>>,
+    /// The application's own user.
+    pub app_user: Option<Spanned<OneOrMany>>,
+    /// A group that the application's user is in.
+    pub app_user_in: Option<Spanned<OneOrMany>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawWhen {
+    /// `mon-fri`, or a list.
+    pub days: Option<Spanned<OneOrMany>>,
+    /// `08:00-18:00`, or a list.
+    pub hours: Option<Spanned<OneOrMany>>,
+    /// `Europe/Berlin`, `+02:00`; UTC if absent.
+    pub zone: Leaf,
+    /// A date or a time, from which on the entry holds.
+    pub from: Leaf,
+    /// A date, whose end, or a time, until which it holds.
+    pub until: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawDirectory {
+    pub database: Leaf,
+    /// Gives a login in its first column, `groups` in one of this name, and attributes in all others.
+    pub query: Leaf,
+    /// How often it is read.
+    pub refresh: Leaf,
+    /// From which age on what was read is not used any more.
+    pub max_age: Leaf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRegion {
+    /// Where its people sit.
+    pub network: Option<Spanned<OneOrMany>>,
+    /// Its rows, by relation: the column that says where a row belongs, and the values that mean this region.
+    pub rows: Option<Entries<Spanned<RawRegionRows>>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRegionRows {
+    pub column: Leaf,
+    pub values: Option<Spanned<OneOrMany>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawApplication {
+    /// Key in a comment of each statement.
+    pub comment: Leaf,
+    /// A setting of the session.
+    pub setting: Leaf,
+    /// Name of the key in pgveil.yaml by which it is signed.
+    pub signed: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize)]

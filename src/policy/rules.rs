@@ -3,9 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compiled::SessionValue;
 use super::mask::Mask;
 use super::pattern::{ColumnPattern, RelationName};
 use super::rows::Condition;
+use super::who::WhoRule;
 use crate::config::Origin;
 
 /// A class of sensitive data.
@@ -17,6 +19,8 @@ pub struct ClassRule {
     pub missing: Missing,
     /// Whoever touches one of the columns raises an alarm.
     pub alarm: bool,
+    /// What the data may be used for; `None`: for anything.
+    pub purposes: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,8 +40,8 @@ pub enum Missing {
 #[derive(Debug, Clone)]
 pub struct RoleRule {
     pub name: Arc<str>,
-    /// Database users, by exact name.
-    pub users: BTreeSet<String>,
+    /// Any of these makes somebody one of the role.
+    pub who: Vec<WhoRule>,
     /// Bytes pass unchanged; excludes everything below.
     pub unmasked: bool,
     pub masks: Vec<MaskRule>,
@@ -50,6 +54,8 @@ pub struct RoleRule {
     pub statements: BTreeSet<String>,
     /// Statements are on record with their values, sealed (`audit: { text: full }`).
     pub full_text: bool,
+    /// What everything is for that the role does; `None`: what the session says.
+    pub purpose: Option<Arc<str>>,
     pub origin: Origin,
 }
 
@@ -127,6 +133,8 @@ pub enum Unlisted {
 /// A row rule as the policy has it.
 #[derive(Debug, Clone)]
 pub struct RowsRule {
+    /// As it is written.
+    pub text: String,
     pub relation: RelationName,
     /// Where the relation is named.
     pub named: Origin,
@@ -153,6 +161,18 @@ impl RoleRule {
     /// names no mask is still held to the function and statement rules.
     pub fn restricted(&self) -> bool {
         !self.unmasked
+    }
+
+    /// Whether a row rule depends on an attribute of the person.
+    pub fn asks_attributes(&self) -> bool {
+        let mut values = self.rows.iter().flat_map(|rule| rule.condition.values());
+        values.any(|value| matches!(value, SessionValue::Attribute(_)))
+    }
+
+    /// The database users that entries name.
+    pub fn db_users(&self) -> impl Iterator<Item = &str> {
+        let named = self.who.iter().filter_map(|entry| entry.db_users.as_ref());
+        named.flatten().map(String::as_str)
     }
 
     pub fn mask(&self, class: &str) -> Option<&MaskRule> {

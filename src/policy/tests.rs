@@ -14,6 +14,10 @@ fn policy() -> PolicySet {
         roles: vec![],
         unmatched: Unmatched::Deny,
         people: vec![person("ann", "east"), person("crm_app", "everywhere")],
+        groups: Default::default(),
+        applications: Default::default(),
+        directory: None,
+        regions: vec![],
         traps: None,
         warnings: Diagnostics::default(),
     }
@@ -23,11 +27,11 @@ fn policy() -> PolicySet {
 fn a_session_has_the_attributes_of_its_person_and_of_nobody_else() {
     let policy = policy();
     let region = SessionValue::Attribute("region".into());
-    let values = policy.session_values("crm_app", "ann");
+    let values = policy.session_values("crm_app", "ann", &Directory::None);
     assert_eq!(values[&SessionValue::AppUser], "ann");
     assert_eq!(values[&SessionValue::DbUser], "crm_app");
     assert_eq!(values[&region], "east");
-    let stranger = policy.session_values("crm_app", "bob");
+    let stranger = policy.session_values("crm_app", "bob", &Directory::None);
     assert_eq!(stranger.get(&region), None);
     let names: BTreeSet<_> = stranger.into_keys().collect();
     assert_eq!(names, [SessionValue::AppUser, SessionValue::DbUser].into());

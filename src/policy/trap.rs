@@ -107,6 +107,10 @@ impl TrapRules {
             roles: Vec::new(),
             unmatched: Unmatched::Deny,
             people: Vec::new(),
+            groups: Default::default(),
+            applications: Default::default(),
+            directory: None,
+            regions: Vec::new(),
             traps: None,
             warnings: Diagnostics::default(),
         };

@@ -1,86 +1,282 @@
-//! What a session's user is by the policy, found at login and held against each policy that comes into force.
-use std::sync::Arc;
+//! What a session's user is by the policy: found at login, and held against each policy that comes into force, each
+//! reading of the directory, and the time.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use crate::policy::PolicySet;
+use crate::export::Budgets;
+use crate::policy::who::Application;
+use crate::policy::{Asking, Caller, Directory, PolicySet, SessionValue};
+use crate::session::asker::Asker;
+use crate::session::claim::Claim;
 use crate::session::host::Unavailable;
 use crate::session::login::LoginFacts;
 use crate::sql::template::SessionValues;
 
-/// The role and the person of a session. They do not change: under a policy that sees the user otherwise the session ends.
+/// What who somebody is depends on.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    pub policy: Arc<PolicySet>,
+    pub directory: Directory,
+    pub now: SystemTime,
+}
+
+/// The role and the person of a session. They do not change: where the policy comes to see the user otherwise the session
+/// ends. Where an application's people share the user, each statement has its own instead ([`Assignment::asker`]).
 pub struct Assignment {
-    pub role: Arc<str>,
+    pub caller: Arc<Caller>,
+    /// `None`: nobody who shares the user has one without being named.
+    pub role: Option<Arc<str>>,
     pub restricted: bool,
-    pub db_user: Arc<str>,
     /// The person behind the database user.
     pub person: Arc<str>,
+    pub application: Option<Application>,
     seen: ArcSwap<Seen>,
 }
 
-/// The assignment as the policy that was looked at last has it.
+/// The assignment as it was looked at last.
 struct Seen {
-    policy: Arc<PolicySet>,
+    basis: Basis,
     holds: bool,
-    values: Arc<SessionValues>,
+    /// Nothing changes before that by time alone.
+    until: Option<SystemTime>,
+    /// Who asks where nobody shares the user.
+    asker: Arc<Asker>,
+    /// Who else asks.
+    others: Mutex<HashMap<Claim, Arc<Asker>>>,
+}
+
+/// Claims whose askers are kept at most.
+const MAX_OTHERS: usize = 64;
+
+impl Seen {
+    fn serves(&self, basis: &Basis) -> bool {
+        Arc::ptr_eq(&self.basis.policy, &basis.policy)
+            && self.basis.directory.is_same(&basis.directory)
+            // A clock that was set back is looked at anew as well.
+            && basis.now >= self.basis.now
+            && self.until.is_none_or(|until| basis.now < until)
+    }
 }
 
 impl Assignment {
-    /// As it was found at login under that policy.
-    pub fn new(facts: &LoginFacts, restricted: bool, policy: Arc<PolicySet>) -> Self {
-        let db_user = facts.db_user.as_str();
-        Assignment {
+    /// As it was found at login.
+    pub fn new(facts: &LoginFacts, restricted: bool, basis: Basis) -> Self {
+        let caller = Arc::clone(&facts.caller);
+        let policy = &basis.policy;
+        let person: Arc<str> = policy.person(&caller.db_user).into();
+        let mut assignment = Assignment {
             role: facts.role.clone(),
             restricted,
-            person: policy.person(db_user).into(),
-            db_user: db_user.into(),
+            application: policy.application(&caller.db_user).cloned(),
             seen: ArcSwap::from_pointee(Seen {
                 holds: true,
-                values: Arc::new(policy.session_values(db_user, db_user)),
-                policy,
+                until: Some(SystemTime::UNIX_EPOCH),
+                asker: Arc::new(Asker {
+                    role: facts.role.clone(),
+                    person: Arc::clone(&person),
+                    app_user: None,
+                    purpose: None,
+                    values: Arc::default(),
+                    outside: [].into(),
+                    purse: None,
+                    is_known: false,
+                    is_one_of_many: false,
+                }),
+                basis: basis.clone(),
+                others: Mutex::default(),
             }),
-        }
+            person,
+            caller,
+        };
+        let seen = assignment.look_anew(&basis);
+        assignment.seen = ArcSwap::from_pointee(seen);
+        assignment
     }
 
-    /// What row rules name of the session, by the policy that was looked at last.
+    /// What row rules name of the session's own user.
     pub fn values(&self) -> Arc<SessionValues> {
-        Arc::clone(&self.seen.load().values)
+        Arc::clone(&self.seen.load().asker.values)
     }
 
-    /// Whether a policy sees the user as the session was begun.
-    pub fn holds(&self, policy: &Arc<PolicySet>) -> bool {
-        self.look(policy).holds
+    /// Whether the user is seen as the session was begun.
+    pub fn holds(&self, basis: &Basis) -> bool {
+        self.look(basis).holds
     }
 
-    /// What row rules name of the session by a policy.
+    /// When to look again where neither the policy nor the directory changes.
+    pub fn until(&self, basis: &Basis) -> Option<SystemTime> {
+        self.look(basis).until
+    }
+
+    /// Who asks for something, by what is claimed.
     ///
     /// # Errors
-    /// The policy sees the user otherwise.
-    pub fn values_by(&self, policy: &Arc<PolicySet>) -> Result<Arc<SessionValues>, Unavailable> {
-        let seen = self.look(policy);
-        match seen.holds {
-            true => Ok(Arc::clone(&seen.values)),
-            false => Err(Unavailable(format!(
-                "the policy in force has another role for the user {}",
-                self.db_user
-            ))),
+    /// The user is seen otherwise than the session was begun, or the directory is not known.
+    pub fn asker(
+        &self,
+        basis: &Basis,
+        claim: &Claim,
+        budgets: &Budgets,
+    ) -> Result<Arc<Asker>, Unavailable> {
+        let seen = self.look(basis);
+        if !seen.holds {
+            return Err(Unavailable::Dismissed);
         }
+        if self.application.is_none() && claim.purpose.is_none() {
+            return Ok(Arc::clone(&seen.asker));
+        }
+        let others = || seen.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others().get(claim) {
+            return Ok(Arc::clone(known));
+        }
+        let asker = self.other(&seen, basis, claim, budgets)?;
+        let mut others = others();
+        if others.len() >= MAX_OTHERS {
+            others.clear();
+        }
+        others.insert(claim.clone(), Arc::clone(&asker));
+        Ok(asker)
     }
 
-    fn look(&self, policy: &Arc<PolicySet>) -> Arc<Seen> {
+    fn other(
+        &self,
+        seen: &Seen,
+        basis: &Basis,
+        claim: &Claim,
+        budgets: &Budgets,
+    ) -> Result<Arc<Asker>, Unavailable> {
+        if self.application.is_none() {
+            let asker = &seen.asker;
+            return Ok(Arc::new(Asker {
+                role: asker.role.clone(),
+                person: Arc::clone(&asker.person),
+                app_user: None,
+                purpose: purpose_of(&basis.policy, &asker.role, claim),
+                values: Arc::clone(&asker.values),
+                outside: Arc::clone(&asker.outside),
+                purse: None,
+                is_known: asker.is_known,
+                is_one_of_many: false,
+            }));
+        }
+        self.one_of_many(basis, claim, budgets).map(Arc::new)
+    }
+
+    fn one_of_many(
+        &self,
+        basis: &Basis,
+        claim: &Claim,
+        budgets: &Budgets,
+    ) -> Result<Asker, Unavailable> {
+        let policy = &basis.policy;
+        let db_user = &self.caller.db_user;
+        let app_user = claim.app_user.as_deref();
+        let role = match claim.unproved {
+            true => None,
+            false => self
+                .role_of(basis, app_user)
+                .map_err(|_| Unavailable::Directory)?,
+        };
+        let person: Arc<str> = match &claim.app_user {
+            Some(app_user) => Arc::clone(app_user),
+            None => Arc::clone(&self.person),
+        };
+        Ok(Asker {
+            app_user: claim.app_user.clone(),
+            purpose: purpose_of(policy, &role, claim),
+            role,
+            values: Arc::new(self.values_of(basis, app_user.unwrap_or(db_user))),
+            outside: policy.outside(self.caller.address).into(),
+            purse: Some(budgets.purse(&person)),
+            person,
+            is_known: !matches!(basis.directory, Directory::Unknown),
+            is_one_of_many: true,
+        })
+    }
+
+    /// A role that is analysed: the bytes of others would pass unread, and with them whatever one of many leaves behind
+    /// for the next.
+    fn role_of(
+        &self,
+        basis: &Basis,
+        app_user: Option<&str>,
+    ) -> Result<Option<Arc<str>>, crate::policy::who::Unknown> {
+        let asking = Asking {
+            caller: &self.caller,
+            app_user,
+            now: basis.now,
+        };
+        let role = basis.policy.match_role(asking, &basis.directory)?;
+        Ok(role
+            .filter(|role| role.restricted())
+            .map(|role| Arc::clone(&role.name)))
+    }
+
+    fn values_of(&self, basis: &Basis, person: &str) -> SessionValues {
+        let policy = &basis.policy;
+        let mut values = policy.session_values(&self.caller.db_user, person, &basis.directory);
+        for region in policy.inside(self.caller.address) {
+            let name = SessionValue::Region(Box::from(&*region.name));
+            values.insert(name, "inside".to_owned());
+        }
+        values
+    }
+
+    fn look(&self, basis: &Basis) -> Arc<Seen> {
         let seen = self.seen.load_full();
-        if Arc::ptr_eq(&seen.policy, policy) {
+        if seen.serves(basis) {
             return seen;
         }
-        let role = policy.match_role(&self.db_user);
-        let same_role =
-            role.is_some_and(|role| role.name == self.role && role.restricted() == self.restricted);
-        let seen = Arc::new(Seen {
-            holds: same_role && policy.person(&self.db_user) == &*self.person,
-            values: Arc::new(policy.session_values(&self.db_user, &self.db_user)),
-            policy: Arc::clone(policy),
-        });
+        let seen = Arc::new(self.look_anew(basis));
         self.seen.store(Arc::clone(&seen));
         seen
     }
+
+    fn look_anew(&self, basis: &Basis) -> Seen {
+        let policy = &basis.policy;
+        let db_user = &self.caller.db_user;
+        let same_naming = policy.application(db_user) == self.application.as_ref();
+        let same_person = policy.person(db_user) == &*self.person;
+        let holds = match &self.application {
+            Some(_) => policy.could_match(&self.caller),
+            None => {
+                let asking = Asking {
+                    caller: &self.caller,
+                    app_user: None,
+                    now: basis.now,
+                };
+                let role = policy.match_role(asking, &basis.directory).ok().flatten();
+                role.is_some_and(|role| {
+                    Some(&role.name) == self.role.as_ref() && role.restricted() == self.restricted
+                })
+            }
+        };
+        Seen {
+            holds: holds && same_naming && same_person,
+            until: policy.next_look(&self.caller, basis.now),
+            asker: Arc::new(Asker {
+                role: self.role.clone(),
+                person: Arc::clone(&self.person),
+                app_user: None,
+                purpose: purpose_of(policy, &self.role, &Claim::default()),
+                values: Arc::new(self.values_of(basis, db_user)),
+                outside: policy.outside(self.caller.address).into(),
+                purse: None,
+                is_known: !matches!(basis.directory, Directory::Unknown),
+                is_one_of_many: false,
+            }),
+            basis: basis.clone(),
+            others: Mutex::default(),
+        }
+    }
+}
+
+/// What a statement is for: what its role is for in any case, or what is claimed.
+fn purpose_of(policy: &PolicySet, role: &Option<Arc<str>>, claim: &Claim) -> Option<Arc<str>> {
+    let role = role.as_deref().and_then(|name| policy.role(name));
+    let fixed = role.and_then(|role| role.purpose.clone());
+    fixed.or_else(|| claim.purpose.clone())
 }

@@ -200,8 +200,28 @@ pub fn of_dismissal() -> ErrorFields {
         "57P01",
         "pgveil: terminating connection: the policy has changed what this user may do",
     )
-    .with_detail("The session's role is not the user's any more, or its person is another.")
+    .with_detail("The session's role is not the user's any more, its person is another, or its time is over.")
     .with_hint("Connect again to work under the policy in force.")
+}
+
+/// What a statement is told that comes when the session is about to end for it.
+pub fn dismissed() -> Refusal {
+    refusal(
+        Reason::Identity,
+        "the session's user has another role by now, or none",
+        "no entry of `who` holds for the session as it did when it was begun",
+        "Connect again to work under the policy in force.",
+    )
+}
+
+/// What a statement is told whose role cannot be found.
+pub fn without_directory() -> Refusal {
+    refusal(
+        Reason::Identity,
+        "who is in which group is not known at present",
+        "the directory of the policy could not be read, or not lately",
+        "Try again; if it stays so, ask the operator to look at pgveil's log.",
+    )
 }
 
 /// The end of a session whose server's answers do not fit what was sent.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::ExportRecord;
 use crate::export::LimitKind;
+use crate::session::asker::Asker;
 use crate::session::ledger::Running;
 use crate::session::record;
 use crate::session::statements::{Arguments, Statement};
@@ -30,6 +31,8 @@ pub struct Excess {
     /// What tells this run from one with other values; `None`: it cannot be told.
     pub values: Option<Vec<u8>>,
     pub reason: Option<String>,
+    /// Who it is for; `None`: not known, so the session's own user.
+    pub asker: Option<Arc<Asker>>,
     /// The grant that the statement runs under, and its rows.
     pub grant: Option<(Arc<ExportRecord>, u64)>,
 }
@@ -66,9 +69,11 @@ pub fn excess(running: &Running, limit: LimitKind, weight: u64, reason: Option<&
             Some("FETCH") => values(&[governing]),
             Some(_) => values(&[&running.statement, governing]),
         },
-        reason: commented(&running.statement)
+        reason: told(&running.statement)
+            .or_else(|| commented(&running.statement))
             .or_else(|| commented(governing))
             .or_else(|| reason.map(str::to_owned)),
+        asker: running.statement.source.asker.clone(),
         grant: running
             .grant
             .clone()
@@ -91,6 +96,7 @@ pub fn asked_again(statement: &Statement) -> Excess {
         masked: Vec::new(),
         values: values(&[statement, statement]),
         reason: None,
+        asker: statement.source.asker.clone(),
         grant: None,
     }
 }
@@ -123,7 +129,13 @@ fn own_text(statement: &Statement) -> Option<&str> {
 }
 
 /// The key under which a comment gives the reason.
-const REASON: &str = "pgveil_reason";
+pub(super) const REASON: &str = "pgveil_reason";
+
+/// The reason in the comment that says for whom the statement is: that is no part of its text any more.
+fn told(statement: &Statement) -> Option<String> {
+    let reason = statement.source.spoken.reason.as_ref();
+    reason.map(|reason| reason.to_string())
+}
 
 /// The reason in a comment of the statement's text, as sqlcommenter writes it: `/*pgveil_reason='ticket%204711'*/`.
 fn commented(statement: &Statement) -> Option<String> {

@@ -8,6 +8,8 @@ use crate::audit::sealed::{Clear, Sealed};
 use crate::catalog::Oid;
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
+use crate::session::asker::Asker;
+use crate::session::claim::Claim;
 use crate::session::exports::{Decision, Excess};
 use crate::session::statements::{Epoch, Granted};
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
@@ -16,6 +18,7 @@ use crate::sql::plan::{Plan, Refusal, SessionFacts};
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub role: Arc<RolePolicy>,
+    pub asker: Arc<Asker>,
     pub epoch: Epoch,
 }
 
@@ -25,10 +28,19 @@ pub struct Planned {
     pub standing: Standing,
 }
 
-/// Nothing can be decided: the database's catalog could not be read, or its policy not be compiled.
+/// Nothing can be decided.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(pub String);
+pub enum Unavailable {
+    /// The database's catalog could not be read, or its policy not be compiled.
+    #[error("{0}")]
+    Schema(String),
+    /// The session is about to end.
+    #[error("the policy in force has another role for the session's user, or none")]
+    Dismissed,
+    /// Who is in which group is not known.
+    #[error("the directory of people is not available")]
+    Directory,
+}
 
 /// The record could not be written, and what it is about must not happen without.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,21 +48,32 @@ pub struct Unavailable(pub String);
 pub struct Unrecorded(pub String);
 
 pub trait Host: Send + Sync + 'static {
-    /// Decides about a text of this session's role.
+    /// Decides about a text for who is claimed to send it.
     fn plan(
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
+        claim: Arc<Claim>,
     ) -> impl Future<Output = Result<Planned, Unavailable>> + Send;
 
-    /// The role as it stands now; cheap.
-    fn standing(&self) -> impl Future<Output = Result<Standing, Unavailable>> + Send;
+    /// The role of who is claimed to be asking as it stands now; cheap.
+    fn standing(
+        &self,
+        claim: Arc<Claim>,
+    ) -> impl Future<Output = Result<Standing, Unavailable>> + Send;
 
-    /// Comes to pass when the policy in force has another role for the session's user, or none.
+    /// Whether the session's user still has the role that the session was begun with; cheap.
+    fn holds(&self) -> bool;
+
+    /// Comes to pass when that is not so any more.
     fn dismissed(&self) -> impl Future<Output = ()> + Send;
 
     /// Why a parameter may not have that type; cheap.
-    fn parameter_objection(&self, oid: Oid) -> impl Future<Output = Option<Refusal>> + Send;
+    fn parameter_objection(
+        &self,
+        oid: Oid,
+        claim: Arc<Claim>,
+    ) -> impl Future<Output = Option<Refusal>> + Send;
 
     /// Reads the catalog again: a statement of this session has changed the schema. Done, for a restricted role, when the
     /// next plan will be made on what was read; an unrestricted one is not kept waiting.
@@ -80,6 +103,7 @@ pub trait Host: Send + Sync + 'static {
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
+        asker: Arc<Asker>,
         fingerprint: &str,
     ) -> impl Future<Output = Option<(Arc<Plan>, Arc<RolePolicy>)>> + Send;
 

@@ -438,8 +438,23 @@ impl Ledger {
         Some(running)
     }
 
+    /// How much a statement may take out, and what its person has in hand. Where people share the session's user, that is
+    /// a matter of the statement.
+    pub fn limits_of<'a>(
+        &'a self,
+        statement: &'a Statement,
+    ) -> (&'a Arc<ExportRule>, Option<&'a Arc<Purse>>) {
+        let source = &statement.source;
+        match (&source.asker, &source.role) {
+            (Some(asker), Some(role)) if asker.is_one_of_many => {
+                (&role.export, asker.purse.as_ref())
+            }
+            _ => (&self.rules.export, self.rules.purse.as_ref()),
+        }
+    }
+
     fn meter(&self, running: &Running) -> Meter {
-        let export = &self.rules.export;
+        let (export, _) = self.limits_of(&running.statement);
         if !running.is_counted(export) {
             return Meter::unlimited();
         }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 pub use gate::{ClientCertificate, LoginGate, Plaintext, RoleMatch, SessionIds};
 
 use crate::auth::{Blame, Failure, Peer};
+use crate::policy::Caller;
 use crate::wire::cancel::{CancelHandle, CancelRegistry};
 use crate::wire::error::{ErrorFields, sqlstate};
 use crate::wire::negotiate::{First, negotiate};
@@ -54,8 +55,10 @@ pub struct LoginFacts {
     pub db_user: String,
     pub database: String,
     pub application_name: String,
-    /// Name of the role in the policy.
-    pub role: Arc<str>,
+    /// What the policy was asked about.
+    pub caller: Arc<Caller>,
+    /// Name of the role in the policy; `None`: a shared user has one only with a user of its application.
+    pub role: Option<Arc<str>>,
     /// Of the client's connection.
     pub tls: Option<TlsFacts>,
     /// As the record names it: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `trust`, ...

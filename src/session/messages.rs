@@ -241,7 +241,7 @@ pub fn put_execute(out: &mut BytesMut, portal: &str) {
 ///
 /// A Query would be shorter, but it drops the unnamed statement and portal (`exec_simple_query`), which are the client's.
 /// What a batch that failed may have left is closed first.
-pub fn put_batch(out: &mut BytesMut, name: &str, text: &str) {
+pub fn put_batch(out: &mut BytesMut, name: &str, texts: &[&str]) {
     let close = |out: &mut BytesMut, kind: u8| {
         let mut body = BytesMut::with_capacity(name.len() + 2);
         body.put_u8(kind);
@@ -250,11 +250,13 @@ pub fn put_batch(out: &mut BytesMut, name: &str, text: &str) {
         put_frame(out, front::CLOSE, &body);
     };
     close(out, b'S');
-    put_parse(out, name.as_bytes(), text.as_bytes(), &[0, 0]);
-    put_bind(out, name, name);
-    put_execute(out, name);
-    close(out, b'P');
-    close(out, b'S');
+    for text in texts {
+        put_parse(out, name.as_bytes(), text.as_bytes(), &[0, 0]);
+        put_bind(out, name, name);
+        put_execute(out, name);
+        close(out, b'P');
+        close(out, b'S');
+    }
     put_frame(out, front::SYNC, &[]);
 }
 

@@ -15,10 +15,13 @@
 //! * [`messages`], [`describe`]: the few message bodies that are read, built or changed.
 //! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
 //! * [`counter`], [`exports`], [`subjects`]: what goes beyond a limit, and whose rows a result shows.
+//! * [`claim`], [`asker`]: who a statement says it is for, and who that is by the policy.
 //! * [`record`]: the audit records of a session.
-mod assignment;
+pub mod asker;
+pub mod assignment;
 pub mod burst;
 pub mod charset;
+pub mod claim;
 pub mod counter;
 pub mod denial;
 pub mod describe;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use tokio::sync::watch;
 
@@ -13,8 +13,11 @@ use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::catalog::{Catalog, CatalogStore};
 use crate::config::Settings;
 use crate::export::Desk;
-use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
-use crate::session::assignment::Assignment;
+use crate::policy::directory::Reading;
+use crate::policy::who::Application;
+use crate::policy::{CompiledPolicy, Directory, ExportRule, Memory, PolicySet, RolePolicy};
+use crate::session::assignment::{Assignment, Basis};
+use crate::session::claim::{Naming, Verifier};
 use crate::session::host::{Limits, Unavailable};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::record;
@@ -33,6 +36,30 @@ pub struct InForce {
     pub role: Arc<RolePolicy>,
 }
 
+/// The policy in force, against a database's catalog as it is.
+pub struct Ground {
+    pub catalog: Arc<Catalog>,
+    compiled: Arc<Compiled>,
+}
+
+impl Ground {
+    pub fn policy(&self) -> &Arc<PolicySet> {
+        &self.compiled.policy
+    }
+
+    /// # Errors
+    /// The policy in force has no such role.
+    pub fn role(&self, name: &str, purpose: Option<&str>) -> Result<Arc<RolePolicy>, Unavailable> {
+        self.compiled
+            .roles
+            .role(name, purpose)
+            .cloned()
+            .ok_or_else(|| {
+                Unavailable::Schema(format!("the policy in force has no role `{name}` any more"))
+            })
+    }
+}
+
 /// A policy compiled for one database.
 struct Compiled {
     policy: Arc<PolicySet>,
@@ -47,6 +74,8 @@ struct Compiled {
 pub struct Proxy {
     pub settings: Arc<Settings>,
     pub policy: ArcSwap<PolicySet>,
+    /// What the policy's directory said of people last.
+    pub directory: ArcSwapOption<Reading>,
     /// Told after another policy came into force.
     changes: watch::Sender<()>,
     pub catalogs: Arc<CatalogStore>,
@@ -73,6 +102,7 @@ impl Proxy {
         Proxy {
             settings,
             policy: ArcSwap::new(policy),
+            directory: ArcSwapOption::empty(),
             changes: watch::Sender::new(()),
             catalogs,
             planner,
@@ -109,20 +139,40 @@ impl Proxy {
     /// # Errors
     /// The catalog cannot be read, or the policy in force has no such role.
     pub async fn in_force(&self, database: &str, role: &str) -> Result<InForce, Unavailable> {
+        let ground = self.ground(database).await?;
+        let role = ground.role(role, None)?;
+        Ok(InForce {
+            policy: Arc::clone(ground.policy()),
+            catalog: ground.catalog,
+            role,
+        })
+    }
+
+    /// # Errors
+    /// The catalog cannot be read.
+    pub async fn ground(&self, database: &str) -> Result<Ground, Unavailable> {
         let catalog = self
             .catalogs
             .get(database)
             .await
-            .map_err(|error| Unavailable(error.to_string()))?;
+            .map_err(|error| Unavailable::Schema(error.to_string()))?;
         let compiled = self.compiled(database, &catalog);
-        let role = compiled.roles.roles.get(role).cloned().ok_or_else(|| {
-            Unavailable(format!("the policy in force has no role `{role}` any more"))
-        })?;
-        Ok(InForce {
-            policy: Arc::clone(&compiled.policy),
-            catalog,
-            role,
-        })
+        Ok(Ground { catalog, compiled })
+    }
+
+    /// What who somebody is depends on, as it is now.
+    pub fn basis(&self) -> Basis {
+        self.basis_of(self.policy.load_full())
+    }
+
+    /// [`Proxy::basis`] under that policy.
+    pub fn basis_of(&self, policy: Arc<PolicySet>) -> Basis {
+        let reading = self.directory.load();
+        Basis {
+            directory: Directory::now(policy.directory.as_ref(), reading.as_deref()),
+            policy,
+            now: SystemTime::now(),
+        }
     }
 
     fn compiled(&self, database: &str, catalog: &Catalog) -> Arc<Compiled> {
@@ -264,18 +314,20 @@ pub async fn run(
         facts,
         cancel,
     } = *login;
-    let policy = proxy.policy.load_full();
-    // The role was matched at login; what the policy does not know any more is restricted.
-    let restricted = policy
-        .role(&facts.role)
-        .is_none_or(|role| role.restricted());
+    let basis = proxy.basis();
+    let policy = Arc::clone(&basis.policy);
+    // The role was matched at login; what the policy does not know any more is restricted, and so is whatever people share.
+    let known = facts.role.as_deref().and_then(|role| policy.role(role));
+    let application = policy.application(&facts.db_user).cloned();
+    let restricted = application.is_some() || known.is_none_or(|role| role.restricted());
     // On the heap, as is all that an idle session does not need.
-    let assignment = Assignment::new(&facts, restricted, Arc::clone(&policy));
+    let assignment = Assignment::new(&facts, restricted, basis);
     let opening = Box::new(Opening {
         restricted,
         role: opening_role(&proxy, &facts, restricted).await,
         user: facts.db_user.clone(),
         values: assignment.values(),
+        naming: Arc::new(naming(&proxy, &facts, application)),
         encodings: Encodings {
             client: facts.client_encoding.clone(),
             server: facts
@@ -304,7 +356,7 @@ pub async fn run(
 async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Arc<RolePolicy> {
     let nothing = || {
         Arc::new(RolePolicy {
-            name: facts.role.clone(),
+            name: facts.role.clone().unwrap_or_default(),
             unmasked: !restricted,
             export: Arc::new(ExportRule {
                 rows: restricted.then_some(0),
@@ -316,13 +368,29 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Ar
     if !restricted {
         return nothing();
     }
-    match proxy.in_force(&facts.database, &facts.role).await {
+    let Some(role) = &facts.role else {
+        return nothing();
+    };
+    match proxy.in_force(&facts.database, role).await {
         Ok(found) => found.role,
         Err(error) => {
             tracing::error!(%error, session = facts.session, "a session begins without its role");
             nothing()
         }
     }
+}
+
+/// How the statements of a session say who they are for.
+fn naming(proxy: &Proxy, facts: &LoginFacts, application: Option<Application>) -> Naming {
+    let signed = application.as_ref().and_then(|known| known.signed.as_ref());
+    let keys = &proxy.settings.application_keys;
+    let key = signed.and_then(|name| keys.get(&**name));
+    let verifier = key.map(|key| Verifier {
+        key: key.secret.clone(),
+        max_age: key.max_age,
+    });
+    let purposes = proxy.policy.load().knows_purposes();
+    Naming::new(&facts.caller, application, verifier, purposes)
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -341,7 +409,7 @@ fn template(facts: &LoginFacts, person: &str, policy_version: &str) -> Record {
         tls,
         db_user: Some(facts.db_user.as_str().into()),
         person: Some(person.into()),
-        role: Some(facts.role.clone()),
+        role: facts.role.clone(),
         application_name: Some(facts.application_name.as_str().into()),
         database: Some(facts.database.as_str().into()),
         policy_version: Some(policy_version.into()),

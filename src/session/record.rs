@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::audit::{ColumnsRecord, Event, Record, TlsRecord, VerdictRecord};
+use crate::session::asker::Asker;
 use crate::session::ledger::Running;
 use crate::session::statements::Statement;
 use crate::sql::plan::{Refusal, StatementPlan, Verdict};
@@ -110,7 +111,23 @@ impl Recorder {
                 Some(role) => Some(Arc::clone(&role.policy)),
                 None => self.template.policy_version.clone(),
             },
-            ..self.event(event)
+            ..self.for_whom(running, event)
+        }
+    }
+
+    /// An event of whoever the statement is for.
+    fn for_whom(&mut self, running: &Running, event: Event) -> Record {
+        let record = self.event(event);
+        let Some(asker) = &running.statement.source.asker else {
+            return record;
+        };
+        Record {
+            person: Some(Arc::clone(&asker.person)),
+            app_user: asker.app_user.clone(),
+            purpose: asker.purpose.clone(),
+            outside: outside(asker, running),
+            role: asker.role.clone(),
+            ..record
         }
     }
 }
@@ -131,6 +148,22 @@ pub fn kind(statement: &Statement, fallback: &'static str) -> &'static str {
         (None, Some(plan)) if plan.statements.is_empty() => "EMPTY",
         _ => fallback,
     }
+}
+
+/// The regions whose rows are not in what a statement names.
+fn outside(asker: &Asker, running: &Running) -> Vec<Arc<str>> {
+    let Some(plan) = running.governing().plan() else {
+        return Vec::new();
+    };
+    let names = |relations: &[String]| {
+        let mut named = plan.reads.iter().chain(&plan.writes);
+        named.any(|name| relations.contains(name))
+    };
+    let outside = asker.outside.iter();
+    outside
+        .filter(|(_, relations)| names(relations))
+        .map(|(region, _)| Arc::clone(region))
+        .collect()
 }
 
 /// The honeytoken rows that a statement names or that came out of it, each once.

@@ -10,13 +10,14 @@ use tokio::time::{sleep, timeout};
 use crate::audit::{Event, Record};
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
+use crate::session::claim::Naming;
 use crate::session::denial;
 use crate::session::drain::drained;
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
 use crate::session::scrub;
-use crate::session::shared::{Asks, Encodings, OwnQuery, Shared, State};
+use crate::session::shared::{Asks, Encodings, Shared, State};
 use crate::session::to_client::{ToClient, ToClientEnd, is_reported, strings_do_not_conform};
 use crate::session::to_server::{ToServer, ToServerEnd};
 use crate::sql::plan::SessionFacts;
@@ -40,6 +41,8 @@ pub struct Opening {
     pub user: String,
     /// What row rules name of the session.
     pub values: Arc<SessionValues>,
+    /// How statements say who they are for.
+    pub naming: Arc<Naming>,
     pub encodings: Encodings,
     /// `standard_conforming_strings` as the server reported it.
     pub strings_conform: bool,
@@ -112,6 +115,8 @@ where
 fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
     State {
         restricted: opening.restricted,
+        naming: Arc::clone(&opening.naming),
+        owners: Default::default(),
         ledger: Ledger::new(State::rules(opening.restricted, &opening.role, purse)),
         recorder: Recorder::new(opening.template.clone()),
         role: opening.role.clone(),
@@ -238,6 +243,11 @@ async fn client_side_ended<W: AsyncWrite + Unpin>(
             shared.lock().last_word = Some(*words);
             Some(SessionEnd::Protocol)
         }
+        ToServerEnd::Dismissed => {
+            say_goodbye(shared, server).await;
+            shared.lock().last_word = Some(denial::of_dismissal());
+            Some(SessionEnd::Stopped)
+        }
         ToServerEnd::ServerLost(error) | ToServerEnd::ClientLost(error) => {
             tracing::debug!(%error, "server lost");
             None
@@ -317,12 +327,8 @@ where
         }
     };
     write(client, &greeting).await?;
-    let own = OwnQuery {
-        asks: Asks::Login,
-        then: Some(ready),
-        ..OwnQuery::default()
-    };
-    let question = shared.question(own.asks);
+    let (mut own, question) = shared.question(Asks::Login);
+    own.then = Some(ready);
     {
         let mut state = shared.lock();
         state.own = Some(own);

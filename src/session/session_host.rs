@@ -1,25 +1,30 @@
 //! One session's view of the process: what its pumps ask, answered from what all sessions share.
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::sealed::{Clear, Sealed};
 use crate::audit::{Event, Record};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
 use crate::export::Purse;
-use crate::policy::RolePolicy;
+use crate::policy::{ExportRule, PolicySet, RolePolicy, RoleRule};
+use crate::session::asker::Asker;
 use crate::session::assignment::Assignment;
+use crate::session::claim::Claim;
 use crate::session::counter::Counter;
 use crate::session::denial;
 use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Planned, Standing, Unavailable, Unrecorded};
-use crate::session::proxy::{InForce, Proxy, append};
+use crate::session::proxy::{Ground, Proxy, append};
 use crate::session::rereading::Rereading;
 use crate::session::statements::{Epoch, Granted};
 use crate::sql::functions;
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
 use crate::wire::cancel::CancelHandle;
+
+/// Stands in metrics for the role of a statement that is nobody's.
+const NO_ROLE: &str = "none";
 
 /// One session's view of the process.
 pub(super) struct SessionHost {
@@ -32,41 +37,54 @@ pub(super) struct SessionHost {
 
 impl Host for SessionHost {
     /// A name that the catalog does not know may be younger than the snapshot: then the text is planned again.
-    async fn plan(&self, text: Arc<str>, facts: Arc<SessionFacts>) -> Result<Planned, Unavailable> {
+    async fn plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+        claim: Arc<Claim>,
+    ) -> Result<Planned, Unavailable> {
         let planned = self
-            .plan_once(Arc::clone(&text), Arc::clone(&facts))
+            .plan_once(Arc::clone(&text), Arc::clone(&facts), &claim)
             .await?;
         if !planned.plan.names_unknown() {
             return Ok(planned);
         }
         let before = planned.standing.epoch;
         self.schema_changed().await;
-        if self.standing().await?.epoch == before {
+        if self.standing(Arc::clone(&claim)).await?.epoch == before {
             return Ok(planned);
         }
-        self.plan_once(text, facts).await
+        self.plan_once(text, facts, &claim).await
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
-        let InForce { catalog, role, .. } = self.in_force().await?;
-        Ok(Standing {
-            epoch: epoch(&catalog, &role),
-            role,
-        })
+    async fn standing(&self, claim: Arc<Claim>) -> Result<Standing, Unavailable> {
+        Ok(self.in_force(&claim).await?.standing())
+    }
+
+    fn holds(&self) -> bool {
+        self.assignment.holds(&self.proxy.basis())
     }
 
     async fn dismissed(&self) {
         let mut changes = self.proxy.policy_changes();
-        while self.assignment.holds(&self.proxy.policy.load_full()) {
-            if changes.changed().await.is_err() {
-                // Nobody is left who could bring another policy.
-                std::future::pending::<()>().await;
+        loop {
+            let basis = self.proxy.basis();
+            if !self.assignment.holds(&basis) {
+                return;
+            }
+            let look = self.assignment.until(&basis);
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() {
+                    // Nobody is left who could bring another policy.
+                    std::future::pending::<()>().await;
+                },
+                () = come(look) => {}
             }
         }
     }
 
-    async fn parameter_objection(&self, oid: Oid) -> Option<Refusal> {
-        match self.in_force().await {
+    async fn parameter_objection(&self, oid: Oid, claim: Arc<Claim>) -> Option<Refusal> {
+        match self.in_force(&claim).await {
             Ok(found) => functions::parameter_refusal(&found.catalog, &found.role, oid),
             // The text is not decided on either.
             Err(_) => None,
@@ -107,7 +125,8 @@ impl Host for SessionHost {
     }
 
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
-        self.proxy.count(&self.assignment.role, record, protected);
+        let role = record.role.as_deref().unwrap_or(NO_ROLE);
+        self.proxy.count(role, record, protected);
         let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
             .map_err(|error| Unrecorded(error.to_string()));
         match appended {
@@ -134,7 +153,7 @@ impl Host for SessionHost {
     }
 
     async fn exceeded(&self, excess: Excess) -> Decision {
-        match self.in_force().await {
+        match self.found_for(excess.asker.clone()).await {
             Ok(found) => self.counter(&found).decide(excess).await,
             Err(error) => {
                 tracing::error!(%error, "an export cannot be decided on");
@@ -147,12 +166,14 @@ impl Host for SessionHost {
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
+        asker: Arc<Asker>,
         fingerprint: &str,
     ) -> Option<(Arc<Plan>, Arc<RolePolicy>)> {
         let desk = &self.proxy.desk;
-        let who = &self.assignment;
-        let classes = desk.clear_for(&who.person, &who.role, &self.database, fingerprint)?;
-        let InForce { catalog, role, .. } = self.in_force().await.ok()?;
+        let role = asker.role.as_deref()?;
+        let classes = desk.clear_for(&asker.person, role, &self.database, fingerprint)?;
+        let facts = planned_by(facts, &asker);
+        let Found { catalog, role, .. } = self.found_for(Some(asker)).await.ok()?;
         let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
         let role = Arc::new(role.without_masks(&classes));
         let planner = &self.proxy.planner;
@@ -161,7 +182,7 @@ impl Host for SessionHost {
     }
 
     async fn redeem(&self, excess: Excess) -> Option<Granted> {
-        let found = self.in_force().await.ok()?;
+        let found = self.found_for(excess.asker.clone()).await.ok()?;
         self.counter(&found).redeem(&excess).await
     }
 
@@ -180,22 +201,13 @@ impl SessionHost {
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
+        claim: &Claim,
     ) -> Result<Planned, Unavailable> {
         let proxy = &self.proxy;
-        let found = self.in_force().await?;
-        let values = self.assignment.values_by(&found.policy)?;
-        let facts = match Arc::ptr_eq(&facts.values, &values) {
-            true => facts,
-            false => Arc::new(SessionFacts {
-                values,
-                ..SessionFacts::clone(&facts)
-            }),
-        };
-        let InForce { catalog, role, .. } = found;
-        let standing = Standing {
-            epoch: epoch(&catalog, &role),
-            role: role.clone(),
-        };
+        let found = self.in_force(claim).await?;
+        let standing = found.standing();
+        let facts = planned_by(facts, &found.asker);
+        let Found { catalog, role, .. } = found;
         let began = Instant::now();
         let misses = proxy.planner.misses();
         let plan = proxy.planner.plan(text, catalog, role, facts).await;
@@ -209,20 +221,27 @@ impl SessionHost {
         Ok(Planned { plan, standing })
     }
 
-    /// The session's role as it stands.
+    /// Who is claimed to be asking, and the role as it stands.
     ///
     /// # Errors
     /// The catalog cannot be read, or the policy in force sees the session's user otherwise.
-    async fn in_force(&self) -> Result<InForce, Unavailable> {
-        let found = self
-            .proxy
-            .in_force(&self.database, &self.assignment.role)
-            .await?;
-        self.assignment.values_by(&found.policy)?;
-        Ok(found)
+    async fn in_force(&self, claim: &Claim) -> Result<Found, Unavailable> {
+        let ground = self.proxy.ground(&self.database).await?;
+        let basis = self.proxy.basis_of(Arc::clone(ground.policy()));
+        let budgets = &self.proxy.desk.budgets;
+        let asker = self.assignment.asker(&basis, claim, budgets)?;
+        Found::on(ground, asker)
     }
 
-    fn counter<'a>(&'a self, found: &'a InForce) -> Counter<'a> {
+    /// The role of somebody as it stands; of the session's own user if it is not said of whom.
+    async fn found_for(&self, asker: Option<Arc<Asker>>) -> Result<Found, Unavailable> {
+        match asker {
+            Some(asker) => Found::on(self.proxy.ground(&self.database).await?, asker),
+            None => self.in_force(&Claim::default()).await,
+        }
+    }
+
+    fn counter<'a>(&'a self, found: &'a Found) -> Counter<'a> {
         Counter {
             desk: &self.proxy.desk,
             metrics: &self.proxy.metrics,
@@ -230,8 +249,8 @@ impl SessionHost {
             catalog: &found.catalog,
             role: &found.role,
             database: &self.database,
-            db_user: &self.assignment.db_user,
-            person: &self.assignment.person,
+            db_user: &self.assignment.caller.db_user,
+            person: &found.asker.person,
         }
     }
 
@@ -246,9 +265,78 @@ async fn reread(proxy: &Proxy, database: &str) {
     }
 }
 
-fn epoch(catalog: &Catalog, role: &RolePolicy) -> Epoch {
-    Epoch {
-        policy: role.version,
-        catalog: catalog.version,
+/// A role of the policy in force, and who has it.
+struct Found {
+    policy: Arc<PolicySet>,
+    catalog: Arc<Catalog>,
+    role: Arc<RolePolicy>,
+    asker: Arc<Asker>,
+}
+
+impl Found {
+    fn on(ground: Ground, asker: Arc<Asker>) -> Result<Found, Unavailable> {
+        let role = match &asker.role {
+            Some(name)
+                if !asker.is_known
+                    && ground
+                        .policy()
+                        .role(name)
+                        .is_some_and(RoleRule::asks_attributes) =>
+            {
+                return Err(Unavailable::Directory);
+            }
+            Some(name) => ground.role(name, asker.purpose.as_deref())?,
+            None => Arc::new(RolePolicy {
+                policy: ground.policy().version().into(),
+                export: Arc::new(ExportRule {
+                    rows: Some(0),
+                    ..ExportRule::default()
+                }),
+                ..RolePolicy::default()
+            }),
+        };
+        Ok(Found {
+            policy: Arc::clone(ground.policy()),
+            catalog: ground.catalog,
+            role,
+            asker,
+        })
     }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            epoch: Epoch {
+                policy: self.role.version,
+                catalog: self.catalog.version,
+                asker: self.asker.key(),
+            },
+            role: Arc::clone(&self.role),
+            asker: Arc::clone(&self.asker),
+        }
+    }
+}
+
+/// The facts that a plan depends on, with the values of who asks.
+fn planned_by(facts: Arc<SessionFacts>, asker: &Asker) -> Arc<SessionFacts> {
+    if Arc::ptr_eq(&facts.values, &asker.values) && facts.said.is_empty() {
+        return facts;
+    }
+    Arc::new(SessionFacts {
+        search_path: facts.search_path.clone(),
+        user: facts.user.clone(),
+        temporary: facts.temporary.clone(),
+        values: Arc::clone(&asker.values),
+        said: Vec::new(),
+    })
+}
+
+/// Comes to pass at that time. The clock may be set meanwhile: it is looked at again and again.
+async fn come(time: Option<SystemTime>) {
+    const LONGEST: Duration = Duration::from_secs(60);
+    let Some(time) = time else {
+        return std::future::pending().await;
+    };
+    let ahead = time.duration_since(SystemTime::now()).unwrap_or_default();
+    // Timers are exact to the millisecond.
+    tokio::time::sleep(ahead.min(LONGEST) + Duration::from_millis(1)).await;
 }

@@ -12,6 +12,8 @@ pub struct Touched {
     pub search_path: bool,
     pub encoding: bool,
     pub temporary: bool,
+    /// Settings that name who is asking.
+    pub said: bool,
 }
 
 impl Touched {
@@ -19,10 +21,11 @@ impl Touched {
         search_path: true,
         encoding: true,
         temporary: false,
+        said: true,
     };
 
     pub fn any(self) -> bool {
-        self.search_path || self.encoding || self.temporary
+        self.search_path || self.encoding || self.temporary || self.said
     }
 
     /// Names may mean something else afterwards.
@@ -34,6 +37,7 @@ impl Touched {
         self.search_path |= other.search_path;
         self.encoding |= other.encoding;
         self.temporary |= other.temporary;
+        self.said |= other.said;
     }
 }
 
@@ -69,6 +73,10 @@ fn settings_touched(plan: &StatementPlan) -> Touched {
             ..Touched::default()
         },
         Some("role" | "session_authorization" | "all") | None => Touched::SETTINGS,
+        Some(CUSTOM) => Touched {
+            said: true,
+            ..Touched::default()
+        },
         Some(_) => Touched::default(),
     }
 }
@@ -82,13 +90,20 @@ pub fn runs_code(plan: &StatementPlan) -> bool {
 
 /// Whether what names mean after a statement can be told before it has run, given what was changed before it in the
 /// same transaction.
-pub fn foreseeable(plan: &StatementPlan, before: Touched) -> bool {
+///
+/// `watches`: it matters what settings say of who is asking.
+pub fn foreseeable(plan: &StatementPlan, before: Touched, watches: bool) -> bool {
     if ends_transaction(plan.kind) {
         // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone.
         let kept = plan.kind.starts_with("COMMIT");
-        return !before.search_path && (kept || !before.temporary);
+        let settled = !before.search_path && !(before.said && watches);
+        return settled && (kept || !before.temporary);
     }
-    !touched(plan).names() || temporary::after(&SessionFacts::default(), &plan.effects).is_some()
+    let touched = touched(plan);
+    if touched.said && watches {
+        return false;
+    }
+    !touched.names() || temporary::after(&SessionFacts::default(), &plan.effects).is_some()
 }
 
 /// The end of a transaction, or of a part of it, takes back settings that were made in it: all of them if it fails,
@@ -118,6 +133,14 @@ pub fn resolves_names(kind: &str) -> bool {
         "MOVE",
     ];
     !NAMELESS.contains(&kind)
+}
+
+/// Any setting that is none of PostgreSQL's own.
+const CUSTOM: &str = ".";
+
+/// Rows come back for such a statement that were decided on before.
+pub fn continues(kind: &str) -> bool {
+    matches!(kind, "FETCH" | "MOVE")
 }
 
 /// The setting of `SET [LOCAL | SESSION] name {= | TO} ...`, of `SET TIME ZONE` and its like, and of `RESET name`; `None`
@@ -158,6 +181,7 @@ fn setting_name(plan: &StatementPlan) -> Option<&'static str> {
         "role" => "role",
         "session_authorization" => "session_authorization",
         "all" => "all",
+        _ if name.contains('.') => CUSTOM,
         _ => "",
     })
 }
@@ -212,6 +236,7 @@ mod tests {
                 search_path,
                 encoding,
                 temporary: false,
+                said: text.contains("app.user") || (search_path && encoding),
             };
             assert_eq!(touched(&plan), expected, "{text}");
         }

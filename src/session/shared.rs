@@ -1,7 +1,7 @@
 //! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await.
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,11 +12,13 @@ use crate::catalog::Oid;
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::charset::Charset;
+use crate::session::claim::{Claim, Naming};
 use crate::session::ledger::{Ledger, Rules};
 use crate::session::made::Made;
 use crate::session::messages;
 use crate::session::record::Recorder;
 use crate::session::settings::{self, Touched};
+use crate::session::statements::Statement;
 use crate::sql::plan::{Effect, POISON, Plan, SessionFacts, StatementPlan};
 use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
@@ -64,8 +66,12 @@ impl Asks {
 #[derive(Debug, Default)]
 pub struct OwnQuery {
     pub asks: Asks,
-    /// The answer came to its end.
-    pub complete: bool,
+    /// How many of its questions were answered to the end, ...
+    pub ended: usize,
+    /// ... and how many there are besides the first.
+    pub further: usize,
+    /// What settings say of who is asking, in the order in which they are asked for.
+    pub said: Vec<String>,
     pub search_path: Option<String>,
     /// `client_min_messages`.
     pub verbosity: Option<String>,
@@ -92,6 +98,10 @@ impl Encodings {
 #[derive(Debug)]
 pub struct State {
     pub restricted: bool,
+    /// How statements say who they are for.
+    pub naming: Arc<Naming>,
+    /// Who made which of the temporary relations, where statements are not all for the same.
+    pub owners: BTreeMap<String, Arc<Claim>>,
     pub ledger: Ledger,
     pub recorder: Recorder,
     pub role: Arc<RolePolicy>,
@@ -141,9 +151,20 @@ pub enum Listed {
 }
 
 impl OwnQuery {
+    /// Everything that was asked for has come.
+    pub fn is_complete(&self) -> bool {
+        self.ended == 1 + self.further && self.said.len() == self.further
+    }
+
     /// Takes a row's only column.
     pub fn row(&mut self, value: &[u8], charset: Charset) {
         let text = charset.decode(value).ok();
+        if self.ended > 0 {
+            // What cannot be read is no name either.
+            self.said
+                .push(text.map_or_else(|| "\0".to_owned(), Cow::into_owned));
+            return;
+        }
         if self.asks == Asks::Path {
             self.search_path = text.map(Cow::into_owned);
             return;
@@ -184,6 +205,51 @@ impl State {
         }
     }
 
+    /// It matters what settings say of who is asking.
+    pub fn watches(&self) -> bool {
+        !self.naming.watched().is_empty()
+    }
+
+    /// Whether what was touched is read again before anything is planned.
+    pub fn rereads(&self, touched: Touched) -> bool {
+        touched.search_path || (touched.said && self.watches())
+    }
+
+    /// The role that a statement was planned for.
+    pub fn role_of<'a>(&'a self, statement: &'a Statement) -> &'a RolePolicy {
+        statement.source.role.as_ref().unwrap_or(&self.role)
+    }
+
+    /// The session's facts for somebody: temporary relations are there for who made them. What another filled with what
+    /// only the other may see stays the other's.
+    pub fn facts_for(&self, facts: Arc<SessionFacts>, claim: &Claim) -> Arc<SessionFacts> {
+        let own = |name: &String| {
+            let owner = self.owners.get(name);
+            owner.is_some_and(|owner| **owner == *claim)
+        };
+        if !self.naming.varies() || facts.temporary.iter().all(own) {
+            return facts;
+        }
+        let mut facts = SessionFacts::clone(&facts);
+        facts.temporary.retain(own);
+        Arc::new(facts)
+    }
+
+    /// A statement is about to make temporary relations for somebody. Those that are there stay whose they are.
+    pub fn make(&mut self, plan: &StatementPlan, claim: &Arc<Claim>) {
+        if !self.naming.varies() {
+            return;
+        }
+        for effect in &plan.effects {
+            if let Effect::TemporaryMade(name) = effect
+                && self.owners.len() < MAX_WITHHELD
+            {
+                let owner = self.owners.entry(name.clone());
+                owner.or_insert_with(|| Arc::clone(claim));
+            }
+        }
+    }
+
     /// An error or notice as the client reads it.
     pub fn encoded(&self, words: &ErrorFields, tag: u8) -> Bytes {
         let frame = words.frame(tag);
@@ -213,7 +279,7 @@ impl State {
     /// Follows what a statement about to run does to settings. The answers to come may show otherwise, but until
     /// then nothing may be planned on what was known before.
     pub fn foresee(&mut self, plan: &StatementPlan) {
-        if !settings::foreseeable(plan, self.touched) {
+        if !settings::foreseeable(plan, self.touched, self.watches()) {
             self.foreseen = None;
         }
         if settings::ends_transaction(plan.kind) {
@@ -242,20 +308,22 @@ impl State {
 
     /// What may have been changed is read again before it is relied on.
     pub fn suspect(&mut self, touched: Touched) {
-        self.dirty |= touched.search_path;
+        self.dirty |= self.rereads(touched);
         self.temporary_dirty |= touched.temporary;
         self.unsettled |= touched.encoding;
     }
 
     /// Whether a text names something where what it names cannot be told before it runs.
     pub fn names_after_change(&self, plan: &Plan) -> bool {
+        let watches = self.watches();
         let mut unknown = false;
         let mut before = self.touched;
         for statement in plan.statements.iter() {
-            if unknown && settings::resolves_names(statement.kind) {
+            let continues = watches && settings::continues(statement.kind);
+            if unknown && (continues || settings::resolves_names(statement.kind)) {
                 return true;
             }
-            unknown |= !settings::foreseeable(statement, before);
+            unknown |= !settings::foreseeable(statement, before, watches);
             before.merge(settings::touched(statement));
         }
         false
@@ -266,8 +334,10 @@ impl State {
         let in_transaction = self.ledger.transaction() == Some(b'T');
         let mut facts = SessionFacts::clone(&self.facts);
         facts.search_path = search_path;
+        facts.said.clone_from(&own.said);
         self.dirty = false;
         self.touched.search_path &= in_transaction;
+        self.touched.said &= in_transaction;
         self.own_failures = 0;
         if own.asks == Asks::Temporary {
             let mut temporary = BTreeSet::new();
@@ -277,6 +347,7 @@ impl State {
                     own.temporary.iter().map(|(name, _)| name).collect();
                 self.made.retain(&listed);
                 self.withheld.retain(|name| listed.contains(name));
+                self.owners.retain(|name, _| listed.contains(name));
             }
             for (name, listed) in own.temporary {
                 let own = match listed {
@@ -338,14 +409,44 @@ impl Shared {
         }
     }
 
-    /// The messages that ask a question.
-    pub fn question(&self, asks: Asks) -> BytesMut {
+    /// A question, and the messages that ask it.
+    pub fn question(&self, asks: Asks) -> (OwnQuery, BytesMut) {
+        let naming = Arc::clone(&self.lock().naming);
+        let further = naming.watched().iter().map(|name| match asks {
+            Asks::Login => introduced(name),
+            Asks::Path | Asks::Temporary => shown(name),
+        });
+        let further: Vec<String> = further.collect();
+        let texts: Vec<&str> = std::iter::once(asks.text())
+            .chain(further.iter().map(String::as_str))
+            .collect();
         let mut question = BytesMut::new();
-        messages::put_batch(&mut question, &self.own_name, asks.text());
-        question
+        messages::put_batch(&mut question, &self.own_name, &texts);
+        let own = OwnQuery {
+            asks,
+            further: further.len(),
+            ..OwnQuery::default()
+        };
+        (own, question)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a setting. SHOW needs no snapshot.
+fn shown(setting: &str) -> String {
+    let parts: Vec<String> = setting
+        .split('.')
+        .map(|part| format!("\"{part}\""))
+        .collect();
+    format!("SHOW {}", parts.join("."))
+}
+
+/// Makes a setting known to the session, as it is or empty: then it can be shown, whatever becomes of it.
+fn introduced(setting: &str) -> String {
+    format!(
+        "SELECT pg_catalog.set_config('{setting}', COALESCE(pg_catalog.current_setting('{setting}', true), ''), false)"
+    )
 }

@@ -10,15 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::audit::ExportRecord;
 use crate::export::Sum;
 use crate::policy::RolePolicy;
+use crate::session::asker::Asker;
+use crate::session::claim::{Claim, Spoken};
 use crate::session::messages::{Name, Target};
 use crate::session::subjects::SubjectColumns;
 use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
 
-/// Which policy and which catalog a text was planned under.
+/// Which policy and which catalog a text was planned under, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Epoch {
     pub policy: u64,
     pub catalog: u64,
+    /// [`Asker::key`] of who it was planned for.
+    pub asker: u64,
 }
 
 /// A text the client sent, and what was decided about it under which circumstances.
@@ -32,6 +36,11 @@ pub struct Source {
     pub epoch: Epoch,
     /// The role it was planned for; `None`: not planned.
     pub role: Option<Arc<RolePolicy>>,
+    /// Who it was planned for.
+    pub asker: Option<Arc<Asker>>,
+    /// What it says itself of who that is.
+    pub spoken: Spoken,
+    pub claim: Arc<Claim>,
     /// Planned for a grant that takes masks off: the role without them. It runs only under that grant.
     pub clear: Option<Arc<RolePolicy>>,
     /// The grant that a Query has used.
@@ -51,6 +60,9 @@ impl Source {
             facts: Arc::default(),
             epoch: Epoch::default(),
             role: None,
+            asker: None,
+            spoken: Spoken::default(),
+            claim: Arc::default(),
             described: AtomicBool::new(false),
             subjects: Mutex::default(),
             clear: None,

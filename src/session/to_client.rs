@@ -297,7 +297,7 @@ impl<'a, H: Host> ToClient<'a, H> {
                 if header.tag == back::COMMAND_COMPLETE
                     && let Some(own) = state.own.as_mut()
                 {
-                    own.complete = true;
+                    own.ended += 1;
                 }
                 self.burst.discard(header);
                 Flow::Next
@@ -349,7 +349,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         state.made.ready(status);
         if status == b'I' && state.touched.any() {
             let touched = std::mem::take(&mut state.touched);
-            state.dirty |= touched.search_path;
+            state.dirty |= state.rereads(touched);
             state.temporary_dirty |= touched.temporary;
         }
         if state.ledger.is_quiescent() {
@@ -369,7 +369,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         {
             return Flow::End(words);
         }
-        match own.search_path.take().filter(|_| own.complete) {
+        match own.search_path.take().filter(|_| own.is_complete()) {
             Some(search_path) => state.learn(own, search_path),
             None => state.own_failures += 1,
         }
@@ -390,7 +390,9 @@ impl<'a, H: Host> ToClient<'a, H> {
     /// A payload may hold anything: what a trigger sends of a row, to whoever listens. A restricted session is told that
     /// there was a notification, on a channel whose name it knows, and not what it says.
     fn notification(&mut self, state: &State, header: Header) -> Flow {
-        if !state.restricted || state.role.statements.contains(NOTIFY_PAYLOAD) {
+        // Who of many it would be for is not known.
+        let is_shown = !state.naming.is_shared() && state.role.statements.contains(NOTIFY_PAYLOAD);
+        if !state.restricted || is_shown {
             self.burst.forward(header);
             return Flow::Next;
         }

@@ -3,6 +3,7 @@ mod circumstances;
 mod extended;
 mod grants;
 mod texts;
+mod told;
 
 use std::io;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub enum ToServerEnd {
     ClientLost(io::Error),
     /// The client broke the protocol: it is told so after what the server still has to say.
     Violated(Box<ErrorFields>),
+    /// The session's user has another role by now, or none.
+    Dismissed,
     /// The server takes nothing any more; what it has said may say why.
     ServerLost(io::Error),
 }
@@ -142,6 +145,10 @@ impl<'a, H: Host> ToServer<'a, H> {
         if self.is_dropped(header) {
             self.burst.discard(header);
             return Ok(Flow::Next);
+        }
+        // What is under way may end; nothing is begun.
+        if header.tag != front::COPY_DATA && !self.host.holds() {
+            return Ok(Flow::End(ToServerEnd::Dismissed));
         }
         match header.tag {
             front::COPY_DATA => {

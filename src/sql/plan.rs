@@ -18,6 +18,8 @@ pub struct SessionFacts {
     pub values: Arc<BTreeMap<SessionValue, String>>,
     /// Names in the session's temporary schema.
     pub temporary: std::collections::BTreeSet<String>,
+    /// What settings hold that name who is asking, in the order in which the session reads them. Nothing is planned by it.
+    pub said: Vec<String>,
 }
 
 /// Why a statement is refused. The label is a metric label and a field of the audit record.
@@ -46,6 +48,8 @@ pub enum Reason {
     Protocol,
     /// The audit spool cannot be written.
     Audit,
+    /// Who the statement is for, or what for, is not certain, not proved, or has no role.
+    Identity,
 }
 
 impl Reason {
@@ -65,6 +69,7 @@ impl Reason {
             Reason::Encoding => "encoding",
             Reason::Protocol => "protocol",
             Reason::Audit => "audit",
+            Reason::Identity => "identity",
         }
     }
 }

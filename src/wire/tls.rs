@@ -78,6 +78,8 @@ pub struct TlsFacts {
     /// The subject of the certificate that the other side has proved to hold, as RFC 4514 writes it; empty where the
     /// certificate names none. `None`: there was no certificate.
     pub subject: Option<String>,
+    /// The common name in it, where there is exactly one and it is text.
+    pub common_name: Option<String>,
 }
 
 impl TlsFacts {
@@ -99,6 +101,10 @@ impl TlsFacts {
                 .peer_certificates()
                 .and_then(<[_]>::first)
                 .map(|leaf| subject::subject(leaf)),
+            common_name: connection
+                .peer_certificates()
+                .and_then(<[_]>::first)
+                .and_then(|leaf| subject::common_name(leaf)),
         }
     }
 }

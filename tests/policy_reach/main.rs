@@ -213,7 +213,7 @@ fn hidden_rows_show_nowhere_and_what_would_show_them_is_closed() {
             .get(&relation.oid)
             .map_or("true".to_owned(), |rule| {
                 rule.sql("r", |value| match value {
-                    policy::SessionValue::Attribute(_) => None,
+                    policy::SessionValue::Attribute(_) | policy::SessionValue::Region(_) => None,
                     _ => Some("ann".to_owned()),
                 })
             });

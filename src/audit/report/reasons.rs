@@ -58,6 +58,11 @@ const REASONS: &[(&str, &str, &str)] = &[
     ),
     ("audit", "it could not be recorded", "无法写入审计记录"),
     (
+        "identity",
+        "not certain or proved for whom it is",
+        "无法确定或证明语句代表谁",
+    ),
+    (
         "export_rows",
         "more rows in one result than allowed",
         "单次结果行数超限",

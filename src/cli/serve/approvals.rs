@@ -53,11 +53,14 @@ fn people(policy: &PolicySet) -> Vec<Person> {
         .iter()
         .flat_map(|role| {
             let allowed = Allowed::from(&*role.export);
-            role.users.iter().map(move |user| Person {
-                person: policy.person(user).to_owned(),
-                role: role.name.to_string(),
-                allowed,
-            })
+            let people = role.db_users().map(|user| policy.person(user).to_owned());
+            people
+                .chain(policy.app_users(role))
+                .map(move |person| Person {
+                    person,
+                    role: role.name.to_string(),
+                    allowed,
+                })
         })
         .collect();
     people.sort_by(|one, other| (&one.person, &one.role).cmp(&(&other.person, &other.role)));

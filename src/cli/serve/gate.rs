@@ -7,6 +7,7 @@ use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMethod, UsersFile, VerifierSource, passthrough_conflict};
 use crate::cli::CliError;
 use crate::config::{self, Settings};
+use crate::policy::Caller;
 use crate::session::login::{ClientCertificate, LoginGate, Plaintext, RoleMatch};
 use crate::wire::connect::{Attempt, Upstream};
 use crate::wire::tls::{ServerTls, SslMode};
@@ -24,14 +25,14 @@ pub fn upstream(settings: &Settings) -> Result<Upstream, CliError> {
     .map_err(|error| CliError::Configuration(format!("upstream: {error}")))
 }
 
-/// `role` finds the role of a user in a database; `stored` gives the verifiers of the server.
+/// `role` finds the role of who wants to come in; `stored` gives the verifiers of the server.
 ///
 /// # Errors
 /// Certificates or the users file cannot be used, or the settings contradict each other.
 pub async fn gate(
     settings: &Settings,
     upstream: Arc<Upstream>,
-    role: impl Fn(&str, &str) -> RoleMatch + Send + Sync + 'static,
+    role: impl Fn(&Caller) -> RoleMatch + Send + Sync + 'static,
     stored: Arc<dyn VerifierSource>,
 ) -> Result<LoginGate, CliError> {
     let clients = settings.client_certificates.as_ref();

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::journal::Journal;
-use super::{catalogs, spool};
+use super::{catalogs, keys, spool};
 use crate::audit::{Event, Record};
 use crate::cli::CliError;
 use crate::config::Settings;
@@ -129,6 +129,7 @@ impl Reloading {
             tracing::warn!("{finding}");
         }
         spool::recipient(&self.settings, &policy)?;
+        keys::check(&self.settings, &policy)?;
         let read = catalogs::check(&policy, &self.proxy.catalogs).await?;
         // What happens under it comes after it on record.
         self.tell(policy.version(), &before);

@@ -1,20 +1,27 @@
 //! From raw policy files to checked rules.
+mod directory;
 mod export;
 mod mask;
 mod people;
+mod purpose;
+mod region;
 mod role;
 mod rows;
 mod traps;
+mod who;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_yaml::Spanned;
 
+use super::directory::DirectoryRule;
 use super::pattern::ColumnPattern;
 use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
+use super::region::Region;
 use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
 use super::trap::{Trap, TrapRules};
+use super::who::{Application, Groups};
 use super::{DERIVED, PolicySet, UNLISTED};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
@@ -33,6 +40,10 @@ pub struct Checker {
     unmatched: Option<(Unmatched, Origin)>,
     people: Vec<Person>,
     traps: Vec<(ClassRule, Arc<Trap>)>,
+    groups: Groups,
+    applications: BTreeMap<String, Application>,
+    directory: Option<DirectoryRule>,
+    regions: Vec<Region>,
     /// Where each database user was named first.
     users: HashMap<String, Arc<str>>,
 }
@@ -46,6 +57,10 @@ impl Checker {
             unmatched: None,
             people: Vec::new(),
             traps: Vec::new(),
+            groups: Groups::new(),
+            applications: BTreeMap::new(),
+            directory: None,
+            regions: Vec::new(),
             users: HashMap::new(),
         }
     }
@@ -71,6 +86,18 @@ impl Checker {
             for (name, person) in raw.people.iter().flat_map(|entries| &entries.0) {
                 self.person(source, name, &person.value);
             }
+            for (name, members) in raw.groups.iter().flat_map(|entries| &entries.0) {
+                self.group(source, name, members);
+            }
+            for (user, application) in raw.applications.iter().flat_map(|entries| &entries.0) {
+                self.application(source, user, application);
+            }
+            if let Some(raw) = &raw.directory {
+                self.directory(source, raw);
+            }
+            for (name, region) in raw.regions.iter().flat_map(|entries| &entries.0) {
+                self.region(source, name, region);
+            }
         }
         for (source, raw) in files {
             for (name, role) in raw.roles.iter().flat_map(|entries| &entries.0) {
@@ -82,6 +109,8 @@ impl Checker {
         }
         if complete {
             self.reachable(files);
+            self.analysed();
+            self.residency();
             self.known_attributes();
         }
     }
@@ -94,7 +123,7 @@ impl Checker {
             self.diagnostics
                 .push(diagnostic.suggest("add `roles:` with at least one role"));
         }
-        for role in self.roles.iter().filter(|role| role.users.is_empty()) {
+        for role in self.roles.iter().filter(|role| role.who.is_empty()) {
             let fallback =
                 matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
             if !fallback {
@@ -120,6 +149,10 @@ impl Checker {
                 .unmatched
                 .map_or(Unmatched::Deny, |(unmatched, _)| unmatched),
             people: self.people,
+            groups: self.groups,
+            applications: self.applications,
+            directory: self.directory,
+            regions: self.regions,
             traps,
             warnings: self.diagnostics,
         })
@@ -210,12 +243,17 @@ impl Checker {
             }
         };
         let alarm = self.boolean(source, &raw.alarm);
+        let purposes = raw
+            .purposes
+            .as_ref()
+            .map(|list| self.purposes(source, list));
         self.classes.push(ClassRule {
             name: name.value.as_str().into(),
             level,
             columns,
             missing,
             alarm,
+            purposes,
         });
     }
 

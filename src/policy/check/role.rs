@@ -7,7 +7,7 @@ use serde_yaml::Spanned;
 use super::Checker;
 use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
-use crate::policy::raw::{Leaf, RawAllow, RawMask, RawRole, RawWho};
+use crate::policy::raw::{Leaf, RawAllow, RawMask, RawRole};
 use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
 
 /// What `statements.allow` may name.
@@ -35,20 +35,19 @@ impl Checker {
                 format!("the role `{}` is defined twice", name.value),
             );
         }
-        for (key, value) in [("purpose", &raw.purpose), ("when", &raw.when)] {
-            self.not_yet(source, key, value);
-        }
+        self.not_yet(source, "when", &raw.when);
         let name: Arc<str> = name.value.as_str().into();
-        let users = self.users(source, &name, raw);
+        let who = self.who(source, &name, raw, complete);
         let masks = self.masks(source, raw, complete);
         let rows = self.rows(source, raw);
         let role = RoleRule {
-            users,
+            who,
             unmasked: self.boolean(source, &raw.unmasked),
             masks,
             rows,
             unlisted: self.unlisted(source, raw),
             full_text: self.full_text(source, raw),
+            purpose: self.purpose(source, raw, complete),
             export: raw
                 .export
                 .as_ref()
@@ -109,7 +108,11 @@ impl Checker {
             ),
         ];
         if !role.unmasked {
-            if rules.iter().all(|(_, origin)| origin.is_none()) {
+            // Behind a shared database user nobody can be `unmasked`.
+            let is_shared = role
+                .db_users()
+                .any(|user| self.applications.contains_key(user));
+            if !is_shared && rules.iter().all(|(_, origin)| origin.is_none()) {
                 let message = format!("the role `{}` masks nothing and limits nothing", role.name);
                 let diagnostic = Diagnostic::warning(&role.origin, message);
                 self.diagnostics
@@ -182,56 +185,6 @@ impl Checker {
             self.error(&Origin::new(source, leaf), message);
         }
         value.unwrap_or(false)
-    }
-
-    fn users(&mut self, source: &Arc<Source>, role: &Arc<str>, raw: &RawRole) -> BTreeSet<String> {
-        let mut users = BTreeSet::new();
-        for who in raw.who.iter().flat_map(|list| &list.value) {
-            self.unsupported_who(source, &who.value);
-            let Some(db_user) = &who.value.db_user else {
-                let known_only = Diagnostic::error(&Origin::new(source, who), "expected `db_user`");
-                self.diagnostics
-                    .push(known_only.suggest("write `{ db_user: name }`"));
-                continue;
-            };
-            for (origin, scalar) in self.leaves(source, db_user, "database user") {
-                let Some(user) = scalar.text().filter(|user| !user.is_empty()) else {
-                    self.error(
-                        &origin,
-                        format!("expected a database user, found {}", scalar.describe()),
-                    );
-                    continue;
-                };
-                self.first_match(&origin, role, user);
-                users.insert(user.to_owned());
-            }
-        }
-        users
-    }
-
-    /// A user named again below never gets there.
-    fn first_match(&mut self, origin: &Origin, role: &Arc<str>, user: &str) {
-        match self.users.get(user) {
-            Some(first) => {
-                let message = format!("the user `{user}` is already matched by the role `{first}`");
-                self.diagnostics.push(Diagnostic::warning(origin, message));
-            }
-            None => {
-                self.users.insert(user.to_owned(), Arc::clone(role));
-            }
-        }
-    }
-
-    fn unsupported_who(&mut self, source: &Arc<Source>, who: &RawWho) {
-        for (key, value) in [
-            ("app_user", &who.app_user),
-            ("app_user_in", &who.app_user_in),
-            ("application_name", &who.application_name),
-            ("database", &who.database),
-            ("network", &who.network),
-        ] {
-            self.not_yet(source, key, value);
-        }
     }
 
     fn masks(&mut self, source: &Arc<Source>, raw: &RawRole, complete: bool) -> Vec<MaskRule> {

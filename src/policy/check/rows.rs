@@ -57,6 +57,7 @@ impl Checker {
         };
         match Condition::read(text) {
             Ok(condition) => Some(RowsRule {
+                text: text.to_owned(),
                 relation: relation?,
                 named,
                 condition,

@@ -23,7 +23,20 @@ use crate::config::{Diagnostic, Diagnostics, Severity};
 /// A policy for one database.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledPolicy {
+    /// For what no class says it is for, and of roles with a purpose of their own for that.
     pub roles: HashMap<Arc<str>, Arc<RolePolicy>>,
+    /// By role and purpose.
+    for_purpose: HashMap<(Arc<str>, Arc<str>), Arc<RolePolicy>>,
+}
+
+impl CompiledPolicy {
+    /// A role as it is for a purpose.
+    pub fn role(&self, name: &str, purpose: Option<&str>) -> Option<&Arc<RolePolicy>> {
+        let special = purpose.filter(|_| !self.for_purpose.is_empty());
+        let special = special
+            .and_then(|purpose| self.for_purpose.get(&(Arc::from(name), Arc::from(purpose))));
+        special.or_else(|| self.roles.get(name))
+    }
 }
 
 /// A policy held against a database once more.
@@ -137,11 +150,29 @@ impl PolicySet {
             classes: &Arc::new(self.classes_of_columns(&flow)),
         };
         let mut compiled = CompiledPolicy::default();
+        let purposes: Vec<Arc<str>> = self.purposes().into_iter().map(Arc::from).collect();
         for (role, rows) in self.roles.iter().zip(rows) {
-            let policy = role::compile(self, role, catalog, &flow, rows, &common, &mut diagnostics);
-            compiled
-                .roles
-                .insert(Arc::clone(&role.name), Arc::new(policy));
+            let compile = |rows, purpose, diagnostics: &mut Diagnostics| {
+                let scene = role::Scene {
+                    policies: self,
+                    role,
+                    catalog,
+                    flow: &flow,
+                    purpose,
+                };
+                Arc::new(role::compile(scene, rows, &common, diagnostics))
+            };
+            if role.purpose.is_none() && role.restricted() {
+                for purpose in &purposes {
+                    // What there is to say of it is said once.
+                    let mut said = Diagnostics::default();
+                    let policy = compile(rows.clone(), Some(&**purpose), &mut said);
+                    let key = (Arc::clone(&role.name), Arc::clone(purpose));
+                    compiled.for_purpose.insert(key, policy);
+                }
+            }
+            let policy = compile(rows, role.purpose.as_deref(), &mut diagnostics);
+            compiled.roles.insert(Arc::clone(&role.name), policy);
         }
         (compiled, diagnostics)
     }

@@ -23,20 +23,36 @@ pub(super) struct Common<'a> {
     pub traps: &'a Arc<Traps>,
 }
 
+/// What is compiled against what.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub policies: &'a PolicySet,
+    pub role: &'a RoleRule,
+    pub catalog: &'a Catalog,
+    pub flow: &'a Flow,
+    /// What the role is used for.
+    pub purpose: Option<&'a str>,
+}
+
 pub(super) fn compile(
-    policies: &PolicySet,
-    role: &RoleRule,
-    catalog: &Catalog,
-    flow: &Flow,
+    scene: Scene<'_>,
     rows: Rows,
     common: &Common<'_>,
     diagnostics: &mut Diagnostics,
 ) -> RolePolicy {
+    let Scene {
+        policies,
+        role,
+        catalog,
+        flow,
+        purpose,
+    } = scene;
     let mut compiler = RoleCompiler {
         policies,
         role,
         catalog,
         flow,
+        purpose,
         reported: BTreeSet::new(),
     };
     let mut masks = match role.unmasked {
@@ -122,6 +138,7 @@ struct RoleCompiler<'a> {
     role: &'a RoleRule,
     catalog: &'a Catalog,
     flow: &'a Flow,
+    purpose: Option<&'a str>,
     /// Pairings of class and type that were reported already: a wildcard can bring hundreds.
     reported: BTreeSet<(Arc<str>, String)>,
 }
@@ -233,6 +250,9 @@ impl<'a> RoleCompiler<'a> {
     /// A class named for the column itself comes first: its author has looked at the column. Without one (or where the
     /// role does not mask it) the column is as the data that flows into it.
     fn sight(&self, taint: &Taint) -> Sight<'a> {
+        if let Some(class) = self.off_purpose(taint) {
+            return Sight::Redacted(class);
+        }
         if let Some(first) = self.masked(&taint.own).next() {
             return match taint.own.len() {
                 1 => Sight::Masked(first),
@@ -247,6 +267,22 @@ impl<'a> RoleCompiler<'a> {
             Some(_) => Sight::Redacted(DERIVED.into()),
             None => Sight::Raw,
         }
+    }
+
+    /// A class of the data that may not be used for what the role is used for.
+    fn off_purpose(&self, taint: &Taint) -> Option<Arc<str>> {
+        let mut classes = taint
+            .all()
+            .filter_map(|index| self.policies.classes.get(index));
+        let off = classes.find(|class| {
+            let purposes = class.purposes.as_ref();
+            purposes.is_some_and(|purposes| {
+                !self
+                    .purpose
+                    .is_some_and(|purpose| purposes.contains(purpose))
+            })
+        });
+        off.map(|class| Arc::clone(&class.name))
     }
 
     /// The role's masks of those classes.

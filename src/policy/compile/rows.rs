@@ -12,7 +12,7 @@ use crate::policy::pattern::is_system;
 use crate::policy::rules::{RoleRule, RowsRule};
 
 /// What became of a role's row rules.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Rows {
     pub rules: HashMap<Oid, Arc<RowRule>>,
     pub closed: HashMap<Oid, Arc<str>>,

@@ -44,6 +44,7 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
                 RulePart::Value(SessionValue::AppUser) => (2, ""),
                 RulePart::Value(SessionValue::DbUser) => (3, ""),
                 RulePart::Value(SessionValue::Attribute(name)) => (4, name),
+                RulePart::Value(SessionValue::Region(name)) => (5, name),
             };
             put(&[kind]);
             put(text.as_bytes());

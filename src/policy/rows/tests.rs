@@ -123,7 +123,7 @@ fn sql(text: &str) -> String {
         SessionValue::AppUser => Some("ann".into()),
         SessionValue::DbUser => Some("crm_app".into()),
         SessionValue::Attribute(name) if &**name == "region" => Some("ea'st".into()),
-        SessionValue::Attribute(_) => None,
+        SessionValue::Attribute(_) | SessionValue::Region(_) => None,
     })
 }
 

@@ -52,7 +52,7 @@ pub fn values(text: &str) -> Result<(String, Vec<SessionValue>), Objection> {
 }
 
 fn value(name: &str) -> Result<SessionValue, Objection> {
-    const KNOWN: [&str; 3] = ["app_user", "db_user", "attr.name"];
+    const KNOWN: [&str; 4] = ["app_user", "db_user", "attr.name", "region.name"];
     match name {
         "app_user" => return Ok(SessionValue::AppUser),
         "db_user" => return Ok(SessionValue::DbUser),
@@ -61,11 +61,14 @@ fn value(name: &str) -> Result<SessionValue, Objection> {
     if let Some(attribute) = name.strip_prefix("attr.").filter(|name| is_name(name)) {
         return Ok(SessionValue::Attribute(attribute.into()));
     }
+    if let Some(region) = name.strip_prefix("region.").filter(|name| is_name(name)) {
+        return Ok(SessionValue::Region(region.into()));
+    }
     let objection = Objection::new(format!("no value is called `{{{name}}}`"));
     Err(match closest(name, KNOWN) {
         Some(known) => objection.suggest(format!("did you mean `{{{known}}}`?")),
         None => objection.suggest(
-            "values are `{app_user}`, `{db_user}` and `{attr.name}`; write `{{` and `}}` for braces that are part of the SQL",
+            "values are `{app_user}`, `{db_user}`, `{attr.name}` and `{region.name}`; write `{{` and `}}` for braces that are part of the SQL",
         ),
     })
 }

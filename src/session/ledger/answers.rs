@@ -74,12 +74,13 @@ impl Ledger {
         if let Count::Over(limit) = running.meter.check(bytes, weight) {
             return Counted::Over(limit);
         }
-        let allowed = Allowed::from(&*self.rules.export);
-        if let Some(purse) = &self.rules.purse
+        let (export, purse) = self.limits_of(&running.statement);
+        let allowed = Allowed::from(&**export);
+        if let Some(purse) = purse
             && allowed.any()
             && running.grant.is_none()
             && !running.meter.awaits_header()
-            && running.is_counted(&self.rules.export)
+            && running.is_counted(export)
         {
             let now = clock::now();
             if allowed.subjects_per_day.is_some()

@@ -13,6 +13,7 @@ use crate::auth::upstream::{Opened, log_in, open};
 use crate::auth::{
     AuthMethod, Blame, Failure, Frame, Peer, Ready, VerifierSource, restrict, until_ready,
 };
+use crate::policy::{Caller, Certificate};
 use crate::wire::cancel::{CancelHandle, CancelTarget, Key};
 use crate::wire::error::{ErrorFields, sqlstate};
 use crate::wire::negotiate::ClientTls;
@@ -42,7 +43,7 @@ impl Entered {
 
 /// The role of a session.
 struct Role {
-    name: Arc<str>,
+    name: Option<Arc<str>>,
     restricted: bool,
 }
 
@@ -70,14 +71,24 @@ pub(super) async fn enter(
     if subject.is_none() && gate.client_certificate == ClientCertificate::Required {
         return Err(needs_certificate());
     }
+    let caller = Arc::new(caller(peer, startup, tls.as_ref()));
     let (facts, end_point) = match tls {
         Some(tls) => (Some(tls.facts), tls.end_point),
         None => (None, None),
     };
     let authenticated = match &gate.auth {
-        AuthMethod::Passthrough => by_passthrough(client, startup, gate).await?,
+        AuthMethod::Passthrough => by_passthrough(client, startup, &caller, gate).await?,
         AuthMethod::Scram { verifiers, mock } => {
-            by_scram(client, startup, end_point, &**verifiers, mock, gate).await?
+            by_scram(
+                client,
+                startup,
+                &caller,
+                end_point,
+                &**verifiers,
+                mock,
+                gate,
+            )
+            .await?
         }
     };
     let Authenticated {
@@ -120,6 +131,7 @@ pub(super) async fn enter(
         application_name: application_name
             .or_else(|| startup.parameter("application_name"))
             .unwrap_or_default(),
+        caller,
         role: role.name,
         tls: facts,
         auth_method: method,
@@ -142,9 +154,10 @@ pub(super) async fn enter(
 async fn by_passthrough(
     client: &mut Peer,
     startup: &StartupMessage,
+    caller: &Caller,
     gate: &LoginGate,
 ) -> Result<Authenticated, Failure> {
-    let role = match_role(startup, gate)?;
+    let role = match_role(startup, caller, gate)?;
     let mut opened = open(&gate.upstream, startup.packet()).await?;
     let protected = opened.is_protected();
     let first = opened.first.clone();
@@ -171,6 +184,7 @@ async fn by_passthrough(
 async fn by_scram(
     client: &mut Peer,
     startup: &StartupMessage,
+    caller: &Caller,
     end_point: Option<Vec<u8>>,
     verifiers: &dyn VerifierSource,
     mock: &MockSecret,
@@ -181,7 +195,7 @@ async fn by_scram(
         sent.map_err(|error| Failure::client_left().because(error))?;
     }
     let checked = check(client, startup.user(), end_point, verifiers, mock).await?;
-    let role = match_role(startup, gate)?;
+    let role = match_role(startup, caller, gate)?;
     let mut opened = open(&gate.upstream, startup.packet_of_3_0()).await?;
     let ok = log_in(&mut opened, &checked.keys).await?;
     let method = match checked.mechanism {
@@ -197,8 +211,29 @@ async fn by_scram(
     })
 }
 
-fn match_role(startup: &StartupMessage, gate: &LoginGate) -> Result<Role, Failure> {
-    match (gate.role)(startup.user(), startup.database()) {
+/// What the policy is asked about. A certificate is one that the listener has verified: with any other there is no TLS.
+fn caller(peer: SocketAddr, startup: &StartupMessage, tls: Option<&ClientTls>) -> Caller {
+    let certificate = tls.and_then(|tls| {
+        Some(Certificate {
+            subject: tls.facts.subject.clone()?,
+            common_name: tls.facts.common_name.clone(),
+        })
+    });
+    Caller {
+        db_user: startup.user().to_owned(),
+        database: startup.database().to_owned(),
+        address: peer.ip(),
+        certificate,
+        application_name: startup.parameter("application_name").unwrap_or_default(),
+    }
+}
+
+fn match_role(
+    startup: &StartupMessage,
+    caller: &Caller,
+    gate: &LoginGate,
+) -> Result<Role, Failure> {
+    match (gate.role)(caller) {
         RoleMatch::Role { name, restricted } => {
             if restricted {
                 restrict::check_startup(startup).map_err(denied)?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::auth::AuthMethod;
+use crate::policy::Caller;
 use crate::wire::cancel::CancelRegistry;
 use crate::wire::connect::Upstream;
 use crate::wire::startup::MAX_STARTUP_PACKET;
@@ -17,14 +18,12 @@ pub const DEFAULT_LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoleMatch {
     Role {
-        name: Arc<str>,
+        /// `None`: a shared user has one only with a user of its application.
+        name: Option<Arc<str>>,
         restricted: bool,
     },
     /// No session; the client gets `message` and `hint` with SQLSTATE 42501.
-    Denied {
-        message: String,
-        hint: String,
-    },
+    Denied { message: String, hint: String },
 }
 
 /// Whether clients may come without TLS.
@@ -56,8 +55,8 @@ impl SessionIds {
     }
 }
 
-/// Finds the role of a user (first argument) in a database (second argument).
-pub type MatchRole = Box<dyn Fn(&str, &str) -> RoleMatch + Send + Sync>;
+/// Finds the role of who wants to come in.
+pub type MatchRole = Box<dyn Fn(&Caller) -> RoleMatch + Send + Sync>;
 
 /// Everything a login needs; shared by all of them.
 pub struct LoginGate {

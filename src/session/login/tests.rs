@@ -75,9 +75,9 @@ fn scram() -> AuthMethod {
 fn gate(listener: &TcpListener, auth: AuthMethod) -> LoginGate {
     let port = listener.local_addr().unwrap().port();
     let upstream = Upstream::new("127.0.0.1", port, SslMode::Disable, None).unwrap();
-    let role = |user: &str, _: &str| match user {
+    let role = |caller: &crate::policy::Caller| match caller.db_user.as_str() {
         "dpo" => RoleMatch::Role {
-            name: "dpo".into(),
+            name: Some("dpo".into()),
             restricted: false,
         },
         "nobody" => RoleMatch::Denied {
@@ -85,7 +85,7 @@ fn gate(listener: &TcpListener, auth: AuthMethod) -> LoginGate {
             hint: "Ask for one.".into(),
         },
         _ => RoleMatch::Role {
-            name: "agent".into(),
+            name: Some("agent".into()),
             restricted: true,
         },
     };
@@ -175,7 +175,10 @@ async fn passthrough_hands_the_packet_on_unaltered_and_keeps_the_answer_for_the_
         ("ann", "crm")
     );
     assert_eq!(
-        (&*facts.role, facts.auth_method.as_str()),
+        (
+            facts.role.as_deref().unwrap_or_default(),
+            facts.auth_method.as_str()
+        ),
         ("agent", "trust")
     );
     assert_eq!((facts.backend_pid, facts.session), (77, 1));

@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use crate::audit::sealed::{Clear, Sealed};
 use crate::audit::{Event, Record};
 use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
+use crate::session::asker::Asker;
+use crate::session::claim::Claim;
 use crate::session::denial;
 use crate::session::exports::{Decision, Excess};
 use crate::session::fixtures;
@@ -49,7 +51,12 @@ pub struct FakeHost {
 }
 
 impl Host for Arc<FakeHost> {
-    async fn plan(&self, text: Arc<str>, facts: Arc<SessionFacts>) -> Result<Planned, Unavailable> {
+    async fn plan(
+        &self,
+        text: Arc<str>,
+        facts: Arc<SessionFacts>,
+        claim: Arc<Claim>,
+    ) -> Result<Planned, Unavailable> {
         let mut plan = fixtures::plan(&text);
         if text.contains("PATHWISE") {
             plan.text = Some(format!("SELECT from {}", facts.search_path).into());
@@ -58,15 +65,30 @@ impl Host for Arc<FakeHost> {
         self.planned.lock().unwrap().push(entry);
         Ok(Planned {
             plan: Arc::new(plan),
-            standing: self.standing().await?,
+            standing: self.standing(claim).await?,
         })
     }
 
-    async fn standing(&self) -> Result<Standing, Unavailable> {
+    async fn standing(&self, _: Arc<Claim>) -> Result<Standing, Unavailable> {
         Ok(Standing {
             role: self.role.clone(),
+            asker: Arc::new(Asker {
+                role: Some("agent".into()),
+                person: "tester".into(),
+                app_user: None,
+                purpose: None,
+                values: Arc::default(),
+                outside: [].into(),
+                purse: None,
+                is_known: true,
+                is_one_of_many: false,
+            }),
             epoch: Epoch::default(),
         })
+    }
+
+    fn holds(&self) -> bool {
+        true
     }
 
     async fn dismissed(&self) {
@@ -76,6 +98,7 @@ impl Host for Arc<FakeHost> {
     async fn parameter_objection(
         &self,
         _oid: crate::catalog::Oid,
+        _: Arc<Claim>,
     ) -> Option<crate::sql::plan::Refusal> {
         None
     }
@@ -106,6 +129,7 @@ impl Host for Arc<FakeHost> {
         &self,
         _: Arc<str>,
         _: Arc<SessionFacts>,
+        _: Arc<Asker>,
         _: &str,
     ) -> Option<(Arc<crate::sql::plan::Plan>, Arc<RolePolicy>)> {
         None
@@ -272,6 +296,7 @@ impl Bench {
             role,
             user: "tester".to_owned(),
             values: Arc::default(),
+            naming: Arc::default(),
             encodings: Encodings {
                 client: "UTF8".to_owned(),
                 server: "UTF8".to_owned(),

@@ -78,7 +78,7 @@ impl<H: Host> ToClient<'_, H> {
             && failure.refusal.is_none()
             && OUTDATED.contains(&fields.sqlstate.as_str());
         // Settings made in what the error undoes go back.
-        state.dirty |= state.touched.search_path;
+        state.dirty |= state.rereads(state.touched);
         state.temporary_dirty |= state.touched.temporary;
         self.say(state, header, words)
     }

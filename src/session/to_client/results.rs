@@ -85,14 +85,19 @@ impl<H: Host> ToClient<'_, H> {
                 None => return Flow::Wait,
             }
         }
-        let limits = state.ledger.rules.export.limits();
-        let sees_people = !state.role.subjects.is_empty();
-        let (facts, traps) = match state.ledger.row_of(header.tag) {
-            Ok(running) => (
-                limits.then(|| RowFacts::of(running, sees_people)),
-                traps::set_for(running),
-            ),
-            Err(error) => return self.unexpected(state, header, error),
+        if let Err(error) = state.ledger.row_of(header.tag) {
+            return self.unexpected(state, header, error);
+        }
+        let (facts, traps) = match state.ledger.running() {
+            Some(running) => {
+                let (export, _) = state.ledger.limits_of(&running.statement);
+                let sees_people = !state.role_of(&running.statement).subjects.is_empty();
+                (
+                    export.limits().then(|| RowFacts::of(running, sees_people)),
+                    traps::set_for(running),
+                )
+            }
+            None => (None, Vec::new()),
         };
         if !traps.is_empty() && !self.look_for(state, header, &traps) {
             return Flow::Wait;
@@ -257,7 +262,7 @@ impl<H: Host> ToClient<'_, H> {
             Err(_) => return Err(malformed()),
         }
         if let Some(statement) = statement
-            && let Ok(subjects) = SubjectColumns::of(body, &state.role)
+            && let Ok(subjects) = SubjectColumns::of(body, state.role_of(statement))
             && !subjects.is_empty()
         {
             statement.has_subjects(subjects);
@@ -333,10 +338,11 @@ impl<H: Host> ToClient<'_, H> {
         if header.tag != back::COMMAND_COMPLETE || state.own.is_some() {
             return None;
         }
-        if !state.ledger.rules.export.limits() {
+        state.ledger.ending(header.tag)?;
+        let running = state.ledger.running()?;
+        if !state.ledger.limits_of(&running.statement).0.limits() {
             return None;
         }
-        let running = state.ledger.ending(header.tag)?;
         if !running.stores_rows() || running.stopped.is_some() {
             return None;
         }
@@ -374,11 +380,11 @@ impl<H: Host> ToClient<'_, H> {
         state.made.follow(plan, tag);
         let mut touched = settings::touched(plan);
         touched.temporary |= own && settings::runs_code(plan);
-        state.dirty |= touched.search_path;
+        state.dirty |= state.rereads(touched);
         state.temporary_dirty |= touched.temporary;
         // COMMIT of a failed transaction is answered by ROLLBACK.
         if tag == "ROLLBACK" || settings::ends_transaction(plan.kind) {
-            state.dirty |= state.touched.search_path;
+            state.dirty |= state.rereads(state.touched);
             state.temporary_dirty |= state.touched.temporary;
         }
     }
@@ -392,7 +398,7 @@ impl<H: Host> ToClient<'_, H> {
     ) -> Option<Flow> {
         let duration = Instant::now().saturating_duration_since(running.since);
         let mut record = state.recorder.statement(running, outcome, duration);
-        if state.role.full_text
+        if state.role_of(&running.statement).full_text
             && let Some(clear) = clear(&running.statement)
         {
             record.sealed = self.host.seal(&clear).map(Box::new);

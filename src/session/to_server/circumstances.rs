@@ -10,7 +10,7 @@ use super::ToServer;
 use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
-use crate::session::shared::{Asks, OwnQuery};
+use crate::session::shared::Asks;
 use crate::sql::plan::SessionFacts;
 
 /// pgveil's own question may meet the client's cancel request; this often it is sent again.
@@ -82,11 +82,11 @@ impl<H: Host> ToServer<'_, H> {
             true => Asks::Temporary,
             false => Asks::Path,
         };
-        let question = self.shared.question(asks);
-        state.own = Some(OwnQuery {
-            asks,
-            ..OwnQuery::default()
-        });
+        // Asking takes the lock again.
+        drop(state);
+        let (own, question) = self.shared.question(asks);
+        let mut state = self.shared.lock();
+        state.own = Some(own);
         state.ledger.push(Sent::Own, std::time::Instant::now());
         Next::Ask(question)
     }

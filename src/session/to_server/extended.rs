@@ -8,8 +8,10 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::texts::{setting_refusal, unavailable};
+use super::told::Told;
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
+use crate::session::claim::{Claim, Spoken};
 use crate::session::denial;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
@@ -36,16 +38,20 @@ impl<H: Host> ToServer<'_, H> {
         if self.restricted
             && let Some(prepared) = &meant
         {
-            match self.vet(&statement, prepared, server).await? {
+            match self.vet(&statement, prepared, None, server).await? {
                 Ok(vetted) => {
-                    denied = self.object_to_inner(&vetted, server).await?;
+                    let claim = Arc::clone(&vetted.source.claim);
+                    denied = self.object_to_inner(&vetted, &claim, server).await?;
                     meant = Some(vetted);
                 }
                 Err(refusal) => denied = Some(refusal),
             }
-            let counts = self.shared.lock().ledger.rules.export.limits();
+            let counts = |meant: &Statement| {
+                let state = self.shared.lock();
+                state.ledger.limits_of(meant).0.limits()
+            };
             if let Some(meant) = &mut meant
-                && counts
+                && counts(meant)
                 && meant.protected()
             {
                 let Some(arguments) = self.arguments(header) else {
@@ -58,7 +64,7 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         if let Some(meant) = &mut meant
-            && self.shared.lock().role.full_text
+            && self.records_values(meant)
         {
             let Some(values) = self.values(header) else {
                 return Ok(Flow::Wait);
@@ -87,6 +93,11 @@ impl<H: Host> ToServer<'_, H> {
             denied,
         });
         Ok(Flow::Next)
+    }
+
+    /// The statement is on record with its values.
+    fn records_values(&self, statement: &Statement) -> bool {
+        self.shared.lock().role_of(statement).full_text
     }
 
     /// What tells this Bind from another of the same statement; `None`: more of it must be read.
@@ -129,10 +140,7 @@ impl<H: Host> ToServer<'_, H> {
             && let Some(statement) = &runs
         {
             denied = match self.host.can_record() {
-                true => match self.vet_open(statement).await {
-                    Ok(()) => self.object_to_inner(statement, server).await?,
-                    Err(refusal) => Some(refusal),
-                },
+                true => self.object_to_open(statement, server).await?,
                 false => Some(denial::unrecordable()),
             };
         }
@@ -158,12 +166,37 @@ impl<H: Host> ToServer<'_, H> {
                 Some(unlimited) => self.replace(header, &unlimited),
                 None => self.burst.forward(header),
             }
-            if let Some(plan) = runs.as_ref().and_then(Statement::plan) {
-                self.shared.lock().foresee(plan);
+            if let Some(statement) = &runs
+                && let Some(plan) = statement.plan()
+            {
+                let mut state = self.shared.lock();
+                state.foresee(plan);
+                state.make(plan, &statement.source.claim);
             }
         }
         self.push(Sent::Execute { portal, denied });
         Ok(Flow::Next)
+    }
+
+    /// What there is against a portal that is about to run.
+    async fn object_to_open<W: AsyncWrite + Unpin>(
+        &mut self,
+        statement: &Statement,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        // Its signature was good when it was bound.
+        let spoken = Spoken {
+            expires: None,
+            ..statement.source.spoken.clone()
+        };
+        let claim = match self.told_again(&spoken, server).await? {
+            Ok(told) => told.claim,
+            Err(refusal) => return Ok(Some(refusal)),
+        };
+        match self.vet_open(statement, &claim).await {
+            Ok(()) => self.object_to_inner(statement, &claim, server).await,
+            Err(refusal) => Ok(Some(refusal)),
+        }
     }
 
     /// Rows of protected relations come with a description, asked for by the client or by pgveil: by it they are held
@@ -206,21 +239,36 @@ impl<H: Host> ToServer<'_, H> {
     /// path in force, so under another path, policy or catalog it is decided on again: what would be sent now must be what
     /// was sent then.
     ///
+    /// `claim`: of who runs it; `None`: of whom it said itself it is for. For somebody else, too, it is decided on again.
+    ///
     /// `Ok(Ok)`: the statement with its circumstances brought up to date.
     pub(super) async fn vet<W: AsyncWrite + Unpin>(
         &mut self,
         name: &Name,
         prepared: &Statement,
+        claim: Option<&Arc<Claim>>,
         server: &mut W,
     ) -> io::Result<Result<Statement, Refusal>> {
         if prepared.refusal().is_some() {
             return Ok(Ok(prepared.clone()));
         }
+        let spoken = prepared.source.spoken.clone();
+        let told = match claim {
+            Some(claim) => Told {
+                spoken,
+                claim: Arc::clone(claim),
+                ..Told::default()
+            },
+            None => match self.told_again(&spoken, server).await? {
+                Ok(told) => told,
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
         let facts = match self.facts(server).await? {
-            Known::Facts(facts) => facts,
+            Known::Facts(facts) => self.shared.lock().facts_for(facts, &told.claim),
             Known::InBatch => return Ok(Err(setting_refusal())),
         };
-        let standing = match self.host.standing().await {
+        let standing = match self.host.standing(Arc::clone(&told.claim)).await {
             Ok(standing) => standing,
             Err(error) => return Ok(Err(unavailable(&error))),
         };
@@ -231,9 +279,9 @@ impl<H: Host> ToServer<'_, H> {
         let Some(text) = source.text.clone() else {
             return Ok(Err(stale_refusal()));
         };
-        let again = match self.plan(text, facts).await {
+        let again = match self.plan_told(text, facts, &told).await {
             Ok(again) => again,
-            Err(error) => return Ok(Err(unavailable(&error))),
+            Err(refused) => return Ok(Err(refused.refusal)),
         };
         if !same_decision(source, &again) {
             let now = Statement::new(again, prepared.index);
@@ -250,26 +298,36 @@ impl<H: Host> ToServer<'_, H> {
     }
 
     /// Whether a portal or cursor that is open may go on giving rows. The server has analysed it and does not again, so
-    /// names mean what they meant; but a policy that came into force since may hide what it gives.
-    pub(super) async fn vet_open(&self, opened: &Statement) -> Result<(), Refusal> {
+    /// names mean what they meant; but a policy that came into force since may hide what it gives, or who goes on may be
+    /// somebody else than who opened it.
+    pub(super) async fn vet_open(
+        &self,
+        opened: &Statement,
+        claim: &Arc<Claim>,
+    ) -> Result<(), Refusal> {
         let source = &opened.source;
         if opened.refusal().is_some() {
             return Ok(());
         }
-        let standing = match self.host.standing().await {
+        let standing = match self.host.standing(Arc::clone(claim)).await {
             Ok(standing) => standing,
             Err(error) => return Err(unavailable(&error)),
         };
-        if source.epoch.policy == standing.epoch.policy {
+        let (then, now) = (source.epoch, standing.epoch);
+        if then.policy == now.policy && then.asker == now.asker {
             return Ok(());
         }
         let Some(text) = source.text.clone() else {
             return Err(stale_refusal());
         };
-        match self.plan(text, Arc::clone(&source.facts)).await {
+        let told = Told {
+            claim: Arc::clone(claim),
+            ..Told::default()
+        };
+        match self.plan_told(text, Arc::clone(&source.facts), &told).await {
             Ok(again) if source.clear.is_none() && same_decision(source, &again) => Ok(()),
             Ok(_) => Err(stale_refusal()),
-            Err(error) => Err(unavailable(&error)),
+            Err(refused) => Err(refused.refusal),
         }
     }
 }
@@ -302,7 +360,7 @@ fn same_decision(then: &Arc<Source>, now: &Arc<Source>) -> bool {
 fn stale_refusal() -> Refusal {
     denial::refusal(
         Reason::Setting,
-        "the prepared statement was decided on under another search_path, policy or schema",
+        "the prepared statement was decided on under another search_path, policy or schema, or for somebody else",
         "a prepared statement runs only as long as the same decision would be made about it now",
         "Prepare the statement again (DEALLOCATE or Close it first).",
     )

@@ -49,7 +49,7 @@ impl<H: Host> ToServer<'_, H> {
         let fingerprint = &statement.fingerprint;
         let (plan, role) = self
             .host
-            .clear_plan(text.clone(), facts, fingerprint)
+            .clear_plan(text.clone(), facts, source.asker.clone()?, fingerprint)
             .await?;
         let passes =
             |plan: &crate::sql::plan::StatementPlan| !matches!(plan.verdict, Verdict::Refuse(_));
@@ -59,6 +59,9 @@ impl<H: Host> ToServer<'_, H> {
             facts: Arc::clone(&source.facts),
             epoch: source.epoch,
             role: source.role.clone(),
+            asker: source.asker.clone(),
+            spoken: source.spoken.clone(),
+            claim: Arc::clone(&source.claim),
             clear: Some(role),
             grant: None,
             described: Default::default(),

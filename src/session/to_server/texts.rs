@@ -7,16 +7,18 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
+use super::told::Told;
 use super::{Flow, ToServer};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
 use crate::session::burst::READ_BUFFER;
 use crate::session::charset::Charset;
+use crate::session::claim::{Claim, Spoken};
 use crate::session::denial;
 use crate::session::host::{Host, Unavailable};
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
-use crate::sql::plan::{Effect, Plan, Reason, Refusal, SessionFacts, StatementPlan};
+use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, StatementPlan};
 use crate::wire::frame::{Fields, Header};
 
 /// The message that carries a text.
@@ -36,8 +38,9 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    fn refused(known: Option<&Plan>, refusal: Refusal) -> Self {
-        let statement = known.and_then(|plan| plan.statements.first());
+    pub(super) fn refused(known: Option<&Source>, refusal: Refusal) -> Self {
+        let plan = known.and_then(|source| source.plan.as_deref());
+        let statement = plan.and_then(|plan| plan.statements.first());
         let plan = denial::refused_plan(statement, refusal);
         Decided {
             // A poison, in ASCII.
@@ -51,6 +54,9 @@ impl Decided {
                 facts: Arc::default(),
                 epoch: Epoch::default(),
                 role: None,
+                asker: known.and_then(|source| source.asker.clone()),
+                spoken: Spoken::default(),
+                claim: known.map(|source| source.claim.clone()).unwrap_or_default(),
                 described: AtomicBool::new(false),
                 subjects: Mutex::default(),
                 clear: None,
@@ -86,6 +92,7 @@ impl<H: Host> ToServer<'_, H> {
             let mut state = self.shared.lock();
             for statement in plan.statements.iter() {
                 state.foresee(statement);
+                state.make(statement, &decided.source.claim);
             }
         }
         Ok(self.send_query(header, &decided))
@@ -125,9 +132,11 @@ impl<H: Host> ToServer<'_, H> {
         };
         let mut decided = self.decide(&text, Carrier::Parse, server).await?;
         if self.restricted
-            && let Some(refusal) = self.parameter_objection(&parameters).await
+            && let Some(refusal) = self
+                .parameter_objection(&parameters, &decided.source.claim)
+                .await
         {
-            decided = Decided::refused(decided.source.plan.as_deref(), refusal);
+            decided = Decided::refused(Some(&decided.source), refusal);
         }
         if self.restricted && !name.is_ascii() && self.charset(server).await? != Some(Charset::Utf8)
         {
@@ -151,13 +160,13 @@ impl<H: Host> ToServer<'_, H> {
 
     /// What the role has against the types that the client gives to parameters: it may not name them in a statement
     /// either. `parameters`: their number and OIDs, as on the wire.
-    async fn parameter_objection(&self, parameters: &[u8]) -> Option<Refusal> {
+    async fn parameter_objection(&self, parameters: &[u8], claim: &Arc<Claim>) -> Option<Refusal> {
         let oids = parameters.get(2..).unwrap_or_default();
         for oid in oids.as_chunks::<4>().0 {
             let oid = Oid::from_be_bytes(*oid);
             // What initdb made is the server's own.
             if oid >= FIRST_NORMAL_OID
-                && let Some(refusal) = self.host.parameter_objection(oid).await
+                && let Some(refusal) = self.host.parameter_objection(oid, claim.clone()).await
             {
                 return Some(refusal);
             }
@@ -227,29 +236,39 @@ impl<H: Host> ToServer<'_, H> {
                 None => None,
             },
         };
-        let Some(text) = decoded.map(Arc::<str>::from) else {
+        let Some(text) = decoded else {
             return Ok(Decided::refused(None, encoding_refusal()));
         };
-        let planned = match self.plan(text.clone(), facts.clone()).await {
+        let told = match self.told(&text, &facts) {
+            Ok(told) => told,
+            Err(refusal) => return Ok(Decided::refused(None, refusal)),
+        };
+        let cleared = told.text.is_some();
+        let text: Arc<str> = told.text.clone().map_or_else(|| text.into(), Arc::from);
+        let planned = match self.plan_told(text.clone(), facts.clone(), &told).await {
             Ok(source) if makes_temporary(&source) => {
                 // A name must be free now, not only in the last snapshot.
                 self.host.schema_changed().await;
-                self.plan(text, facts).await
+                self.plan_told(text.clone(), facts, &told).await
             }
             other => other,
         };
         let source = match planned {
             Ok(source) => self.under_grant(source, carrier).await,
-            Err(error) => return Ok(Decided::refused(None, unavailable(&error))),
+            Err(refused) => {
+                return Ok(Decided::refused(refused.source.as_deref(), refused.refusal));
+            }
         };
         if !self.host.can_record() {
             let refusal = denial::unrecordable();
-            return Ok(Decided::refused(source.plan.as_deref(), refusal));
+            return Ok(Decided::refused(Some(&source), refusal));
         }
         if let Some(refusal) = self.objection(&source, server).await? {
-            return Ok(Decided::refused(source.plan.as_deref(), refusal));
+            return Ok(Decided::refused(Some(&source), refusal));
         }
-        let Some(text) = source.plan.as_ref().and_then(|plan| plan.text.clone()) else {
+        let runs = source.plan.as_ref().and_then(|plan| plan.text.clone());
+        // What was judged is what runs: the text without what was taken out of it.
+        let Some(text) = runs.or_else(|| cleared.then_some(text)) else {
             return Ok(Decided { source, text: None });
         };
         let charset = match text.is_ascii() {
@@ -263,7 +282,7 @@ impl<H: Host> ToServer<'_, H> {
             }),
             None => {
                 let refusal = unwritable_refusal();
-                Ok(Decided::refused(source.plan.as_deref(), refusal))
+                Ok(Decided::refused(Some(&source), refusal))
             }
         }
     }
@@ -271,7 +290,10 @@ impl<H: Host> ToServer<'_, H> {
     async fn observe(&mut self, text: &[u8]) -> Decided {
         let facts = self.shared.lock().facts.clone();
         let source = match std::str::from_utf8(text) {
-            Ok(text) => self.plan(Arc::from(text), facts).await.ok(),
+            Ok(text) => self
+                .plan(Arc::from(text), facts, &Told::default())
+                .await
+                .ok(),
             Err(_) => None,
         };
         Decided {
@@ -285,12 +307,17 @@ impl<H: Host> ToServer<'_, H> {
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
+        told: &Told,
     ) -> Result<Arc<Source>, Unavailable> {
         let refresh = std::mem::take(&mut self.shared.lock().schema_changed);
         if refresh {
             self.host.schema_changed().await;
         }
-        let planned = self.host.plan(text.clone(), facts.clone()).await?;
+        let claim = Arc::clone(&told.claim);
+        let planned = self
+            .host
+            .plan(text.clone(), facts.clone(), claim.clone())
+            .await?;
         let keeps_text = self.restricted || planned.standing.role.full_text;
         let role = planned.standing.role;
         self.shared.lock().take_role(Arc::clone(&role));
@@ -300,6 +327,9 @@ impl<H: Host> ToServer<'_, H> {
             facts,
             epoch: planned.standing.epoch,
             role: Some(role),
+            asker: Some(planned.standing.asker),
+            spoken: told.spoken.clone(),
+            claim,
             described: AtomicBool::new(false),
             subjects: Mutex::default(),
             clear: None,
@@ -317,6 +347,7 @@ impl<H: Host> ToServer<'_, H> {
         let Some(plan) = source.plan.clone() else {
             return Ok(None);
         };
+        let claim = Arc::clone(&source.claim);
         if self.shared.lock().names_after_change(&plan) {
             return Ok(Some(setting_refusal()));
         }
@@ -326,7 +357,7 @@ impl<H: Host> ToServer<'_, H> {
             if prepares.clone().any(|before| explains_prepared(statement.effects(), before)) {
                 return Ok(Some(unsettled_explain()));
             }
-            if let Some(refusal) = self.object_to_inner(&statement, server).await? {
+            if let Some(refusal) = self.object_to_inner(&statement, &claim, server).await? {
                 return Ok(Some(refusal));
             }
         }
@@ -337,6 +368,7 @@ impl<H: Host> ToServer<'_, H> {
     async fn object_to_explain<W: AsyncWrite + Unpin>(
         &mut self,
         name: &str,
+        claim: &Arc<Claim>,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         let name = Name::from(name);
@@ -351,26 +383,30 @@ impl<H: Host> ToServer<'_, H> {
             (Some(sent), Some(settled)) if Arc::ptr_eq(&sent.source, &settled.source) => sent,
             _ => return Ok(Some(unsettled_explain())),
         };
-        let prepared = match self.vet(&name, &prepared, server).await? {
+        let prepared = match self.vet(&name, &prepared, Some(claim), server).await? {
             Ok(prepared) => prepared,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        let allowed = self.shared.lock().role.statements.contains("explain");
+        let allowed = {
+            let state = self.shared.lock();
+            state.role_of(&prepared).statements.contains("explain")
+        };
         let refused = prepared.protected() && !allowed;
         Ok(refused.then(crate::sql::refuse::explain))
     }
 
-    /// EXECUTE: the statement it runs must still stand as it was decided on.
+    /// EXECUTE: the statement it runs must still stand as it was decided on, for who runs it.
     pub(super) async fn object_to_inner<W: AsyncWrite + Unpin>(
         &mut self,
         statement: &Statement,
+        claim: &Arc<Claim>,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         for effect in statement.effects() {
             let name = match effect {
                 Effect::Execute(name) => Name::from(name.as_str()),
                 Effect::Explain(name) => {
-                    if let Some(refusal) = self.object_to_explain(name, server).await? {
+                    if let Some(refusal) = self.object_to_explain(name, claim, server).await? {
                         return Ok(Some(refusal));
                     }
                     continue;
@@ -379,7 +415,7 @@ impl<H: Host> ToServer<'_, H> {
                     let name = Name::from(name.as_str());
                     let opened = self.shared.lock().ledger.portal_as_sent(&name);
                     match opened {
-                        Some(opened) => match self.vet_open(&opened).await {
+                        Some(opened) => match self.vet_open(&opened, claim).await {
                             Ok(()) => continue,
                             Err(refusal) => return Ok(Some(refusal)),
                         },
@@ -396,7 +432,7 @@ impl<H: Host> ToServer<'_, H> {
                 return Ok(Some(granted_refusal()));
             }
             if let Some(prepared) = prepared
-                && let Err(refusal) = self.vet(&name, &prepared, server).await?
+                && let Err(refusal) = self.vet(&name, &prepared, Some(claim), server).await?
             {
                 return Ok(Some(refusal));
             }
@@ -465,7 +501,11 @@ fn unwritable_refusal() -> Refusal {
 }
 
 pub(super) fn unavailable(error: &Unavailable) -> Refusal {
-    tracing::error!(%error, "no statement can be decided on");
+    match error {
+        Unavailable::Schema(_) => tracing::error!(%error, "no statement can be decided on"),
+        Unavailable::Dismissed => return denial::dismissed(),
+        Unavailable::Directory => return denial::without_directory(),
+    }
     denial::refusal(
         Reason::Relation,
         "the database's schema could not be read, so nothing can be decided on",

@@ -25,6 +25,16 @@ pub fn subject(der: &[u8]) -> String {
     subject
 }
 
+/// The common name of a certificate's subject: one that stands there alone, for of two nobody knows which is meant.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let mut names = certificate.subject().iter_common_name();
+    match (names.next(), names.next()) {
+        (Some(name), None) => text(name.attr_value()),
+        _ => None,
+    }
+}
+
 /// Names of attribute types: the table of RFC 4514, section 3, and descriptors registered with IANA for LDAP that
 /// certificates of people commonly carry.
 const TYPES: &[(&str, &str)] = &[

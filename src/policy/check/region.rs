@@ -1,0 +1,149 @@
+//! Checks regions, and gives every role that is analysed their row rules.
+use std::sync::Arc;
+
+use serde_yaml::Spanned;
+
+use super::Checker;
+use crate::config::Diagnostic;
+use crate::config::source::{Origin, Source};
+use crate::policy::compiled::SessionValue;
+use crate::policy::pattern::RelationName;
+use crate::policy::raw::{RawRegion, RawRegionRows};
+use crate::policy::region::{Region, RegionRows};
+use crate::policy::rows::{Condition, is_name};
+use crate::policy::rules::{RoleRule, RowsRule};
+
+impl Checker {
+    pub(super) fn region(
+        &mut self,
+        source: &Arc<Source>,
+        name: &Spanned<String>,
+        raw: &Spanned<RawRegion>,
+    ) {
+        let origin = Origin::new(source, name);
+        if !is_name(&name.value) {
+            self.error(&origin, format!("`{}` is no name of a region", name.value));
+            return;
+        }
+        if self.regions.iter().any(|region| *region.name == name.value) {
+            let message = format!("the region `{}` stands here twice", name.value);
+            self.error(&origin, message);
+        }
+        let networks = match &raw.value.network {
+            Some(value) => self.networks(source, value),
+            None => {
+                let message = format!("the region `{}` names no `network`", name.value);
+                let diagnostic = Diagnostic::error(&origin, message);
+                self.diagnostics.push(
+                    diagnostic.suggest("say where its people sit, as in `network: 10.1.0.0/16`"),
+                );
+                Vec::new()
+            }
+        };
+        let mut rows = Vec::new();
+        for (relation, raw) in raw.value.rows.iter().flat_map(|entries| &entries.0) {
+            rows.extend(self.region_rows(source, relation, raw));
+        }
+        if rows.is_empty() {
+            let message = format!("the region `{}` names no `rows`", name.value);
+            let diagnostic = Diagnostic::error(&origin, message);
+            self.diagnostics.push(diagnostic.suggest(
+                "say which, as in `rows: { crm.contacts: { column: region, values: [EU] } }`",
+            ));
+        }
+        self.regions.push(Region {
+            name: name.value.as_str().into(),
+            networks,
+            rows,
+        });
+    }
+
+    fn region_rows(
+        &mut self,
+        source: &Arc<Source>,
+        relation: &Spanned<String>,
+        raw: &Spanned<RawRegionRows>,
+    ) -> Option<RegionRows> {
+        let origin = Origin::new(source, relation);
+        let named = RelationName::parse(&relation.value);
+        if named.is_none() {
+            let message = format!("expected `schema.table`, found `{}`", relation.value);
+            self.error(&origin, message);
+        }
+        let column = raw.value.column.as_ref().and_then(|leaf| leaf.value.text());
+        let values = match &raw.value.values {
+            Some(values) => self.texts(source, values, "value"),
+            None => Default::default(),
+        };
+        let (Some(column), false) = (column, values.is_empty()) else {
+            let message = "expected a `column`, and the `values` in it that mean the region";
+            let diagnostic = Diagnostic::error(&Origin::new(source, raw), message);
+            self.diagnostics
+                .push(diagnostic.suggest("write it as in `{ column: region, values: [EU, EEA] }`"));
+            return None;
+        };
+        Some(RegionRows {
+            relation: named?,
+            column: column.to_owned(),
+            values,
+            origin,
+        })
+    }
+
+    /// Each role that is analysed gets the rules of all regions, beside its own.
+    pub(super) fn residency(&mut self) {
+        let regions = std::mem::take(&mut self.regions);
+        let mut roles = std::mem::take(&mut self.roles);
+        for role in roles.iter_mut().filter(|role| role.restricted()) {
+            for region in &regions {
+                for rows in &region.rows {
+                    self.reside(role, &region.name, rows);
+                }
+            }
+        }
+        for rule in roles.iter().flat_map(|role| &role.rows) {
+            for value in rule.condition.values() {
+                let SessionValue::Region(name) = value else {
+                    continue;
+                };
+                let names = regions.iter().map(|region| &*region.name);
+                if !names.clone().any(|known| *known == **name) {
+                    let message = format!("no region is called `{name}`");
+                    let diagnostic = Diagnostic::error(&rule.origin, message);
+                    self.diagnostics.push(diagnostic.did_you_mean(name, names));
+                }
+            }
+        }
+        self.roles = roles;
+        self.regions = regions;
+    }
+
+    fn reside(&mut self, role: &mut RoleRule, region: &str, rows: &RegionRows) {
+        let own = role
+            .rows
+            .iter_mut()
+            .find(|rule| rule.relation == rows.relation);
+        let condition = rows.condition(region);
+        let text = match &own {
+            // A comment in it ends with the line.
+            Some(own) => format!("({}\n) AND ({condition})", own.text),
+            None => condition,
+        };
+        match Condition::read(&text) {
+            Ok(condition) => match own {
+                Some(own) => {
+                    own.condition = condition;
+                    own.text = text;
+                }
+                None => role.rows.push(RowsRule {
+                    text,
+                    relation: rows.relation.clone(),
+                    named: rows.origin.clone(),
+                    condition,
+                    origin: rows.origin.clone(),
+                }),
+            },
+            Err(objection) => self.diagnostics.push(objection.at(&rows.origin)),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Who a role is for: what is known of a session and of the person behind it, held against the entries of `who`.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+
+use super::PolicySet;
+use super::directory::Directory;
+use super::rules::{RoleRule, Unmatched};
+use super::when::When;
+
+/// What is known of a session from its login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub db_user: String,
+    pub database: String,
+    /// Where the client's connection comes from.
+    pub address: IpAddr,
+    /// Of the certificate that the client has proved to hold and that an authority of the listener's has signed.
+    pub certificate: Option<Certificate>,
+    /// What the client said in its startup packet; proved by nothing.
+    pub application_name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Certificate {
+    /// As RFC 4514 writes it.
+    pub subject: String,
+    /// The common name, where the subject has exactly one.
+    pub common_name: Option<String>,
+}
+
+/// One entry of `who`: all of what it names has to hold.
+#[derive(Debug, Clone, Default)]
+pub struct WhoRule {
+    pub db_users: Option<BTreeSet<String>>,
+    pub databases: Option<BTreeSet<String>>,
+    pub subjects: Option<BTreeSet<String>>,
+    pub common_names: Option<BTreeSet<String>>,
+    pub networks: Option<Vec<IpNet>>,
+    pub application_names: Option<BTreeSet<String>>,
+    pub when: Option<When>,
+    pub app_users: Option<BTreeSet<String>>,
+    /// Any of these groups.
+    pub groups: Option<BTreeSet<String>>,
+}
+
+/// Groups by name, and who is in them.
+pub type Groups = BTreeMap<Arc<str>, BTreeSet<String>>;
+
+/// Where an application names its user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// Under this key in a comment of the statement.
+    Comment(Arc<str>),
+    /// In this setting of the session.
+    Setting(Arc<str>),
+}
+
+/// A database user that an application shares among its own users.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Application {
+    pub named_by: NamedBy,
+    /// Name of the key by which the application signs.
+    pub signed: Option<Arc<str>>,
+}
+
+/// Whether somebody is in a role cannot be told: the directory is not known, or too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the directory of people is not available")]
+pub struct Unknown;
+
+/// Who is asking, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    pub caller: &'a Caller,
+    /// The application's user, from a source that the policy trusts for the database user.
+    pub app_user: Option<&'a str>,
+    pub now: SystemTime,
+}
+
+impl WhoRule {
+    /// Whether the entry is about people behind a shared database user.
+    pub const fn names_people(&self) -> bool {
+        self.app_users.is_some() || self.groups.is_some()
+    }
+
+    /// Whether a session can be of the entry at some time and for some user of its application.
+    fn admits(&self, caller: &Caller) -> bool {
+        let holds = |set: &Option<BTreeSet<String>>, value: Option<&str>| {
+            set.as_ref()
+                .is_none_or(|set| value.is_some_and(|value| set.contains(value)))
+        };
+        let certificate = caller.certificate.as_ref();
+        // An IPv4 address that came over an IPv6 socket is the IPv4 address.
+        let address = caller.address.to_canonical();
+        holds(&self.db_users, Some(&caller.db_user))
+            && holds(&self.databases, Some(&caller.database))
+            && holds(
+                &self.subjects,
+                certificate.map(|certificate| certificate.subject.as_str()),
+            )
+            && holds(
+                &self.common_names,
+                certificate.and_then(|certificate| certificate.common_name.as_deref()),
+            )
+            && holds(&self.application_names, Some(&caller.application_name))
+            && self
+                .networks
+                .as_ref()
+                .is_none_or(|networks| networks.iter().any(|network| network.contains(&address)))
+    }
+}
+
+impl PolicySet {
+    /// The role of who asks, or `None` where nobody of the kind has one.
+    ///
+    /// # Errors
+    /// Whether an entry holds that comes before any other cannot be told.
+    pub fn match_role(
+        &self,
+        asking: Asking<'_>,
+        directory: &Directory,
+    ) -> Result<Option<&RoleRule>, Unknown> {
+        for role in &self.roles {
+            for entry in &role.who {
+                if self.matches(entry, asking, directory)? {
+                    return Ok(Some(role));
+                }
+            }
+        }
+        Ok(match &self.unmatched {
+            Unmatched::Role(name) => self.role(name),
+            Unmatched::Deny => None,
+        })
+    }
+
+    fn matches(
+        &self,
+        entry: &WhoRule,
+        asking: Asking<'_>,
+        directory: &Directory,
+    ) -> Result<bool, Unknown> {
+        let holds = entry.admits(asking.caller)
+            && entry
+                .when
+                .as_ref()
+                .is_none_or(|when| when.admits(asking.now));
+        if !holds || !entry.names_people() {
+            return Ok(holds);
+        }
+        let Some(app_user) = asking.app_user else {
+            return Ok(false);
+        };
+        if entry
+            .app_users
+            .as_ref()
+            .is_some_and(|users| !users.contains(app_user))
+        {
+            return Ok(false);
+        }
+        match &entry.groups {
+            Some(groups) => self.is_in(app_user, groups, directory),
+            None => Ok(true),
+        }
+    }
+
+    fn is_in(
+        &self,
+        person: &str,
+        groups: &BTreeSet<String>,
+        directory: &Directory,
+    ) -> Result<bool, Unknown> {
+        let listed = |group: &String| {
+            self.groups
+                .get(group.as_str())
+                .is_some_and(|members| members.contains(person))
+        };
+        if groups.iter().any(listed) {
+            return Ok(true);
+        }
+        match directory {
+            Directory::None => Ok(false),
+            Directory::Unknown => Err(Unknown),
+            Directory::Known(known) => Ok(groups.iter().any(|group| known.is_in(person, group))),
+        }
+    }
+
+    /// Whether somebody behind a session could have a role, now or later: what its entries say of times, groups and the
+    /// application's users left out.
+    pub fn could_match(&self, caller: &Caller) -> bool {
+        let admits = |role: &RoleRule| role.who.iter().any(|entry| entry.admits(caller));
+        self.unmatched != Unmatched::Deny || self.roles.iter().any(admits)
+    }
+
+    /// The application's users that a role names, by themselves or by a group of the policy's.
+    pub fn app_users<'a>(&'a self, role: &'a RoleRule) -> impl Iterator<Item = String> + 'a {
+        role.who.iter().flat_map(|entry| {
+            let listed = entry.groups.iter().flatten();
+            let members = listed.filter_map(|group| self.groups.get(group.as_str()));
+            let named = entry.app_users.iter().flatten();
+            named.chain(members.flatten()).cloned().collect::<Vec<_>>()
+        })
+    }
+
+    /// How the application says who is behind a database user that it shares; `None`: the user is one person's.
+    pub fn application(&self, db_user: &str) -> Option<&Application> {
+        self.applications.get(db_user)
+    }
+
+    /// When the roles of a session may change by time alone; `None`: never.
+    pub fn next_look(&self, caller: &Caller, now: SystemTime) -> Option<SystemTime> {
+        let entries = self.roles.iter().flat_map(|role| &role.who);
+        entries
+            .filter(|entry| entry.admits(caller))
+            .filter_map(|entry| entry.when.as_ref()?.next_look(now))
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

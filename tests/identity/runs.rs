@@ -1,0 +1,151 @@
+//! What was prepared, opened or made for one person is not another's.
+use crate::support::message::{bind, execute, flush, parse, sync};
+use crate::{ALL, PHONES, POLICY, cells, error, for_user, login, start};
+
+const OTHERS: &str = "for somebody else";
+
+#[test]
+fn a_statement_prepared_for_one_is_not_run_for_another() {
+    let (_server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "crm_app");
+    client.query(&for_user(&format!("PREPARE p AS {PHONES}"), "carol"));
+    client.query(&for_user(
+        "PREPARE q AS SELECT word FROM crm.plain",
+        "carol",
+    ));
+    for user in ["alice", "dave"] {
+        let frames = client.query(&for_user("EXECUTE p", user));
+        let said = error(&frames).expect("refused");
+        assert!(said.contains(OTHERS), "{said}");
+        // Of which nothing would be another's to see.
+        assert_eq!(cells(&client.query(&for_user("EXECUTE q", user))), ["word"]);
+    }
+    assert!(error(&client.query("EXECUTE p")).is_some(), "nobody");
+    assert_eq!(cells(&client.query(&for_user("EXECUTE p", "carol"))), ALL);
+
+    let mut client = login(&pgveil, "erp");
+    client.query("SET pgveil.app_user = 'carol'");
+    client.send_all(&[parse("p", PHONES, &[]), sync()]);
+    client.read_until_ready();
+    client.query(&format!("PREPARE r AS {PHONES}"));
+    let run = [bind("", "p", &[], 0), execute("", 0), sync()];
+    client.send_all(&run);
+    assert_eq!(cells(&client.read_until_ready()), ALL);
+    client.query("SET pgveil.app_user = 'alice'");
+    client.send_all(&run);
+    for frames in [client.read_until_ready(), client.query("EXECUTE r")] {
+        let said = error(&frames).expect("refused");
+        assert!(said.contains(OTHERS), "{said}");
+        assert!(cells(&frames).is_empty());
+    }
+    client.query("RESET pgveil.app_user");
+    client.send_all(&run);
+    for frames in [client.read_until_ready(), client.query("EXECUTE r")] {
+        assert!(error(&frames).is_some() && cells(&frames).is_empty());
+    }
+    client.query("SET pgveil.app_user = 'carol'");
+    client.send_all(&run);
+    assert_eq!(cells(&client.read_until_ready()), ALL);
+}
+
+#[test]
+fn a_cursor_opened_for_one_gives_another_nothing() {
+    let (_server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "crm_app");
+    client.query("BEGIN");
+    client.query(&for_user(
+        &format!("DECLARE c CURSOR WITH HOLD FOR {PHONES}"),
+        "carol",
+    ));
+    client.query("COMMIT");
+    let first = client.query(&for_user("FETCH 1 FROM c", "carol"));
+    assert_eq!(cells(&first), ["13812345678"], "{:?}", error(&first));
+    for text in [
+        for_user("FETCH 1 FROM c", "alice"),
+        "FETCH 1 FROM c".to_owned(),
+    ] {
+        let frames = client.query(&text);
+        assert!(
+            error(&frames).is_some() && cells(&frames).is_empty(),
+            "{text}"
+        );
+    }
+    let next = client.query(&for_user("FETCH 1 FROM c", "carol"));
+    assert_eq!(cells(&next), ["13912345678"]);
+
+    let mut client = login(&pgveil, "erp");
+    client.query("SET pgveil.app_user = 'carol'");
+    client.query("BEGIN");
+    client.query(&format!("DECLARE c CURSOR FOR {PHONES}"));
+    client.send_all(&[
+        parse("", PHONES, &[]),
+        bind("open", "", &[], 0),
+        execute("open", 1),
+        flush(),
+    ]);
+    while client.read().expect("an answer").tag != b's' {}
+    client.send_all(&[sync()]);
+    client.read_until_ready();
+    client.query("SET pgveil.app_user = 'alice'");
+    client.query("SAVEPOINT s");
+    let frames = client.query("FETCH 1 FROM c");
+    assert!(error(&frames).is_some() && cells(&frames).is_empty());
+    client.query("ROLLBACK TO s");
+    client.send_all(&[execute("open", 1), sync()]);
+    let frames = client.read_until_ready();
+    assert!(error(&frames).is_some() && cells(&frames).is_empty());
+    client.query("ROLLBACK TO s");
+    // Set within the batch in which the portal goes on.
+    client.query("SET pgveil.app_user = 'carol'");
+    client.send_all(&[
+        parse("", "SET pgveil.app_user = 'alice'", &[]),
+        bind("", "", &[], 0),
+        execute("", 0),
+        execute("open", 1),
+        sync(),
+    ]);
+    let frames = client.read_until_ready();
+    assert!(error(&frames).is_some() && cells(&frames).is_empty());
+}
+
+#[test]
+fn a_temporary_table_is_its_makers() {
+    let (_server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "crm_app");
+    let made = client.query(&for_user(
+        "CREATE TEMP TABLE mine AS SELECT phone FROM crm.contacts",
+        "carol",
+    ));
+    assert_eq!(error(&made), None);
+    let text = "SELECT phone FROM mine ORDER BY phone";
+    assert_eq!(cells(&client.query(&for_user(text, "carol"))).len(), 3);
+    let mut refused = |text: &str, user: &str| {
+        let frames = client.query(&for_user(text, user));
+        assert!(
+            error(&frames).is_some() && cells(&frames).is_empty(),
+            "{text}"
+        );
+    };
+    for text in [
+        text,
+        "SELECT phone FROM pg_temp.mine",
+        "COPY mine TO STDOUT",
+        "CREATE TEMP TABLE mine (phone text)",
+        "INSERT INTO mine VALUES ('x') RETURNING phone",
+        "ALTER TABLE mine RENAME TO theirs",
+        "DROP TABLE mine",
+    ] {
+        refused(text, "alice");
+    }
+    // What comes of trying to take the name changes nothing.
+    refused(text, "alice");
+    assert_eq!(cells(&client.query(&for_user(text, "carol"))).len(), 3);
+    // Her own, once the name is free.
+    client.query(&for_user("DROP TABLE mine", "carol"));
+    client.query(&for_user(
+        "CREATE TEMP TABLE mine AS SELECT phone FROM crm.contacts",
+        "alice",
+    ));
+    let own = cells(&client.query(&for_user(text, "alice")));
+    assert_eq!(own, ["*******0000", "*******5678"]);
+}
