@@ -2,15 +2,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_yaml::Spanned;
 
 use super::diagnostics::Diagnostic;
 use super::raw::Leaf;
 use super::resolve::Resolver;
 use super::secret::Secret;
 use super::units;
-use super::yaml::Entries;
+use super::yaml::{Entries, Spanned};
 
 /// Of what a key signs, where the settings do not say how long it holds.
 const MAX_AGE: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub struct ApplicationKey {
     pub max_age: Duration,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawApplicationKey {
     /// The key of HMAC-SHA-256, as text.

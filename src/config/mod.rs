@@ -13,6 +13,7 @@ pub mod load;
 pub mod notify;
 pub mod raw;
 pub mod resolve;
+mod schema;
 pub mod secret;
 pub mod settings;
 pub mod sinks;

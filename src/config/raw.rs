@@ -1,8 +1,9 @@
 //! `pgveil.yaml` as it is written. Every leaf may be a value, `{ env: NAME }` or `{ file: PATH }`.
 use std::collections::BTreeMap;
 
+use crate::config::yaml::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_yaml::Spanned;
 
 use super::alarms::RawAlarms;
 use super::application_keys::RawApplicationKey;
@@ -11,7 +12,7 @@ use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSettings {
     /// Where clients connect: `address:port`, one or a list.
@@ -25,6 +26,8 @@ pub struct RawSettings {
     pub application_keys: Option<Spanned<Entries<Spanned<RawApplicationKey>>>>,
     /// A folder of policy files or one file.
     pub policies: Leaf,
+    /// PEM files of Ed25519 public keys, one or a list: only policies that one of them has signed are loaded.
+    pub policy_keys: Leaf,
     /// File of the embedded database, or the address of a shared one (`postgres://...`).
     pub state: Leaf,
     pub audit: Option<Spanned<RawAudit>>,
@@ -34,7 +37,7 @@ pub struct RawSettings {
     pub limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawListenerTls {
     /// PEM file of the certificate chain.
@@ -47,7 +50,7 @@ pub struct RawListenerTls {
     pub client_cert: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTls {
     /// PEM file of the certificate chain.
@@ -56,7 +59,7 @@ pub struct RawTls {
     pub key: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawUpstream {
     pub host: Leaf,
@@ -70,14 +73,14 @@ pub struct RawUpstream {
     pub databases: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCatalogUser {
     pub name: Leaf,
     pub password: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAuth {
     /// `passthrough` or `scram`.
@@ -86,7 +89,7 @@ pub struct RawAuth {
     pub users: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAudit {
     pub dir: Leaf,
@@ -107,20 +110,20 @@ pub struct RawAudit {
     pub alarms: Option<Spanned<RawAlarms>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRetain {
     pub age: Leaf,
     pub bytes: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAdmin {
     pub listen: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawNotify {
     pub webhook: Option<Spanned<RawWebhook>>,
@@ -131,7 +134,7 @@ pub struct RawNotify {
     pub language: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawWebhook {
     pub url: Leaf,
@@ -140,7 +143,7 @@ pub struct RawWebhook {
     pub ca: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConsole {
     /// `address:port`
@@ -153,7 +156,7 @@ pub struct RawConsole {
     pub oidc: Option<Spanned<RawOidc>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSmtp {
     pub host: Leaf,
@@ -169,7 +172,7 @@ pub struct RawSmtp {
     pub ca: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawOidc {
     pub issuer: Leaf,
@@ -183,7 +186,7 @@ pub struct RawOidc {
     pub groups: Option<Spanned<BTreeMap<String, Spanned<Value>>>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawLimits {
     pub max_sessions: Leaf,

@@ -5,6 +5,7 @@
 mod check;
 pub mod compile;
 pub mod compiled;
+pub mod content;
 pub mod directory;
 mod flow;
 mod load;
@@ -12,22 +13,27 @@ pub mod mask;
 pub mod pattern;
 pub mod raw;
 pub mod region;
+mod review;
 mod rows;
 pub mod rules;
+mod schema;
 pub mod system;
 pub mod trap;
 pub mod when;
 pub mod who;
 
 pub use compile::{CompiledPolicy, Memory, Recompiled};
+pub use content::Content;
+
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use directory::Directory;
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
-pub use rules::{ClassRule, ExportRule, GrantRule, Person, RoleRule, Unmatched};
+pub use rules::{ClassRule, ExportRule, GrantRule, Person, Regime, RoleRule, Unmatched};
 pub use who::{Asking, Caller, Certificate};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::Diagnostics;
 
@@ -41,6 +47,7 @@ pub const UNLISTED: &str = "unlisted";
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     version: String,
+    content: Arc<Content>,
     pub classes: Vec<ClassRule>,
     /// In order: the first that matches a session is its role.
     pub roles: Vec<RoleRule>,
@@ -62,6 +69,11 @@ impl PolicySet {
     /// 16 hexadecimal digits of a hash over names and texts of the files.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The files it was read from.
+    pub fn content(&self) -> &Content {
+        &self.content
     }
 
     /// The person behind a database user: the one whose `db_user` names it, else the user itself.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::export::Budgets;
 use crate::policy::who::Application;
-use crate::policy::{Asking, Caller, Directory, PolicySet, SessionValue};
+use crate::policy::{Asking, Caller, Directory, PolicySet, Regime, SessionValue};
 use crate::session::asker::Asker;
 use crate::session::claim::Claim;
 use crate::session::host::Unavailable;
@@ -29,9 +29,12 @@ pub struct Assignment {
     pub caller: Arc<Caller>,
     /// `None`: nobody who shares the user has one without being named.
     pub role: Option<Arc<str>>,
-    pub restricted: bool,
+    pub regime: Regime,
     /// The person behind the database user.
     pub person: Arc<str>,
+    /// Whose budgets its rows are counted in where nobody shares the user. Those of a role that is not enforced take nothing
+    /// from others of the person.
+    pub budget: Arc<str>,
     pub application: Option<Application>,
     seen: ArcSwap<Seen>,
 }
@@ -63,13 +66,17 @@ impl Seen {
 
 impl Assignment {
     /// As it was found at login.
-    pub fn new(facts: &LoginFacts, restricted: bool, basis: Basis) -> Self {
+    pub fn new(facts: &LoginFacts, regime: Regime, basis: Basis) -> Self {
         let caller = Arc::clone(&facts.caller);
         let policy = &basis.policy;
         let person: Arc<str> = policy.person(&caller.db_user).into();
         let mut assignment = Assignment {
             role: facts.role.clone(),
-            restricted,
+            regime,
+            budget: match regime {
+                Regime::Trial => format!("{person} (not enforced)").into(),
+                Regime::Enforced | Regime::Unmasked => Arc::clone(&person),
+            },
             application: policy.application(&caller.db_user).cloned(),
             seen: ArcSwap::from_pointee(Seen {
                 holds: true,
@@ -94,6 +101,11 @@ impl Assignment {
         let seen = assignment.look_anew(&basis);
         assignment.seen = ArcSwap::from_pointee(seen);
         assignment
+    }
+
+    /// Its statements are held to the role's rules.
+    pub fn restricted(&self) -> bool {
+        self.regime == Regime::Enforced
     }
 
     /// What row rules name of the session's own user.
@@ -250,7 +262,7 @@ impl Assignment {
                 };
                 let role = policy.match_role(asking, &basis.directory).ok().flatten();
                 role.is_some_and(|role| {
-                    Some(&role.name) == self.role.as_ref() && role.restricted() == self.restricted
+                    Some(&role.name) == self.role.as_ref() && role.regime() == self.regime
                 })
             }
         };

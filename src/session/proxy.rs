@@ -15,7 +15,9 @@ use crate::config::Settings;
 use crate::export::Desk;
 use crate::policy::directory::Reading;
 use crate::policy::who::Application;
-use crate::policy::{CompiledPolicy, Directory, ExportRule, Memory, PolicySet, RolePolicy};
+use crate::policy::{
+    CompiledPolicy, Directory, ExportRule, Memory, PolicySet, Regime, RolePolicy, RoleRule,
+};
 use crate::session::assignment::{Assignment, Basis};
 use crate::session::claim::{Naming, Verifier};
 use crate::session::host::{Limits, Unavailable};
@@ -265,6 +267,11 @@ impl Proxy {
             }
             _ => {}
         }
+        if let Some(would) = &record.would {
+            let reason = would.reason.as_deref().unwrap_or_default();
+            self.metrics
+                .not_enforced(role, would.verdict.label(), reason);
+        }
         let (Some(kind), Some(verdict)) = (&record.kind, record.verdict) else {
             return;
         };
@@ -319,12 +326,17 @@ pub async fn run(
     // The role was matched at login; what the policy does not know any more is restricted, and so is whatever people share.
     let known = facts.role.as_deref().and_then(|role| policy.role(role));
     let application = policy.application(&facts.db_user).cloned();
-    let restricted = application.is_some() || known.is_none_or(|role| role.restricted());
+    let regime = match application {
+        Some(_) => Regime::Enforced,
+        None => known.map_or(Regime::Enforced, RoleRule::regime),
+    };
+    let restricted = regime == Regime::Enforced;
     // On the heap, as is all that an idle session does not need.
-    let assignment = Assignment::new(&facts, restricted, basis);
+    let assignment = Assignment::new(&facts, regime, basis);
     let opening = Box::new(Opening {
         restricted,
-        role: opening_role(&proxy, &facts, restricted).await,
+        trial: regime == Regime::Trial,
+        role: opening_role(&proxy, &facts, regime).await,
         user: facts.db_user.clone(),
         values: assignment.values(),
         naming: Arc::new(naming(&proxy, &facts, application)),
@@ -336,7 +348,10 @@ pub async fn run(
                 .to_owned(),
         },
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
-        template: template(&facts, policy.person(&facts.db_user), policy.version()),
+        template: Record {
+            enforced: (regime == Regime::Trial).then_some(false),
+            ..template(&facts, policy.person(&facts.db_user), policy.version())
+        },
         client_bytes,
         pending,
         limits: limits(&proxy.settings),
@@ -353,7 +368,8 @@ pub async fn run(
 }
 
 /// The role as it stands; where it cannot be known yet, one under which nothing is let through.
-async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Arc<RolePolicy> {
+async fn opening_role(proxy: &Proxy, facts: &LoginFacts, regime: Regime) -> Arc<RolePolicy> {
+    let restricted = regime == Regime::Enforced;
     let nothing = || {
         Arc::new(RolePolicy {
             name: facts.role.clone().unwrap_or_default(),
@@ -365,7 +381,7 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Ar
             ..RolePolicy::default()
         })
     };
-    if !restricted {
+    if regime == Regime::Unmasked {
         return nothing();
     }
     let Some(role) = &facts.role else {

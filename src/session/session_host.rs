@@ -8,7 +8,7 @@ use crate::audit::{Event, Record};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
 use crate::export::Purse;
-use crate::policy::{ExportRule, PolicySet, RolePolicy, RoleRule};
+use crate::policy::{ExportRule, PolicySet, Regime, RolePolicy, RoleRule};
 use crate::session::asker::Asker;
 use crate::session::assignment::Assignment;
 use crate::session::claim::Claim;
@@ -93,7 +93,7 @@ impl Host for SessionHost {
 
     async fn schema_changed(&self) {
         let (proxy, database) = (Arc::clone(&self.proxy), self.database.clone());
-        if self.assignment.restricted {
+        if self.assignment.restricted() {
             return reread(&proxy, &database).await;
         }
         // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
@@ -119,7 +119,7 @@ impl Host for SessionHost {
     }
 
     fn can_record(&self) -> bool {
-        !(self.assignment.restricted
+        !(self.assignment.restricted()
             && self.refuses_without_record()
             && self.proxy.spool.is_failing())
     }
@@ -133,7 +133,7 @@ impl Host for SessionHost {
             Ok(()) => Ok(()),
             // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
             Err(error)
-                if self.assignment.restricted
+                if self.assignment.restricted()
                     && self.refuses_without_record()
                     && record.event != Event::Refusal =>
             {
@@ -147,9 +147,8 @@ impl Host for SessionHost {
     }
 
     fn purse(&self) -> Option<Arc<Purse>> {
-        self.assignment
-            .restricted
-            .then(|| self.proxy.desk.budgets.purse(&self.assignment.person))
+        let budget = &self.assignment.budget;
+        (self.assignment.regime != Regime::Unmasked).then(|| self.proxy.desk.budgets.purse(budget))
     }
 
     async fn exceeded(&self, excess: Excess) -> Decision {
@@ -251,6 +250,10 @@ impl SessionHost {
             database: &self.database,
             db_user: &self.assignment.caller.db_user,
             person: &found.asker.person,
+            budget: match found.asker.is_one_of_many {
+                true => &found.asker.person,
+                false => &self.assignment.budget,
+            },
         }
     }
 

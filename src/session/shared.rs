@@ -102,6 +102,8 @@ pub struct State {
     pub naming: Arc<Naming>,
     /// Who made which of the temporary relations, where statements are not all for the same.
     pub owners: BTreeMap<String, Arc<Claim>>,
+    /// An unrestricted session has sent or got what could not be attributed: the server is asked nothing any more.
+    pub astray: bool,
     pub ledger: Ledger,
     pub recorder: Recorder,
     pub role: Arc<RolePolicy>,

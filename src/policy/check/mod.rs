@@ -13,7 +13,7 @@ mod who;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::directory::DirectoryRule;
 use super::pattern::ColumnPattern;
@@ -22,7 +22,7 @@ use super::region::Region;
 use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
 use super::trap::{Trap, TrapRules};
 use super::who::{Application, Groups};
-use super::{DERIVED, PolicySet, UNLISTED};
+use super::{Content, DERIVED, PolicySet, UNLISTED};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
 use crate::config::{Diagnostic, Diagnostics};
@@ -123,6 +123,27 @@ impl Checker {
             self.diagnostics
                 .push(diagnostic.suggest("add `roles:` with at least one role"));
         }
+        for role in &self.roles {
+            let users: Vec<&str> = role.db_users().collect();
+            let earlier = users.iter().filter_map(|user| self.users.get(*user));
+            let earlier: Vec<_> = earlier.filter(|first| **first != role.name).collect();
+            let fallback =
+                matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
+            let by_user = !users.is_empty() && role.who.iter().all(|entry| entry.db_users.is_some());
+            if let (true, true, Some(first)) =
+                (by_user, earlier.len() == users.len(), earlier.first())
+                && !fallback
+            {
+                let message = format!(
+                    "the rules of the role `{}` never hold: everyone it names has an earlier role",
+                    role.name
+                );
+                let diagnostic = Diagnostic::warning(&role.origin, message);
+                self.diagnostics.push(diagnostic.suggest(format!(
+                    "put it above `{first}`, or take it out: the first role from the top that matches is the session's"
+                )));
+            }
+        }
         for role in self.roles.iter().filter(|role| role.who.is_empty()) {
             let fallback =
                 matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
@@ -135,7 +156,8 @@ impl Checker {
         }
     }
 
-    pub fn finish(mut self, version: String) -> Result<PolicySet, Diagnostics> {
+    pub fn finish(mut self, content: Content) -> Result<PolicySet, Diagnostics> {
+        let version = content.version();
         self.diagnostics.sort();
         if self.diagnostics.has_errors() {
             return Err(self.diagnostics);
@@ -143,6 +165,7 @@ impl Checker {
         let traps = (!self.traps.is_empty()).then(|| TrapRules::new(version.clone(), self.traps));
         Ok(PolicySet {
             version,
+            content: Arc::new(content),
             classes: self.classes,
             roles: self.roles,
             unmatched: self
@@ -254,6 +277,7 @@ impl Checker {
             missing,
             alarm,
             purposes,
+            origin,
         });
     }
 

@@ -1,7 +1,7 @@
 //! Checks regions, and gives every role that is analysed their row rules.
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;
@@ -43,6 +43,7 @@ impl Checker {
         let role = RoleRule {
             who,
             unmasked: self.boolean(source, &raw.unmasked),
+            trial: self.on_trial(source, &raw.enforce),
             masks,
             rows,
             unlisted: self.unlisted(source, raw),
@@ -91,6 +92,10 @@ impl Checker {
                 raw.unlisted.as_ref().map(|leaf| Origin::new(source, leaf)),
             ),
             (
+                "enforce",
+                raw.enforce.as_ref().map(|leaf| Origin::new(source, leaf)),
+            ),
+            (
                 "export",
                 raw.export.as_ref().map(|value| Origin::new(source, value)),
             ),
@@ -108,11 +113,22 @@ impl Checker {
             ),
         ];
         if !role.unmasked {
+            if let (true, Some(enforce)) = (role.trial, &raw.enforce) {
+                let message = format!(
+                    "the role `{}` is not enforced: its sessions see and do everything",
+                    role.name
+                );
+                let diagnostic = Diagnostic::warning(&Origin::new(source, enforce), message);
+                self.diagnostics.push(diagnostic.suggest(
+                    "once the record shows what the rules would do, take `enforce: false` out",
+                ));
+            }
             // Behind a shared database user nobody can be `unmasked`.
             let is_shared = role
                 .db_users()
                 .any(|user| self.applications.contains_key(user));
-            if !is_shared && rules.iter().all(|(_, origin)| origin.is_none()) {
+            let said = rules.iter().filter(|(key, _)| *key != "enforce");
+            if !is_shared && said.map(|(_, origin)| origin).all(Option::is_none) {
                 let message = format!("the role `{}` masks nothing and limits nothing", role.name);
                 let diagnostic = Diagnostic::warning(&role.origin, message);
                 self.diagnostics
@@ -170,6 +186,13 @@ impl Checker {
                 .push(diagnostic.did_you_mean(word, words.iter().map(|(name, _)| *name)));
         }
         found.map(|(_, value)| *value)
+    }
+
+    /// `enforce: false`; what is neither true nor false is told.
+    fn on_trial(&mut self, source: &Arc<Source>, enforce: &Leaf) -> bool {
+        self.boolean(source, enforce);
+        let said = enforce.as_ref().and_then(|leaf| leaf.value.boolean());
+        said == Some(false)
     }
 
     pub(super) fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {

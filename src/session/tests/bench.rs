@@ -293,6 +293,7 @@ impl Bench {
         });
         let opening = Opening {
             restricted,
+            trial: false,
             role,
             user: "tester".to_owned(),
             values: Arc::default(),
