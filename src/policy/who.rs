@@ -87,6 +87,23 @@ impl WhoRule {
         self.app_users.is_some() || self.groups.is_some()
     }
 
+    /// Whether the entry names nobody at all.
+    pub fn is_void(&self) -> bool {
+        let sets = [
+            &self.db_users,
+            &self.databases,
+            &self.subjects,
+            &self.common_names,
+            &self.application_names,
+            &self.app_users,
+            &self.groups,
+        ];
+        let says_nothing = self.networks.is_none() && self.when.is_none();
+        sets.iter()
+            .any(|set| matches!(set, Some(names) if names.is_empty()))
+            || (says_nothing && sets.iter().all(|set| set.is_none()))
+    }
+
     /// Whether a session can be of the entry at some time and for some user of its application.
     fn admits(&self, caller: &Caller) -> bool {
         let holds = |set: &Option<BTreeSet<String>>, value: Option<&str>| {

@@ -45,6 +45,7 @@ fn a_setting_names_the_user_with_the_semantics_of_transactions() {
         sees(&["DISCARD ALL"], &[]);
         sees(&["SET $S = 'carol'", "RESET ALL"], &[]);
         sees(&["SET SESSION $S = 'carol'", "SET $S = ''"], &[]);
+        sees(&["SELECT set_config('$S', 'carol', false)"], &ALL);
         // An error takes it back with the transaction.
         sees(&["SET $S = 'bob'"], &["*******5678"]);
         client.query("BEGIN");

@@ -21,7 +21,7 @@ use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
 use super::region::Region;
 use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
 use super::trap::{Trap, TrapRules};
-use super::who::{Application, Groups};
+use super::who::{Application, Groups, WhoRule};
 use super::{Content, DERIVED, PolicySet, UNLISTED};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
@@ -144,7 +144,11 @@ impl Checker {
                 )));
             }
         }
-        for role in self.roles.iter().filter(|role| role.who.is_empty()) {
+        for role in self
+            .roles
+            .iter()
+            .filter(|role| role.who.iter().all(WhoRule::is_void))
+        {
             let fallback =
                 matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
             if !fallback {

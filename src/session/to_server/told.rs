@@ -13,7 +13,7 @@ use crate::session::asker::names_nothing;
 use crate::session::claim::{Claim, Read, Spoken};
 use crate::session::host::Host;
 use crate::session::statements::Source;
-use crate::sql::plan::{Refusal, SessionFacts};
+use crate::sql::plan::{Effect, Refusal, SessionFacts, StatementPlan};
 
 /// What a statement says of who it is for.
 #[derive(Debug, Default)]
@@ -80,7 +80,8 @@ impl<H: Host> ToServer<'_, H> {
             .asker
             .as_ref()
             .is_none_or(|asker| asker.role.is_some());
-        let nameless = |statement: &crate::sql::plan::StatementPlan| names_nothing(statement.kind);
+        let nameless =
+            |statement: &StatementPlan| names_nothing(statement.kind) || sets_alone(statement);
         if is_somebody || source.statements().iter().all(nameless) {
             return Ok(source);
         }
@@ -119,6 +120,14 @@ impl<H: Host> ToServer<'_, H> {
             because,
         }))
     }
+}
+
+/// `SELECT set_config(...)` over no relation: the other way to say who is asking.
+fn sets_alone(statement: &StatementPlan) -> bool {
+    statement.kind == "SELECT"
+        && statement.reads.is_empty()
+        && statement.writes.is_empty()
+        && statement.effects == [Effect::SettingsChanged]
 }
 
 fn unproved() -> Claim {
