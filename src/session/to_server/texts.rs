@@ -323,7 +323,10 @@ impl<H: Host> ToServer<'_, H> {
         for index in 0..plan.statements.len() {
             let statement = Statement::new(source.clone(), index);
             let prepares = plan.statements.iter().take(index);
-            if prepares.clone().any(|before| explains_prepared(statement.effects(), before)) {
+            if prepares
+                .clone()
+                .any(|before| explains_prepared(statement.effects(), before))
+            {
                 return Ok(Some(unsettled_explain()));
             }
             if let Some(refusal) = self.object_to_inner(&statement, server).await? {
