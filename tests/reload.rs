@@ -156,7 +156,10 @@ fn another_policy_holds_from_the_next_statement_prepared_ones_and_cursors_includ
         // As the server says it: drivers prepare the statement anew.
         let said = error(&frames).expect("an error");
         assert_eq!(said, "0A000 cached plan must not change result type");
-        let routine = frames.iter().find(|frame| frame.tag == b'E').and_then(|frame| frame.field(b'R'));
+        let routine = frames
+            .iter()
+            .find(|frame| frame.tag == b'E')
+            .and_then(|frame| frame.field(b'R'));
         assert_eq!(routine.as_deref(), Some("RevalidateCachedQuery"));
     }
     client.send_all(&[

@@ -503,7 +503,9 @@ fn the_plan_of_a_prepared_statement_is_shown_where_that_of_the_statement_is() {
         assert_eq!(error(&agent.query(text)), None, "{text}");
     }
     let of = |client: &mut Client, name: &str| {
-        sqlstate(&client.query(&format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {name}(NULL)")))
+        sqlstate(&client.query(&format!(
+            "EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {name}(NULL)"
+        )))
     };
     assert_eq!(of(&mut agent, "plain"), None);
     assert_eq!(of(&mut agent, "people").as_deref(), Some("42501"));
@@ -514,7 +516,11 @@ fn the_plan_of_a_prepared_statement_is_shown_where_that_of_the_statement_is() {
         "DEALLOCATE plain; PREPARE plain AS SELECT phone FROM people; EXPLAIN EXECUTE plain",
     ];
     for text in refused {
-        assert_eq!(sqlstate(&agent.query(text)).as_deref(), Some("42501"), "{text}");
+        assert_eq!(
+            sqlstate(&agent.query(text)).as_deref(),
+            Some("42501"),
+            "{text}"
+        );
     }
     // Prepared in the same breath under a name that is taken: what is explained is the old one.
     agent.query("DEALLOCATE ALL");

@@ -506,10 +506,28 @@ fn a_table_that_a_trigger_has_made_anew_is_not_the_sessions_any_more() {
         vec![make, "DELETE FROM plain WHERE id = 9", read],
         vec![make, "SELECT * FROM calls", read],
         vec!["BEGIN", make, insert, read, "ROLLBACK"],
-        vec!["CREATE TEMP TABLE mine (id int, phone text); INSERT INTO plain VALUES (2002, 'x'); SELECT * FROM mine"],
-        vec![make, "INSERT INTO plain VALUES (2003, 'x'); SELECT * FROM mine"],
-        vec![make, "PREPARE p AS INSERT INTO plain VALUES (2004, 'x')", "EXECUTE p", read],
-        vec![make, "BEGIN; SAVEPOINT a", insert, "ROLLBACK TO a", insert, "COMMIT", read],
+        vec![
+            "CREATE TEMP TABLE mine (id int, phone text); INSERT INTO plain VALUES (2002, 'x'); SELECT * FROM mine",
+        ],
+        vec![
+            make,
+            "INSERT INTO plain VALUES (2003, 'x'); SELECT * FROM mine",
+        ],
+        vec![
+            make,
+            "PREPARE p AS INSERT INTO plain VALUES (2004, 'x')",
+            "EXECUTE p",
+            read,
+        ],
+        vec![
+            make,
+            "BEGIN; SAVEPOINT a",
+            insert,
+            "ROLLBACK TO a",
+            insert,
+            "COMMIT",
+            read,
+        ],
     ] {
         let mut client = agent(pgveil.port());
         for text in &texts {

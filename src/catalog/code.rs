@@ -23,7 +23,8 @@ const MISSING: &str = "SELECT a.attrelid, a.attnum FROM pg_attribute a JOIN pg_c
 const ROW_TYPES: &str = "SELECT oid, reltype FROM pg_class WHERE reltype <> 0 AND relkind IN ('r', 'p', 'v', 'm', 'f') \
      AND relpersistence <> 't'";
 
-const TRIGGERS: &str = "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D')";
+const TRIGGERS: &str =
+    "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D')";
 
 /// Without those from a range to its multirange, which come with the type.
 const CASTS: &str = "SELECT c.oid, c.castsource, c.casttarget, c.castcontext::text, p.oid, n.nspname || '.' || p.proname \

@@ -158,7 +158,9 @@ impl Bench {
 
     /// What a session of these users knows about itself.
     pub fn facts(&self, db_user: &str, app_user: &str, search_path: Option<&str>) -> SessionFacts {
-        let values = self.policy.session_values(db_user, app_user, &self.directory());
+        let values = self
+            .policy
+            .session_values(db_user, app_user, &self.directory());
         SessionFacts {
             values: Arc::new(values),
             search_path: search_path.unwrap_or(SEARCH_PATH).to_owned(),

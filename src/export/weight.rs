@@ -54,7 +54,9 @@ pub fn of_line(line: &[u8], packed: &Packed) -> u64 {
         return 1;
     }
     if !packed.lines {
-        return by_length(line).saturating_mul(u64::from(packed.side_by_side)).max(1);
+        return by_length(line)
+            .saturating_mul(u64::from(packed.side_by_side))
+            .max(1);
     }
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let values: Vec<Option<Cow<'_, [u8]>>> = line
@@ -119,7 +121,10 @@ fn parts(value: &[u8], separator: &[u8]) -> u64 {
 /// How often `part` stands in `value` without overlapping; the most there can be.
 fn occurrences(value: &[u8], part: &[u8]) -> u64 {
     let (mut rest, mut found) = (value, 0);
-    while let Some(at) = rest.windows(part.len().max(1)).position(|window| window == part) {
+    while let Some(at) = rest
+        .windows(part.len().max(1))
+        .position(|window| window == part)
+    {
         found += 1;
         rest = rest.get(at + part.len().max(1)..).unwrap_or_default();
     }
@@ -290,7 +295,11 @@ mod tests {
             ("1234567890123456", Number, 1),
             ("1234567890123456789012345678901234", Number, 3),
         ] {
-            assert_eq!(weigh(value.as_bytes(), holding.clone()), expected, "{value} as {holding:?}");
+            assert_eq!(
+                weigh(value.as_bytes(), holding.clone()),
+                expected,
+                "{value} as {holding:?}"
+            );
         }
         let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
         assert_eq!(weigh(deep.as_bytes(), ELEMENTS), 601 / 3 + 1);
@@ -301,7 +310,10 @@ mod tests {
         // GBK for a list of three with a comma of its own.
         let list = b"k0001x\xa1\xa2k0002x\xa1\xa2k0003x";
         assert_eq!(weigh(list, Separated("\u{3001}".into())), 8);
-        assert_eq!(weigh("a\u{3001}b".as_bytes(), Separated("\u{3001}".into())), 2);
+        assert_eq!(
+            weigh("a\u{3001}b".as_bytes(), Separated("\u{3001}".into())),
+            2
+        );
     }
 
     #[test]
@@ -311,7 +323,10 @@ mod tests {
         assert_eq!(of_line(b"[\"a\\\\\"\",\"b\\\\\"\"]\t\\N\n", &packed), 2);
         // Not the columns that were expected.
         assert_eq!(of_line(b"[1,2,3]\tx\ty\n", &packed), 3 + 1 + 1);
-        let csv = Packed { lines: false, ..packed };
+        let csv = Packed {
+            lines: false,
+            ..packed
+        };
         assert_eq!(of_line(b"\"[1,2,3]\",x\n", &csv), 4);
     }
 

@@ -339,6 +339,12 @@ impl Ledger {
         self.statements.prepared(name).cloned()
     }
 
+    /// Whether the server has answered that the name stands for this statement.
+    pub fn is_settled(&self, name: &Name, prepared: &Statement) -> bool {
+        let stands = self.statements.prepared(name);
+        stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &prepared.source))
+    }
+
     /// The statement of a portal, likewise.
     pub fn portal_as_sent(&self, name: &Name) -> Option<Statement> {
         let sent = self.queue.iter().rev().find_map(|entry| match &entry.sent {

@@ -235,7 +235,13 @@ mod tests {
 
     #[test]
     fn another_relation_under_a_name_is_not_the_sessions_own() {
-        let made = |name: &str| plan("CREATE TABLE", "", &[Effect::TemporaryMade(name.to_owned())]);
+        let made = |name: &str| {
+            plan(
+                "CREATE TABLE",
+                "",
+                &[Effect::TemporaryMade(name.to_owned())],
+            )
+        };
         let mut known = Made::default();
         known.follow(&made("t"), "CREATE TABLE");
         known.ready(b'I');

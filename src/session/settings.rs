@@ -84,7 +84,10 @@ fn settings_touched(plan: &StatementPlan) -> Touched {
 /// Whether code of users' may have run that does something to the session's temporary relations.
 pub fn runs_code(plan: &StatementPlan) -> bool {
     plan.effects.iter().any(|effect| {
-        matches!(effect, Effect::RunsCode | Effect::Execute(_) | Effect::Fetch(_))
+        matches!(
+            effect,
+            Effect::RunsCode | Effect::Execute(_) | Effect::Fetch(_)
+        )
     })
 }
 

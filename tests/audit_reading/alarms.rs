@@ -161,7 +161,12 @@ fn a_touched_honeytoken_is_an_alarm_within_seconds_an_incident_and_evidence_that
         (closings(&pgveil).len() == 1).then_some(())
     });
     let closing = &closings(&pgveil)[0];
-    for part in ["\"person\":\"lea\"", &id, "told, case 0815", "system's user "] {
+    for part in [
+        "\"person\":\"lea\"",
+        &id,
+        "told, case 0815",
+        "system's user ",
+    ] {
         assert!(closing.contains(part), "{part} in {closing}");
     }
 

@@ -194,7 +194,8 @@ fn what_nobody_could_count_is_refused() {
     ] {
         let told = told(&mut client, text).expect(text);
         assert!(
-            told.message.contains("a WITH query or EXPLAIN ANALYZE that writes"),
+            told.message
+                .contains("a WITH query or EXPLAIN ANALYZE that writes"),
             "{text}: {told:?}"
         );
     }

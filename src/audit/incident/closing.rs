@@ -46,7 +46,10 @@ pub fn pending(dir: &Path) -> Result<Vec<Pending>, IncidentError> {
     let mut found = Vec::new();
     for entry in entries {
         let note = entry.map_err(failed)?.path();
-        let id = match (note.extension(), note.file_stem().and_then(|id| id.to_str())) {
+        let id = match (
+            note.extension(),
+            note.file_stem().and_then(|id| id.to_str()),
+        ) {
             (Some(extension), Some(id)) if extension == PENDING => id.to_owned(),
             _ => continue,
         };

@@ -212,7 +212,9 @@ fn severity(event: &str, verdict: Option<&str>) -> u32 {
         "violation" | "alarm" => ALERT,
         "lost" => CRITICAL,
         "refusal" | "export_stop" | "login_failed" | "drift" | "recovered" => WARNING,
-        "policy" | "export" | "console" | "start" | "stop" | "retention" | "incident_closed" => NOTICE,
+        "policy" | "export" | "console" | "start" | "stop" | "retention" | "incident_closed" => {
+            NOTICE
+        }
         _ if verdict == Some("refuse") => WARNING,
         _ => INFORMATIONAL,
     }

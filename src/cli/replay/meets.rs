@@ -129,7 +129,10 @@ impl<'a> Judge<'a> {
 
     pub async fn meets(&mut self, entry: &Entry) -> Meets {
         let db_user = entry.db_user.as_deref().unwrap_or_default();
-        let Ok(rule) = self.bench.matched(&caller(entry), entry.app_user.as_deref()) else {
+        let Ok(rule) = self
+            .bench
+            .matched(&caller(entry), entry.app_user.as_deref())
+        else {
             return Meets {
                 role: None,
                 fate: Fate::Untold("its role depends on the policy's `directory`"),

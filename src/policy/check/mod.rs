@@ -129,7 +129,8 @@ impl Checker {
             let earlier: Vec<_> = earlier.filter(|first| **first != role.name).collect();
             let fallback =
                 matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
-            let by_user = !users.is_empty() && role.who.iter().all(|entry| entry.db_users.is_some());
+            let by_user =
+                !users.is_empty() && role.who.iter().all(|entry| entry.db_users.is_some());
             if let (true, true, Some(first)) =
                 (by_user, earlier.len() == users.len(), earlier.first())
                 && !fallback

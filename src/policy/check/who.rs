@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ipnet::IpNet;
 use crate::config::yaml::Spanned;
+use ipnet::IpNet;
 
 use super::Checker;
 use crate::config::Diagnostic;

@@ -49,7 +49,10 @@ impl RowFacts {
         let governing = running.governing();
         RowFacts {
             protected: governing.protected(),
-            packed: governing.plan().map(|plan| plan.packed.clone()).unwrap_or_default(),
+            packed: governing
+                .plan()
+                .map(|plan| plan.packed.clone())
+                .unwrap_or_default(),
             // FETCH and EXECUTE are described for themselves.
             subjects: match sees_people {
                 true => running

@@ -360,7 +360,10 @@ impl<H: Host> ToServer<'_, H> {
         for index in 0..plan.statements.len() {
             let statement = Statement::new(source.clone(), index);
             let prepares = plan.statements.iter().take(index);
-            if prepares.clone().any(|before| explains_prepared(statement.effects(), before)) {
+            if prepares
+                .clone()
+                .any(|before| explains_prepared(statement.effects(), before))
+            {
                 return Ok(Some(unsettled_explain()));
             }
             if let Some(refusal) = self.object_to_inner(&statement, &claim, server).await? {
@@ -368,37 +371,6 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         Ok(None)
-    }
-
-    /// EXPLAIN EXECUTE: of a statement over protected data it shows what EXPLAIN of that one would.
-    async fn object_to_explain<W: AsyncWrite + Unpin>(
-        &mut self,
-        name: &str,
-        claim: &Arc<Claim>,
-        server: &mut W,
-    ) -> io::Result<Option<Refusal>> {
-        let name = Name::from(name);
-        let (prepared, settled) = {
-            let state = self.shared.lock();
-            let settled = state.ledger.statements.prepared(&name).cloned();
-            (state.ledger.prepared_as_sent(&name), settled)
-        };
-        let prepared = match (prepared, settled) {
-            // The server knows no such statement.
-            (None, None) => return Ok(None),
-            (Some(sent), Some(settled)) if Arc::ptr_eq(&sent.source, &settled.source) => sent,
-            _ => return Ok(Some(unsettled_explain())),
-        };
-        let prepared = match self.vet(&name, &prepared, Some(claim), server).await? {
-            Ok(prepared) => prepared,
-            Err(refusal) => return Ok(Some(refusal)),
-        };
-        let allowed = {
-            let state = self.shared.lock();
-            state.role_of(&prepared).statements.contains("explain")
-        };
-        let refused = prepared.protected() && !allowed;
-        Ok(refused.then(crate::sql::refuse::explain))
     }
 
     /// EXECUTE: the statement it runs must still stand as it was decided on, for who runs it.
@@ -409,14 +381,9 @@ impl<H: Host> ToServer<'_, H> {
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         for effect in statement.effects() {
-            let name = match effect {
-                Effect::Execute(name) => Name::from(name.as_str()),
-                Effect::Explain(name) => {
-                    if let Some(refusal) = self.object_to_explain(name, claim, server).await? {
-                        return Ok(Some(refusal));
-                    }
-                    continue;
-                }
+            let (name, explains) = match effect {
+                Effect::Execute(name) => (Name::from(name.as_str()), false),
+                Effect::Explain(name) => (Name::from(name.as_str()), true),
                 Effect::Fetch(name) => {
                     let name = Name::from(name.as_str());
                     let opened = self.shared.lock().ledger.portal_as_sent(&name);
@@ -431,19 +398,30 @@ impl<H: Host> ToServer<'_, H> {
                 _ => continue,
             };
             let prepared = self.shared.lock().ledger.prepared_as_sent(&name);
-            if prepared
-                .as_ref()
-                .is_some_and(|prepared| prepared.source.clear.is_some())
-            {
+            let Some(prepared) = prepared else {
+                continue;
+            };
+            if prepared.source.clear.is_some() {
                 return Ok(Some(granted_refusal()));
             }
-            if let Some(prepared) = prepared
-                && let Err(refusal) = self.vet(&name, &prepared, Some(claim), server).await?
-            {
-                return Ok(Some(refusal));
+            if explains && !self.shared.lock().ledger.is_settled(&name, &prepared) {
+                return Ok(Some(unsettled_explain()));
+            }
+            let prepared = match self.vet(&name, &prepared, Some(claim), server).await? {
+                Ok(prepared) => prepared,
+                Err(refusal) => return Ok(Some(refusal)),
+            };
+            // It shows what EXPLAIN of the statement itself would.
+            if explains && prepared.protected() && !self.may_explain(&prepared) {
+                return Ok(Some(crate::sql::refuse::explain()));
             }
         }
         Ok(None)
+    }
+
+    fn may_explain(&self, prepared: &Statement) -> bool {
+        let state = self.shared.lock();
+        state.role_of(prepared).statements.contains("explain")
     }
 }
 

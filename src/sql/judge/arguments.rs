@@ -37,7 +37,9 @@ fn signature(call: &Node) -> Option<String> {
         .collect();
     let clauses = ["over", "agg_within_group", "func_variadic"];
     let plain = clauses.iter().all(|clause| call.get(clause).is_none());
-    types.filter(|_| plain).map(|types| format!("({})", types.join(", ")))
+    types
+        .filter(|_| plain)
+        .map(|types| format!("({})", types.join(", ")))
 }
 
 fn type_of(node: &Node) -> Option<&'static str> {
@@ -71,7 +73,13 @@ fn number(node: &Node) -> Option<&'static str> {
     let text = node.child("val").map(|value| value.text("fval"))?;
     Some(match text.parse::<i64>() {
         Ok(_) => "bigint",
-        Err(_) if text.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c)) => "numeric",
+        Err(_)
+            if text
+                .chars()
+                .all(|c| c.is_ascii_digit() || ".eE+-".contains(c)) =>
+        {
+            "numeric"
+        }
         Err(_) => return None,
     })
 }
@@ -88,10 +96,16 @@ mod tests {
     use crate::sql::tree::Tree;
 
     fn of(call: &str) -> Option<String> {
-        let statement = parse::parse(&format!("SELECT {call}")).expect("SQL").remove(0);
+        let statement = parse::parse(&format!("SELECT {call}"))
+            .expect("SQL")
+            .remove(0);
         let select = statement.tree.node().expect("a statement");
         let target = select.list("target_list").first().and_then(Tree::node);
-        signature(target.and_then(|target| target.child("val")).expect("a call"))
+        signature(
+            target
+                .and_then(|target| target.child("val"))
+                .expect("a call"),
+        )
     }
 
     #[test]
@@ -99,9 +113,15 @@ mod tests {
         for (call, expected) in [
             ("f()", Some("()")),
             ("f(*)", Some("()")),
-            ("f(1, 'x', NULL, true)", Some("(integer, unknown, unknown, boolean)")),
+            (
+                "f(1, 'x', NULL, true)",
+                Some("(integer, unknown, unknown, boolean)"),
+            ),
             ("f(3000000000, 1.5)", Some("(bigint, numeric)")),
-            ("f('x'::text, 1::int8, CAST('2020-01-01' AS timestamptz))", Some("(text, bigint, timestamp with time zone)")),
+            (
+                "f('x'::text, 1::int8, CAST('2020-01-01' AS timestamptz))",
+                Some("(text, bigint, timestamp with time zone)"),
+            ),
             ("f(a)", None),
             ("f('{}'::text[])", None),
             ("f(1 + 1)", None),

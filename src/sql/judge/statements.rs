@@ -14,7 +14,9 @@ use crate::catalog::RelationKind;
 
 /// The option of EXPLAIN with which the statement runs; whatever its value.
 pub(super) fn is_analyze(option: &Tree) -> bool {
-    option.node().is_some_and(|option| option.text("defname") == "analyze")
+    option
+        .node()
+        .is_some_and(|option| option.text("defname") == "analyze")
 }
 
 /// The setting by which a person says what an export is for.
@@ -191,7 +193,10 @@ impl Walk<'_> {
     }
 
     fn explain(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        if let Some(execute) = node.child("query").filter(|inner| inner.kind == "ExecuteStmt") {
+        if let Some(execute) = node
+            .child("query")
+            .filter(|inner| inner.kind == "ExecuteStmt")
+        {
             return self.explain_execute(node, execute.text("name").to_owned());
         }
         self.children_statement(node, "query")?;

@@ -1,6 +1,6 @@
 //! Rows of protected relations that a statement puts where they can be read without being counted.
-use super::walk::Walk;
 use super::statements::is_analyze;
+use super::walk::Walk;
 use super::{Access, Side, offset};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -122,7 +122,8 @@ fn keeps(node: &Node) -> bool {
     let here = match node.kind {
         "FuncCall" => kept(last("funcname")).is_some_and(|(_, arguments)| {
             let given = node.list("args").iter().enumerate();
-            let mut made = given.filter(|(at, argument)| arguments.contains(at) && !is_constant(argument));
+            let mut made =
+                given.filter(|(at, argument)| arguments.contains(at) && !is_constant(argument));
             made.next().is_some()
         }),
         // The notation of a field is a call, too.

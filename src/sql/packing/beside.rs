@@ -70,7 +70,9 @@ impl Level {
 
     fn is_column(&self, call: &Node, argument: &Node) -> bool {
         let whole = ["agg_filter", "agg_within_group"];
-        argument.kind == "ColumnRef" && !self.made && whole.iter().all(|field| call.get(field).is_none())
+        argument.kind == "ColumnRef"
+            && !self.made
+            && whole.iter().all(|field| call.get(field).is_none())
     }
 
     fn factor(&self) -> u32 {
@@ -188,9 +190,13 @@ impl Seen<'_> {
         match node.kind {
             "RangeVar" => {
                 node.text("schemaname").is_empty()
-                    || node.child("alias").is_some_and(|alias| !alias.list("colnames").is_empty())
+                    || node
+                        .child("alias")
+                        .is_some_and(|alias| !alias.list("colnames").is_empty())
             }
-            "RangeTableSample" => node.get("relation").is_none_or(|relation| self.makes(relation)),
+            "RangeTableSample" => node
+                .get("relation")
+                .is_none_or(|relation| self.makes(relation)),
             "JoinExpr" => ["larg", "rarg"]
                 .iter()
                 .any(|side| node.get(side).is_none_or(|side| self.makes(side))),

@@ -67,12 +67,39 @@ pub(super) fn name(node: &Node) -> &str {
 /// A call that only an aggregate can be, but for those known to give a number or truth of no row.
 fn aggregates(node: &Node) -> bool {
     const STATISTICS: [&str; 26] = [
-        "count", "bool_and", "bool_or", "every", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop",
-        "var_samp", "corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept",
-        "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "rank", "dense_rank", "percent_rank",
+        "count",
+        "bool_and",
+        "bool_or",
+        "every",
+        "stddev",
+        "stddev_pop",
+        "stddev_samp",
+        "variance",
+        "var_pop",
+        "var_samp",
+        "corr",
+        "covar_pop",
+        "covar_samp",
+        "regr_avgx",
+        "regr_avgy",
+        "regr_count",
+        "regr_intercept",
+        "regr_r2",
+        "regr_slope",
+        "regr_sxx",
+        "regr_sxy",
+        "regr_syy",
+        "rank",
+        "dense_rank",
+        "percent_rank",
         "cume_dist",
     ];
-    let only = ["agg_order", "agg_filter", "agg_within_group", "agg_distinct"];
+    let only = [
+        "agg_order",
+        "agg_filter",
+        "agg_within_group",
+        "agg_distinct",
+    ];
     only.iter().any(|field| node.get(field).is_some()) && !STATISTICS.contains(&name(node))
 }
 
@@ -100,27 +127,43 @@ pub(super) fn is_plain_number(node: &Node) -> bool {
         "ColumnRef" | "ParamRef" => true,
         "AConst" => {
             let value = node.child("val");
-            value.is_none_or(|value| value.text("fval").len() <= LONGEST_FACTOR && value.int("ival") < 10_000)
+            value.is_none_or(|value| {
+                value.text("fval").len() <= LONGEST_FACTOR && value.int("ival") < 10_000
+            })
         }
         "AExpr" => {
             let operator = node.names("name").unwrap_or_default();
             let sides = [node.child("lexpr"), node.child("rexpr")];
-            let factors = sides.iter().flatten().filter(|side| side.kind != "AConst").count();
+            let factors = sides
+                .iter()
+                .flatten()
+                .filter(|side| side.kind != "AConst")
+                .count();
             let own = match operator.last() {
                 Some(&("+" | "-")) => true,
                 Some(&("*" | "/")) => factors <= 1 || alike(sides),
                 _ => false,
             };
-            own && node.fields.iter().all(|(name, field)| *name == "name" || of(field))
+            own && node
+                .fields
+                .iter()
+                .all(|(name, field)| *name == "name" || of(field))
         }
         // Conditions choose; they do not add.
         "CaseExpr" => {
             let results = node.list("args").iter().filter_map(Tree::node);
-            results.filter_map(|when| when.child("result")).all(is_plain_number)
+            results
+                .filter_map(|when| when.child("result"))
+                .all(is_plain_number)
                 && node.child("defresult").is_none_or(is_plain_number)
         }
         "CoalesceExpr" => node.list("args").iter().all(of),
-        "FuncCall" if matches!(name(node), "abs" | "round" | "floor" | "ceil" | "trunc" | "extract" | "date_part") => {
+        "FuncCall"
+            if matches!(
+                name(node),
+                "abs" | "round" | "floor" | "ceil" | "trunc" | "extract" | "date_part"
+            ) =>
+        {
             node.list("args").iter().all(|argument| {
                 of(argument) || argument.node().is_some_and(|node| node.kind == "AConst")
             })

@@ -68,13 +68,18 @@ impl Outputs {
 
     /// The column of that name; what has no known name may have it.
     fn named(&self, name: &str) -> Option<Holding> {
-        let known = self.columns.iter().filter(|(known, _)| known.as_deref() == Some(name));
+        let known = self
+            .columns
+            .iter()
+            .filter(|(known, _)| known.as_deref() == Some(name));
         let found: Vec<Holding> = known.map(|(_, holding)| holding.clone()).collect();
         if !found.is_empty() {
             return Some(found.into_iter().fold(Own, either));
         }
         let unnamed = self.columns.iter().filter(|(known, _)| known.is_none());
-        let may_be = unnamed.map(|(_, holding)| holding.clone()).fold(Own, either);
+        let may_be = unnamed
+            .map(|(_, holding)| holding.clone())
+            .fold(Own, either);
         (may_be != Own).then_some(may_be)
     }
 
@@ -95,7 +100,11 @@ impl Outputs {
     fn into_columns(self) -> Columns {
         let (Some(first), Some(last)) = (self.stars.first(), self.stars.last()) else {
             return Columns {
-                before: self.columns.into_iter().map(|(_, holding)| holding).collect(),
+                before: self
+                    .columns
+                    .into_iter()
+                    .map(|(_, holding)| holding)
+                    .collect(),
                 ..Columns::default()
             };
         };
@@ -149,7 +158,11 @@ impl<'a> Reader<'a> {
             "CopyStmt" | "DeclareCursorStmt" | "PrepareStmt" => match node.child("query") {
                 Some(query) => {
                     let columns = self.statement(query);
-                    return if copies { written_out(columns) } else { columns };
+                    return if copies {
+                        written_out(columns)
+                    } else {
+                        columns
+                    };
                 }
                 None => Outputs::all(Own),
             },
@@ -165,19 +178,23 @@ impl<'a> Reader<'a> {
         match node.kind {
             "SelectStmt" if node.get("into_clause").is_some() => many(self.query(node)),
             "SelectStmt" => node.child("larg").is_some_and(|arm| self.stores_many(arm)),
-            "CreateTableAsStmt" | "PrepareStmt" | "ExplainStmt" => node.child("query").is_some_and(|query| {
-                match (node.kind, query.kind) {
-                    ("CreateTableAsStmt", "SelectStmt") => many(self.query(query)),
-                    ("CreateTableAsStmt", _) => false,
-                    _ => self.stores_many(query),
-                }
-            }),
+            "CreateTableAsStmt" | "PrepareStmt" | "ExplainStmt" => {
+                node.child("query")
+                    .is_some_and(|query| match (node.kind, query.kind) {
+                        ("CreateTableAsStmt", "SelectStmt") => many(self.query(query)),
+                        ("CreateTableAsStmt", _) => false,
+                        _ => self.stores_many(query),
+                    })
+            }
             "InsertStmt" => {
                 self.with_clause(node);
-                let updates = node.child("on_conflict_clause").is_some_and(|clause| {
-                    many(self.assigned(clause.list("target_list")))
-                });
-                updates || node.child("select_stmt").is_some_and(|query| many(self.query(query)))
+                let updates = node
+                    .child("on_conflict_clause")
+                    .is_some_and(|clause| many(self.assigned(clause.list("target_list"))));
+                updates
+                    || node
+                        .child("select_stmt")
+                        .is_some_and(|query| many(self.query(query)))
             }
             "UpdateStmt" => {
                 self.with_clause(node);
@@ -195,7 +212,10 @@ impl<'a> Reader<'a> {
                     node.get("source_relation").unwrap_or(&Tree::Nothing),
                 ));
                 self.scope.push(sources);
-                let clauses = node.list("merge_when_clauses").iter().filter_map(Tree::node);
+                let clauses = node
+                    .list("merge_when_clauses")
+                    .iter()
+                    .filter_map(Tree::node);
                 let mut found = false;
                 for clause in clauses {
                     found |= many(self.assigned(clause.list("target_list")));
@@ -210,7 +230,9 @@ impl<'a> Reader<'a> {
 
     fn assigned(&mut self, targets: &[Tree]) -> Outputs {
         let columns = targets.iter().filter_map(Tree::node).map(|target| {
-            let holding = target.child("val").map_or(Own, |value| self.expression(value));
+            let holding = target
+                .child("val")
+                .map_or(Own, |value| self.expression(value));
             (None, holding)
         });
         Outputs {
@@ -267,7 +289,9 @@ impl<'a> Reader<'a> {
             _ if !node.list("values_lists").is_empty() => {
                 let rows = node.list("values_lists").iter();
                 let rows: Vec<Outputs> = rows
-                    .map(|row| self.expressions(row.node().map_or(row.list(), |row| row.list("items"))))
+                    .map(|row| {
+                        self.expressions(row.node().map_or(row.list(), |row| row.list("items")))
+                    })
                     .collect();
                 let mut all = rows.into_iter().reduce(arms).unwrap_or_default();
                 for (at, column) in all.columns.iter_mut().enumerate() {
@@ -320,16 +344,24 @@ impl<'a> Reader<'a> {
         let names = value.list("fields").iter().filter_map(Tree::string);
         let of = names.last();
         let sources: Vec<&Source> = self.scope.last().map_or(Vec::new(), |sources| {
-            sources.iter().filter(|source| of.is_none_or(|of| source.alias == of)).collect()
+            sources
+                .iter()
+                .filter(|source| of.is_none_or(|of| source.alias == of))
+                .collect()
         });
         if let ("ColumnRef", [one]) = (value.kind, sources.as_slice()) {
             let base = outputs.columns.len();
-            outputs.stars.extend(one.outputs.stars.iter().map(|at| base + at));
+            outputs
+                .stars
+                .extend(one.outputs.stars.iter().map(|at| base + at));
             outputs.columns.extend(one.outputs.columns.iter().cloned());
             return;
         }
         let holding = match value.kind {
-            "ColumnRef" => sources.iter().map(|source| source.outputs.worst()).fold(Own, either),
+            "ColumnRef" => sources
+                .iter()
+                .map(|source| source.outputs.worst())
+                .fold(Own, either),
             _ => self.expression(value),
         };
         outputs.stars.push(outputs.columns.len());
@@ -365,17 +397,28 @@ impl<'a> Reader<'a> {
                 let relation = node.text("relname");
                 let own = if name.is_empty() { relation } else { name };
                 let plain = node.text("schemaname").is_empty();
-                let known = self.common.iter().rev().find(|(common, _)| plain && common == relation);
-                source(own, known.map_or_else(|| Outputs::all(Own), |(_, outputs)| outputs.clone()))
+                let known = self
+                    .common
+                    .iter()
+                    .rev()
+                    .find(|(common, _)| plain && common == relation);
+                source(
+                    own,
+                    known.map_or_else(|| Outputs::all(Own), |(_, outputs)| outputs.clone()),
+                )
             }
             "RangeSubselect" => {
                 let here = self.counts;
                 self.counts = self.outside || (here && node.flag("lateral"));
-                let outputs = node.child("subquery").map_or_else(Outputs::default, |query| self.query(query));
+                let outputs = node
+                    .child("subquery")
+                    .map_or_else(Outputs::default, |query| self.query(query));
                 self.counts = here;
                 source(name, outputs)
             }
-            "RangeTableSample" => node.child("relation").map_or(Vec::new(), |relation| self.source(relation)),
+            "RangeTableSample" => node
+                .child("relation")
+                .map_or(Vec::new(), |relation| self.source(relation)),
             "JoinExpr" => {
                 let mut sides = Vec::new();
                 for side in ["larg", "rarg"].iter().filter_map(|side| node.child(side)) {
@@ -388,7 +431,10 @@ impl<'a> Reader<'a> {
                 match name {
                     "" => sides,
                     _ => {
-                        let worst = sides.iter().map(|side| side.outputs.worst()).fold(Own, either);
+                        let worst = sides
+                            .iter()
+                            .map(|side| side.outputs.worst())
+                            .fold(Own, either);
                         source(name, Outputs::all(worst))
                     }
                 }
@@ -437,7 +483,9 @@ impl<'a> Reader<'a> {
     fn recursion(&mut self, name: &str, query: &Node, names: &[Tree]) -> Outputs {
         let common = self.common.len();
         self.with_clause(query);
-        let first = query.child("larg").map_or_else(Outputs::default, |arm| self.query(arm));
+        let first = query
+            .child("larg")
+            .map_or_else(Outputs::default, |arm| self.query(arm));
         let mut outputs = first.renamed(names);
         let Some(turn) = query.child("rarg") else {
             return outputs;
@@ -455,13 +503,22 @@ impl<'a> Reader<'a> {
             let gathers = mentioned_in(query, self.protected);
             return Outputs::all(if gathers { Anything } else { Own });
         }
-        let own: Vec<String> = outputs.columns.iter().filter_map(|(name, _)| name.clone()).collect();
+        let own: Vec<String> = outputs
+            .columns
+            .iter()
+            .filter_map(|(name, _)| name.clone())
+            .collect();
         let aliases = own_aliases(turn, name);
         self.common.push((name.to_owned(), outputs.clone()));
         let others = self.query(turn);
         self.common.truncate(common);
-        for ((column, target), (_, other)) in outputs.columns.iter_mut().zip(targets).zip(others.columns) {
-            let stays = column.0.as_deref().is_some_and(|name| stays(target, name, &aliases));
+        for ((column, target), (_, other)) in
+            outputs.columns.iter_mut().zip(targets).zip(others.columns)
+        {
+            let stays = column
+                .0
+                .as_deref()
+                .is_some_and(|name| stays(target, name, &aliases));
             if stays {
                 continue;
             }
@@ -494,7 +551,9 @@ impl<'a> Reader<'a> {
             "JsonArrayAgg" | "JsonObjectAgg" if self.counts => {
                 let members = node.kind == "JsonObjectAgg";
                 let inner = self.of(node.get("arg").unwrap_or(&Tree::Nothing));
-                let output = node.child("constructor").and_then(|common| common.child("output"));
+                let output = node
+                    .child("constructor")
+                    .and_then(|common| common.child("output"));
                 match (is_text(output), document(inner)) {
                     (true, Some(inside)) => Document {
                         members: members || inside,
@@ -506,7 +565,9 @@ impl<'a> Reader<'a> {
                 let inner = self.of(node.get("exprs").unwrap_or(&Tree::Nothing));
                 match (inner, is_text(node.child("output"))) {
                     (Own, _) => Own,
-                    (inner, true) => document(inner).map_or(Anything, |members| Document { members }),
+                    (inner, true) => {
+                        document(inner).map_or(Anything, |members| Document { members })
+                    }
                     _ => Anything,
                 }
             }
@@ -524,14 +585,20 @@ impl<'a> Reader<'a> {
             },
             "CoalesceExpr" => self.of(node.get("args").unwrap_or(&Tree::Nothing)),
             "CaseExpr" => {
-                let mut all = node.child("defresult").map_or(Own, |value| self.expression(value));
+                let mut all = node
+                    .child("defresult")
+                    .map_or(Own, |value| self.expression(value));
                 for when in node.list("args").iter().filter_map(Tree::node) {
-                    let result = when.child("result").map_or(Own, |value| self.expression(value));
+                    let result = when
+                        .child("result")
+                        .map_or(Own, |value| self.expression(value));
                     all = either(all, result);
                 }
                 all
             }
-            "CollateClause" | "NamedArgExpr" => node.child("arg").map_or(Own, |inner| self.expression(inner)),
+            "CollateClause" | "NamedArgExpr" => node
+                .child("arg")
+                .map_or(Own, |inner| self.expression(inner)),
             "BoolExpr" | "NullTest" | "BooleanTest" => Own,
             "AExpr" => self.operator(node),
             "TypeCast" => self.cast(node),
@@ -628,7 +695,10 @@ impl<'a> Reader<'a> {
         }
         // What is sorted there is what comes out.
         if node.flag("agg_within_group") {
-            inner = either(inner, self.of(node.get("agg_order").unwrap_or(&Tree::Nothing)));
+            inner = either(
+                inner,
+                self.of(node.get("agg_order").unwrap_or(&Tree::Nothing)),
+            );
         }
         let collects = self.counts && (inner != Own || !self.of_uncounted(node));
         match call {
@@ -637,15 +707,20 @@ impl<'a> Reader<'a> {
                 inner => document(inner).map_or(Anything, |members| Document { members }),
             },
             Call::Array if collects => array(inner),
-            Call::Elements if collects => document(inner).map_or(Anything, |members| Document { members }),
-            Call::Members if collects => document(inner).map_or(Anything, |_| Document { members: true }),
+            Call::Elements if collects => {
+                document(inner).map_or(Anything, |members| Document { members })
+            }
+            Call::Members if collects => {
+                document(inner).map_or(Anything, |_| Document { members: true })
+            }
             Call::Text if collects => match (inner, node.list("args")) {
                 (Own, [_, separator]) => separated(separator),
                 _ => Anything,
             },
             Call::Xml if collects => {
                 let element = node.list("args").first().and_then(Tree::node);
-                let element = element.filter(|node| node.kind == "XmlExpr" && node.int("op") == XMLELEMENT);
+                let element =
+                    element.filter(|node| node.kind == "XmlExpr" && node.int("op") == XMLELEMENT);
                 match (inner, element) {
                     (Own | Tags, Some(_)) => Tags,
                     _ => Anything,
@@ -653,9 +728,10 @@ impl<'a> Reader<'a> {
             }
             Call::Other if collects => Anything,
             Call::Number if collects => {
-                let plain = node.list("args").iter().all(|argument| {
-                    argument.node().is_some_and(calls::is_plain_number)
-                });
+                let plain = node
+                    .list("args")
+                    .iter()
+                    .all(|argument| argument.node().is_some_and(calls::is_plain_number));
                 match (inner, plain) {
                     (Own, true) if calls::name(node) == "avg" => Own,
                     (Own | Number, true) => Number,
@@ -689,7 +765,9 @@ impl<'a> Reader<'a> {
                 Tree::List(items) => items.iter().any(|item| own(item, level)),
                 Tree::Node(node) if node.kind == "ColumnRef" => {
                     let first = node.list("fields").first().and_then(Tree::string);
-                    level.iter().any(|source| first == Some(source.alias.as_str()))
+                    level
+                        .iter()
+                        .any(|source| first == Some(source.alias.as_str()))
                 }
                 Tree::Node(node) => node.fields.iter().any(|(_, field)| own(field, level)),
                 _ => false,
@@ -700,7 +778,9 @@ impl<'a> Reader<'a> {
     }
 
     fn operator(&mut self, node: &Node) -> Holding {
-        const TRUTHS: [&str; 12] = ["=", "<>", "!=", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "@>", "<@"];
+        const TRUTHS: [&str; 12] = [
+            "=", "<>", "!=", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "@>", "<@",
+        ];
         let operator = node.names("name").unwrap_or_default();
         let operator = operator.last().copied().unwrap_or("");
         let inner = [node.child("lexpr"), node.child("rexpr")].map(|side| {
@@ -723,17 +803,24 @@ impl<'a> Reader<'a> {
     /// A cast to text leaves the form as it is, but whoever puts that text into a document hides it behind quotes; so it
     /// is kept for lists alone.
     fn cast(&mut self, node: &Node) -> Holding {
-        let inner = node.child("arg").map_or(Own, |inner| self.expression(inner));
+        let inner = node
+            .child("arg")
+            .map_or(Own, |inner| self.expression(inner));
         let target = node.child("type_name");
         let array = target.is_some_and(|target| !target.list("array_bounds").is_empty());
-        let names = target.and_then(|target| target.names("names")).unwrap_or_default();
+        let names = target
+            .and_then(|target| target.names("names"))
+            .unwrap_or_default();
         let target = names.last().copied().unwrap_or("");
         match (inner, target) {
             (Own, _) => Own,
             (inner @ Array, _) if array => inner,
             (inner @ Separated(_), "text" | "varchar") if !array => inner,
             (inner @ Document { .. }, "json" | "jsonb") if !array => inner,
-            (inner @ Number, "numeric" | "int4" | "int8" | "float8" | "float4" | "text" | "varchar") if !array => inner,
+            (
+                inner @ Number,
+                "numeric" | "int4" | "int8" | "float8" | "float4" | "text" | "varchar",
+            ) if !array => inner,
             (inner @ Tags, "xml" | "text") if !array => inner,
             _ => Anything,
         }
@@ -741,7 +828,9 @@ impl<'a> Reader<'a> {
 
     /// `(array_agg(name ORDER BY day))[1]` is one row's value.
     fn indirection(&mut self, node: &Node) -> Holding {
-        let inner = node.child("arg").map_or(Own, |inner| self.expression(inner));
+        let inner = node
+            .child("arg")
+            .map_or(Own, |inner| self.expression(inner));
         match (inner, node.list("indirection")) {
             (Own, _) => Own,
             (Array, [Tree::Node(index)]) if index.kind == "AIndices" && !index.flag("is_slice") => {
@@ -774,7 +863,9 @@ fn document(inner: Holding) -> Option<bool> {
 
 /// What is cast to text.
 fn as_text(node: &Node) -> Option<&Node> {
-    let target = node.child("type_name").filter(|_| node.kind == "TypeCast")?;
+    let target = node
+        .child("type_name")
+        .filter(|_| node.kind == "TypeCast")?;
     let names = target.names("names")?;
     let text = matches!(names.last(), Some(&("text" | "varchar")));
     (text && target.list("array_bounds").is_empty()).then(|| node.child("arg"))?
@@ -793,7 +884,11 @@ fn separated(separator: &Tree) -> Holding {
 
 /// The text of COPY spells control characters and backslashes in another way.
 fn written_out(mut columns: Columns) -> Columns {
-    let all = columns.before.iter_mut().chain(&mut columns.after).chain(&mut columns.star);
+    let all = columns
+        .before
+        .iter_mut()
+        .chain(&mut columns.after)
+        .chain(&mut columns.star);
     for holding in all {
         if let Separated(separator) = holding
             && separator.contains(|c: char| c.is_control() || c == '\\')
@@ -805,13 +900,17 @@ fn written_out(mut columns: Columns) -> Columns {
 }
 
 fn arms(left: Outputs, right: Outputs) -> Outputs {
-    let told = left.stars.is_empty() && right.stars.is_empty() && left.columns.len() == right.columns.len();
+    let told = left.stars.is_empty()
+        && right.stars.is_empty()
+        && left.columns.len() == right.columns.len();
     if !told {
         return Outputs::all(either(left.worst(), right.worst()));
     }
     let columns = left.columns.into_iter().zip(right.columns);
     Outputs {
-        columns: columns.map(|((name, one), (_, other))| (name, either(one, other))).collect(),
+        columns: columns
+            .map(|((name, one), (_, other))| (name, either(one, other)))
+            .collect(),
         stars: Vec::new(),
     }
 }
@@ -832,16 +931,25 @@ fn own_aliases(query: &Node, name: &str) -> Vec<String> {
             Tree::List(items) => items.iter().for_each(|item| collect(item, name, found)),
             Tree::Node(node) if node.kind == "RangeVar" => {
                 if node.text("schemaname").is_empty() && node.text("relname") == name {
-                    let alias = node.child("alias").map_or(name, |alias| alias.text("aliasname"));
+                    let alias = node
+                        .child("alias")
+                        .map_or(name, |alias| alias.text("aliasname"));
                     found.push(alias.to_owned());
                 }
             }
-            Tree::Node(node) => node.fields.iter().for_each(|(_, field)| collect(field, name, found)),
+            Tree::Node(node) => node
+                .fields
+                .iter()
+                .for_each(|(_, field)| collect(field, name, found)),
             _ => {}
         }
     }
     let mut found = Vec::new();
-    collect(query.get("from_clause").unwrap_or(&Tree::Nothing), name, &mut found);
+    collect(
+        query.get("from_clause").unwrap_or(&Tree::Nothing),
+        name,
+        &mut found,
+    );
     found
 }
 
@@ -855,10 +963,15 @@ fn stays(target: &Node, name: &str, aliases: &[String]) -> bool {
         },
         "AExpr" => {
             let operator = target.names("name").unwrap_or_default();
-            let step = target.child("rexpr").and_then(|step| step.child("val")).map(|step| step.kind);
+            let step = target
+                .child("rexpr")
+                .and_then(|step| step.child("val"))
+                .map(|step| step.kind);
             matches!(operator.last(), Some(&("+" | "-")))
                 && step == Some("Integer")
-                && target.child("lexpr").is_some_and(|inner| stays(inner, name, aliases))
+                && target
+                    .child("lexpr")
+                    .is_some_and(|inner| stays(inner, name, aliases))
         }
         _ => false,
     }
@@ -874,7 +987,10 @@ fn reads(node: &Node, columns: &[String], aliases: &[String]) -> bool {
         }
     }
     if node.kind != "ColumnRef" {
-        return node.fields.iter().any(|(_, field)| any(field, columns, aliases));
+        return node
+            .fields
+            .iter()
+            .any(|(_, field)| any(field, columns, aliases));
     }
     match node.names("fields").as_deref() {
         Some([name]) => [columns, aliases].concat().iter().any(|own| own == name),
