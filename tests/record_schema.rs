@@ -13,7 +13,7 @@ use pgveil::audit::checkpoint::{Checkpoint, Tombstone};
 use pgveil::audit::sealed::Sealed;
 use pgveil::audit::{
     AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
-    schema,
+    WouldRecord, schema,
 };
 use serde_json::{Value, json};
 use support::message::Client;
@@ -270,6 +270,14 @@ fn full() -> Record {
             truncated: true,
         }),
         classes: names("phone"),
+        enforced: Some(false),
+        would: Some(Box::new(WouldRecord {
+            verdict: VerdictRecord::Refuse,
+            reason: Some("function".into()),
+            rule: Some(word()),
+            masked: vec![word()],
+            lookups: vec![word()],
+        })),
         verdict: Some(VerdictRecord::Refuse),
         reason: Some("construct".into()),
         rule: Some(word()),

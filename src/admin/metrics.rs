@@ -65,6 +65,7 @@ pub struct Metrics {
     cache_bytes: IntGauge,
     rows: IntCounterVec,
     refusals: IntCounterVec,
+    not_enforced: IntCounterVec,
     lookups: IntCounterVec,
     export_stops: IntCounterVec,
     violations: IntCounter,
@@ -125,6 +126,8 @@ impl Metrics {
             cache_bytes: made.gauge("pgveil_plan_cache_bytes")?,
             rows: made.counters("pgveil_rows_total", &["role", "protected"])?,
             refusals: made.counters("pgveil_refusals_total", &["role", "reason"])?,
+            not_enforced: made
+                .counters("pgveil_not_enforced_total", &["role", "verdict", "reason"])?,
             lookups: made.counters("pgveil_lookups_total", &["role"])?,
             export_stops: made.counters("pgveil_export_stops_total", &["role", "limit"])?,
             violations: made.counter("pgveil_violations_total")?,
@@ -226,6 +229,14 @@ impl Metrics {
     /// `reason` is the label of a refusal's reason.
     pub fn refusal(&self, role: &str, reason: &str) {
         self.refusals.with_label_values(&[role, reason]).inc();
+    }
+
+    /// A statement of a role that is not enforced, by what would have become of it; `reason` is empty where it would have
+    /// run to its end.
+    pub fn not_enforced(&self, role: &str, verdict: &str, reason: &str) {
+        self.not_enforced
+            .with_label_values(&[role, verdict, reason])
+            .inc();
     }
 
     pub fn export_stop(&self, role: &str, limit: &str) {

@@ -40,6 +40,9 @@ pub struct Entry {
     pub columns: ColumnsEntry,
     pub classes: Vec<String>,
     pub traps: Vec<String>,
+    /// `false`: the role's rules were not in force.
+    pub enforced: Option<bool>,
+    pub would: Option<WouldEntry>,
     /// `pass`, `rewrite` or `refuse`.
     pub verdict: Option<String>,
     pub reason: Option<String>,
@@ -68,6 +71,17 @@ pub struct ColumnsEntry {
     pub written: Vec<String>,
     /// There are more than are listed.
     pub truncated: bool,
+}
+
+/// [`super::WouldRecord`] read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct WouldEntry {
+    pub verdict: String,
+    pub reason: Option<String>,
+    pub rule: Option<String>,
+    pub masked: Vec<String>,
+    pub lookups: Vec<String>,
 }
 
 /// [`super::AlarmRecord`] read back.

@@ -49,5 +49,6 @@ pub use entry::Entry;
 pub use read::{Line, Position, Reader};
 pub use record::{
     AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
+    WouldRecord,
 };
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

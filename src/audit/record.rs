@@ -42,6 +42,25 @@ impl VerdictRecord {
     }
 }
 
+/// What would have been decided about a statement if its role were enforced. It ran as the client sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WouldRecord {
+    /// What would have been decided.
+    pub verdict: VerdictRecord,
+    /// Label of why it would have been refused, or its result stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'static, str>>,
+    /// The rule behind the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// `schema.table.column` of the columns that would have been masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+    /// `schema.table.column` of those that would have been looked up by their stored value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lookups: Vec<String>,
+}
+
 /// What raised an alarm. Who, and in which words, stand in the record itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AlarmRecord {
@@ -173,6 +192,13 @@ pub struct Record {
     /// Honeytoken rows, as the policy names them, that the statement looks for or that came out of it.
     #[serde(serialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub traps: Vec<Arc<str>>,
+    /// `false`: the rules of the role are not in force (`enforce: false`). The record says what was done, `would` what would
+    /// have been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<bool>,
+    /// What the rules of a role that is not enforced would have done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<Box<WouldRecord>>,
     /// What was decided about the statement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRecord>,
@@ -249,6 +275,8 @@ impl Record {
             columns: None,
             classes: Arc::default(),
             traps: Vec::new(),
+            enforced: None,
+            would: None,
             verdict: None,
             reason: None,
             rule: None,

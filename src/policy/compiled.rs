@@ -132,8 +132,10 @@ pub struct RolePolicy {
     pub policy: Arc<str>,
     /// Differs between two compiled policies that differ; part of every plan cache key.
     pub version: u64,
-    /// `unmasked: true`: bytes pass unchanged, only observed.
+    /// `unmasked: true` or `enforce: false`: bytes pass unchanged, only observed.
     pub unmasked: bool,
+    /// `enforce: false`: the role as it would be enforced, to be planned for besides.
+    pub trial: Option<Arc<RolePolicy>>,
     /// Masked columns by relation: derived relations (views, partitions, children) included.
     pub masks: HashMap<Oid, HashMap<AttNum, ColumnMask>>,
     /// Row rules by relation: partitions and children included.
@@ -162,6 +164,11 @@ pub struct RolePolicy {
 }
 
 impl RolePolicy {
+    /// The role's rules, in force or not.
+    pub fn rules(self: &Arc<Self>) -> &Arc<Self> {
+        self.trial.as_ref().unwrap_or(self)
+    }
+
     pub fn mask(&self, relation: Oid, column: AttNum) -> Option<&ColumnMask> {
         self.masks.get(&relation)?.get(&column)
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::policy::PolicySet;
+use crate::policy::{PolicySet, Regime};
 use crate::session::host::Unavailable;
 use crate::session::login::LoginFacts;
 use crate::sql::template::SessionValues;
@@ -11,10 +11,12 @@ use crate::sql::template::SessionValues;
 /// The role and the person of a session. They do not change: under a policy that sees the user otherwise the session ends.
 pub struct Assignment {
     pub role: Arc<str>,
-    pub restricted: bool,
+    pub regime: Regime,
     pub db_user: Arc<str>,
     /// The person behind the database user.
     pub person: Arc<str>,
+    /// Whose budgets its rows are counted in. Those of a role that is not enforced take nothing from others of the person.
+    pub budget: Arc<str>,
     seen: ArcSwap<Seen>,
 }
 
@@ -27,12 +29,17 @@ struct Seen {
 
 impl Assignment {
     /// As it was found at login under that policy.
-    pub fn new(facts: &LoginFacts, restricted: bool, policy: Arc<PolicySet>) -> Self {
+    pub fn new(facts: &LoginFacts, regime: Regime, policy: Arc<PolicySet>) -> Self {
         let db_user = facts.db_user.as_str();
+        let person = policy.person(db_user);
         Assignment {
             role: facts.role.clone(),
-            restricted,
-            person: policy.person(db_user).into(),
+            regime,
+            budget: match regime {
+                Regime::Trial => format!("{person} (not enforced)").into(),
+                Regime::Enforced | Regime::Unmasked => person.into(),
+            },
+            person: person.into(),
             db_user: db_user.into(),
             seen: ArcSwap::from_pointee(Seen {
                 holds: true,
@@ -40,6 +47,11 @@ impl Assignment {
                 policy,
             }),
         }
+    }
+
+    /// Its statements are held to the role's rules.
+    pub fn restricted(&self) -> bool {
+        self.regime == Regime::Enforced
     }
 
     /// What row rules name of the session, by the policy that was looked at last.
@@ -74,7 +86,7 @@ impl Assignment {
         }
         let role = policy.match_role(&self.db_user);
         let same_role =
-            role.is_some_and(|role| role.name == self.role && role.restricted() == self.restricted);
+            role.is_some_and(|role| role.name == self.role && role.regime() == self.regime);
         let seen = Arc::new(Seen {
             holds: same_role && policy.person(&self.db_user) == &*self.person,
             values: Arc::new(policy.session_values(&self.db_user, &self.db_user)),

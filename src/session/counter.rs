@@ -24,6 +24,8 @@ pub struct Counter<'a> {
     pub database: &'a str,
     pub db_user: &'a str,
     pub person: &'a str,
+    /// Whose budgets are spent: the person's, or those for trial besides.
+    pub budget: &'a str,
 }
 
 impl Counter<'_> {
@@ -34,7 +36,14 @@ impl Counter<'_> {
         }
         let (limit, allowed) = match self.refill(&excess).await {
             Ok(Refill::Ready) => return Decision::Again,
+            Ok(Refill::Full(limit, _)) if self.role.trial.is_some() => {
+                return Decision::Unenforced(Some(limit));
+            }
             Ok(Refill::Full(limit, allowed)) => (limit, allowed),
+            Err(error) if self.role.trial.is_some() => {
+                tracing::warn!(%error, "what a role that is not enforced takes out is not counted");
+                return Decision::Unenforced(None);
+            }
             Err(error) => return self.unavailable(&error),
         };
         let rule = &self.role.export;
@@ -87,7 +96,7 @@ impl Counter<'_> {
     async fn refill(&self, excess: &Excess) -> Result<Refill, StoreError> {
         let rule = &self.role.export;
         let budgets = &self.desk.budgets;
-        let purse = budgets.purse(self.person);
+        let purse = budgets.purse(self.budget);
         match excess.limit {
             LimitKind::Rows => Ok(Refill::Full(LimitKind::Rows, rule.rows.unwrap_or(0))),
             LimitKind::Bytes => Ok(Refill::Full(LimitKind::Bytes, rule.bytes.unwrap_or(0))),

@@ -235,6 +235,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
     let statement = StatementPlan {
         kind: known.map_or("UNPARSED", |known| known.kind),
         verdict: Verdict::Refuse(refusal),
+        would: None,
         normalised: known.map(|k| k.normalised.clone()).unwrap_or_default(),
         fingerprint: known.map(|k| k.fingerprint.clone()).unwrap_or_default(),
         reads: known.map(|k| k.reads.clone()).unwrap_or_default(),

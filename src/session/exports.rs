@@ -39,6 +39,9 @@ pub struct Excess {
 pub enum Decision {
     /// There is room for it now.
     Again,
+    /// The role is not enforced: this limit would have ended the result, or, where there is none, what the person has in
+    /// hand could not be looked at.
+    Unenforced(Option<LimitKind>),
     /// The statement runs under a grant of so many rows.
     Granted(Arc<ExportRecord>, u64),
     /// It ends here; the client is told so.

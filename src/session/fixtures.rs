@@ -69,6 +69,7 @@ pub fn statement(text: &str) -> StatementPlan {
         masked: Vec::new(),
         lookups: Vec::new(),
         columns: Default::default(),
+        would: None,
         hidden_rows: false,
         protected: text.contains("SECRET"),
         packed: Default::default(),

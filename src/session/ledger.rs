@@ -57,6 +57,8 @@ pub enum Sent {
     Close(Target),
     Sync,
     FunctionCall {
+        /// No statement; what there is to say of one.
+        source: Arc<Source>,
         /// A Query that must fail was sent in its place.
         denied: Option<Refusal>,
     },
@@ -88,6 +90,10 @@ pub struct Running {
     pub since: Instant,
     /// An export limit was exceeded: its rows stay here, and the client is told this.
     pub stopped: Option<Box<Stop>>,
+    /// Nothing of it is counted any more: the role is not enforced, and a limit was reached or could not be looked at.
+    pub unlimited: bool,
+    /// The limit that would have ended it.
+    pub would_stop: Option<LimitKind>,
     /// The grant that it runs under.
     pub grant: Option<Arc<ExportRecord>>,
     /// Honeytoken rows that its rows have shown.
@@ -406,7 +412,8 @@ impl Ledger {
                     .map_or_else(unknown, |portal| portal.statement.clone()),
                 Some(name.clone()),
             ),
-            Sent::Close(_) | Sent::Sync | Sent::FunctionCall { .. } => (unknown(), None),
+            Sent::FunctionCall { source, .. } => (Statement::new(source.clone(), 0), None),
+            Sent::Close(_) | Sent::Sync => (unknown(), None),
             Sent::Own | Sent::CopyEnd => return None,
         };
         let inner = self.statements.inner(&statement);
@@ -420,6 +427,8 @@ impl Ledger {
             meter: Meter::unlimited(),
             since: front.at,
             stopped: None,
+            unlimited: false,
+            would_stop: None,
             grant: None,
             sprung: Vec::new(),
             fallback_kind: match front.sent {

@@ -13,7 +13,7 @@ use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::catalog::{Catalog, CatalogStore};
 use crate::config::Settings;
 use crate::export::Desk;
-use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, RolePolicy};
+use crate::policy::{CompiledPolicy, ExportRule, Memory, PolicySet, Regime, RolePolicy, RoleRule};
 use crate::session::assignment::Assignment;
 use crate::session::host::{Limits, Unavailable};
 use crate::session::login::{LoggedIn, LoginFacts};
@@ -215,6 +215,11 @@ impl Proxy {
             }
             _ => {}
         }
+        if let Some(would) = &record.would {
+            let reason = would.reason.as_deref().unwrap_or_default();
+            self.metrics
+                .not_enforced(role, would.verdict.label(), reason);
+        }
         let (Some(kind), Some(verdict)) = (&record.kind, record.verdict) else {
             return;
         };
@@ -266,14 +271,15 @@ pub async fn run(
     } = *login;
     let policy = proxy.policy.load_full();
     // The role was matched at login; what the policy does not know any more is restricted.
-    let restricted = policy
-        .role(&facts.role)
-        .is_none_or(|role| role.restricted());
+    let role = policy.role(&facts.role);
+    let regime = role.map_or(Regime::Enforced, RoleRule::regime);
+    let restricted = regime == Regime::Enforced;
     // On the heap, as is all that an idle session does not need.
-    let assignment = Assignment::new(&facts, restricted, Arc::clone(&policy));
+    let assignment = Assignment::new(&facts, regime, Arc::clone(&policy));
     let opening = Box::new(Opening {
         restricted,
-        role: opening_role(&proxy, &facts, restricted).await,
+        trial: regime == Regime::Trial,
+        role: opening_role(&proxy, &facts, regime).await,
         user: facts.db_user.clone(),
         values: assignment.values(),
         encodings: Encodings {
@@ -284,7 +290,10 @@ pub async fn run(
                 .to_owned(),
         },
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
-        template: template(&facts, policy.person(&facts.db_user), policy.version()),
+        template: Record {
+            enforced: (regime == Regime::Trial).then_some(false),
+            ..template(&facts, policy.person(&facts.db_user), policy.version())
+        },
         client_bytes,
         pending,
         limits: limits(&proxy.settings),
@@ -301,7 +310,8 @@ pub async fn run(
 }
 
 /// The role as it stands; where it cannot be known yet, one under which nothing is let through.
-async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Arc<RolePolicy> {
+async fn opening_role(proxy: &Proxy, facts: &LoginFacts, regime: Regime) -> Arc<RolePolicy> {
+    let restricted = regime == Regime::Enforced;
     let nothing = || {
         Arc::new(RolePolicy {
             name: facts.role.clone(),
@@ -313,7 +323,7 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, restricted: bool) -> Ar
             ..RolePolicy::default()
         })
     };
-    if !restricted {
+    if regime == Regime::Unmasked {
         return nothing();
     }
     match proxy.in_force(&facts.database, &facts.role).await {

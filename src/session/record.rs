@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::audit::{ColumnsRecord, Event, Record, TlsRecord, VerdictRecord};
+use crate::audit::{ColumnsRecord, Event, Record, TlsRecord, VerdictRecord, WouldRecord};
 use crate::session::ledger::Running;
 use crate::session::statements::Statement;
-use crate::sql::plan::{Refusal, StatementPlan, Verdict};
+use crate::sql::plan::{Refusal, StatementPlan, Verdict, Would};
 use crate::wire::tls::TlsFacts;
 
 /// Numbers the records of a session and fills in its facts.
@@ -89,6 +89,10 @@ impl Recorder {
                 .map(|plan| Arc::clone(&plan.columns.classes))
                 .unwrap_or_default(),
             traps: traps(running),
+            would: match self.template.enforced {
+                Some(false) => would(running).map(Box::new),
+                _ => None,
+            },
             verdict: Some(verdict(running, outcome)),
             reason: match (outcome.refusal, &running.stopped) {
                 (Some(refusal), _) => Some(Cow::Borrowed(refusal.reason.label())),
@@ -169,6 +173,36 @@ fn verdict(running: &Running, outcome: &Outcome<'_>) -> VerdictRecord {
         Some(Verdict::Rewrite) => VerdictRecord::Rewrite,
         Some(Verdict::Pass) | None => VerdictRecord::Pass,
     }
+}
+
+/// What would have become of a statement if its role were enforced; `None`: nobody has looked.
+fn would(running: &Running) -> Option<WouldRecord> {
+    let of = |statement: &Statement| statement.plan()?.would.clone();
+    let sent = of(&running.statement);
+    let refused = |would: &Would| matches!(would.verdict, Verdict::Refuse(_));
+    let would = match sent.filter(|would| refused(would)) {
+        Some(refused) => refused,
+        None => of(running.governing())?,
+    };
+    let refusal = match &would.verdict {
+        Verdict::Refuse(refusal) => Some(refusal),
+        Verdict::Pass | Verdict::Rewrite => None,
+    };
+    Some(WouldRecord {
+        verdict: match &would.verdict {
+            Verdict::Pass => VerdictRecord::Pass,
+            Verdict::Rewrite => VerdictRecord::Rewrite,
+            Verdict::Refuse(_) => VerdictRecord::Refuse,
+        },
+        reason: match (refusal, running.would_stop) {
+            (Some(refusal), _) => Some(Cow::Borrowed(refusal.reason.label())),
+            (None, Some(limit)) => Some(Cow::Borrowed(limit.reason())),
+            (None, None) => None,
+        },
+        rule: refusal.map(|refusal| refusal.detail.clone()),
+        masked: would.masked,
+        lookups: would.lookups,
+    })
 }
 
 /// The number at the end of a command tag: `INSERT 0 5`, `COPY 5`.

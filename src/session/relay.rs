@@ -35,6 +35,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Opening {
     pub restricted: bool,
+    /// The role's rules are on trial: its statements are planned for as if they were in force.
+    pub trial: bool,
     pub role: Arc<RolePolicy>,
     /// The database user.
     pub user: String,
@@ -112,6 +114,7 @@ where
 fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
     State {
         restricted: opening.restricted,
+        astray: false,
         ledger: Ledger::new(State::rules(opening.restricted, &opening.role, purse)),
         recorder: Recorder::new(opening.template.clone()),
         role: opening.role.clone(),
@@ -121,7 +124,7 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
             values: Arc::clone(&opening.values),
             ..SessionFacts::default()
         }),
-        dirty: opening.restricted,
+        dirty: opening.restricted || opening.trial,
         temporary_dirty: false,
         foreseen: None,
         made: Default::default(),
@@ -163,6 +166,7 @@ where
     let (mut server_read, mut server_write) = split(server);
     let limits = opening.limits;
     let client_bytes = opening.client_bytes.clone();
+    let trial = opening.trial;
 
     let greeted = greet(host, shared, opening, &mut client_write, &mut server_write).await;
     if let Err(end) = greeted {
@@ -172,7 +176,7 @@ where
     }
 
     let mut to_client = ToClient::new(host, shared, limits);
-    let mut to_server = ToServer::new(host, shared, limits, client_bytes);
+    let mut to_server = ToServer::new(host, shared, limits, trial, client_bytes);
     let mut down = Box::pin(to_client.run(&mut server_read, &mut client_write, drain));
     let mut up = Box::pin(to_server.run(&mut client_read, &mut server_write));
     let (mut end, down_end) = tokio::select! {

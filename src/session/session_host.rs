@@ -8,7 +8,7 @@ use crate::audit::{Event, Record};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
 use crate::export::Purse;
-use crate::policy::RolePolicy;
+use crate::policy::{Regime, RolePolicy};
 use crate::session::assignment::Assignment;
 use crate::session::counter::Counter;
 use crate::session::denial;
@@ -75,7 +75,7 @@ impl Host for SessionHost {
 
     async fn schema_changed(&self) {
         let (proxy, database) = (Arc::clone(&self.proxy), self.database.clone());
-        if self.assignment.restricted {
+        if self.assignment.restricted() {
             return reread(&proxy, &database).await;
         }
         // Nothing of it depends on the answer but names on record, and DDL comes in long scripts.
@@ -101,7 +101,7 @@ impl Host for SessionHost {
     }
 
     fn can_record(&self) -> bool {
-        !(self.assignment.restricted
+        !(self.assignment.restricted()
             && self.refuses_without_record()
             && self.proxy.spool.is_failing())
     }
@@ -114,7 +114,7 @@ impl Host for SessionHost {
             Ok(()) => Ok(()),
             // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
             Err(error)
-                if self.assignment.restricted
+                if self.assignment.restricted()
                     && self.refuses_without_record()
                     && record.event != Event::Refusal =>
             {
@@ -128,9 +128,8 @@ impl Host for SessionHost {
     }
 
     fn purse(&self) -> Option<Arc<Purse>> {
-        self.assignment
-            .restricted
-            .then(|| self.proxy.desk.budgets.purse(&self.assignment.person))
+        let budget = &self.assignment.budget;
+        (self.assignment.regime != Regime::Unmasked).then(|| self.proxy.desk.budgets.purse(budget))
     }
 
     async fn exceeded(&self, excess: Excess) -> Decision {
@@ -232,6 +231,7 @@ impl SessionHost {
             database: &self.database,
             db_user: &self.assignment.db_user,
             person: &self.assignment.person,
+            budget: &self.assignment.budget,
         }
     }
 

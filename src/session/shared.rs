@@ -90,6 +90,8 @@ impl Encodings {
 #[derive(Debug)]
 pub struct State {
     pub restricted: bool,
+    /// An unrestricted session has sent or got what could not be attributed: the server is asked nothing any more.
+    pub astray: bool,
     pub ledger: Ledger,
     pub recorder: Recorder,
     pub role: Arc<RolePolicy>,

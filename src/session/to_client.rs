@@ -166,6 +166,10 @@ impl<'a, H: Host> ToClient<'a, H> {
         };
         match decision {
             Decision::Again => {}
+            Decision::Unenforced(limit) => {
+                running.unlimited = true;
+                running.would_stop = limit;
+            }
             Decision::Granted(grant, rows) => {
                 running.meter.raise(rows);
                 running.grant = Some(grant);
@@ -269,6 +273,7 @@ impl<'a, H: Host> ToClient<'a, H> {
     fn unexpected(&mut self, state: &mut State, header: Header, error: Unexpected) -> Flow {
         if !state.restricted {
             tracing::warn!(%error, "unattributed message of the server");
+            state.astray = true;
             return self.pass(state, header);
         }
         self.violation(state, error.to_string())
@@ -371,7 +376,10 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
         match own.search_path.take().filter(|_| own.complete) {
             Some(search_path) => state.learn(own, search_path),
-            None => state.own_failures += 1,
+            None => {
+                state.own_failures += 1;
+                state.astray |= !state.restricted;
+            }
         }
         let Some(ready) = then else {
             return Flow::Next;

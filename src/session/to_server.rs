@@ -3,6 +3,7 @@ mod circumstances;
 mod extended;
 mod grants;
 mod texts;
+mod trial;
 
 use std::io;
 use std::sync::Arc;
@@ -50,18 +51,27 @@ pub struct ToServer<'a, H: Host> {
     shared: &'a Shared,
     limits: Limits,
     restricted: bool,
+    /// The role's rules are on trial: texts run as they are, and what would have been decided goes on record.
+    trial: bool,
     burst: Burst,
 }
 
 impl<'a, H: Host> ToServer<'a, H> {
     /// `read`: bytes of the client that have been read already.
-    pub fn new(host: &'a Arc<H>, shared: &'a Shared, limits: Limits, read: BytesMut) -> Self {
+    pub fn new(
+        host: &'a Arc<H>,
+        shared: &'a Shared,
+        limits: Limits,
+        trial: bool,
+        read: BytesMut,
+    ) -> Self {
         let restricted = shared.lock().restricted;
         ToServer {
             host,
             shared,
             limits,
             restricted,
+            trial,
             burst: Burst::new(Side::Client, read),
         }
     }
@@ -196,18 +206,26 @@ impl<'a, H: Host> ToServer<'a, H> {
     /// FunctionCall returns data outside of rows: a restricted role gets a Query that fails instead. Both are answered
     /// by an error and ReadyForQuery.
     fn function_call(&mut self, header: Header) -> Flow {
-        if !self.restricted {
-            self.push(Sent::FunctionCall { denied: None });
-            self.burst.forward(header);
-            return Flow::Next;
-        }
         let refusal = denial::refusal(
             Reason::Protocol,
             "the FunctionCall message is not allowed for this role",
             "its result cannot be masked",
             "call the function in a SELECT",
         );
+        if !self.restricted {
+            let source = match self.trial {
+                true => trial::of_unplanned("FUNCTION CALL", &refusal),
+                false => Source::unplanned(),
+            };
+            self.push(Sent::FunctionCall {
+                source,
+                denied: None,
+            });
+            self.burst.forward(header);
+            return Flow::Next;
+        }
         self.push(Sent::FunctionCall {
+            source: Source::unplanned(),
             denied: Some(refusal),
         });
         let mut instead = BytesMut::new();
@@ -223,6 +241,7 @@ impl<'a, H: Host> ToServer<'a, H> {
         if self.restricted {
             return violated(malformed.to_string());
         }
+        self.shared.lock().astray = true;
         self.push(match header.tag {
             front::QUERY => Sent::Query(Source::unplanned()),
             front::SYNC => Sent::Sync,

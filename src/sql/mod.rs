@@ -27,5 +27,6 @@ pub mod system;
 pub mod template;
 pub mod temporary;
 pub mod tree;
+mod trial;
 
 pub use cache::Planner;

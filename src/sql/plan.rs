@@ -95,6 +95,29 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
+/// What would be decided about a statement if its role's rules were in force (`enforce: false`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Would {
+    /// A refusal without its position: that is the text's own.
+    pub verdict: Verdict,
+    /// As [`StatementPlan::masked`] and [`StatementPlan::lookups`].
+    pub masked: Vec<String>,
+    pub lookups: Vec<String>,
+}
+
+impl Would {
+    pub fn refuse(refusal: &Refusal) -> Self {
+        Would {
+            verdict: Verdict::Refuse(Refusal {
+                position: None,
+                ..refusal.clone()
+            }),
+            masked: Vec::new(),
+            lookups: Vec::new(),
+        }
+    }
+}
+
 /// What a statement does to the session's own state, as far as pgveil must follow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -136,6 +159,8 @@ pub struct StatementPlan {
     /// `SELECT`, `INSERT`, `BEGIN`, ... as the command tag would say.
     pub kind: &'static str,
     pub verdict: Verdict,
+    /// What the verdict would be if the role were enforced; `None`: it is, or has no rules.
+    pub would: Option<Box<Would>>,
     /// The text with literals replaced by `$n` and white space folded.
     pub normalised: String,
     /// Of the normalised text, 16 hexadecimal digits.
@@ -173,6 +198,9 @@ impl StatementPlan {
             + strings(&self.writes)
             + strings(&self.masked)
             + strings(&self.lookups)
+            + self.would.as_ref().map_or(0, |would| {
+                size_of::<Would>() + strings(&would.masked) + strings(&would.lookups) + 256
+            })
             + self.columns.size()
             + size_of::<Columns>()
             + self.origins.len() * 64
@@ -189,6 +217,7 @@ impl StatementPlan {
         StatementPlan {
             kind,
             verdict: Verdict::Pass,
+            would: None,
             normalised,
             fingerprint,
             reads: Vec::new(),
@@ -245,6 +274,20 @@ impl Plan {
             text,
             positions,
             grown,
+        }
+    }
+
+    /// The plan of a text that runs as it is and would be refused.
+    pub fn would_refuse(&self, refusal: &Refusal) -> Plan {
+        let refused = |plan: &StatementPlan| StatementPlan {
+            would: Some(Box::new(Would::refuse(refusal))),
+            ..plan.clone()
+        };
+        Plan {
+            statements: self.statements.iter().map(refused).collect(),
+            text: self.text.clone(),
+            positions: self.positions.clone(),
+            grown: self.grown,
         }
     }
 

@@ -32,7 +32,14 @@ pub fn plan(
 ) -> Plan {
     let mut circumstances = Circumstances::new(catalog, facts);
     if role.unmasked {
-        return super::observe::plan(text, catalog, role, &circumstances);
+        let observed = super::observe::plan(text, catalog, role, &circumstances);
+        return match &role.trial {
+            Some(rules) => {
+                let judged = plan(text, catalog, rules, facts, templates);
+                super::trial::besides(observed, &judged)
+            }
+            None => observed,
+        };
     }
     let desk = Desk {
         rules: Rules {

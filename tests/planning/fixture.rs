@@ -288,6 +288,7 @@ fn role() -> RolePolicy {
         policy: Arc::from("v1"),
         version: 1,
         unmasked: false,
+        trial: None,
         masks: HashMap::from([
             (CONTACTS, mask()),
             (PARENT, second()),

@@ -54,6 +54,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Statements refused by `role` and `reason`.",
     ),
     (
+        "pgveil_not_enforced_total",
+        "counter",
+        "Statements of roles with `enforce: false` by `role`, and by the `verdict` and `reason` they would have had; they ran, and count as `pass` above.",
+    ),
+    (
         "pgveil_lookups_total",
         "counter",
         "Masked columns looked up by their stored value (`lookup: exact`), by `role`; who did is on record.",

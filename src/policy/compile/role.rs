@@ -11,7 +11,7 @@ use crate::config::{Diagnostic, Diagnostics};
 use crate::policy::compiled::{Classes, ColumnMask, MaskSql, RolePolicy, Traps};
 use crate::policy::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::policy::mask::{ColumnType, Mask, Misfit};
-use crate::policy::rules::{MaskRule, RoleRule, Unlisted};
+use crate::policy::rules::{MaskRule, Regime, RoleRule, Unlisted};
 use crate::policy::{DERIVED, PolicySet, UNLISTED, system};
 
 /// What a policy says of a database to all its roles.
@@ -72,6 +72,7 @@ pub(super) fn compile(
         policy: Arc::clone(common.policy),
         version: 0,
         unmasked: role.unmasked,
+        trial: None,
         masks,
         rows: rows.rules,
         denied,
@@ -101,7 +102,25 @@ pub(super) fn compile(
         system::guard(&mut policy, catalog);
     }
     policy.version = version(&policy);
-    policy
+    match role.regime() {
+        Regime::Trial => on_trial(policy),
+        Regime::Enforced | Regime::Unmasked => policy,
+    }
+}
+
+/// A role whose rules are kept for planning alone.
+fn on_trial(rules: RolePolicy) -> RolePolicy {
+    let mut role = RolePolicy {
+        unmasked: true,
+        masks: HashMap::new(),
+        rows: HashMap::new(),
+        denied: HashMap::new(),
+        closed: HashMap::new(),
+        ..rules.clone()
+    };
+    role.trial = Some(Arc::new(rules));
+    role.version = version(&role);
+    role
 }
 
 /// One fixed value for every value of the column.

@@ -16,6 +16,11 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
     put(policy.name.as_bytes());
     put(policy.policy.as_bytes());
     put(&[u8::from(policy.unmasked), u8::from(policy.full_text)]);
+    put(&policy
+        .trial
+        .as_ref()
+        .map_or(0, |role| role.version)
+        .to_be_bytes());
     put(format!("{:?}", policy.export).as_bytes());
     let masks: BTreeMap<(Oid, AttNum), &ColumnMask> = policy
         .masks

@@ -71,6 +71,9 @@ impl Ledger {
         if running.stopped.is_some() {
             return Counted::Stopped;
         }
+        if running.unlimited {
+            return Counted::Out;
+        }
         if let Count::Over(limit) = running.meter.check(bytes, weight) {
             return Counted::Over(limit);
         }
@@ -328,7 +331,10 @@ impl Ledger {
             Sent::Execute {
                 denied: Some(_),
                 ..
-            } | Sent::FunctionCall { denied: Some(_) }
+            } | Sent::FunctionCall {
+                denied: Some(_),
+                ..
+            }
         ) {
             return None;
         }
@@ -399,7 +405,7 @@ impl Ledger {
         match &self.queue.front()?.sent {
             Sent::Bind { denied, .. }
             | Sent::Execute { denied, .. }
-            | Sent::FunctionCall { denied } => denied.clone(),
+            | Sent::FunctionCall { denied, .. } => denied.clone(),
             Sent::Query(_) | Sent::Parse { .. } => running.statement.refusal().cloned(),
             _ => None,
         }

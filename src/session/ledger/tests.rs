@@ -11,7 +11,7 @@ use super::{Answer, Ledger, Rules, Sent};
 
 use crate::session::fixtures::source;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::Statement;
+use crate::session::statements::{Source, Statement};
 
 const LIMIT: u64 = 3;
 
@@ -50,7 +50,10 @@ fn send(ledger: &mut Ledger, line: &str) {
             denied: None,
         },
         ("S", _) => Sent::Sync,
-        ("F", _) => Sent::FunctionCall { denied: None },
+        ("F", _) => Sent::FunctionCall {
+            source: Source::unplanned(),
+            denied: None,
+        },
         ("c", _) => Sent::CopyEnd,
         _ => panic!("cannot send {line}"),
     };

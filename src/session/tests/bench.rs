@@ -269,6 +269,7 @@ impl Bench {
         });
         let opening = Opening {
             restricted,
+            trial: false,
             role,
             user: "tester".to_owned(),
             values: Arc::default(),

@@ -56,6 +56,9 @@ impl<H: Host> ToServer<'_, H> {
 
     fn next_step(&self) -> Next {
         let mut state = self.shared.lock();
+        if state.astray {
+            return Next::Done(Known::InBatch);
+        }
         if state.own.is_some() {
             return Next::Await;
         }

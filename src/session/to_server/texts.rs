@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
-use super::{Flow, ToServer};
+use super::{Flow, ToServer, trial};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
 use crate::session::burst::READ_BUFFER;
 use crate::session::charset::Charset;
@@ -67,11 +67,7 @@ impl<H: Host> ToServer<'_, H> {
         server: &mut W,
     ) -> io::Result<Flow> {
         if header.body() as u64 > self.limits.statement_bytes {
-            let Some(decided) = self.too_long() else {
-                self.push(Sent::Query(Source::unplanned()));
-                self.burst.forward(header);
-                return Ok(Flow::Next);
-            };
+            let decided = self.too_long();
             return Ok(self.send_query(header, &decided));
         }
         let Some(body) = self.burst.body(header) else {
@@ -124,10 +120,13 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let mut decided = self.decide(&text, Carrier::Parse, server).await?;
-        if self.restricted
+        if (self.restricted || self.trial)
             && let Some(refusal) = self.parameter_objection(&parameters).await
         {
-            decided = Decided::refused(decided.source.plan.as_deref(), refusal);
+            decided = match self.restricted {
+                true => Decided::refused(decided.source.plan.as_deref(), refusal),
+                false => trial::refused(&decided.source, &refusal),
+            };
         }
         if self.restricted && !name.is_ascii() && self.charset(server).await? != Some(Charset::Utf8)
         {
@@ -175,11 +174,9 @@ impl<H: Host> ToServer<'_, H> {
         let decided = self.too_long();
         self.push(Sent::Parse {
             name: Name::new(&name),
-            source: decided
-                .as_ref()
-                .map_or_else(Source::unplanned, |decided| decided.source.clone()),
+            source: decided.source.clone(),
         });
-        match decided.and_then(|decided| decided.text) {
+        match decided.text {
             None => self.burst.forward(header),
             Some(text) => {
                 let mut instead = BytesMut::new();
@@ -190,20 +187,26 @@ impl<H: Host> ToServer<'_, H> {
         Flow::Next
     }
 
-    /// `None` where it passes unread.
-    fn too_long(&self) -> Option<Decided> {
-        self.restricted.then(|| {
-            let refusal = denial::refusal(
-                Reason::Limit,
-                &format!(
-                    "the statement is longer than {} bytes",
-                    self.limits.statement_bytes
-                ),
-                "limits.max_statement_bytes",
-                "Send long values as parameters, or split the statement.",
-            );
-            Decided::refused(None, refusal)
-        })
+    fn too_long(&self) -> Decided {
+        let refusal = denial::refusal(
+            Reason::Limit,
+            &format!(
+                "the statement is longer than {} bytes",
+                self.limits.statement_bytes
+            ),
+            "limits.max_statement_bytes",
+            "Send long values as parameters, or split the statement.",
+        );
+        if self.restricted {
+            return Decided::refused(None, refusal);
+        }
+        Decided {
+            source: match self.trial {
+                true => trial::of_unplanned(trial::UNPARSED, &refusal),
+                false => Source::unplanned(),
+            },
+            text: None,
+        }
     }
 
     /// Decides about a text: for an unrestricted role only what goes on record.
@@ -213,6 +216,9 @@ impl<H: Host> ToServer<'_, H> {
         carrier: Carrier,
         server: &mut W,
     ) -> io::Result<Decided> {
+        if self.trial {
+            return self.on_trial(text, server).await;
+        }
         if !self.restricted {
             return Ok(self.observe(text).await);
         }
@@ -392,7 +398,7 @@ pub(super) fn setting_refusal() -> Refusal {
     )
 }
 
-fn encoding_refusal() -> Refusal {
+pub(super) fn encoding_refusal() -> Refusal {
     denial::refusal(
         Reason::Encoding,
         "the statement holds bytes that are not valid in the session's client_encoding",
