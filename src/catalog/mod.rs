@@ -1,10 +1,11 @@
 //! The schema of one database as pgveil last read it.
 //!
 //! [`load()`] reads a snapshot; [`CatalogStore`] keeps one per database current; [`lineage`] finds where the columns
-//! of views take their values from.
+//! of views take their values from. [`file`] puts a snapshot into a file and takes it from there.
 mod code;
 pub mod connect;
 pub mod error;
+pub mod file;
 mod fingerprint;
 pub mod lineage;
 pub mod load;

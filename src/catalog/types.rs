@@ -4,6 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// An object identifier as PostgreSQL assigns it (`pg_class.oid` and the like).
 pub type Oid = u32;
 /// A column number (`pg_attribute.attnum`); user columns start at 1, system columns are negative.
@@ -13,7 +15,7 @@ pub type AttNum = i16;
 pub const FIRST_NORMAL_OID: Oid = 16_384;
 
 /// `pg_class.relkind`, for the kinds that a statement can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RelationKind {
     Table,
     PartitionedTable,
@@ -26,7 +28,7 @@ pub enum RelationKind {
 }
 
 /// One column of a relation, in `attnum` order; dropped columns are left out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     pub num: AttNum,
     pub name: String,
@@ -41,7 +43,7 @@ pub struct Column {
 }
 
 /// Where a view's output column takes its value from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ColumnSource {
     /// Exactly the value of another relation's column (possibly renamed).
     Same { relation: Oid, column: AttNum },
@@ -51,7 +53,7 @@ pub enum ColumnSource {
     Unknown,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Relation {
     pub oid: Oid,
     pub schema: String,
@@ -85,7 +87,7 @@ impl Relation {
 }
 
 /// `pg_proc.provolatile`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Volatility {
     Immutable,
     Stable,
@@ -93,7 +95,7 @@ pub enum Volatility {
 }
 
 /// What a view reads for any purpose: its values, its conditions, its counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewReads {
     pub relations: BTreeSet<Oid>,
     /// It calls a function or operator whose body may read anything.
@@ -103,7 +105,7 @@ pub struct ViewReads {
 }
 
 /// One overload of a function, procedure, aggregate or window function.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Function {
     pub schema: String,
     pub volatility: Volatility,
@@ -116,14 +118,14 @@ pub struct Function {
 }
 
 /// One operator that initdb did not make.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operator {
     pub schema: String,
     pub extension: Option<String>,
 }
 
 /// `pg_type.typtype`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TypeKind {
     Base,
     Composite,
@@ -133,7 +135,7 @@ pub enum TypeKind {
     Pseudo,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Type {
     pub schema: String,
     pub name: String,
@@ -146,7 +148,7 @@ pub struct Type {
 }
 
 /// An index, a TOAST table or its index: its counters say something of the rows of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storage {
     /// The table.
     pub of: Oid,
@@ -155,7 +157,7 @@ pub struct Storage {
 }
 
 /// A cast by a function that initdb did not make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cast {
     pub source: Oid,
     pub target: Oid,
@@ -173,7 +175,7 @@ pub struct Cast {
 }
 
 /// `pg_cast.castcontext`: where the server applies it of its own accord.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CastContext {
     /// Nowhere.
     Explicit,
@@ -185,7 +187,7 @@ pub enum CastContext {
 
 /// A function or operator that initdb did not make and that the server calls unasked: the input of a domain (its CHECK),
 /// or a rule.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Checker {
     /// `schema.name`
     pub name: String,
@@ -193,7 +195,7 @@ pub struct Checker {
 }
 
 /// What sets a rule off (`pg_rewrite.ev_type`). Those of SELECT are views.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RuleEvent {
     Insert,
     Update,
@@ -201,7 +203,7 @@ pub enum RuleEvent {
 }
 
 /// A rule of the rewrite system that is not disabled (CREATE RULE).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RewriteRule {
     pub name: String,
     pub event: RuleEvent,
@@ -241,9 +243,9 @@ pub struct Catalog {
     pub view_reads: HashMap<Oid, ViewReads>,
     /// By relation, in the order of their names.
     pub rewrite_rules: HashMap<Oid, Vec<RewriteRule>>,
-    names: HashMap<String, HashMap<String, Oid>>,
-    type_names: HashMap<String, Vec<Oid>>,
-    children: HashMap<Oid, Vec<Oid>>,
+    pub(super) names: HashMap<String, HashMap<String, Oid>>,
+    pub(super) type_names: HashMap<String, Vec<Oid>>,
+    pub(super) children: HashMap<Oid, Vec<Oid>>,
 }
 
 impl Catalog {
