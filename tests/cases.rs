@@ -166,6 +166,29 @@ fn policies_compile_against_a_catalog() {
     });
 }
 
+/// What is right and perhaps not what was meant.
+#[test]
+fn policies_are_reviewed() {
+    let mut catalog = crm();
+    let columns = "pin varchar, code varchar, price numeric, day date, n int4";
+    let mut codes = table(40, "crm.codes", RelationKind::Table, columns, &[]);
+    codes.columns[0].typmod = 4 + 4;
+    codes.columns[0].type_sql = "pg_catalog.varchar(4)".into();
+    codes.columns[1].typmod = 4 + 6;
+    codes.columns[1].type_sql = "pg_catalog.varchar(6)".into();
+    codes.columns[2].typmod = 4 + ((10 << 16) | 2);
+    codes.columns[2].type_sql = "pg_catalog.numeric(10,2)".into();
+    catalog.insert(codes);
+    each_case("review", |file| match policy::load(file) {
+        Err(findings) => lines(&findings),
+        Ok(policy) => {
+            let mut shown = lines(&policy.warnings);
+            shown.extend(lines(&policy.review([&catalog])));
+            shown
+        }
+    });
+}
+
 fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
     let (compiled, findings) = policy.compile(catalog);
     let (again, _) = policy.compile(catalog);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::approvers;
 use super::serve::catalogs;
-use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, print};
+use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, policies, print};
 use crate::catalog::Catalog;
 use crate::config::{self, Diagnostics, Settings};
 use crate::policy::system::SYSTEM;
-use crate::policy::{self, PolicySet};
+use crate::policy::{PolicySet, Regime};
 
 /// Findings go to standard error, as JSON to standard output. Exit code 2 if one of them is an error.
 ///
@@ -21,9 +21,10 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         Ok(settings) => settings,
         Err(findings) => return report(&findings, "", args.format),
     };
-    let policy = match policy::load(&settings.policies) {
+    let policy = match policies::load(&settings) {
         Ok(policy) => policy,
-        Err(findings) => return report(&findings, "", args.format),
+        Err(CliError::Findings(findings)) => return report(&findings, "", args.format),
+        Err(error) => return Err(error),
     };
     let mut findings = policy.warnings.clone();
     let mut summary = overview(&policy);
@@ -37,7 +38,9 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
             }),
     };
     findings.extend(approvers::findings(&policy, &settings, accounts.as_deref()));
-    if !args.offline {
+    if args.offline {
+        findings.extend(policy.review([]));
+    } else {
         let catalogs = read_catalogs(&settings).await?;
         let (found, compiled) = against(&policy, &catalogs);
         findings.extend(found);
@@ -58,14 +61,24 @@ async fn read_catalogs(settings: &Settings) -> Result<Vec<Arc<Catalog>>, CliErro
 /// Holds a policy against the databases it serves: the findings, and a line for each role in each database where it
 /// masks something.
 pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, String) {
-    let findings = policy.check_catalogs(catalogs.iter().map(AsRef::as_ref));
+    let mut findings = policy.check_catalogs(catalogs.iter().map(AsRef::as_ref));
+    if !findings.has_errors() {
+        findings.extend(policy.review(catalogs.iter().map(AsRef::as_ref)));
+    }
     let mut summary = String::new();
     for catalog in catalogs {
         let (compiled, _) = policy.compile(catalog);
         for rule in &policy.roles {
-            let Some(role) = compiled.roles.get(&rule.name) else {
+            let Some(role) = compiled.roles.get(&rule.name).map(|role| role.rules()) else {
                 continue;
             };
+            if rule.regime() == Regime::Trial {
+                let _ = writeln!(
+                    summary,
+                    "{}: {} is not enforced; if it were:",
+                    catalog.database, rule.name
+                );
+            }
             if role.protected.is_empty() {
                 continue;
             }

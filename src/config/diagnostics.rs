@@ -15,7 +15,7 @@ pub enum Severity {
     Error,
 }
 
-/// One finding. As JSON: `severity`, `file`, `line`, `column`, `message`, `suggestion`.
+/// One finding. As JSON: `severity`, `file`, `line`, `column`, `message`, `text`, `suggestion`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     pub severity: Severity,
@@ -25,6 +25,8 @@ pub struct Diagnostic {
     /// 1-based, in characters.
     pub column: Option<u32>,
     pub message: String,
+    /// What stands at the place, left out where it may hold a secret.
+    pub text: Option<String>,
     /// What to do, as a sentence (``did you mean `roles`?``).
     pub suggestion: Option<String>,
     /// Length of the offending text in characters, for the caret.
@@ -52,6 +54,7 @@ impl Diagnostic {
             line: None,
             column: None,
             message: message.into(),
+            text: None,
             suggestion: None,
             length: 0,
             snippet: None,
@@ -84,23 +87,27 @@ impl Diagnostic {
     #[must_use]
     pub fn hide(mut self) -> Self {
         self.snippet = None;
+        self.text = None;
         self
     }
 
     fn at(severity: Severity, origin: &Origin, message: String) -> Self {
+        let snippet = origin
+            .source
+            .line(origin.position.line)
+            .filter(|line| !may_hold_secret(line))
+            .map(str::to_owned);
+        let text = origin.source.slice(origin.position);
         Self {
             severity,
             file: origin.source.path.clone(),
             line: Some(origin.position.line),
             column: Some(origin.position.column),
             message,
+            text: text.filter(|text| snippet.is_some() && !text.is_empty()),
             suggestion: None,
             length: origin.position.length,
-            snippet: origin
-                .source
-                .line(origin.position.line)
-                .filter(|line| !may_hold_secret(line))
-                .map(str::to_owned),
+            snippet,
         }
     }
 }
@@ -299,7 +306,7 @@ mod tests {
         assert_eq!(
             json,
             "{\"severity\":\"error\",\"file\":\"pgveil.yaml\",\"line\":2,\"column\":1,\
-             \"message\":\"unknown key `rols`\",\"suggestion\":null}\n"
+             \"message\":\"unknown key `rols`\",\"text\":\"rols\",\"suggestion\":null}\n"
         );
     }
 

@@ -17,6 +17,8 @@ pub struct ClassRule {
     pub missing: Missing,
     /// Whoever touches one of the columns raises an alarm.
     pub alarm: bool,
+    /// Where its name stands.
+    pub origin: Origin,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct RoleRule {
     pub users: BTreeSet<String>,
     /// Bytes pass unchanged; excludes everything below.
     pub unmasked: bool,
+    /// `enforce: false`: bytes pass unchanged, and what the rules below would have done is put on record.
+    pub trial: bool,
     pub masks: Vec<MaskRule>,
     pub unlisted: Unlisted,
     /// At most one of a relation.
@@ -148,11 +152,30 @@ impl Person {
     pub const DB_USERS: &'static str = "db_user";
 }
 
+/// What the rules of a role are to its sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Regime {
+    /// Statements are judged, and run as they are, otherwise or not at all.
+    Enforced,
+    /// Statements are judged and run as they are: the outcome goes on record and nowhere else.
+    Trial,
+    /// There are none.
+    Unmasked,
+}
+
 impl RoleRule {
-    /// Whether the role's statements are analysed and rewritten. Only `unmasked: true` frees a role of that: a role that
-    /// names no mask is still held to the function and statement rules.
+    /// Whether the role's statements are analysed and rewritten. Only `unmasked: true` and `enforce: false` free a
+    /// role of that: a role that names no mask is still held to the function and statement rules.
     pub fn restricted(&self) -> bool {
-        !self.unmasked
+        self.regime() == Regime::Enforced
+    }
+
+    pub fn regime(&self) -> Regime {
+        match (self.unmasked, self.trial) {
+            (true, _) => Regime::Unmasked,
+            (false, true) => Regime::Trial,
+            (false, false) => Regime::Enforced,
+        }
     }
 
     pub fn mask(&self, class: &str) -> Option<&MaskRule> {

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;

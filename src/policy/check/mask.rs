@@ -1,7 +1,7 @@
 //! Checks one mask: which it is, and its options. Whether it goes with a column's type is seen against the catalog.
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;

@@ -9,13 +9,13 @@ mod traps;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::pattern::ColumnPattern;
 use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
 use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
 use super::trap::{Trap, TrapRules};
-use super::{DERIVED, PolicySet, UNLISTED};
+use super::{Content, DERIVED, PolicySet, UNLISTED};
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{OneOrMany, Scalar};
 use crate::config::{Diagnostic, Diagnostics};
@@ -94,6 +94,24 @@ impl Checker {
             self.diagnostics
                 .push(diagnostic.suggest("add `roles:` with at least one role"));
         }
+        for role in self.roles.iter().filter(|role| !role.users.is_empty()) {
+            let earlier = role.users.iter().filter_map(|user| self.users.get(user));
+            let earlier: Vec<_> = earlier.filter(|first| **first != role.name).collect();
+            let fallback =
+                matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
+            if let (true, Some(first)) = (earlier.len() == role.users.len(), earlier.first())
+                && !fallback
+            {
+                let message = format!(
+                    "the rules of the role `{}` never hold: everyone it names has an earlier role",
+                    role.name
+                );
+                let diagnostic = Diagnostic::warning(&role.origin, message);
+                self.diagnostics.push(diagnostic.suggest(format!(
+                    "put it above `{first}`, or take it out: the first role from the top that matches is the session's"
+                )));
+            }
+        }
         for role in self.roles.iter().filter(|role| role.users.is_empty()) {
             let fallback =
                 matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
@@ -106,7 +124,8 @@ impl Checker {
         }
     }
 
-    pub fn finish(mut self, version: String) -> Result<PolicySet, Diagnostics> {
+    pub fn finish(mut self, content: Content) -> Result<PolicySet, Diagnostics> {
+        let version = content.version();
         self.diagnostics.sort();
         if self.diagnostics.has_errors() {
             return Err(self.diagnostics);
@@ -114,6 +133,7 @@ impl Checker {
         let traps = (!self.traps.is_empty()).then(|| TrapRules::new(version.clone(), self.traps));
         Ok(PolicySet {
             version,
+            content: Arc::new(content),
             classes: self.classes,
             roles: self.roles,
             unmatched: self
@@ -216,6 +236,7 @@ impl Checker {
             columns,
             missing,
             alarm,
+            origin,
         });
     }
 

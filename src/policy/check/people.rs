@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;
@@ -45,6 +45,7 @@ impl Checker {
         let role = RoleRule {
             users,
             unmasked: self.boolean(source, &raw.unmasked),
+            trial: self.on_trial(source, &raw.enforce),
             masks,
             rows,
             unlisted: self.unlisted(source, raw),
@@ -92,6 +93,10 @@ impl Checker {
                 raw.unlisted.as_ref().map(|leaf| Origin::new(source, leaf)),
             ),
             (
+                "enforce",
+                raw.enforce.as_ref().map(|leaf| Origin::new(source, leaf)),
+            ),
+            (
                 "export",
                 raw.export.as_ref().map(|value| Origin::new(source, value)),
             ),
@@ -109,7 +114,18 @@ impl Checker {
             ),
         ];
         if !role.unmasked {
-            if rules.iter().all(|(_, origin)| origin.is_none()) {
+            if let (true, Some(enforce)) = (role.trial, &raw.enforce) {
+                let message = format!(
+                    "the role `{}` is not enforced: its sessions see and do everything",
+                    role.name
+                );
+                let diagnostic = Diagnostic::warning(&Origin::new(source, enforce), message);
+                self.diagnostics.push(diagnostic.suggest(
+                    "once the record shows what the rules would do, take `enforce: false` out",
+                ));
+            }
+            let said = rules.iter().filter(|(key, _)| *key != "enforce");
+            if said.map(|(_, origin)| origin).all(Option::is_none) {
                 let message = format!("the role `{}` masks nothing and limits nothing", role.name);
                 let diagnostic = Diagnostic::warning(&role.origin, message);
                 self.diagnostics
@@ -167,6 +183,13 @@ impl Checker {
                 .push(diagnostic.did_you_mean(word, words.iter().map(|(name, _)| *name)));
         }
         found.map(|(_, value)| *value)
+    }
+
+    /// `enforce: false`; what is neither true nor false is told.
+    fn on_trial(&mut self, source: &Arc<Source>, enforce: &Leaf) -> bool {
+        self.boolean(source, enforce);
+        let said = enforce.as_ref().and_then(|leaf| leaf.value.boolean());
+        said == Some(false)
     }
 
     pub(super) fn boolean(&mut self, source: &Arc<Source>, leaf: &Leaf) -> bool {

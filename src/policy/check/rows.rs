@@ -1,7 +1,7 @@
 //! Checks the row rules of a role, as far as that goes without a database.
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
 use crate::config::Diagnostic;

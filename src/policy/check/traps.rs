@@ -1,9 +1,10 @@
 //! Checks honeytoken rows.
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::Checker;
+use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::Scalar;
 use crate::policy::raw::RawTrap;
@@ -54,7 +55,9 @@ impl Checker {
                 Scalar::Integer(number) => number.to_string(),
                 // Whoever reads the finding need not know the value.
                 _ => {
-                    self.error(&origin, "expected text or a whole number");
+                    let message = "expected text or a whole number";
+                    self.diagnostics
+                        .push(Diagnostic::error(&origin, message).hide());
                     continue;
                 }
             };
@@ -62,7 +65,8 @@ impl Checker {
                 let message = format!(
                     "a value of fewer than {SHORTEST} characters stands in other rows, too"
                 );
-                self.error(&origin, message);
+                self.diagnostics
+                    .push(Diagnostic::error(&origin, message).hide());
             }
             texts.push(text);
         }
@@ -73,6 +77,7 @@ impl Checker {
             columns,
             missing,
             alarm: true,
+            origin: Origin::new(source, name),
         };
         let trap = Trap::new(Arc::clone(&rule.name), texts);
         self.traps.push((rule, Arc::new(trap)));

@@ -26,6 +26,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether every number with so many digits after the point is a multiple of it.
+    pub fn is_within(&self, decimals: u32) -> bool {
+        let unit = SCALE.checked_sub(decimals).map(|zeros| 10u128.pow(zeros));
+        unit.is_some_and(|unit| unit.is_multiple_of(self.units))
+    }
+
     /// Reads a decimal number such as `1000` or `0.05`.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

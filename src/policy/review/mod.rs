@@ -1,0 +1,33 @@
+//! What is right in a policy and perhaps not what was meant: told by `pgveil check`, and by nothing that serves.
+mod classes;
+mod likeness;
+mod masks;
+mod views;
+
+use super::PolicySet;
+use super::flow::Flow;
+use crate::catalog::Catalog;
+use crate::config::Diagnostics;
+
+impl PolicySet {
+    /// Warnings about the policy, held against the catalogs of all databases it serves; without any only what can be told
+    /// from the policy itself.
+    pub fn review<'a>(&self, catalogs: impl IntoIterator<Item = &'a Catalog>) -> Diagnostics {
+        let mut findings = Diagnostics::default();
+        classes::without_masks(self, &mut findings);
+        let traced: Vec<(&Catalog, Flow)> = catalogs
+            .into_iter()
+            .map(|catalog| (catalog, Flow::trace(self, catalog, &[])))
+            .collect();
+        if !traced.is_empty() {
+            classes::without_columns(self, &traced, &mut findings);
+        }
+        for (catalog, flow) in &traced {
+            masks::that_show_too_much(self, catalog, flow, &mut findings);
+            likeness::left_out(self, catalog, flow, &mut findings);
+            views::not_attributed(self, catalog, flow, &mut findings);
+        }
+        findings.sort();
+        findings
+    }
+}
