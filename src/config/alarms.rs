@@ -1,6 +1,7 @@
 //! `audit.alarms`: from when on something is out of the ordinary.
+use crate::config::yaml::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_yaml::Spanned;
 
 use super::load::set;
 use super::raw::Leaf;
@@ -14,7 +15,7 @@ const TIMES_EXPECTED: &str = "a whole number from 2 to 1000";
 const SHARE_EXPECTED: &str = "a share such as `80%`";
 
 /// What each kind of alarm has for thresholds, as it is written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAlarms {
     pub enumeration: Option<Spanned<RawEnumeration>>,
@@ -22,7 +23,7 @@ pub struct RawAlarms {
     pub volume: Option<Spanned<RawVolume>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawEnumeration {
     /// Lookups of a column by a person within a minute that are an alarm whoever it is.
@@ -33,7 +34,7 @@ pub struct RawEnumeration {
     pub least: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawProbing {
     /// Lookups of a column by a person within ten minutes ...
@@ -42,7 +43,7 @@ pub struct RawProbing {
     pub empty: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawVolume {
     /// Rows within an hour and a day below which nothing is unusual.

@@ -1,7 +1,7 @@
 //! The section `audit`: where the record is kept, and for how long.
 use std::time::Duration;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::alarms::alarms;
 use super::load::{path_or, set};

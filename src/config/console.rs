@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::diagnostics::Diagnostic;
 use super::load::{listener, name, set, tls, transpose};

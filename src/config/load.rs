@@ -1,8 +1,8 @@
 //! From `pgveil.yaml` to checked [`Settings`].
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::audit;
 use super::diagnostics::{Diagnostic, Diagnostics};
@@ -74,6 +74,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
     let policies = resolver
         .required(&raw.policies, None, "policies")
         .and_then(|leaf| resolver.existing(leaf, "the policy folder or file"));
+    let policy_keys = policy_keys(resolver, &raw.policy_keys);
     let state = state::state(resolver, &raw.state);
     let audit = audit::audit(resolver, raw.audit.as_ref(), guard.plaintext);
     let admin = raw.admin.as_ref().map(|raw| admin(resolver, raw, &guard));
@@ -106,6 +107,7 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         upstream: upstream?,
         auth: auth?,
         policies: policies?,
+        policy_keys: policy_keys?,
         state: state?,
         audit: audit?,
         admin: transpose(admin)?,
@@ -113,6 +115,22 @@ fn settings(resolver: &mut Resolver<'_>, raw: &RawSettings) -> Option<Settings> 
         console: transpose(console)?,
         limits,
     })
+}
+
+/// Files of public keys; none where nothing is said. An empty list would ask for a signature that nobody can give.
+fn policy_keys(resolver: &mut Resolver<'_>, leaf: &Leaf) -> Option<Vec<PathBuf>> {
+    let Some(leaf) = leaf else {
+        return Some(Vec::new());
+    };
+    let leaves = each(leaf);
+    if leaves.is_empty() {
+        resolver.error(leaf, "expected at least one file of a public key");
+    }
+    let keys: Vec<Option<PathBuf>> = leaves
+        .into_iter()
+        .map(|leaf| resolver.existing(leaf, "the public key file"))
+        .collect();
+    keys.into_iter().collect()
 }
 
 /// A section that is there but wrong makes the whole wrong; one that is absent does not.

@@ -12,6 +12,7 @@ pub mod load;
 pub mod notify;
 pub mod raw;
 pub mod resolve;
+mod schema;
 pub mod secret;
 pub mod settings;
 pub mod sinks;

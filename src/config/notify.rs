@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 use url::{Host, Url};
 
 use super::diagnostics::Diagnostic;

@@ -1,8 +1,9 @@
 //! `pgveil.yaml` as it is written. Every leaf may be a value, `{ env: NAME }` or `{ file: PATH }`.
 use std::collections::BTreeMap;
 
+use crate::config::yaml::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_yaml::Spanned;
 
 use super::alarms::RawAlarms;
 use super::sinks::RawSink;
@@ -10,7 +11,7 @@ use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSettings {
     /// Where clients connect: `address:port`, one or a list.
@@ -22,6 +23,8 @@ pub struct RawSettings {
     pub auth: Option<Spanned<RawAuth>>,
     /// A folder of policy files or one file.
     pub policies: Leaf,
+    /// PEM files of Ed25519 public keys, one or a list: only policies that one of them has signed are loaded.
+    pub policy_keys: Leaf,
     /// File of the embedded database, or the address of a shared one (`postgres://...`).
     pub state: Leaf,
     pub audit: Option<Spanned<RawAudit>>,
@@ -31,7 +34,7 @@ pub struct RawSettings {
     pub limits: Option<Spanned<RawLimits>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawListenerTls {
     /// PEM file of the certificate chain.
@@ -44,7 +47,7 @@ pub struct RawListenerTls {
     pub client_cert: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTls {
     /// PEM file of the certificate chain.
@@ -53,7 +56,7 @@ pub struct RawTls {
     pub key: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawUpstream {
     pub host: Leaf,
@@ -67,14 +70,14 @@ pub struct RawUpstream {
     pub databases: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawCatalogUser {
     pub name: Leaf,
     pub password: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAuth {
     /// `passthrough` or `scram`.
@@ -83,7 +86,7 @@ pub struct RawAuth {
     pub users: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAudit {
     pub dir: Leaf,
@@ -104,20 +107,20 @@ pub struct RawAudit {
     pub alarms: Option<Spanned<RawAlarms>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRetain {
     pub age: Leaf,
     pub bytes: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAdmin {
     pub listen: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawNotify {
     pub webhook: Option<Spanned<RawWebhook>>,
@@ -128,7 +131,7 @@ pub struct RawNotify {
     pub language: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawWebhook {
     pub url: Leaf,
@@ -137,7 +140,7 @@ pub struct RawWebhook {
     pub ca: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawConsole {
     /// `address:port`
@@ -150,7 +153,7 @@ pub struct RawConsole {
     pub oidc: Option<Spanned<RawOidc>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSmtp {
     pub host: Leaf,
@@ -166,7 +169,7 @@ pub struct RawSmtp {
     pub ca: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawOidc {
     pub issuer: Leaf,
@@ -180,7 +183,7 @@ pub struct RawOidc {
     pub groups: Option<Spanned<BTreeMap<String, Spanned<Value>>>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawLimits {
     pub max_sessions: Leaf,

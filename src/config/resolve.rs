@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 
 use super::diagnostics::{Diagnostic, Diagnostics, closest};
 use super::raw::Leaf;

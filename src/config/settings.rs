@@ -25,6 +25,8 @@ pub struct Settings {
     pub auth: Auth,
     /// A folder or a file; it exists.
     pub policies: PathBuf,
+    /// Public keys, of which one must have signed the policy; none: it need not be signed.
+    pub policy_keys: Vec<PathBuf>,
     pub state: StateSettings,
     pub audit: AuditSettings,
     /// Where `/metrics`, `/healthz` and `/readyz` are served; nowhere if absent.

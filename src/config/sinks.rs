@@ -3,8 +3,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::yaml::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_yaml::Spanned;
 use url::{Host, Url};
 
 use super::diagnostics::{Diagnostic, closest};
@@ -103,7 +104,7 @@ impl SinkStart {
 }
 
 /// A sink as it is written. Which keys it may have is a matter of `type`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSink {
     /// A word of [`SinkKind::WORDS`].

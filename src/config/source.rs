@@ -2,7 +2,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_yaml::{Location, Spanned};
+use serde_yaml::Location;
+
+use super::yaml::Spanned;
 
 use super::diagnostics::{Diagnostic, Diagnostics};
 

@@ -1,7 +1,7 @@
 //! `state`: a file, or the address of a database as libpq writes it.
 use std::path::PathBuf;
 
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 use url::Url;
 
 use super::diagnostics::Diagnostic;

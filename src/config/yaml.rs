@@ -4,12 +4,14 @@
 //! its own place. Unknown keys, duplicate keys and broken syntax stop the reading of a file at the first one.
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_yaml::{Error, MergeKeyPolicy, Spanned};
+use serde_yaml::{Error, MergeKeyPolicy};
 
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::source::{Origin, Source};
@@ -94,6 +96,24 @@ fn first_line(text: &str) -> String {
         .to_owned()
 }
 
+/// A value, and where it stands.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Spanned<T>(serde_yaml::Spanned<T>);
+
+impl<T> Deref for Spanned<T> {
+    type Target = serde_yaml::Spanned<T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// What may stand at a key that the language has and this version does not take.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Unsupported(IgnoredAny);
+
 /// A leaf as it stands in the file. Reading one never fails: what is not a leaf is recorded as such.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
@@ -160,10 +180,12 @@ pub fn each(leaf: &Spanned<Value>) -> Vec<&Spanned<Value>> {
 }
 
 /// `{ env: NAME }` or `{ file: PATH }`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
+    /// The environment variable that has the value.
     pub env: Option<Spanned<String>>,
+    /// The file that has the value.
     pub file: Option<Spanned<String>>,
 }
 

@@ -4,27 +4,30 @@
 //! the key is right and the version is not; a policy never promises what is not enforced.
 use std::fmt;
 
+use crate::config::yaml::Spanned;
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_yaml::Spanned;
 
-use crate::config::yaml::{Entries, OneOrMany, Scalar};
+use crate::config::yaml::{Entries, OneOrMany, Scalar, Unsupported};
 
 pub type Leaf = Option<Spanned<Scalar>>;
 /// A key of the language that is not enforced yet: present or not is all that matters.
-pub type NotYet = Option<Spanned<IgnoredAny>>;
+pub type NotYet = Option<Spanned<Unsupported>>;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawPolicy {
     /// Version of the language: 1.
+    #[schemars(extend("const" = 1))]
     pub version: Leaf,
     /// Classes of sensitive data and the columns that hold them.
     pub data: Option<Entries<Spanned<RawClass>>>,
     /// The first role from the top that matches a session is its role.
     pub roles: Option<Entries<Spanned<RawRole>>>,
     /// A session that no role matches: `deny`, or the name of a role.
+    #[schemars(extend("type" = "string"))]
     pub unmatched: Leaf,
     /// What row rules know of the people who use the database: attributes by person.
     pub people: Option<Entries<Spanned<Entries<Spanned<Scalar>>>>>,
@@ -35,20 +38,23 @@ pub struct RawPolicy {
     pub audit: NotYet,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawClass {
     /// A grade for reports.
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 9))]
     pub level: Leaf,
     /// `schema.table.column`; each part may hold `*`.
     pub columns: Option<Spanned<OneOrMany>>,
     /// What a column that matches nothing is: `error` (default) or `warn`.
+    #[schemars(extend("enum" = ["error", "warn"]))]
     pub missing: Leaf,
     /// `true`: nobody has a reason to touch these columns; whoever does raises an alarm.
+    #[schemars(extend("type" = "boolean"))]
     pub alarm: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTrap {
     /// `schema.table.column` of what holds the values; each part may hold `*`.
@@ -56,10 +62,11 @@ pub struct RawTrap {
     /// One value or a list.
     pub values: Option<Spanned<OneOrMany>>,
     /// What a column that matches nothing is: `error` (default) or `warn`.
+    #[schemars(extend("enum" = ["error", "warn"]))]
     pub missing: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRole {
     /// Any of these makes a session one of this role.
@@ -70,8 +77,13 @@ pub struct RawRole {
     pub functions: Option<Spanned<RawAllow>>,
     pub statements: Option<Spanned<RawAllow>>,
     /// Sees everything; statements are still recorded.
+    #[schemars(extend("type" = "boolean"))]
     pub unmasked: Leaf,
+    /// `false`: nothing of the rules is done, and everything is put on record as it would have been.
+    #[schemars(extend("type" = "boolean"))]
+    pub enforce: Leaf,
     /// Columns that no class names: `pass` (default), `redact` or `deny`.
+    #[schemars(extend("enum" = ["pass", "redact", "deny"]))]
     pub unlisted: Leaf,
     /// Row rules by relation, `schema.name`.
     pub rows: Option<Entries<Spanned<Scalar>>>,
@@ -80,14 +92,15 @@ pub struct RawRole {
     pub when: NotYet,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawRoleAudit {
     /// `normalised` (default) or `full`.
+    #[schemars(extend("enum" = ["normalised", "full"]))]
     pub text: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawWho {
     /// One database user or a list.
@@ -99,19 +112,24 @@ pub struct RawWho {
     pub network: NotYet,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawExport {
     /// Most rows of protected data in one result.
+    #[schemars(extend("type" = "integer"))]
     pub rows: Leaf,
     /// Most bytes of protected data in one result.
     pub bytes: Leaf,
     /// Most rows of a person within any hour, and any day.
+    #[schemars(extend("type" = "integer"))]
     pub per_hour: Leaf,
+    #[schemars(extend("type" = "integer"))]
     pub per_day: Leaf,
     /// Most different people whose data a person sees on one day.
+    #[schemars(extend("type" = "integer"))]
     pub subjects_per_day: Leaf,
     /// Which rows count: `protected` (default) or `all`.
+    #[schemars(extend("enum" = ["protected", "all"]))]
     pub counts: Leaf,
     /// Groups of which one person each must sign for more.
     pub approvers: Option<Spanned<OneOrMany>>,
@@ -119,20 +137,22 @@ pub struct RawExport {
 }
 
 /// What signatures may grant.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawGrants {
     /// How long a grant holds.
     pub expires: Leaf,
     /// How often it may be used.
+    #[schemars(extend("type" = "integer"))]
     pub uses: Leaf,
     /// Most rows that can be granted.
+    #[schemars(extend("type" = "integer"))]
     pub max_rows: Leaf,
     /// Classes that can be granted unmasked.
     pub may_unmask: Option<Spanned<OneOrMany>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawAllow {
     pub allow: Option<Spanned<OneOrMany>>,
@@ -145,12 +165,14 @@ pub enum RawMask {
     Keys(Box<RawMaskKeys>),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawMaskKeys {
     /// `redact: true`, for a mask that needs no options to stand beside `lookup`.
+    #[schemars(extend("const" = true))]
     pub redact: Leaf,
     /// `"null": true`.
+    #[schemars(extend("const" = true))]
     pub null: Leaf,
     pub show: Option<Spanned<RawShow>>,
     pub email: Option<Spanned<RawEmail>>,
@@ -159,6 +181,7 @@ pub struct RawMaskKeys {
     pub constant: Leaf,
     pub round: Leaf,
     pub bucket: Leaf,
+    #[schemars(extend("enum" = ["year", "month", "day"]))]
     pub truncate: Leaf,
     /// Masks by path within a `json` or `jsonb` value.
     pub json: Option<Entries<Spanned<RawMask>>>,
@@ -168,15 +191,18 @@ pub struct RawMaskKeys {
     pub pseudonym: NotYet,
     pub fpe: NotYet,
     /// `exact`: equality with a constant or parameter runs on the stored value.
+    #[schemars(extend("const" = "exact"))]
     pub lookup: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawShow {
     /// Characters kept at the start; 0 if absent.
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 1000))]
     pub first: Leaf,
     /// Characters kept at the end; 0 if absent.
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 1000))]
     pub last: Leaf,
     /// The character that stands for each hidden one; `*` if absent.
     pub char: Leaf,
@@ -189,17 +215,20 @@ pub enum RawNetwork {
     Keys(RawNetworkKeys),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawNetworkKeys {
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 32))]
     pub ipv4: Leaf,
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 128))]
     pub ipv6: Leaf,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawEmail {
     /// Characters kept of the local part; 0 if absent.
+    #[schemars(extend("type" = "integer", "minimum" = 0, "maximum" = 1000))]
     pub first: Leaf,
 }
 

@@ -1,5 +1,5 @@
 //! The keys that a type of sink has of its own, read and checked.
-use serde_yaml::Spanned;
+use crate::config::yaml::Spanned;
 use url::Url;
 
 use super::receivers::{
