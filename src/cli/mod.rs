@@ -5,12 +5,19 @@ pub mod accounts;
 pub mod approvals;
 mod approvers;
 pub mod audit;
+mod bench;
+pub mod cases;
+pub mod catalog;
 pub mod check;
 pub mod completions;
 mod console_client;
 pub mod demo;
 pub mod explain;
 pub mod logging;
+mod policies;
+pub mod policy;
+pub mod replay;
+pub mod schema;
 pub mod serve;
 mod work;
 
@@ -54,13 +61,20 @@ pub struct Cli {
 pub enum Command {
     Serve(serve::ServeArgs),
     Check(CheckArgs),
-    Explain(ExplainArgs),
+    Explain(Box<explain::ExplainArgs>),
+    Test(Box<cases::TestArgs>),
+    Replay(Box<replay::ReplayArgs>),
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
     Approvals(approvals::ApprovalsCommand),
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    Schema(schema::SchemaArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -81,36 +95,6 @@ pub struct CheckArgs {
     /// Do not connect to the server: names of tables and columns are not checked
     #[arg(long)]
     pub offline: bool,
-}
-
-/// Show what would run for a statement of a role, what is masked in it, and why
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  \
-    pgveil explain --config pgveil.yaml --database crm --role agent 'SELECT phone FROM crm.contacts'\n  \
-    pgveil explain --config pgveil.yaml --database crm --role agent --file statements.jsonl --format json\n\n\
-    The file holds one JSON string per line. Exit code 1 if any statement is refused.")]
-pub struct ExplainArgs {
-    /// The configuration file
-    #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
-    pub config: PathBuf,
-    /// The database whose catalog the statement is read against
-    #[arg(long, short)]
-    pub database: String,
-    /// The role of the policy
-    #[arg(long, short)]
-    pub role: String,
-    /// Statements to explain, one JSON string per line; `-` reads standard input
-    #[arg(long, short, value_name = "FILE", conflicts_with = "sql")]
-    pub file: Option<PathBuf>,
-    /// The session's search_path, as SET would take it [default: "$user", public]
-    #[arg(long, value_name = "PATH")]
-    pub search_path: Option<String>,
-    /// How the plan is printed; json gives one object per line
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
-    pub format: OutputFormat,
-    /// The statement
-    #[arg(required_unless_present = "file")]
-    pub sql: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -177,12 +161,17 @@ pub fn main() -> ExitCode {
     let ran = match cli.command {
         // Neither needs a runtime, and a pipe that closes early should end them like any other filter.
         Command::Completions(args) => completions::run(&args),
+        Command::Policy(command) => policy::run(&command),
+        Command::Schema(args) => schema::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Approvals(command) => in_runtime(approvals::run(command)),
         Command::Accounts(command) => in_runtime(accounts::run(command)),
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
-        Command::Explain(args) => in_runtime(explain::run(args)),
+        Command::Explain(args) => in_runtime(explain::run(*args)),
+        Command::Test(args) => in_runtime(cases::run(*args)),
+        Command::Replay(args) => in_runtime(replay::run(*args)),
+        Command::Catalog(command) => in_runtime(catalog::run(command)),
         Command::Demo(args) => {
             in_runtime(async { demo::run(args).await.map_err(CliError::environment) })
         }

@@ -30,7 +30,7 @@ use self::reloading::Reload;
 use self::signals::Signals;
 use self::spool::open_spool;
 use self::verifiers::StoredVerifiers;
-use super::{CliError, approvers, print};
+use super::{CliError, approvers, policies, print};
 use crate::admin::Metrics;
 use crate::admin::accounts::Accounts;
 use crate::admin::http::{Admin, Readiness};
@@ -39,7 +39,7 @@ use crate::audit::{Event, Record};
 use crate::config::{self, Settings};
 use crate::export::Desk;
 use crate::export::notify::Notifier;
-use crate::policy::{self, PolicySet};
+use crate::policy::PolicySet;
 use crate::session::listener::{self, Listeners, Phase};
 use crate::session::login::{LoginGate, RoleMatch};
 use crate::session::proxy::Proxy;
@@ -105,7 +105,7 @@ struct Running {
 impl Running {
     async fn start(args: &ServeArgs) -> Result<Running, CliError> {
         let settings = Arc::new(config::load(&args.config)?);
-        let policy = policy::load(&settings.policies)?;
+        let policy = policies::load(&settings)?;
         for finding in policy.warnings.iter() {
             eprintln!("{finding}");
         }
@@ -187,6 +187,7 @@ impl Running {
             list(&listening)
         );
         let loaded = settings.policies.display().to_string();
+        reloading::keep(&policy, &settings);
         for record in [
             on_record(Event::Start, started),
             on_record(Event::Policy, loaded),

@@ -1,12 +1,9 @@
 //! From a policy folder or file to a [`PolicySet`].
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::PolicySet;
 use super::check::Checker;
 use super::raw::RawPolicy;
+use super::{Content, PolicySet};
 use crate::config::{Diagnostic, Diagnostics, Source, yaml};
 
 /// Reads and checks a policy file, or all `*.yaml` and `*.yml` files of a folder in the order of their names.
@@ -35,7 +32,7 @@ pub fn load(path: &Path) -> Result<PolicySet, Diagnostics> {
     }
     let complete = raws.len() == sources.len();
     checker.check(&raws, complete);
-    checker.finish(version(&sources))
+    checker.finish(Content::new(sources))
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, Diagnostics> {
@@ -70,24 +67,4 @@ fn is_policy(file: &Path) -> bool {
         .extension()
         .is_some_and(|extension| extension == "yaml" || extension == "yml");
     yaml && !hidden && file.is_file()
-}
-
-fn version(sources: &[Arc<Source>]) -> String {
-    let mut hash = Sha256::new();
-    for source in sources {
-        let name = source
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        for part in [name.as_bytes(), source.text.as_bytes()] {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-    }
-    hash.finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

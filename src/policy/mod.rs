@@ -5,23 +5,29 @@
 mod check;
 pub mod compile;
 pub mod compiled;
+pub mod content;
 mod flow;
 mod load;
 pub mod mask;
 pub mod pattern;
 pub mod raw;
+mod review;
 mod rows;
 pub mod rules;
+mod schema;
 pub mod system;
 pub mod trap;
 
 pub use compile::{CompiledPolicy, Memory, Recompiled};
+pub use content::Content;
+
 pub use compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart, SessionValue};
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
-pub use rules::{ClassRule, ExportRule, GrantRule, Person, RoleRule, Unmatched};
+pub use rules::{ClassRule, ExportRule, GrantRule, Person, Regime, RoleRule, Unmatched};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::Diagnostics;
 
@@ -35,6 +41,7 @@ pub const UNLISTED: &str = "unlisted";
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     version: String,
+    content: Arc<Content>,
     pub classes: Vec<ClassRule>,
     /// In order: the first that matches a session is its role.
     pub roles: Vec<RoleRule>,
@@ -50,6 +57,11 @@ impl PolicySet {
     /// 16 hexadecimal digits of a hash over names and texts of the files.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The files it was read from.
+    pub fn content(&self) -> &Content {
+        &self.content
     }
 
     /// The role of a session, or `None` where the session is to be denied.

@@ -10,6 +10,7 @@ fn policy() -> PolicySet {
     };
     PolicySet {
         version: String::new(),
+        content: Default::default(),
         classes: vec![],
         roles: vec![],
         unmatched: Unmatched::Deny,

@@ -103,6 +103,7 @@ impl TrapRules {
         let (classes, traps) = traps.into_iter().unzip();
         let columns = PolicySet {
             version,
+            content: Arc::default(),
             classes,
             roles: Vec::new(),
             unmatched: Unmatched::Deny,

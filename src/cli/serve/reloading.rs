@@ -10,9 +10,10 @@ use tokio::time::{sleep, timeout};
 use super::journal::Journal;
 use super::{catalogs, spool};
 use crate::audit::{Event, Record};
-use crate::cli::CliError;
+use crate::cli::policy::kept::Kept;
+use crate::cli::{CliError, policies};
 use crate::config::Settings;
-use crate::policy::{self, PolicySet};
+use crate::policy::PolicySet;
 use crate::session::proxy::Proxy;
 
 /// Files are read once nothing has changed for so long: an editor or a deployment writes more than one.
@@ -118,8 +119,8 @@ impl Reloading {
 
     /// Reads the policy and brings it into force if it is another one and fits.
     async fn take(&self) -> Result<Taken, CliError> {
-        let path = self.settings.policies.clone();
-        let read = tokio::task::spawn_blocking(move || policy::load(&path)).await;
+        let settings = Arc::clone(&self.settings);
+        let read = tokio::task::spawn_blocking(move || policies::load(&settings)).await;
         let policy = read.map_err(CliError::environment)??;
         let before = self.proxy.policy.load().version().to_owned();
         if policy.version() == before {
@@ -130,6 +131,7 @@ impl Reloading {
         }
         spool::recipient(&self.settings, &policy)?;
         let read = catalogs::check(&policy, &self.proxy.catalogs).await?;
+        keep(&policy, &self.settings);
         // What happens under it comes after it on record.
         self.tell(policy.version(), &before);
         self.proxy.take_policy(Arc::new(policy));
@@ -174,6 +176,14 @@ impl Reloading {
                 ),
             )
         });
+    }
+}
+
+/// Keeps the text of a policy that comes into force, to be looked at later. That it can be is no reason not to serve.
+pub(super) fn keep(policy: &PolicySet, settings: &Settings) {
+    if let Err(error) = Kept::keep(policy, &settings.audit.dir) {
+        let version = policy.version();
+        tracing::error!(%error, version, "the text of the policy in force could not be kept beside the record");
     }
 }
 

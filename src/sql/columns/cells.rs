@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
 use crate::sql::temporary;
 
-use super::{Columns, MAX_NAMES, MAX_WORK, TrapUse};
+use super::{Columns, MAX_NAMES, MAX_WORK, SourceColumn, TrapUse};
 
 /// A column of a relation that the statement names: places in [`Found::relations`] and in the relation's own list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +150,22 @@ impl<'a> Found<'a> {
 
     pub fn exhausted(&self) -> bool {
         self.work > MAX_WORK
+    }
+
+    /// A column by its name; nothing where there is no such column.
+    pub fn name(&self, cell: Cell) -> Option<SourceColumn> {
+        let named = self.relations.get(cell.relation)?;
+        let (column, known) = match named.known {
+            Some(relation) => {
+                let column = relation.columns.get(cell.column)?;
+                (column.name.as_str(), Some((relation.oid, column.num)))
+            }
+            None => (*named.columns.get(cell.column)?, None),
+        };
+        Some(SourceColumn {
+            name: format!("{}.{column}", named.name),
+            cell: known,
+        })
     }
 
     /// What goes on record.

@@ -10,6 +10,7 @@
 mod cells;
 mod expressions;
 mod from;
+mod outputs;
 mod queries;
 mod references;
 mod statements;
@@ -22,6 +23,7 @@ use crate::policy::compiled::RolePolicy;
 
 use super::tree::Tree;
 use cells::Found;
+pub use outputs::{OutputColumn, SourceColumn, outputs};
 pub use traps::TrapUse;
 
 /// Most names in each list of [`Columns`].
