@@ -233,11 +233,7 @@ fn only_what_a_named_key_signed_comes_into_force() {
             .iter()
             .any(|line| line.contains("policy_refused"))
     });
-    assert!(
-        pgveil.log().contains("no signature over policy"),
-        "{}",
-        pgveil.log()
-    );
+    assert!(pgveil.wait_for_log("no signature over policy"));
     assert!(
         pgveil
             .http("/metrics")
