@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::audit::Place;
 use super::{CliError, OutputFormat, policies, print};
-use crate::audit::durable;
 use crate::audit::key::SigningKey;
 use crate::audit::range::{Bound, Span};
 use crate::{config, policy};
@@ -159,8 +158,10 @@ fn run_sign(args: &SignArgs) -> Result<ExitCode, CliError> {
     let file = policies::signature_file(&path);
     let before = std::fs::read_to_string(&file).unwrap_or_default();
     let text = policies::signed(&policy, &key, &before);
-    durable::replace(&file, text.as_bytes())
-        .map_err(|error| CliError::Environment(format!("{}: {error}", file.display())))?;
+    // Whole or not at all, for a pgveil that reads it; others than the signer may.
+    let beside = file.with_extension("sig.new");
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &file));
+    written.map_err(|error| CliError::Environment(format!("{}: {error}", file.display())))?;
     print(&format!(
         "policy {} is signed by key {} in {}\n",
         policy.version(),

@@ -2,7 +2,7 @@
 //! decided about it.
 use std::sync::Arc;
 
-use super::plan::{Plan, PositionMap, Refusal, StatementPlan, Verdict, Would};
+use super::plan::{Effect, Plan, PositionMap, Refusal, StatementPlan, Verdict, Would};
 
 /// The plan that was observed, with what would have been decided by the one that was judged.
 pub(super) fn besides(observed: Plan, judged: &Plan) -> Plan {
@@ -36,9 +36,9 @@ fn on_trial(observed: &StatementPlan, judged: &StatementPlan) -> StatementPlan {
     let refused = refusal(judged).is_some();
     StatementPlan {
         would: Some(Box::new(would)),
-        // Names mean what the server takes them for, whatever would have been decided.
+        // What would have been refused runs, and may have changed what names mean.
         effects: match refused {
-            true => observed.effects.clone(),
+            true => [&observed.effects[..], &[Effect::SettingsChanged]].concat(),
             false => judged.effects.clone(),
         },
         protected: observed.protected || judged.protected,

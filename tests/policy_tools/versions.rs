@@ -1,9 +1,9 @@
 //! Policies by their hash: when which was in force, what it said, what changed, and who signed it.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use pgveil::audit::key::SigningKey;
 use serde_json::Value;
 
 use super::cases::{out, run};
@@ -149,36 +149,11 @@ fn what_was_in_force_can_be_told_shown_and_compared() {
     );
 }
 
-/// A pair of keys as openssl writes them: private and public file.
+/// A pair of keys: private and public file.
 fn keys(folder: &Folder, name: &str) -> (PathBuf, PathBuf) {
-    let (private, public) = (
-        folder.path().join(format!("{name}.key")),
-        folder.path().join(format!("{name}.pub")),
-    );
-    let path = |path: &Path| path.display().to_string();
-    for arguments in [
-        vec![
-            "genpkey".to_owned(),
-            "-algorithm".into(),
-            "ed25519".into(),
-            "-out".into(),
-            path(&private),
-        ],
-        vec![
-            "pkey".to_owned(),
-            "-in".into(),
-            path(&private),
-            "-pubout".into(),
-            "-out".into(),
-            path(&public),
-        ],
-    ] {
-        let made = Command::new("openssl")
-            .args(&arguments)
-            .output()
-            .expect("openssl");
-        assert!(made.status.success(), "{made:?}");
-    }
+    let private = folder.path().join(format!("{name}.key"));
+    let key = SigningKey::create(&private).expect("a key");
+    let public = folder.write(&format!("{name}.pub"), key.public().pem());
     (private, public)
 }
 
@@ -258,11 +233,7 @@ fn only_what_a_named_key_signed_comes_into_force() {
             .iter()
             .any(|line| line.contains("policy_refused"))
     });
-    assert!(
-        pgveil.log().contains("no signature over policy"),
-        "{}",
-        pgveil.log()
-    );
+    assert!(pgveil.wait_for_log("no signature over policy"));
     assert!(
         pgveil
             .http("/metrics")

@@ -6,6 +6,8 @@ use crate::audit::entry::Entry;
 
 /// Different statements at most; of those beyond only the number is kept.
 const MAX_GROUPS: usize = 100_000;
+/// Bytes of their texts at most.
+const MAX_TEXTS: usize = 128 * 1024 * 1024;
 
 /// What makes two records alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,6 +106,8 @@ pub enum Taken {
 #[derive(Debug, Default)]
 pub struct Groups {
     groups: HashMap<Key, Group>,
+    /// Bytes of their texts.
+    texts: usize,
 }
 
 impl Groups {
@@ -114,7 +118,7 @@ impl Groups {
     pub fn find(&self, entry: &Entry) -> Taken {
         match self.groups.get(&Key::of(entry)) {
             Some(group) => Taken::Known(group.meets.clone()),
-            None if self.groups.len() >= MAX_GROUPS => Taken::TooMany,
+            None if self.groups.len() >= MAX_GROUPS || self.texts >= MAX_TEXTS => Taken::TooMany,
             None => Taken::New,
         }
     }
@@ -136,6 +140,7 @@ impl Groups {
             first: entry.time.clone(),
             last: entry.time.clone(),
         };
+        self.texts += group.text.len();
         self.groups.insert(key, group);
         meets
     }

@@ -229,6 +229,7 @@ impl<H: Host> ToClient<'_, H> {
             Err(error) => return self.unexpected(state, header, error),
         };
         if !state.restricted {
+            self.note_subjects(state, header, statement.as_ref());
             return self.pass(state, header);
         }
         if let Err(what) = self.check_columns(state, header, statement.as_ref()) {
@@ -264,12 +265,7 @@ impl<H: Host> ToClient<'_, H> {
             }
             Err(_) => return Err(malformed()),
         }
-        if let Some(statement) = statement
-            && let Ok(subjects) = SubjectColumns::of(body, state.role_of(statement))
-            && !subjects.is_empty()
-        {
-            statement.has_subjects(subjects);
-        }
+        note_subjects(body, state, statement);
         described(statement);
         match statement.and_then(Statement::plan) {
             Some(plan) if !plan.origins.is_empty() => {
@@ -277,6 +273,13 @@ impl<H: Host> ToClient<'_, H> {
                     .map_err(|_| malformed())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Of a role that is not enforced: where people are named in the rows is counted, and nothing else looked at.
+    fn note_subjects(&self, state: &State, header: Header, statement: Option<&Statement>) {
+        if let (false, Some(body)) = (state.role.subjects.is_empty(), self.burst.body(header)) {
+            note_subjects(body, state, statement);
         }
     }
 
@@ -435,6 +438,16 @@ impl<H: Host> ToClient<'_, H> {
             // The session ends in any case.
             let _ = self.put_on_record(state, &running, &outcome);
         }
+    }
+}
+
+/// Keeps where in its rows a statement names the rows of protected relations.
+fn note_subjects(description: &[u8], state: &State, statement: Option<&Statement>) {
+    if let Some(statement) = statement
+        && let Ok(subjects) = SubjectColumns::of(description, state.role_of(statement))
+        && !subjects.is_empty()
+    {
+        statement.has_subjects(subjects);
     }
 }
 
