@@ -45,7 +45,8 @@ struct Compiled {
 
 /// Everything that sessions share.
 pub struct Proxy {
-    pub settings: Arc<Settings>,
+    /// In force; sessions look at them when they begin, or each time.
+    pub settings: ArcSwap<Settings>,
     pub policy: ArcSwap<PolicySet>,
     /// Told after another policy came into force.
     changes: watch::Sender<()>,
@@ -71,7 +72,7 @@ impl Proxy {
         desk: Arc<Desk>,
     ) -> Self {
         Proxy {
-            settings,
+            settings: ArcSwap::new(settings),
             policy: ArcSwap::new(policy),
             changes: watch::Sender::new(()),
             catalogs,
@@ -287,7 +288,7 @@ pub async fn run(
         template: template(&facts, policy.person(&facts.db_user), policy.version()),
         client_bytes,
         pending,
-        limits: limits(&proxy.settings),
+        limits: limits(&proxy.settings.load()),
     });
     let host = SessionHost {
         proxy,

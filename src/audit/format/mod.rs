@@ -67,7 +67,7 @@ pub fn severity(entry: &Entry) -> Severity {
         "violation" => Severity::Critical,
         "lost" | "alarm" => Severity::High,
         "refusal" | "export_stop" | "login_failed" | "drift" | "recovered" => Severity::Medium,
-        "policy" | "export" | "console" | "retention" => Severity::Low,
+        "policy" | "settings" | "export" | "console" | "retention" => Severity::Low,
         _ if entry.verdict.as_deref() == Some("refuse") => Severity::Medium,
         _ => Severity::Informational,
     }
