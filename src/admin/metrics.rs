@@ -85,6 +85,8 @@ pub struct Metrics {
     policy_info: IntGaugeVec,
     policy_reload_successful: IntGauge,
     policy_reload_time: IntGauge,
+    settings_reload_successful: IntGauge,
+    settings_reload_time: IntGauge,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
     notifications: IntCounterVec,
@@ -148,6 +150,9 @@ impl Metrics {
             policy_reload_successful: made.gauge("pgveil_policy_last_reload_successful")?,
             policy_reload_time: made
                 .gauge("pgveil_policy_last_reload_success_timestamp_seconds")?,
+            settings_reload_successful: made.gauge("pgveil_settings_last_reload_successful")?,
+            settings_reload_time: made
+                .gauge("pgveil_settings_last_reload_success_timestamp_seconds")?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
             notifications: made.counters("pgveil_notifications_total", &["channel", "result"])?,
@@ -283,7 +288,12 @@ impl Metrics {
         self.detection_behind.set(clamp(records));
     }
 
-    /// What a sink has done since the start. Never less than before.
+    /// A sink that is there no more.
+    pub fn audit_sink_gone(&self, name: &str) {
+        self.audit_sinks.forget(name);
+    }
+
+    /// What a sink has done since it began.
     pub fn audit_sink(&self, status: &Status) {
         self.audit_sinks.set(status);
     }
@@ -307,6 +317,16 @@ impl Metrics {
     /// The policy's files are those in force, as far as is known.
     pub fn policy_is_current(&self) -> bool {
         self.policy_reload_successful.get() == 1
+    }
+
+    /// The settings and the files they name were read: whether they are right.
+    pub fn settings_reload(&self, right: bool) {
+        self.settings_reload_successful.set(i64::from(right));
+        if right {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            self.settings_reload_time
+                .set(clamp(now.unwrap_or_default().as_secs()));
+        }
     }
 
     /// How many names of the policy have lost what they meant in a database.

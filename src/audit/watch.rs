@@ -120,6 +120,11 @@ impl Watch {
         Ok(watch)
     }
 
+    /// From the next record on.
+    pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+    }
+
     /// Incidents that somebody has closed get nothing more.
     fn leave_closed(&mut self) -> Result<(), WatchError> {
         let mut open = VecDeque::with_capacity(self.open.len());

@@ -1,5 +1,10 @@
 //! pgveil towards the server: the connection, the startup packet, and the login with a client's keys.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::check::no_random;
 use super::failure::{Blame, Failure};
@@ -9,15 +14,20 @@ use super::request::{ANSWER, AUTHENTICATION, InitialResponse, Request};
 use super::scram::{
     ClientBinding, ClientExchange, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramError, ScramKeys, nonce,
 };
-use crate::wire::connect::{Attempt, Connected, Upstream};
+use crate::wire::connect::{Attempt, Connected, Server, Upstream};
 use crate::wire::error::{ErrorFields, sqlstate};
+use crate::wire::hosts::{Standing, Target};
 use crate::wire::stream::is_loopback;
 
 /// A server that has got the startup packet.
 #[derive(Debug)]
 pub struct Opened {
     pub server: Peer,
-    pub addr: std::net::SocketAddr,
+    pub addr: SocketAddr,
+    /// Which one of the list it is.
+    pub which: Arc<Server>,
+    /// What it has to be.
+    pub target: Target,
     /// `tls-server-end-point` data of the server's certificate.
     pub end_point: Option<Vec<u8>>,
     /// The server's first answer.
@@ -29,26 +39,138 @@ impl Opened {
     pub fn is_protected(&self) -> bool {
         self.server.stream.is_tls() || is_loopback(&self.addr)
     }
+
+    /// Holds what the server reported of the session against what it has to be: since it was looked at it may have become
+    /// another, and the user may have settings of its own.
+    pub fn check(&self, upstream: &Upstream, reported: &[(String, String)]) -> Result<(), Failure> {
+        match Standing::reported(reported) {
+            Some(standing) if !self.target.takes(standing) => {
+                if let Some(standings) = upstream.standings() {
+                    standings.forget(self.which.number(), self.addr);
+                }
+                let objection = self.target.objection();
+                Err(wrong_server(format!("{}: {objection}", self.addr)))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Connects and sends the startup packet, trying what the sslmode allows in libpq's order: on to the next way when a
-/// connection fails, and when the server's first answer is an error (`pg_hba.conf` may want TLS, or want none).
+/// What is tried after an address that was of no use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Address,
+    Host,
+    /// The server has spoken: no other one is asked.
+    Nobody,
+}
+
+/// Connects to a server that is what it has to be, and sends the startup packet.
+///
+/// In libpq's order: every host, every address of its name, and at each of them what the sslmode allows. A server that
+/// answers with an error ends the search, unless it says that it takes nobody for now (`PQconnectPoll` in
+/// fe-connect.c).
 pub async fn open(upstream: &Upstream, startup: Bytes) -> Result<Opened, Failure> {
     let mut failure: Option<Failure> = None;
+    let hosts = upstream.hosts();
+    let passes = hosts.passes();
+    for (pass, target) in passes.iter().enumerate() {
+        let turns = hosts.turns();
+        for (turn, host) in turns.iter().enumerate() {
+            let Some(server) = upstream.server(*host) else {
+                continue;
+            };
+            let last_host = pass + 1 == passes.len() && turn + 1 == turns.len();
+            let limit = upstream.limit().filter(|_| !last_host);
+            let addresses = match within(limit, hosts.addresses(*host)).await {
+                Some(Ok(addresses)) => addresses,
+                Some(Err(source)) => {
+                    note(&mut failure, unreachable(server.unresolved(source)));
+                    continue;
+                }
+                None => {
+                    let cause = format!("the name {} is not resolved in time", server.host());
+                    note(&mut failure, unreachable(cause));
+                    continue;
+                }
+            };
+            let count = addresses.len();
+            for (number, addr) in addresses.into_iter().enumerate() {
+                let limit = upstream
+                    .limit()
+                    .filter(|_| !last_host || number + 1 < count);
+                let tried = within(limit, at(upstream, server, addr, *target, &startup)).await;
+                let late = || {
+                    let cause = format!("{addr} does not answer in time");
+                    Err((unreachable(cause), Next::Address))
+                };
+                match tried.unwrap_or_else(late) {
+                    Ok(opened) => return Ok(opened),
+                    Err((words, Next::Nobody)) => return Err(words),
+                    Err((words, next)) => {
+                        note(&mut failure, words);
+                        if next == Next::Host {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| unreachable("no way to try")))
+}
+
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// A server's own words say more than that another one could not be reached; the log is told of all.
+fn note(failure: &mut Option<Failure>, next: Failure) {
+    let Some(before) = failure.take() else {
+        *failure = Some(next);
+        return;
+    };
+    let causes: Vec<String> = [&before, &next]
+        .into_iter()
+        .filter_map(|failure| failure.cause.clone())
+        .collect();
+    let spoken = next.frames.is_some() || next.fields.sqlstate == sqlstate::CANNOT_CONNECT_NOW;
+    let told = match spoken {
+        true => next,
+        false => before,
+    };
+    *failure = Some(match causes.is_empty() {
+        true => told,
+        false => told.because(causes.join("; ")),
+    });
+}
+
+/// One address.
+async fn at(
+    upstream: &Upstream,
+    server: &Arc<Server>,
+    addr: SocketAddr,
+    target: Target,
+    startup: &[u8],
+) -> Result<Opened, (Failure, Next)> {
+    look(upstream, server, addr, target)
+        .await
+        .map_err(|failure| (failure, Next::Address))?;
+    let mut failure: Option<Failure> = None;
     let mut tried_plain = false;
-    for attempt in upstream.attempts() {
+    for attempt in server.attempts() {
         if tried_plain && *attempt == Attempt::Plain {
             break;
         }
-        let opened = match upstream.connect(*attempt).await {
+        let opened = match server.connect_to(addr, *attempt).await {
             Ok(connected) => {
                 tried_plain |= !connected.stream.is_tls();
-                greet(connected, &startup).await
+                greet(connected, target, startup).await
             }
-            Err(error) => Err(Failure::server_gone(
-                "the database server cannot be reached",
-                error,
-            )),
+            Err(error) => Err(unreachable(error)),
         };
         match opened {
             Ok(opened) => return Ok(opened),
@@ -57,12 +179,50 @@ pub async fn open(upstream: &Upstream, startup: Bytes) -> Result<Opened, Failure
             Err(_) => {}
         }
     }
-    Err(failure.unwrap_or_else(|| {
-        Failure::server_gone("the database server cannot be reached", "no way to try")
-    }))
+    let failure = failure.unwrap_or_else(|| unreachable("no way to try"));
+    let next = match failure.frames {
+        None => Next::Address,
+        Some(_) if failure.fields.sqlstate == sqlstate::CANNOT_CONNECT_NOW => Next::Host,
+        Some(_) => Next::Nobody,
+    };
+    Err((failure, next))
 }
 
-async fn greet(connected: Connected, startup: &[u8]) -> Result<Opened, Failure> {
+/// Whether the server is what it has to be. Found out by a login of pgveil's own, because the client can be asked for
+/// its password once and not by one server after the other.
+async fn look(
+    upstream: &Upstream,
+    server: &Server,
+    addr: SocketAddr,
+    target: Target,
+) -> Result<(), Failure> {
+    if target == Target::Any {
+        return Ok(());
+    }
+    let Some(standings) = upstream.standings() else {
+        return Err(unreachable("nobody knows which server is what"));
+    };
+    match standings.standing(server.number(), addr).await {
+        Ok(standing) if target.takes(standing) => Ok(()),
+        Ok(_) => Err(wrong_server(format!("{addr}: {}", target.objection()))),
+        Err(cause) => Err(unreachable(format!("{addr}: {cause}"))),
+    }
+}
+
+fn unreachable(cause: impl ToString) -> Failure {
+    Failure::server_gone("the database server cannot be reached", cause)
+}
+
+/// With the SQLSTATE that makes a client with several hosts of its own try the next one.
+fn wrong_server(cause: String) -> Failure {
+    let fields = ErrorFields::fatal(
+        sqlstate::CANNOT_CONNECT_NOW,
+        "pgveil: no database server is what `upstream.target_session_attrs` asks for",
+    );
+    Failure::new(Blame::Server, fields).because(cause)
+}
+
+async fn greet(connected: Connected, target: Target, startup: &[u8]) -> Result<Opened, Failure> {
     let mut server = Peer::server(connected.stream);
     server.send(startup).await.map_err(lost)?;
     let first = next(&mut server).await?;
@@ -72,6 +232,8 @@ async fn greet(connected: Connected, startup: &[u8]) -> Result<Opened, Failure> 
     Ok(Opened {
         server,
         addr: connected.addr,
+        which: connected.server,
+        target,
         end_point: connected.end_point,
         first,
     })
@@ -210,3 +372,7 @@ fn mismatched(error: ScramError) -> Failure {
         fields.with_hint("Copy the user's rolpassword from pg_authid into the users file again.");
     Failure::new(Blame::Pgveil, fields)
 }
+
+#[cfg(test)]
+#[path = "upstream_tests.rs"]
+mod tests;

@@ -1,4 +1,5 @@
-//! pgveil's own connections to the server, as the catalog user.
+//! pgveil's own connections to the servers, as the catalog user.
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::error::{CatalogError, reason};
 use super::tls::RustlsConnector;
+use crate::wire::hosts::{Hosts, Standing, Target};
 
 /// libpq's words for when to use TLS. What is verified is a matter of [`ConnectSettings::tls`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +21,11 @@ pub enum SslMode {
     Require,
 }
 
-/// How to reach the server, and how fresh snapshots are to be.
+/// How to reach the servers, and how fresh snapshots are to be.
 #[derive(Clone)]
 pub struct ConnectSettings {
-    pub host: String,
-    pub port: u16,
+    /// The same list as that of sessions: what is read of the schema holds where they are.
+    pub hosts: Hosts,
     pub user: String,
     pub password: Option<String>,
     pub ssl_mode: SslMode,
@@ -43,7 +45,7 @@ pub struct Pace {
     pub staleness: Duration,
     /// A database nobody asked for in this time is let go, connection and all, so that it can be dropped.
     pub idle: Duration,
-    /// The longest that connecting, and that reading a snapshot, may take.
+    /// The longest that connecting to one address, and that reading a snapshot, may take.
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
 }
@@ -64,59 +66,140 @@ impl Default for Pace {
 const PREPARE: &str = "SET search_path = ''; SET default_transaction_read_only = on; \
      SET client_min_messages = error; SET statement_timeout = '60s'";
 
+/// As libpq asks servers before version 14 (`target_session_attrs`).
+const STANDING: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
+     pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'on'";
+
 impl ConnectSettings {
     /// Opens a connection and makes it safe. It ends when the client is dropped.
     pub async fn connect(&self, database: &str) -> Result<Client, CatalogError> {
-        let limit = self.pace.connect_timeout;
-        let prepared = async {
-            let client = self.by_mode(database, "pgveil catalog").await?;
-            let prepared = client.batch_execute(PREPARE).await;
-            prepared.map_err(|error| CatalogError::Connect {
-                database: database.to_owned(),
-                reason: reason(&error),
-            })?;
-            Ok(client)
-        };
-        within(limit, database, prepared).await
+        self.search(database, "pgveil catalog", Some(PREPARE)).await
     }
 
     /// Opens a connection as it is, for other purposes than the catalog's.
     pub async fn open(&self, database: &str, application: &str) -> Result<Client, CatalogError> {
-        let limit = self.pace.connect_timeout;
-        within(limit, database, self.by_mode(database, application)).await
+        self.search(database, application, None).await
     }
 
-    async fn by_mode(&self, database: &str, application: &str) -> Result<Client, CatalogError> {
-        let failed = |error: &tokio_postgres::Error| CatalogError::Connect {
-            database: database.to_owned(),
-            reason: reason(error),
+    /// The first server of the list that is what it has to be.
+    async fn search(
+        &self,
+        database: &str,
+        application: &str,
+        prepare: Option<&str>,
+    ) -> Result<Client, CatalogError> {
+        let mut failures = Vec::new();
+        for target in self.hosts.passes() {
+            for host in self.hosts.turns() {
+                let addresses = match self.addresses(host, database).await {
+                    Ok(addresses) => addresses,
+                    Err(error) => {
+                        failures.push(error);
+                        continue;
+                    }
+                };
+                for addr in addresses {
+                    let place = Place {
+                        host,
+                        addr,
+                        database,
+                        application,
+                    };
+                    let opened = async {
+                        let client = self.by_mode(place).await?;
+                        self.check(&client, place, *target).await?;
+                        if let Some(prepare) = prepare {
+                            let prepared = client.batch_execute(prepare).await;
+                            prepared.map_err(|error| place.failed(&error))?;
+                        }
+                        Ok(client)
+                    };
+                    match within(self.pace.connect_timeout, place, opened).await {
+                        Ok(client) => return Ok(client),
+                        Err(error) => failures.push(error),
+                    }
+                }
+            }
+        }
+        Err(together(failures, database))
+    }
+
+    async fn addresses(
+        &self,
+        host: usize,
+        database: &str,
+    ) -> Result<Vec<SocketAddr>, CatalogError> {
+        let limit = self.pace.connect_timeout;
+        let failed = |reason: &dyn std::fmt::Display| {
+            let name = self.hosts.get(host).map(ToString::to_string);
+            CatalogError::Connect {
+                database: database.to_owned(),
+                reason: format!("cannot resolve {}: {reason}", name.unwrap_or_default()).into(),
+            }
         };
+        match tokio::time::timeout(limit, self.hosts.addresses(host)).await {
+            Ok(found) => found.map_err(|error| failed(&error)),
+            Err(_) => Err(failed(&"no answer in time")),
+        }
+    }
+
+    /// Opens a connection to one address, whatever the server is.
+    pub(super) async fn open_at(
+        &self,
+        host: usize,
+        addr: SocketAddr,
+        database: &str,
+        application: &str,
+    ) -> Result<Client, CatalogError> {
+        let place = Place {
+            host,
+            addr,
+            database,
+            application,
+        };
+        within(self.pace.connect_timeout, place, self.by_mode(place)).await
+    }
+
+    /// Whether the server is what it has to be.
+    async fn check(
+        &self,
+        client: &Client,
+        place: Place<'_>,
+        target: Target,
+    ) -> Result<(), CatalogError> {
+        if target == Target::Any {
+            return Ok(());
+        }
+        let standing = standing(client).await;
+        match target.takes(standing.map_err(|error| place.failed(&error))?) {
+            true => Ok(()),
+            false => Err(CatalogError::Connect {
+                database: place.database.to_owned(),
+                reason: format!("{}: {}", place.addr, target.objection()).into(),
+            }),
+        }
+    }
+
+    async fn by_mode(&self, place: Place<'_>) -> Result<Client, CatalogError> {
+        let failed = |error: &tokio_postgres::Error| place.failed(error);
         let first = match self.ssl_mode {
-            SslMode::Disable | SslMode::Allow => self.plain(database, application).await,
-            SslMode::Prefer | SslMode::Require => self.encrypted(database, application).await?,
+            SslMode::Disable | SslMode::Allow => self.plain(place).await,
+            SslMode::Prefer | SslMode::Require => self.encrypted(place).await?,
         };
         let client = match (first, self.ssl_mode) {
             (Ok(client), _) => client,
             (Err(error), SslMode::Disable | SslMode::Require) => return Err(failed(&error)),
             // The other way, as libpq does; its failure says more only if the first was about TLS.
-            (Err(error), SslMode::Allow) => self
-                .encrypted(database, application)
-                .await?
-                .map_err(|_| failed(&error))?,
-            (Err(error), SslMode::Prefer) => self
-                .plain(database, application)
-                .await
-                .map_err(|_| failed(&error))?,
+            (Err(error), SslMode::Allow) => {
+                self.encrypted(place).await?.map_err(|_| failed(&error))?
+            }
+            (Err(error), SslMode::Prefer) => self.plain(place).await.map_err(|_| failed(&error))?,
         };
         Ok(client)
     }
 
-    async fn plain(
-        &self,
-        database: &str,
-        application: &str,
-    ) -> Result<Client, tokio_postgres::Error> {
-        let mut config = self.config(database, application);
+    async fn plain(&self, place: Place<'_>) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.config(place);
         config.ssl_mode(tokio_postgres::config::SslMode::Disable);
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
@@ -125,13 +208,12 @@ impl ConnectSettings {
 
     async fn encrypted(
         &self,
-        database: &str,
-        application: &str,
+        place: Place<'_>,
     ) -> Result<Result<Client, tokio_postgres::Error>, CatalogError> {
         let tls = self.tls.clone().ok_or_else(|| {
             CatalogError::Tls("this mode needs TLS, and TLS is not set up".to_owned())
         })?;
-        let mut config = self.config(database, application);
+        let mut config = self.config(place);
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         Ok(config
             .connect(RustlsConnector::new(tls))
@@ -142,14 +224,18 @@ impl ConnectSettings {
             }))
     }
 
-    fn config(&self, database: &str, application: &str) -> tokio_postgres::Config {
+    fn config(&self, place: Place<'_>) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
+        // The name is for the certificate.
+        if let Some(host) = self.hosts.get(place.host) {
+            config.host(&host.name);
+        }
         config
-            .host(&self.host)
-            .port(self.port)
+            .hostaddr(place.addr.ip())
+            .port(place.addr.port())
             .user(&self.user)
-            .dbname(database)
-            .application_name(application)
+            .dbname(place.database)
+            .application_name(place.application)
             .connect_timeout(self.pace.connect_timeout)
             .keepalives_idle(Duration::from_secs(15))
             .keepalives_interval(Duration::from_secs(5))
@@ -161,17 +247,66 @@ impl ConnectSettings {
     }
 }
 
-async fn within(
+/// One address, and what is wanted there.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    host: usize,
+    addr: SocketAddr,
+    database: &'a str,
+    application: &'a str,
+}
+
+impl Place<'_> {
+    fn failed(self, error: &tokio_postgres::Error) -> CatalogError {
+        CatalogError::Connect {
+            database: self.database.to_owned(),
+            reason: reason(error),
+        }
+    }
+}
+
+/// What the server is, and what transactions of this user may do there.
+pub(super) async fn standing(client: &Client) -> Result<Standing, tokio_postgres::Error> {
+    let row = client.query_one(STANDING, &[]).await?;
+    Ok(Standing {
+        in_recovery: row.try_get(0)?,
+        read_only: row.try_get(1)?,
+    })
+}
+
+/// All failures as one.
+fn together(mut failures: Vec<CatalogError>, database: &str) -> CatalogError {
+    if failures.len() > 1 {
+        let reasons: Vec<String> = failures
+            .iter()
+            .map(|failure| match failure {
+                CatalogError::Connect { reason, .. } => reason.to_string(),
+                other => other.to_string(),
+            })
+            .collect();
+        return CatalogError::Connect {
+            database: database.to_owned(),
+            reason: reasons.join("; ").into(),
+        };
+    }
+    failures.pop().unwrap_or_else(|| CatalogError::Connect {
+        database: database.to_owned(),
+        reason: "there is no server to try".into(),
+    })
+}
+
+async fn within<T>(
     limit: Duration,
-    database: &str,
-    connected: impl Future<Output = Result<Client, CatalogError>>,
-) -> Result<Client, CatalogError> {
+    place: Place<'_>,
+    connected: impl Future<Output = Result<T, CatalogError>>,
+) -> Result<T, CatalogError> {
     tokio::time::timeout(limit, connected)
         .await
         .unwrap_or_else(|_| {
             Err(CatalogError::Connect {
-                database: database.to_owned(),
-                reason: format!("no answer within {} s", limit.as_secs()).into(),
+                database: place.database.to_owned(),
+                reason: format!("{}: no answer within {} s", place.addr, limit.as_secs_f32())
+                    .into(),
             })
         })
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -29,7 +29,7 @@ const DATABASES: &str = "SELECT datname::text FROM pg_database \
 /// A lost server does not end sessions at once: the last snapshot serves on for [`super::Pace::staleness`], then
 /// [`CatalogStore::get`] fails. Must be used within a tokio runtime; dropping the store ends its connections.
 pub struct CatalogStore {
-    settings: Arc<ConnectSettings>,
+    settings: Arc<ArcSwap<ConnectSettings>>,
     databases: DashMap<String, Arc<Database>>,
     /// For what belongs to the whole server.
     server: Mutex<Option<Arc<Client>>>,
@@ -38,7 +38,7 @@ pub struct CatalogStore {
 /// One database's snapshot and connection.
 struct Database {
     name: String,
-    settings: Arc<ConnectSettings>,
+    settings: Arc<ArcSwap<ConnectSettings>>,
     snapshot: ArcSwapOption<Snapshot>,
     /// Held while the database is looked at: one look at a time.
     connection: Mutex<Connection>,
@@ -64,15 +64,26 @@ struct Snapshot {
 impl CatalogStore {
     pub fn new(settings: ConnectSettings) -> Self {
         CatalogStore {
-            settings: Arc::new(settings),
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
             databases: DashMap::new(),
             server: Mutex::new(None),
         }
     }
 
     /// How pgveil reaches the server as the catalog user.
-    pub fn connect_settings(&self) -> &ConnectSettings {
-        &self.settings
+    pub fn connect_settings(&self) -> Arc<ConnectSettings> {
+        self.settings.load_full()
+    }
+
+    /// Goes by other settings from now on. Connections that were made by the old ones are let go; snapshots serve on until
+    /// the next look.
+    pub async fn reconfigure(&self, settings: ConnectSettings) {
+        self.settings.store(Arc::new(settings));
+        *self.server.lock().await = None;
+        let known: Vec<_> = self.databases.iter().map(|one| Arc::clone(&one)).collect();
+        for database in known {
+            *database.connection.lock().await = Connection::default();
+        }
     }
 
     /// The current snapshot; reads it at first use. Cheap otherwise: meant to be called for every statement.
@@ -103,7 +114,7 @@ impl CatalogStore {
             known.used();
             let looked = known.confirm(asked).await;
             if looked.is_ok() && !known.watched.swap(true, Ordering::AcqRel) {
-                tokio::spawn(watch(Arc::downgrade(&known), known.settings.pace.interval));
+                tokio::spawn(watch(Arc::downgrade(&known)));
             }
             looked
         })
@@ -113,7 +124,7 @@ impl CatalogStore {
 
     /// The databases pgveil serves: those of the settings, else all that accept the catalog user.
     pub async fn databases(&self) -> Result<Vec<String>, CatalogError> {
-        if let Some(names) = &self.settings.databases {
+        if let Some(names) = &self.settings.load().databases {
             return Ok(names.clone());
         }
         let client = self.server().await?;
@@ -162,13 +173,10 @@ impl CatalogStore {
         if let Some(client) = server.as_ref().filter(|client| !client.is_closed()) {
             return Ok(Arc::clone(client));
         }
-        let configured = self
-            .settings
-            .databases
-            .as_ref()
-            .and_then(|names| names.first());
+        let settings = self.settings.load_full();
+        let configured = settings.databases.as_ref().and_then(|names| names.first());
         let database = configured.map_or(MAINTENANCE_DATABASE, String::as_str);
-        let client = Arc::new(self.settings.connect(database).await?);
+        let client = Arc::new(settings.connect(database).await?);
         *server = Some(Arc::clone(&client));
         Ok(client)
     }
@@ -180,7 +188,7 @@ impl Database {
         self.used();
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_ref()?;
-        (snapshot.confirmed.elapsed() <= self.settings.pace.staleness)
+        (snapshot.confirmed.elapsed() <= self.settings.load().pace.staleness)
             .then(|| Arc::clone(&snapshot.catalog))
     }
 
@@ -203,7 +211,7 @@ impl Database {
             return Err(error.clone());
         }
         let began = Instant::now();
-        let limit = self.settings.pace.read_timeout;
+        let limit = self.settings.load().pace.read_timeout;
         let looked = tokio::time::timeout(limit, self.look(&mut connection)).await;
         let looked = looked.unwrap_or_else(|_| {
             Err(CatalogError::Timeout {
@@ -232,7 +240,7 @@ impl Database {
             Some(client) => connection.client.insert(client),
             None => connection
                 .client
-                .insert(self.settings.connect(&self.name).await?),
+                .insert(self.settings.load_full().connect(&self.name).await?),
         };
         // Taken before the snapshot: a change between the two is seen at the next look.
         let fingerprint = fingerprint(client).await?;
@@ -267,7 +275,7 @@ impl Database {
 
     /// What a failure means for those who ask: with a snapshot that is too old, that it is too old.
     fn stale(&self, error: CatalogError) -> CatalogError {
-        let limit = self.settings.pace.staleness;
+        let limit = self.settings.load().pace.staleness;
         match self
             .snapshot
             .load()
@@ -291,7 +299,7 @@ impl Database {
             .last_use
             .load()
             .as_ref()
-            .is_none_or(|used| used.elapsed() > self.settings.pace.idle);
+            .is_none_or(|used| used.elapsed() > self.settings.load().pace.idle);
         if idle {
             *connection = Connection::default();
             self.snapshot.store(None);
@@ -303,8 +311,11 @@ impl Database {
 }
 
 /// Looks after one database until nobody uses it any more, or the store is gone.
-async fn watch(database: Weak<Database>, interval: Duration) {
-    let mut pause = interval;
+async fn watch(database: Weak<Database>) {
+    let mut pause = match database.upgrade() {
+        Some(database) => database.settings.load().pace.interval,
+        None => return,
+    };
     loop {
         tokio::time::sleep(pause).await;
         let Some(database) = database.upgrade() else {
@@ -314,6 +325,7 @@ async fn watch(database: Weak<Database>, interval: Duration) {
             return;
         }
         let looked = database.confirm(Instant::now()).await;
+        let interval = database.settings.load().pace.interval;
         pause = match looked {
             Ok(_) => interval,
             Err(error) => {

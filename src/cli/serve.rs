@@ -9,6 +9,7 @@ mod gate;
 mod journal;
 mod keys;
 mod reloading;
+mod settings;
 mod signals;
 mod sinks;
 pub mod spool;
@@ -17,9 +18,10 @@ mod verifiers;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,22 +31,24 @@ use self::door::Door;
 use self::exports::open_desk;
 use self::journal::Journal;
 use self::reloading::Reload;
+use self::settings::Adjustable;
 use self::signals::Signals;
 use self::spool::open_spool;
 use self::verifiers::StoredVerifiers;
 use super::{CliError, approvers, policies, print};
 use crate::admin::Metrics;
 use crate::admin::accounts::Accounts;
+use crate::admin::console::Served;
 use crate::admin::http::{Admin, Readiness};
 use crate::audit::sink::Sinks;
 use crate::audit::{Event, Record};
-use crate::config::{self, Settings};
+use crate::auth::VerifierSource;
+use crate::config;
 use crate::export::Desk;
-use crate::export::notify::Notifier;
 use crate::policy::{Asking, Caller};
 use crate::session::assignment::Basis;
-use crate::session::listener::{self, Listeners, Phase};
-use crate::session::login::{LoginGate, RoleMatch};
+use crate::session::listener::{self, Listeners, Phase, Places};
+use crate::session::login::RoleMatch;
 use crate::session::proxy::Proxy;
 use crate::sql::Planner;
 
@@ -57,8 +61,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(10);
     pgveil serve --config pgveil.yaml\n  \
     pgveil serve --config pgveil.yaml --log-format json --log-level debug\n\n\
     SIGTERM and SIGINT: no new sessions, running transactions may finish within limits.drain_timeout;\n\
-    a second signal ends at once. SIGHUP: reads the TLS certificate and key and the policy again. A policy is also read\n\
-    again when its files change; one that is wrong changes nothing.")]
+    a second signal ends at once. SIGHUP: reads pgveil.yaml, the certificates and files it names and the policy again,\n\
+    as is done when one of them changes; what is wrong changes nothing.")]
 pub struct ServeArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
@@ -85,21 +89,18 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
 
 /// A proxy that serves.
 struct Running {
-    settings: Arc<Settings>,
+    proxy: Arc<Proxy>,
     journal: Journal,
     readiness: Arc<Readiness>,
-    gate: Arc<LoginGate>,
     phase: watch::Sender<Phase>,
     draining: watch::Sender<bool>,
     listening: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
-    console: Option<SocketAddr>,
+    console: Option<Served>,
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
     sinks: Arc<Sinks>,
-    /// Tells approvers as long as it is here.
-    _notifier: Option<Notifier>,
     reload: Reload,
     /// Raises alarms until the end.
     detection: Option<Detection>,
@@ -140,8 +141,7 @@ impl Running {
         }
         let notifier = exports::tell_approvers(&settings, &desk)?;
         if let Some(notifier) = &notifier {
-            let counters = Arc::clone(&notifier.counters);
-            tokio::spawn(exports::keep_counted(counters, Arc::clone(&metrics)));
+            exports::count(notifier, &metrics);
         }
         let proxy = Proxy::new(
             Arc::clone(&settings),
@@ -154,7 +154,9 @@ impl Running {
         );
         let proxy = Arc::new(proxy.sealing_to(recipient));
         let role = role_of(&proxy);
-        let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
+        let stored: Arc<dyn VerifierSource> = stored;
+        let gate = gate::gate(&settings, upstream, role, Arc::clone(&stored)).await?;
+        let gate = Arc::new(ArcSwap::from_pointee(gate));
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
         let read = catalogs::check(&policy, &catalogs).await?;
 
@@ -204,8 +206,23 @@ impl Running {
             journal.write(&record).map_err(CliError::environment)?;
         }
 
-        let detection = Some(detection::start(&journal, &proxy, settings.audit.alarms)?);
-        let reload = reloading::start(&settings, &journal, &proxy);
+        let detection = Some(detection::start(&journal, &proxy)?);
+        let places = Places::new(settings.limits.max_sessions);
+        let adjustable = Adjustable {
+            journal: journal.clone(),
+            proxy: Arc::clone(&proxy),
+            gate: Arc::clone(&gate),
+            stored,
+            places: places.clone(),
+            sinks: Arc::clone(&sinks),
+            desk: Arc::clone(&desk),
+            notifier: Arc::new(Mutex::new(notifier)),
+            console: console
+                .as_ref()
+                .and_then(|console| console.certificate.clone()),
+            stamp: Mutex::new(settings::stamp(&settings)),
+        };
+        let reload = reloading::start(adjustable);
         // A column that is renamed before its first reader comes is known by then.
         for catalog in &read {
             proxy.learn(catalog);
@@ -218,18 +235,14 @@ impl Running {
             journal: journal.clone(),
             draining: drain,
         };
-        let listeners = Listeners::new(door, metrics, settings.limits.max_sessions);
+        let listeners = Listeners::new(door, metrics, places);
         let sessions = tokio::spawn(listeners.run(sockets, watching));
         tokio::spawn(directory::keep(Arc::clone(&proxy)));
-        tokio::spawn(catalogs::watch(
-            Arc::clone(&settings),
-            proxy,
-            Arc::clone(&readiness),
-        ));
+        tokio::spawn(catalogs::watch(Arc::clone(&proxy), Arc::clone(&readiness)));
         tokio::spawn(spool::tend(journal.clone()));
         tokio::spawn(spool::keep(
             journal.clone(),
-            spool::retention(&settings),
+            Arc::clone(&proxy),
             Arc::clone(&sinks),
         ));
         tokio::spawn(exports::keep_settled(
@@ -239,10 +252,9 @@ impl Running {
         readiness.catalog(true);
         readiness.listening();
         Ok(Running {
-            settings,
+            proxy,
             journal,
             readiness,
-            gate,
             phase,
             draining,
             listening,
@@ -251,7 +263,6 @@ impl Running {
             sessions,
             desk,
             sinks,
-            _notifier: notifier,
             reload,
             detection,
         })
@@ -263,7 +274,8 @@ impl Running {
             Some(address) => format!(" ({name} {address})"),
             None => String::new(),
         };
-        let (admin, console) = (place("admin", self.admin), place("console", self.console));
+        let console = self.console.as_ref().map(|console| console.address);
+        let (admin, console) = (place("admin", self.admin), place("console", console));
         print(&format!(
             "pgveil ready on {}{admin}{console}\n",
             list(&self.listening)
@@ -271,14 +283,8 @@ impl Running {
     }
 
     fn reload(&self) {
+        tracing::info!("SIGHUP: settings, the files they name and policies are read again");
         self.reload.ask();
-        match self.gate.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
-            Some(Err(error)) => {
-                tracing::error!(%error, "SIGHUP: the certificate in use stays");
-            }
-            None => tracing::info!("SIGHUP: there is no certificate to read again"),
-        }
     }
 
     async fn end(&mut self, signal: &str, signals: &mut Signals) {
@@ -286,7 +292,7 @@ impl Running {
         self.readiness.draining();
         self.draining.send_replace(true);
         self.phase.send_replace(Phase::Draining);
-        let limit = self.settings.limits.drain_timeout + DRAIN_GRACE;
+        let limit = self.proxy.settings.load().limits.drain_timeout + DRAIN_GRACE;
         let cut_off = tokio::select! {
             ended = &mut self.sessions => ended,
             () = signals.until_drained(&self.phase, limit) => (&mut self.sessions).await,
@@ -336,7 +342,8 @@ fn serve_admin(
 fn role_of(proxy: &Arc<Proxy>) -> impl Fn(&Caller) -> RoleMatch + Send + Sync + 'static {
     let proxy = Arc::clone(proxy);
     move |caller| {
-        let databases = proxy.settings.upstream.databases.as_deref();
+        let settings = proxy.settings.load();
+        let databases = settings.upstream.databases.as_deref();
         match_role(&proxy.basis(), databases, caller)
     }
 }

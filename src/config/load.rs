@@ -8,19 +8,18 @@ use super::audit;
 use super::diagnostics::{Diagnostic, Diagnostics};
 use super::limits::Limits;
 use super::notify::notify;
-use super::raw::{Leaf, RawAdmin, RawAuth, RawLimits, RawListenerTls, RawSettings, RawUpstream};
+use super::raw::{Leaf, RawAdmin, RawAuth, RawLimits, RawListenerTls, RawSettings};
 use super::resolve::{Environment, Resolver};
 use super::settings::{
-    Auth, AuthMethod, CatalogUser, ClientCertificateMode, ClientCertificates, Settings, SslMode,
-    TlsSettings, Upstream,
+    Auth, AuthMethod, ClientCertificateMode, ClientCertificates, Settings, TlsSettings,
 };
 use super::source::{Origin, Source};
 use super::state;
 use super::units;
+use super::upstream::upstream;
 use super::yaml::{self, Value, each};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6432);
-const DEFAULT_PORT: u16 = 5432;
 /// `planner_threads` and `max_sessions` beyond this are a slip of the keyboard.
 const MAX_COUNT: usize = 1_000_000;
 
@@ -252,68 +251,6 @@ fn client_certificates(
             None
         }
     }
-}
-
-fn upstream(resolver: &mut Resolver<'_>, raw: &Spanned<RawUpstream>) -> Option<Upstream> {
-    let origin = resolver.origin(raw);
-    let raw = &raw.value;
-    let host = resolver
-        .required(&raw.host, Some(&origin), "host")
-        .and_then(|leaf| {
-            resolver.parse(leaf, "a host name", |text| {
-                let is_host = !text.is_empty() && !text.contains(['@', '\0']);
-                is_host.then(|| text.to_owned())
-            })
-        });
-    let port = resolver.optional(&raw.port, |resolver, leaf| {
-        resolver.parse(leaf, "a port from 1 to 65535", |text| {
-            text.parse().ok().filter(|port| *port != 0)
-        })
-    });
-    let tls = resolver.optional(&raw.tls, |resolver, leaf| {
-        resolver.word(leaf, &SslMode::ALL)
-    });
-    let ca = resolver.optional(&raw.ca, |resolver, leaf| {
-        resolver.existing(leaf, "the certificate authority file")
-    });
-    let catalog_user = resolver
-        .required(&raw.catalog_user, Some(&origin), "catalog_user")
-        .and_then(|raw| {
-            let origin = resolver.origin(raw);
-            let password = resolver.optional(&raw.value.password, Resolver::secret);
-            let leaf = resolver.required(&raw.value.name, Some(&origin), "name")?;
-            Some(CatalogUser {
-                name: name(resolver, leaf, "a user name")?,
-                password,
-            })
-        });
-    let databases = raw
-        .databases
-        .as_ref()
-        .and_then(|leaf| databases(resolver, leaf));
-    Some(Upstream {
-        host: host?,
-        port: port.unwrap_or(DEFAULT_PORT),
-        tls: tls.unwrap_or(SslMode::Prefer),
-        ca,
-        catalog_user: catalog_user?,
-        databases,
-    })
-}
-
-fn databases(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>) -> Option<Vec<String>> {
-    let leaves = each(leaf);
-    if leaves.is_empty() {
-        resolver.error(
-            leaf,
-            "expected at least one database, or no key at all for every database",
-        );
-        return None;
-    }
-    leaves
-        .into_iter()
-        .map(|leaf| name(resolver, leaf, "a database name"))
-        .collect()
 }
 
 pub(super) fn name(

@@ -8,6 +8,8 @@ pub mod application_keys;
 mod audit;
 pub mod console;
 pub mod diagnostics;
+mod files;
+mod fixed;
 pub mod limits;
 pub mod load;
 pub mod notify;
@@ -20,17 +22,20 @@ pub mod sinks;
 pub mod source;
 mod state;
 pub mod units;
+mod upstream;
 pub mod yaml;
 
 pub use console::{ConsoleSettings, OidcSettings};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use fixed::{Merged, merge};
 pub use limits::Limits;
 pub use load::{load, load_with};
 pub use notify::{Language, NotifySettings, SmtpLogin, SmtpSettings, SmtpTls, WebhookSettings};
 pub use secret::Secret;
 pub use settings::{
     Ack, AuditSettings, Auth, AuthMethod, CatalogUser, ClientCertificateMode, ClientCertificates,
-    OnFull, Settings, SslMode, StateServer, StateSettings, TlsSettings, Upstream,
+    LoadBalance, OnFull, Settings, SslMode, StateServer, StateSettings, TargetSession, TlsSettings,
+    Upstream, UpstreamHost,
 };
 pub use sinks::{
     BatchSettings, Elasticsearch as ElasticsearchSettings, HttpLogin, Kafka as KafkaSettings,

@@ -62,8 +62,14 @@ pub struct RawTls {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawUpstream {
+    /// One name or a list.
     pub host: Leaf,
+    /// One port, or one for each host.
     pub port: Leaf,
+    /// libpq's `target_session_attrs`.
+    pub target_session_attrs: Leaf,
+    /// libpq's `load_balance_hosts`.
+    pub load_balance_hosts: Leaf,
     /// libpq's `sslmode`.
     pub tls: Leaf,
     /// PEM file of certificate authorities.

@@ -89,14 +89,60 @@ pub enum ClientCertificateMode {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    pub host: String,
-    pub port: u16,
+    /// At least one, tried in this order.
+    pub hosts: Vec<UpstreamHost>,
+    pub target: TargetSession,
+    pub balance: LoadBalance,
     pub tls: SslMode,
     /// PEM file of certificate authorities; the system's own if absent.
     pub ca: Option<PathBuf>,
     pub catalog_user: CatalogUser,
     /// Databases that sessions may open and whose catalog the policy is checked against; all if absent.
     pub databases: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamHost {
+    pub name: String,
+    pub port: u16,
+}
+
+/// libpq's `target_session_attrs` (PostgreSQL documentation, 34.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetSession {
+    Any,
+    ReadWrite,
+    ReadOnly,
+    Primary,
+    Standby,
+    PreferStandby,
+}
+
+impl TargetSession {
+    pub const ALL: [(&'static str, TargetSession); 6] = [
+        ("any", TargetSession::Any),
+        ("read-write", TargetSession::ReadWrite),
+        ("read-only", TargetSession::ReadOnly),
+        ("primary", TargetSession::Primary),
+        ("standby", TargetSession::Standby),
+        ("prefer-standby", TargetSession::PreferStandby),
+    ];
+}
+
+/// libpq's `load_balance_hosts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LoadBalance {
+    /// Hosts are tried in the order of the list.
+    Disable,
+    /// In another order each time.
+    Random,
+}
+
+impl LoadBalance {
+    pub const ALL: [(&'static str, LoadBalance); 2] = [
+        ("disable", LoadBalance::Disable),
+        ("random", LoadBalance::Random),
+    ];
 }
 
 /// The user of pgveil's own connections, which read the catalog.

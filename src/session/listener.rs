@@ -2,10 +2,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -73,20 +74,66 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 pub struct Listeners<S> {
     service: S,
     metrics: Arc<Metrics>,
-    /// One permit per session; all of them are back when nobody is left.
-    sessions: Arc<Semaphore>,
-    max_sessions: u32,
+    sessions: Places,
     turned_away: Arc<Semaphore>,
 }
 
+/// The places of sessions, whose number may change while they are taken.
+#[derive(Debug, Clone)]
+pub struct Places {
+    taken: Arc<watch::Sender<usize>>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Places {
+    pub fn new(most: usize) -> Self {
+        Places {
+            taken: Arc::new(watch::Sender::new(0)),
+            most: Arc::new(AtomicUsize::new(most)),
+        }
+    }
+
+    /// From now on there are so many. Who has one keeps it, even where there are too few then.
+    pub fn set(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Option<Place> {
+        let most = self.most.load(Ordering::Relaxed);
+        let taken = self.taken.send_if_modified(|taken| {
+            let free = *taken < most;
+            *taken += usize::from(free);
+            free
+        });
+        taken.then(|| Place(Arc::clone(&self.taken)))
+    }
+
+    fn taken(&self) -> usize {
+        *self.taken.borrow()
+    }
+
+    async fn empty(&self) {
+        // The sender is this one's own.
+        let _ = self.taken.subscribe().wait_for(|taken| *taken == 0).await;
+    }
+}
+
+/// One session's place: free again when it goes, by a panic too.
+#[derive(Debug)]
+struct Place(Arc<watch::Sender<usize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.send_modify(|taken| *taken = taken.saturating_sub(1));
+    }
+}
+
 impl<S: Service> Listeners<S> {
-    pub fn new(service: S, metrics: Arc<Metrics>, max_sessions: usize) -> Self {
-        let max_sessions = u32::try_from(max_sessions).unwrap_or(u32::MAX >> 3);
+    pub fn new(service: S, metrics: Arc<Metrics>, sessions: Places) -> Self {
         Listeners {
             service,
             metrics,
-            sessions: Arc::new(Semaphore::new(max_sessions as usize)),
-            max_sessions,
+            sessions,
             turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
         }
     }
@@ -94,14 +141,12 @@ impl<S: Service> Listeners<S> {
     /// Accepts until `phase` leaves [`Phase::Serving`], then waits for the sessions: until all have ended or, after
     /// [`Phase::Ending`], for [`ENDING_GRACE`]. Returns the number of sessions that were cut off.
     pub async fn run(self, listeners: Vec<TcpListener>, phase: watch::Receiver<Phase>) -> u32 {
-        let listeners_end = self.max_sessions;
         let this = Arc::new(self);
         let mut accepting = JoinSet::new();
         for listener in listeners {
             accepting.spawn(Arc::clone(&this).accept(listener, phase.clone()));
         }
         while accepting.join_next().await.is_some() {}
-        let empty = this.sessions.acquire_many(listeners_end);
         let mut ending = phase;
         let cut_off = async {
             // An error means that nobody is left who could tell: as good as the end.
@@ -109,11 +154,8 @@ impl<S: Service> Listeners<S> {
             sleep(ENDING_GRACE).await;
         };
         tokio::select! {
-            _ = empty => 0,
-            () = cut_off => {
-                let free = u32::try_from(this.sessions.available_permits()).unwrap_or(u32::MAX);
-                this.max_sessions.saturating_sub(free)
-            }
+            () = this.sessions.empty() => 0,
+            () = cut_off => u32::try_from(this.sessions.taken()).unwrap_or(u32::MAX),
         }
     }
 
@@ -147,10 +189,10 @@ impl<S: Service> Listeners<S> {
     }
 
     fn admit(&self, tcp: TcpStream, peer: SocketAddr, phase: &watch::Receiver<Phase>) {
-        if let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() {
+        if let Some(place) = self.sessions.take() {
             self.metrics.connection(Connection::Accepted);
             let (service, phase) = (self.service.clone(), phase.clone());
-            spawn_with(permit, async move { service.serve(tcp, peer, phase).await });
+            spawn_with(place, async move { service.serve(tcp, peer, phase).await });
             return;
         }
         self.metrics.connection(Connection::TooMany);
@@ -161,10 +203,10 @@ impl<S: Service> Listeners<S> {
     }
 }
 
-/// The permit goes back when the task is over, by a panic too.
-fn spawn_with(permit: OwnedSemaphorePermit, task: impl Future<Output = ()> + Send + 'static) {
+/// What was taken goes back when the task is over, by a panic too.
+fn spawn_with(taken: impl Send + 'static, task: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(async move {
-        let _permit = permit;
+        let _taken = taken;
         task.await;
     });
 }
@@ -225,8 +267,9 @@ mod tests {
             .map(|socket| socket.local_addr().expect("an address"))
             .collect();
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let ended =
-            tokio::spawn(Listeners::new(Greeter, metrics, max_sessions).run(sockets, watching));
+        let ended = tokio::spawn(
+            Listeners::new(Greeter, metrics, Places::new(max_sessions)).run(sockets, watching),
+        );
         Running {
             addresses,
             phase,

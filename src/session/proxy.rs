@@ -74,7 +74,8 @@ struct Compiled {
 
 /// Everything that sessions share.
 pub struct Proxy {
-    pub settings: Arc<Settings>,
+    /// In force; sessions look at them when they begin, or each time.
+    pub settings: ArcSwap<Settings>,
     pub policy: ArcSwap<PolicySet>,
     /// What the policy's directory said of people last.
     pub directory: ArcSwapOption<Reading>,
@@ -102,7 +103,7 @@ impl Proxy {
         desk: Arc<Desk>,
     ) -> Self {
         Proxy {
-            settings,
+            settings: ArcSwap::new(settings),
             policy: ArcSwap::new(policy),
             directory: ArcSwapOption::empty(),
             changes: watch::Sender::new(()),
@@ -354,7 +355,7 @@ pub async fn run(
         },
         client_bytes,
         pending,
-        limits: limits(&proxy.settings),
+        limits: limits(&proxy.settings.load()),
     });
     let host = SessionHost {
         proxy,
@@ -399,8 +400,8 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, regime: Regime) -> Arc<
 /// How the statements of a session say who they are for.
 fn naming(proxy: &Proxy, facts: &LoginFacts, application: Option<Application>) -> Naming {
     let signed = application.as_ref().and_then(|known| known.signed.as_ref());
-    let keys = &proxy.settings.application_keys;
-    let key = signed.and_then(|name| keys.get(&**name));
+    let settings = proxy.settings.load();
+    let key = signed.and_then(|name| settings.application_keys.get(&**name));
     let verifier = key.map(|key| Verifier {
         key: key.secret.clone(),
         max_age: key.max_age,

@@ -258,7 +258,7 @@ impl SessionHost {
     }
 
     fn refuses_without_record(&self) -> bool {
-        self.proxy.settings.audit.on_full == OnFull::Refuse
+        self.proxy.settings.load().audit.on_full == OnFull::Refuse
     }
 }
 

@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use subtle::{Choice, ConstantTimeEq};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connect::{Attempt, ConnectError, Upstream};
+use super::connect::{Attempt, ConnectError, Server};
 use super::startup::{CancelRequest, LONG_KEYS_SINCE_MINOR, SHORT_CANCEL_KEY};
 
 /// Bytes of the keys pgveil gives to clients of protocol 3.2 and later, as PostgreSQL 18 does.
@@ -41,7 +41,7 @@ pub enum CancelError {
 /// The backend of one session, and how to reach it.
 #[derive(Debug, Clone)]
 pub struct CancelTarget {
-    pub upstream: Arc<Upstream>,
+    pub server: Arc<Server>,
     /// The very address the session is connected to: a host name may have several servers behind it.
     pub addr: SocketAddr,
     /// Whether the session's own connection uses TLS; then the request does too.
@@ -72,7 +72,7 @@ impl std::fmt::Debug for Key {
 /// The cancel keys of all sessions of this process.
 #[derive(Debug, Default)]
 pub struct CancelRegistry {
-    /// By process id. Several sessions share one only where several servers stand behind the host's name.
+    /// By process id. Several sessions share one only where there are several servers.
     sessions: DashMap<i32, Vec<Entry>>,
 }
 
@@ -154,7 +154,7 @@ impl CancelTarget {
                 true => Attempt::Tls,
                 false => Attempt::Plain,
             };
-            let mut stream = self.upstream.connect_to(self.addr, attempt).await?.stream;
+            let mut stream = self.server.connect_to(self.addr, attempt).await?.stream;
             stream.write_all(&self.packet()).await?;
             stream.flush().await?;
             // The server answers nothing; it closes when it has sent the signal. Some servers close without TLS's
@@ -229,12 +229,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::wire::connect::Upstream;
     use crate::wire::tls::SslMode;
 
     fn target(addr: SocketAddr, pid: i32) -> CancelTarget {
         let upstream = Upstream::new("127.0.0.1", addr.port(), SslMode::Disable, None);
         CancelTarget {
-            upstream: Arc::new(upstream.unwrap()),
+            server: Arc::clone(upstream.unwrap().server(0).unwrap()),
             addr,
             tls: false,
             pid,

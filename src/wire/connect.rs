@@ -1,26 +1,41 @@
-//! Connections to the PostgreSQL server.
+//! Connections to the PostgreSQL servers.
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::hosts::{Host, Hosts, Standings};
 use super::stream::{Stream, set_socket_options};
 use super::tls::{ClientTls, SslMode, TlsSetupError, client_config};
 
 /// SSLRequest: length 8, code 1234.5679.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// The server and how to reach it.
+/// The servers and how to reach them.
 #[derive(Debug)]
 pub struct Upstream {
-    host: String,
-    port: u16,
-    mode: SslMode,
+    hosts: Hosts,
+    /// By number in the list.
+    servers: Vec<Arc<Server>>,
+    /// For each address as long as there is another one to try; `None`: as long as the network takes.
+    limit: Option<Duration>,
+    /// Needed where a server has to be something special.
+    standings: Option<Arc<dyn Standings>>,
+}
+
+/// One of the servers.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its number in the list.
+    number: usize,
+    host: Host,
     tls: Option<ClientTls>,
     keepalive: Option<Duration>,
+    mode: SslMode,
 }
 
 /// One way to try; an sslmode is a sequence of them.
@@ -38,6 +53,7 @@ pub struct Connected {
     pub stream: Stream,
     /// The address that answered, of those the host's name has.
     pub addr: SocketAddr,
+    pub server: Arc<Server>,
     /// `tls-server-end-point` data of the server's certificate.
     pub end_point: Option<Vec<u8>>,
 }
@@ -69,43 +85,117 @@ pub enum ConnectError {
 }
 
 impl Upstream {
-    /// Reads the `ca` file and prepares TLS; nothing is connected yet.
+    /// One server. Reads the `ca` file and prepares TLS; nothing is connected yet.
     pub fn new(
         host: &str,
         port: u16,
         mode: SslMode,
         ca: Option<&Path>,
     ) -> Result<Self, UpstreamSetupError> {
-        let tls = match client_config(mode, ca)? {
-            Some(config) => Some(ClientTls::new(config, host).map_err(UpstreamSetupError::Host)?),
-            None => None,
+        Upstream::of(Hosts::one(host, port), mode, ca)
+    }
+
+    /// [`Upstream::new`] of a list of servers.
+    pub fn of(hosts: Hosts, mode: SslMode, ca: Option<&Path>) -> Result<Self, UpstreamSetupError> {
+        let config = client_config(mode, ca)?;
+        let server = |(number, host): (usize, &Host)| {
+            let tls = config.clone();
+            let tls = tls.map(|config| ClientTls::new(config, &host.name));
+            Ok(Arc::new(Server {
+                number,
+                host: host.clone(),
+                mode,
+                tls: tls.transpose().map_err(UpstreamSetupError::Host)?,
+                keepalive: None,
+            }))
         };
+        let servers = hosts.iter().enumerate().map(server);
         Ok(Upstream {
-            host: host.to_owned(),
-            port,
-            mode,
-            tls,
-            keepalive: None,
+            servers: servers.collect::<Result<_, UpstreamSetupError>>()?,
+            hosts,
+            limit: None,
+            standings: None,
         })
     }
 
     /// The same, with TCP keepalive probes after so long without traffic, on this leg and the clients'.
     pub fn with_keepalive(mut self, idle: Duration) -> Self {
-        self.keepalive = Some(idle);
+        for server in &mut self.servers {
+            Arc::make_mut(server).keepalive = Some(idle);
+        }
         self
+    }
+
+    /// The same, with so long for each address, as long as there is another one to try.
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Upstream {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// The same, with somebody who knows which server is what.
+    pub fn with_standings(self, standings: Arc<dyn Standings>) -> Self {
+        Upstream {
+            standings: Some(standings),
+            ..self
+        }
     }
 
     /// Idle time before keepalive probes; `None`: the system's.
     pub fn keepalive(&self) -> Option<Duration> {
-        self.keepalive
+        self.servers.first().and_then(|server| server.keepalive)
     }
 
-    pub fn host(&self) -> &str {
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    pub fn server(&self, host: usize) -> Option<&Arc<Server>> {
+        self.servers.get(host)
+    }
+
+    pub fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    pub fn standings(&self) -> Option<&dyn Standings> {
+        self.standings.as_deref()
+    }
+
+    /// Connects to the first address that answers, whatever the server is. Takes as long as the network does: set a limit.
+    /// Cancel safe: a dropped attempt leaves nothing behind.
+    pub async fn connect(&self, attempt: Attempt) -> Result<Connected, ConnectError> {
+        let mut failure = None;
+        for server in &self.servers {
+            let addresses = match self.hosts.addresses(server.number).await {
+                Ok(addresses) => addresses,
+                Err(source) => {
+                    failure = Some(server.unresolved(source));
+                    continue;
+                }
+            };
+            for addr in addresses {
+                match server.connect_to(addr, attempt).await {
+                    Ok(connected) => return Ok(connected),
+                    Err(error) => failure = Some(error),
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| ConnectError::NoAddress {
+            host: self.hosts.to_string(),
+        }))
+    }
+}
+
+impl Server {
+    /// Its number in the list.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    pub fn host(&self) -> &Host {
         &self.host
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// What the sslmode tries, in order; libpq goes on to the next one when the connection fails or the server's
@@ -119,29 +209,16 @@ impl Upstream {
         }
     }
 
-    /// Connects to the first address of the host that answers. Takes as long as the network does: set a limit.
-    /// Cancel safe: a dropped attempt leaves nothing behind.
-    pub async fn connect(&self, attempt: Attempt) -> Result<Connected, ConnectError> {
-        let addresses = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let addresses = addresses.map_err(|source| ConnectError::Resolve {
-            host: self.host.clone(),
+    pub fn unresolved(&self, source: io::Error) -> ConnectError {
+        ConnectError::Resolve {
+            host: self.host.to_string(),
             source,
-        })?;
-        let mut failure = ConnectError::NoAddress {
-            host: self.host.clone(),
-        };
-        for addr in addresses {
-            match TcpStream::connect(addr).await {
-                Ok(tcp) => return self.secure(tcp, addr, attempt).await,
-                Err(source) => failure = ConnectError::Tcp { addr, source },
-            }
         }
-        Err(failure)
     }
 
-    /// Connects to an address that a session already uses, in the same way: for cancel requests.
+    /// Connects to one of its addresses. Cancel safe: a dropped attempt leaves nothing behind.
     pub async fn connect_to(
-        &self,
+        self: &Arc<Self>,
         addr: SocketAddr,
         attempt: Attempt,
     ) -> Result<Connected, ConnectError> {
@@ -152,7 +229,7 @@ impl Upstream {
     }
 
     async fn secure(
-        &self,
+        self: &Arc<Self>,
         mut tcp: TcpStream,
         addr: SocketAddr,
         attempt: Attempt,
@@ -162,6 +239,7 @@ impl Upstream {
         let plain = |tcp| Connected {
             stream: Stream::Plain(tcp),
             addr,
+            server: Arc::clone(self),
             end_point: None,
         };
         let tls = match (attempt, &self.tls) {
@@ -181,6 +259,7 @@ impl Upstream {
                 Ok(Connected {
                     stream,
                     addr,
+                    server: Arc::clone(self),
                     end_point,
                 })
             }

@@ -3,6 +3,7 @@ pub mod cancel;
 pub mod connect;
 pub mod error;
 pub mod frame;
+pub mod hosts;
 pub mod negotiate;
 pub mod startup;
 pub mod stream;

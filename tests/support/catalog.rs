@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use pgveil::catalog::{Catalog, ColumnSource, ConnectSettings, Pace, Relation, SslMode, load};
+use pgveil::wire::hosts::Hosts;
 
 use super::Postgres;
 
@@ -40,8 +41,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 pub fn settings(server: &Postgres) -> ConnectSettings {
     ConnectSettings {
-        host: "127.0.0.1".to_owned(),
-        port: server.port(),
+        hosts: Hosts::one("127.0.0.1", server.port()),
         user: "postgres".to_owned(),
         password: None,
         ssl_mode: SslMode::Disable,

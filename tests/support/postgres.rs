@@ -224,6 +224,45 @@ impl Postgres {
         panic!("PostgreSQL found no free port");
     }
 
+    /// A hot standby of a running server, by streaming replication.
+    pub fn standby_of(primary: &Postgres) -> Postgres {
+        let folder = Folder::new("standby");
+        give_to_server(folder.path());
+        let data = folder.path().join("data");
+        // The standby's own port comes from its command line.
+        run(command(&primary.bin.join("pg_basebackup"))
+            .args(["--checkpoint=fast", "--no-sync", "-R", "-h", "127.0.0.1"])
+            .args(["-U", "postgres", "-p", &primary.port.to_string(), "-D"])
+            .arg(&data));
+        for _ in 0..5 {
+            let port = free_port();
+            if let Some((server, log)) = launch(&primary.bin, &data, folder.path(), port) {
+                let guard = Guard::watch(server.id(), "QUIT", folder.path());
+                return Postgres {
+                    folder,
+                    bin: primary.bin.clone(),
+                    port,
+                    server,
+                    log,
+                    _guard: guard,
+                };
+            }
+        }
+        panic!("the standby found no free port");
+    }
+
+    /// Makes a standby the primary, and waits until it is.
+    pub fn promote(&self) {
+        let done = self.sql("postgres", "SELECT pg_promote()");
+        assert_eq!(done[0][0].as_deref(), Some("t"));
+    }
+
+    /// `kill -9` of the postmaster.
+    pub fn kill(&mut self) {
+        signal(self.server.id(), "KILL");
+        let _ = self.server.wait();
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -364,6 +403,12 @@ fn configure(data: &Path, options: &Options) {
     fs::write(data.join("pg_hba.conf"), hba).expect("cannot write pg_hba.conf");
 }
 
+/// A standby says that connections are read-only.
+fn is_ready(log: &str) -> bool {
+    let says = |words: &str| log.contains(&format!("ready to accept {words}connections"));
+    says("") || says("read-only ")
+}
+
 /// `None` where the port was taken.
 fn launch(bin: &Path, data: &Path, sockets: &Path, port: u16) -> Option<(Child, Arc<Log>)> {
     let mut server = command(&bin.join("postgres"))
@@ -396,10 +441,10 @@ fn launch(bin: &Path, data: &Path, sockets: &Path, port: u16) -> Option<(Child, 
     let (text, timeout) = log
         .grown
         .wait_timeout_while(text, PATIENCE, |text| {
-            !text.contains("ready to accept connections") && !text.contains("(end of log)")
+            !is_ready(text) && !text.contains("(end of log)")
         })
         .expect("log");
-    if text.contains("ready to accept connections") {
+    if is_ready(&text) {
         drop(text);
         return Some((server, log));
     }

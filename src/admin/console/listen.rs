@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -50,7 +51,26 @@ pub enum ListenError {
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Certificate>,
+}
+
+/// The console's certificate, replaceable while it serves.
+#[derive(Clone)]
+pub struct Certificate(Arc<ArcSwap<TlsAcceptor>>);
+
+impl Certificate {
+    fn read(tls: &TlsSettings) -> Result<Self, ListenError> {
+        Ok(Certificate(Arc::new(ArcSwap::from_pointee(acceptor(tls)?))))
+    }
+
+    /// Reads another certificate and gives what puts it in the place of this one, for handshakes from then on.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn prepare(&self, tls: &TlsSettings) -> Result<impl FnOnce() + use<>, ListenError> {
+        let (place, read) = (Arc::clone(&self.0), Arc::new(acceptor(tls)?));
+        Ok(move || place.store(read))
+    }
 }
 
 impl Listener {
@@ -59,7 +79,7 @@ impl Listener {
     /// # Errors
     /// The address is in use, or the certificate cannot be used.
     pub async fn bind(settings: &ConsoleSettings) -> Result<Self, ListenError> {
-        let tls = settings.tls.as_ref().map(acceptor).transpose()?;
+        let tls = settings.tls.as_ref().map(Certificate::read).transpose()?;
         let bind = |error| ListenError::Bind {
             address: settings.listen,
             error,
@@ -71,6 +91,10 @@ impl Listener {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.tls.clone()
     }
 
     /// Serves until the task is dropped.
@@ -89,7 +113,8 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, tls) = (router.clone(), self.tls.clone());
+            let router = router.clone();
+            let tls = self.tls.as_ref().map(|tls| tls.0.load_full());
             tokio::spawn(async move {
                 let _ = tcp.set_nodelay(true);
                 match tls {

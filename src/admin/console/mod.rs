@@ -32,7 +32,7 @@ use crate::export::budget::Allowed;
 use crate::export::desk::RecordFn;
 
 pub use self::guard::{Peer, Site};
-pub use self::listen::ListenError;
+pub use self::listen::{Certificate, ListenError};
 pub use self::pages::{may_see, rfc3339};
 
 /// Bytes of a form or of an API call's body.
@@ -168,14 +168,25 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Starts to serve; the address, whose port the system may have chosen.
+/// A console that serves.
+pub struct Served {
+    /// Its port may be one that the system chose.
+    pub address: SocketAddr,
+    pub certificate: Option<Certificate>,
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts to serve.
 ///
 /// # Errors
 /// The address is in use, or the certificate or the identity provider's settings cannot be used.
-pub async fn start(settings: &ConsoleSettings, parts: Parts) -> Result<SocketAddr, ListenError> {
+pub async fn start(settings: &ConsoleSettings, parts: Parts) -> Result<Served, ListenError> {
     let listener = listen::Listener::bind(settings).await?;
     let address = listener.address();
     let app = Arc::new(Console::new(settings, address, parts)?);
-    tokio::spawn(listener.serve(router(app)));
-    Ok(address)
+    Ok(Served {
+        address,
+        certificate: listener.certificate(),
+        task: tokio::spawn(listener.serve(router(app))),
+    })
 }

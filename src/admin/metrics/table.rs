@@ -179,6 +179,16 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "When the policy's files were last found to be right, as Unix time.",
     ),
     (
+        "pgveil_settings_last_reload_successful",
+        "gauge",
+        "1 while `pgveil.yaml` and the files it names are those in force, 0 after a change that could not be used: an alarm.",
+    ),
+    (
+        "pgveil_settings_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When they were last found to be right, as Unix time.",
+    ),
+    (
         "pgveil_policy_drift",
         "gauge",
         "What of the policy does not fit a served `database` any more (and is protected all the same). Anything but 0 is an alarm.",

@@ -50,7 +50,7 @@ fn classes(
         "login_failed" => ("event", &["authentication"], &["start"]),
         "logout" => ("event", &["authentication", "session"], &["end"]),
         "export" => ("event", &["iam"], &["admin", "change"]),
-        "policy" => ("event", &["configuration"], &["change"]),
+        "policy" | "settings" => ("event", &["configuration"], &["change"]),
         "console" => ("event", &["web"], &["access"]),
         "incident_closed" => ("event", &["intrusion_detection"], &["info"]),
         "start" => ("event", &["process"], &["start"]),

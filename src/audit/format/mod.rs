@@ -67,7 +67,9 @@ pub fn severity(entry: &Entry) -> Severity {
         "violation" => Severity::Critical,
         "lost" | "alarm" => Severity::High,
         "refusal" | "export_stop" | "login_failed" | "drift" | "recovered" => Severity::Medium,
-        "policy" | "export" | "console" | "retention" | "incident_closed" => Severity::Low,
+        "policy" | "settings" | "export" | "console" | "retention" | "incident_closed" => {
+            Severity::Low
+        }
         _ if entry.verdict.as_deref() == Some("refuse") => Severity::Medium,
         _ => Severity::Informational,
     }

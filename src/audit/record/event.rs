@@ -26,6 +26,8 @@ pub enum Event {
     Refusal,
     /// A policy was loaded or replaced.
     Policy,
+    /// Settings came into force while pgveil ran, or could not.
+    Settings,
     /// A database has changed so that the policy does not fit it any more, or fits again.
     Drift,
     /// A result was ended at the row after its export limit.
@@ -49,7 +51,7 @@ pub enum Event {
 }
 
 impl Event {
-    pub const ALL: [Event; 20] = [
+    pub const ALL: [Event; 21] = [
         Event::Chain,
         Event::Recovered,
         Event::Start,
@@ -60,6 +62,7 @@ impl Event {
         Event::Statement,
         Event::Refusal,
         Event::Policy,
+        Event::Settings,
         Event::Drift,
         Event::ExportStop,
         Event::Export,
@@ -84,6 +87,7 @@ impl Event {
             Event::Statement => "statement",
             Event::Refusal => "refusal",
             Event::Policy => "policy",
+            Event::Settings => "settings",
             Event::Drift => "drift",
             Event::ExportStop => "export_stop",
             Event::Export => "export",

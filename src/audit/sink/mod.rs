@@ -22,10 +22,12 @@ mod tls;
 mod web;
 mod worker;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -51,17 +53,26 @@ pub struct SinkError {
 #[derive(Debug)]
 pub struct Sinks {
     source: Source,
-    sinks: Vec<Sink>,
-    stop: watch::Sender<bool>,
+    pace: Pace,
+    sinks: Mutex<Vec<Sink>>,
 }
 
 #[derive(Debug)]
 struct Sink {
-    name: String,
+    settings: SinkSettings,
+    /// What its files held when it began.
+    stamp: Vec<u8>,
     progress: Arc<Progress>,
     task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
     /// Closed when the worker has ended.
     ended: watch::Receiver<()>,
+}
+
+/// Other sinks, of which everything is ready that can be without ending the old ones.
+pub struct Prepared {
+    /// In the order of the settings; without a target where the sink stays as it is.
+    sinks: Vec<(SinkSettings, Vec<u8>, Option<Target>)>,
 }
 
 impl Sinks {
@@ -74,81 +85,181 @@ impl Sinks {
         settings: &[SinkSettings],
         pace: Pace,
     ) -> Result<Sinks, SinkError> {
-        let (stop, stopping) = watch::channel(false);
-        let mut workers = Vec::new();
-        for settings in settings {
-            let progress = Arc::new(Progress::default());
-            let follower = Follower::open(
-                &source,
-                settings,
-                format(settings.format),
-                Arc::clone(&progress),
-            )?;
-            workers.push(Worker {
-                follower: Some(follower),
-                target: Target::new(settings)?,
-                chain: source.chain.clone(),
-                pace,
-                progress,
-                path: follow::path(&source.dir.join(cursor::FOLDER), &settings.name),
-                stop: stopping.clone(),
-                settings: settings.clone(),
-            });
-        }
-        let sinks = workers.into_iter().map(|worker| {
-            let (running, ended) = watch::channel(());
-            Sink {
-                name: worker.settings.name.clone(),
-                progress: Arc::clone(&worker.progress),
-                task: tokio::spawn(async move {
-                    let _running = running;
-                    worker.run().await;
-                }),
-                ended,
-            }
-        });
-        Ok(Sinks {
-            sinks: sinks.collect(),
+        let sinks = Sinks {
             source,
-            stop,
-        })
+            pace,
+            sinks: Mutex::default(),
+        };
+        let mut begun = Vec::new();
+        for settings in settings {
+            let target = Target::new(settings)?;
+            begun.push(sinks.worker(settings, target)?);
+        }
+        let started = begun.into_iter().map(start).collect();
+        *sinks.lock() = started;
+        Ok(sinks)
+    }
+
+    fn worker(&self, settings: &SinkSettings, target: Target) -> Result<Begun, SinkError> {
+        let progress = Arc::new(Progress::default());
+        let follower = Follower::open(
+            &self.source,
+            settings,
+            format(settings.format),
+            Arc::clone(&progress),
+        )?;
+        let (stop, stopping) = watch::channel(false);
+        let worker = Worker {
+            follower: Some(follower),
+            target,
+            chain: self.source.chain.clone(),
+            pace: self.pace,
+            progress,
+            path: follow::path(&self.source.dir.join(cursor::FOLDER), &settings.name),
+            stop: stopping,
+            settings: settings.clone(),
+        };
+        Ok((worker, stop, stamp(settings)))
+    }
+
+    /// Gets other sinks ready; nothing changes yet. A sink whose settings and files are as they were stays as it is.
+    ///
+    /// # Errors
+    /// A file that the settings name cannot be used.
+    pub fn prepare(&self, settings: &[SinkSettings]) -> Result<Prepared, SinkError> {
+        let mut sinks = Vec::new();
+        for settings in settings {
+            let stamp = stamp(settings);
+            let stays = self.lock().iter().any(|sink| {
+                sink.settings == *settings && sink.stamp == stamp && !sink.task.is_finished()
+            });
+            let target = match stays {
+                true => None,
+                false => Some(Target::new(settings)?),
+            };
+            sinks.push((settings.clone(), stamp, target));
+        }
+        Ok(Prepared { sinks })
+    }
+
+    /// Ends the sinks that are not among the others, or are among them with a change, and starts those that are new. Each
+    /// goes on from its cursor; that of a sink that went stays where it is.
+    ///
+    /// # Errors
+    /// The cursor of a sink cannot be used: it is not there then. The others are.
+    pub async fn take(&self, prepared: Prepared, grace: Duration) -> Result<(), SinkError> {
+        let stays = |sink: &Sink| {
+            let same = |(settings, _, target): &(SinkSettings, Vec<u8>, Option<Target>)| {
+                target.is_none() && settings.name == sink.settings.name
+            };
+            prepared.sinks.iter().any(same)
+        };
+        let (kept, leaving): (Vec<Sink>, Vec<Sink>) = std::mem::take(&mut *self.lock())
+            .into_iter()
+            .partition(stays);
+        end(&leaving, grace).await;
+        let mut kept: HashMap<String, Sink> = kept
+            .into_iter()
+            .map(|sink| (sink.settings.name.clone(), sink))
+            .collect();
+        let mut result = Ok(());
+        for (settings, _, target) in prepared.sinks {
+            let sink = match target {
+                None => kept.remove(&settings.name),
+                Some(target) => match self.worker(&settings, target) {
+                    Ok(begun) => Some(start(begun)),
+                    Err(error) => {
+                        result = Err(error);
+                        None
+                    }
+                },
+            };
+            self.lock().extend(sink);
+        }
+        result
     }
 
     /// How far each sink is.
     pub fn statuses(&self) -> Vec<Status> {
         let (head, now) = (self.source.upto.load(Ordering::Acquire), SystemTime::now());
-        let status = |sink: &Sink| sink.progress.status(&sink.name, head, now);
-        self.sinks.iter().map(status).collect()
+        let status = |sink: &Sink| sink.progress.status(&sink.settings.name, head, now);
+        self.lock().iter().map(status).collect()
     }
 
     /// Number of the oldest segment that a sink still needs: for [`super::retention::keep`]. Beyond every number where
     /// there are no sinks.
     pub fn oldest_needed(&self) -> u64 {
         let segment = |sink: &Sink| sink.progress.segment.load(Ordering::Relaxed);
-        self.sinks.iter().map(segment).min().unwrap_or(u64::MAX)
+        self.lock().iter().map(segment).min().unwrap_or(u64::MAX)
     }
 
     /// Lets every sink deliver what it can within that time, and ends them. What is not delivered then is after the next
     /// start.
     pub async fn stop(&self, grace: Duration) {
-        self.stop.send_replace(true);
-        let end = tokio::time::Instant::now() + grace;
-        for sink in &self.sinks {
-            let mut ended = sink.ended.clone();
-            // The sender is the worker's: it goes when that ends.
-            let wait = async { while ended.changed().await.is_ok() {} };
-            if tokio::time::timeout_at(end, wait).await.is_err() {
-                let name = &sink.name;
-                tracing::warn!(sink = name, "a sink did not get all audit records in time");
-            }
-            sink.task.abort();
-        }
+        let sinks = std::mem::take(&mut *self.lock());
+        end(&sinks, grace).await;
+        // They are still asked how far they are.
+        self.lock().extend(sinks);
     }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Sink>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker that does not run yet, what stops it, and what its files hold.
+type Begun = (Worker, watch::Sender<bool>, Vec<u8>);
+
+fn start((worker, stop, stamp): Begun) -> Sink {
+    let (running, ended) = watch::channel(());
+    Sink {
+        settings: worker.settings.clone(),
+        stamp,
+        progress: Arc::clone(&worker.progress),
+        task: tokio::spawn(async move {
+            let _running = running;
+            worker.run().await;
+        }),
+        stop,
+        ended,
+    }
+}
+
+async fn end(sinks: &[Sink], grace: Duration) {
+    for sink in sinks {
+        sink.stop.send_replace(true);
+    }
+    let end = tokio::time::Instant::now() + grace;
+    for sink in sinks {
+        let mut ended = sink.ended.clone();
+        // The sender is the worker's: it goes when that ends.
+        let wait = async { while ended.changed().await.is_ok() {} };
+        if tokio::time::timeout_at(end, wait).await.is_err() {
+            let name = &sink.settings.name;
+            tracing::warn!(sink = name, "a sink did not get all audit records in time");
+        }
+        sink.task.abort();
+        // Two workers of one cursor are one too many.
+        let mut ended = sink.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+}
+
+/// What tells files apart from what they were.
+fn stamp(settings: &SinkSettings) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for path in settings.files() {
+        // One that cannot be read is found out by who uses it.
+        let content = std::fs::read(path).unwrap_or_default();
+        digest.update((content.len() as u64).to_be_bytes());
+        digest.update(content);
+    }
+    digest.finalize().to_vec()
 }
 
 impl Drop for Sinks {
     fn drop(&mut self) {
-        for sink in &self.sinks {
+        for sink in self.lock().iter() {
             sink.task.abort();
         }
     }

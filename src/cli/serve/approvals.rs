@@ -1,10 +1,9 @@
 //! The approvals console, where the settings ask for one.
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::CliError;
 use super::journal::Journal;
-use crate::admin::console::{self, Parts, PeopleSource, Person};
+use crate::admin::console::{self, Parts, PeopleSource, Person, Served};
 use crate::config::Settings;
 use crate::export::Desk;
 use crate::export::budget::Allowed;
@@ -17,7 +16,7 @@ pub(super) async fn start(
     journal: &Journal,
     desk: &Arc<Desk>,
     proxy: &Arc<Proxy>,
-) -> Result<Option<SocketAddr>, CliError> {
+) -> Result<Option<Served>, CliError> {
     let Some(console) = &settings.console else {
         return Ok(None);
     };
@@ -27,10 +26,10 @@ pub(super) async fn start(
         recent: Arc::clone(&journal.metrics.recent),
         people: Arc::new(PolicyPeople(Arc::clone(proxy))),
     };
-    let address = console::start(console, parts)
+    let served = console::start(console, parts)
         .await
         .map_err(CliError::environment)?;
-    Ok(Some(address))
+    Ok(Some(served))
 }
 
 /// The people of the policy in force, whichever that is when somebody looks.

@@ -1,9 +1,9 @@
 //! The catalogs of the databases served: how they are reached, and whether the policy fits them.
 use std::sync::Arc;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
-use super::gate::ssl_mode;
+use super::gate::{hosts, ssl_mode};
 use crate::admin::http::Readiness;
 use crate::catalog::{Catalog, CatalogStore, ConnectSettings, Pace, connect};
 use crate::cli::CliError;
@@ -14,12 +14,16 @@ use crate::wire::tls::client_config;
 
 /// Shared with `pgveil check` and `pgveil explain`: they look at the same catalogs in the same way.
 pub fn store(settings: &Settings) -> Result<CatalogStore, CliError> {
+    Ok(CatalogStore::new(connection(settings)?))
+}
+
+/// pgveil's own login.
+pub fn connection(settings: &Settings) -> Result<ConnectSettings, CliError> {
     let upstream = &settings.upstream;
     let tls = client_config(ssl_mode(upstream.tls), upstream.ca.as_deref())
         .map_err(|error| CliError::Configuration(format!("upstream: {error}")))?;
-    Ok(CatalogStore::new(ConnectSettings {
-        host: upstream.host.clone(),
-        port: upstream.port,
+    Ok(ConnectSettings {
+        hosts: hosts(upstream),
         user: upstream.catalog_user.name.clone(),
         password: upstream
             .catalog_user
@@ -39,7 +43,7 @@ pub fn store(settings: &Settings) -> Result<CatalogStore, CliError> {
             connect_timeout: settings.limits.connect_timeout,
             ..Pace::default()
         },
-    }))
+    })
 }
 
 /// Reads the catalog of every database served and holds the policy against all of them.
@@ -70,12 +74,10 @@ pub async fn check(
 ///
 /// Databases that the settings name are kept current by this; of others only the list is read, so that one nobody
 /// uses can be dropped.
-pub async fn watch(settings: Arc<Settings>, proxy: Arc<Proxy>, readiness: Arc<Readiness>) {
-    let mut ticks = interval(settings.limits.catalog_refresh);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub async fn watch(proxy: Arc<Proxy>, readiness: Arc<Readiness>) {
     let mut good = true;
     loop {
-        ticks.tick().await;
+        let settings = proxy.settings.load_full();
         let looked = look(&settings, &proxy).await;
         // First the state, then the word: who reads the log finds `/readyz` as it says.
         readiness.catalog(looked.is_ok());
@@ -85,6 +87,7 @@ pub async fn watch(settings: Arc<Settings>, proxy: Arc<Proxy>, readiness: Arc<Re
             _ => {}
         }
         good = looked.is_ok();
+        sleep(settings.limits.catalog_refresh).await;
     }
 }
 

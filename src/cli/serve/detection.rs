@@ -9,7 +9,6 @@ use super::super::audit::classes;
 use super::journal::Journal;
 use crate::audit::Record;
 use crate::audit::classes::Classes;
-use crate::audit::detect::Thresholds;
 use crate::audit::incident::closing;
 use crate::audit::watch::Watch;
 use crate::session::proxy::Proxy;
@@ -33,11 +32,8 @@ pub struct Detection {
 ///
 /// # Errors
 /// The spool or the file of an incident cannot be read.
-pub fn start(
-    journal: &Journal,
-    proxy: &Arc<Proxy>,
-    thresholds: Thresholds,
-) -> Result<Detection, CliError> {
+pub fn start(journal: &Journal, proxy: &Arc<Proxy>) -> Result<Detection, CliError> {
+    let thresholds = proxy.settings.load().audit.alarms;
     let watch = Watch::open(&journal.spool, thresholds).map_err(CliError::environment)?;
     let worker = Worker {
         watch,
@@ -109,6 +105,8 @@ impl Worker {
     }
 
     fn round(&mut self) -> bool {
+        let thresholds = self.proxy.settings.load().audit.alarms;
+        self.watch.set_thresholds(thresholds);
         let policy = self.proxy.policy.load();
         if self.traps.0 != policy.version() {
             self.traps = (policy.version().to_owned(), classes::with_alarm(&policy));

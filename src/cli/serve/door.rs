@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -19,7 +20,8 @@ use crate::wire::negotiate::{First, negotiate};
 
 #[derive(Clone)]
 pub struct Door {
-    pub gate: Arc<LoginGate>,
+    /// As the settings in force have it.
+    pub gate: Arc<ArcSwap<LoginGate>>,
     pub proxy: Arc<Proxy>,
     pub journal: Journal,
     /// Turns true when sessions are to end.
@@ -36,7 +38,7 @@ impl Service for Door {
     }
 
     async fn turn_away(&self, tcp: TcpStream, peer: SocketAddr) {
-        let gate = &self.gate;
+        let gate = self.gate.load_full();
         let negotiation = negotiate(tcp, gate.tls.as_deref(), gate.max_startup_bytes);
         match timeout(gate.login_timeout, negotiation).await {
             // The more sessions there are, the more it matters that one can be cancelled.
@@ -75,7 +77,8 @@ impl Door {
     async fn session(&self, tcp: TcpStream, peer: SocketAddr) {
         let metrics = &self.journal.metrics;
         // Each on the heap: what a login needs is given back before the session begins.
-        match Box::pin(login(tcp, peer, &self.gate)).await {
+        let gate = self.gate.load_full();
+        match Box::pin(async move { login(tcp, peer, &gate).await }).await {
             Ok(Outcome::Session(session)) => {
                 metrics.login(LoginResult::Ok);
                 let _counted = metrics.session();

@@ -1,6 +1,6 @@
 //! The desk of exports: opened before the first session, kept in order while the proxy runs.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -40,6 +40,12 @@ pub(super) fn tell_approvers(
     notifier.map_err(|error| CliError::Configuration(error.to_string()))
 }
 
+/// Shows what it does, as long as it does.
+pub(super) fn count(notifier: &Notifier, metrics: &Arc<Metrics>) {
+    let counters = Arc::downgrade(&notifier.counters);
+    tokio::spawn(keep_counted(counters, Arc::clone(metrics)));
+}
+
 fn state(error: impl std::fmt::Display) -> CliError {
     CliError::Environment(format!("state: {error}"))
 }
@@ -66,11 +72,14 @@ pub(super) async fn keep_settled(desk: Arc<Desk>, metrics: Arc<Metrics>) {
 }
 
 /// Shows what the worker that tells approvers does.
-pub(super) async fn keep_counted(counters: Arc<Counters>, metrics: Arc<Metrics>) {
+async fn keep_counted(counters: Weak<Counters>, metrics: Arc<Metrics>) {
     let mut ticks = interval(COUNT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let Some(counters) = counters.upgrade() else {
+            return;
+        };
         let of = |value: &AtomicU64| value.load(Ordering::Relaxed);
         for (channel, deliveries) in [("webhook", &counters.webhook), ("mail", &counters.mail)] {
             metrics.notifications(channel, "sent", of(&deliveries.sent));

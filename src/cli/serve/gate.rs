@@ -3,26 +3,61 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use super::catalogs;
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMethod, UsersFile, VerifierSource, passthrough_conflict};
+use crate::catalog::Lookout;
 use crate::cli::CliError;
 use crate::config::{self, Settings};
 use crate::policy::Caller;
 use crate::session::login::{ClientCertificate, LoginGate, Plaintext, RoleMatch};
 use crate::wire::connect::{Attempt, Upstream};
+use crate::wire::hosts::{Host, Hosts, Order, Target};
 use crate::wire::tls::{ServerTls, SslMode};
 
-/// The server as the settings name it. Nothing is connected yet.
+/// Where the catalog user can always connect to: for looks at servers.
+const MAINTENANCE_DATABASE: &str = "postgres";
+
+/// The servers as the settings name them. Nothing is connected yet.
 pub fn upstream(settings: &Settings) -> Result<Upstream, CliError> {
-    let upstream = &settings.upstream;
-    Upstream::new(
-        &upstream.host,
-        upstream.port,
-        ssl_mode(upstream.tls),
-        upstream.ca.as_deref(),
+    let configured = &settings.upstream;
+    let servers = Upstream::of(
+        hosts(configured),
+        ssl_mode(configured.tls),
+        configured.ca.as_deref(),
     )
-    .map(|upstream| upstream.with_keepalive(settings.limits.tcp_keepalive))
-    .map_err(|error| CliError::Configuration(format!("upstream: {error}")))
+    .map_err(|error| CliError::Configuration(format!("upstream: {error}")))?
+    .with_keepalive(settings.limits.tcp_keepalive)
+    .with_limit(settings.limits.connect_timeout);
+    if servers.hosts().target() == Target::Any {
+        return Ok(servers);
+    }
+    let databases = configured.databases.as_ref();
+    let database = databases.and_then(|names| names.first());
+    let database = database.map_or(MAINTENANCE_DATABASE, String::as_str);
+    let lookout = Lookout::new(catalogs::connection(settings)?, database);
+    Ok(servers.with_standings(Arc::new(lookout)))
+}
+
+/// The list of servers.
+pub fn hosts(upstream: &config::Upstream) -> Hosts {
+    let hosts = upstream.hosts.iter().map(|host| Host {
+        name: host.name.clone(),
+        port: host.port,
+    });
+    Hosts::new(hosts.collect())
+        .with_target(match upstream.target {
+            config::TargetSession::Any => Target::Any,
+            config::TargetSession::ReadWrite => Target::ReadWrite,
+            config::TargetSession::ReadOnly => Target::ReadOnly,
+            config::TargetSession::Primary => Target::Primary,
+            config::TargetSession::Standby => Target::Standby,
+            config::TargetSession::PreferStandby => Target::PreferStandby,
+        })
+        .with_order(match upstream.balance {
+            config::LoadBalance::Disable => Order::AsWritten,
+            config::LoadBalance::Random => Order::Random,
+        })
 }
 
 /// `role` finds the role of who wants to come in; `stored` gives the verifiers of the server.
@@ -103,9 +138,8 @@ async fn offers_tls(settings: &Settings, upstream: &Upstream) -> Result<bool, Cl
         Ok(Ok(connected)) => Ok(connected.stream.is_tls()),
         Ok(Err(error)) => Err(CliError::environment(error)),
         Err(_) => Err(CliError::Environment(format!(
-            "{}:{} does not answer within {} s",
-            upstream.host(),
-            upstream.port(),
+            "{} does not answer within {} s",
+            upstream.hosts(),
             limit.as_secs_f32()
         ))),
     }

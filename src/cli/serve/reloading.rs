@@ -1,4 +1,6 @@
-//! Policies that change while sessions run: read again when a file changes or on SIGHUP, taken up whole or not at all.
+//! Policies and settings that change while sessions run: read again when a file changes or on SIGHUP, taken up whole or
+//! not at all.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::journal::Journal;
+use super::settings::{Adjustable, Adjusted};
 use super::{catalogs, keys, spool};
 use crate::audit::{Event, Record};
 use crate::cli::policy::kept::Kept;
@@ -41,60 +44,88 @@ enum Taken {
     Same,
 }
 
-/// Watches the policy's files from now on.
-pub fn start(settings: &Arc<Settings>, journal: &Journal, proxy: &Arc<Proxy>) -> Reload {
+/// Watches the files of the policy and of the settings from now on.
+pub fn start(settings: Adjustable) -> Reload {
     let (asked, asks) = mpsc::channel(1);
     let reload = Reload(asked);
+    let journal = settings.journal.clone();
     journal.metrics.policy_reload(true);
+    journal.metrics.settings_reload(true);
     let reloading = Reloading {
-        watcher: watch(&settings.policies, reload.clone()),
-        settings: Arc::clone(settings),
-        journal: journal.clone(),
-        proxy: Arc::clone(proxy),
+        watch: Watch::new(reload.clone()),
+        journal,
+        proxy: Arc::clone(&settings.proxy),
+        settings,
     };
     tokio::spawn(reloading.run(asks));
     reload
 }
 
-/// Tells of each change in the folder of the policy. The folder even of a single file: editors and deployments put
+/// Tells of each change in the folders of the files. The folder even of a single file: editors and deployments put
 /// another file in its place.
-fn watch(policies: &Path, reload: Reload) -> Option<RecommendedWatcher> {
-    let folder = match policies.is_dir() {
-        true => policies.to_owned(),
-        false => policies
+struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    fn new(reload: Reload) -> Self {
+        let changed = move |event: notify::Result<notify::Event>| {
+            if event.map_or(true, |event| !event.kind.is_access()) {
+                reload.ask();
+            }
+        };
+        let watcher = notify::recommended_watcher(changed);
+        let watcher = watcher.inspect_err(|error| {
+            tracing::error!(%error, "changes of files are not noticed; SIGHUP has them read again");
+        });
+        Watch {
+            watcher: watcher.ok(),
+            folders: BTreeSet::new(),
+        }
+    }
+
+    /// Goes on with the folders of these files. What is a folder itself counts as one.
+    fn follow(&mut self, files: impl Iterator<Item = PathBuf>) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let folders: BTreeSet<PathBuf> = files.map(|file| folder(&file)).collect();
+        for gone in self.folders.difference(&folders) {
+            // It may have been removed.
+            let _ = watcher.unwatch(gone);
+        }
+        for new in folders.difference(&self.folders) {
+            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                tracing::error!(folder = %new.display(), %error, "changes there are not noticed; SIGHUP has the files read again");
+            }
+        }
+        self.folders = folders;
+    }
+}
+
+fn folder(file: &Path) -> PathBuf {
+    match file.is_dir() {
+        true => file.to_owned(),
+        false => file
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .map_or_else(|| PathBuf::from("."), Path::to_owned),
-    };
-    let changed = move |event: notify::Result<notify::Event>| {
-        if event.map_or(true, |event| !event.kind.is_access()) {
-            reload.ask();
-        }
-    };
-    let watching = notify::recommended_watcher(changed).and_then(|mut watcher| {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    watching
-        .inspect_err(|error| {
-            tracing::error!(folder = %folder.display(), %error, "changes of the policy are not noticed; SIGHUP has it read again");
-        })
-        .ok()
+    }
 }
 
 struct Reloading {
-    settings: Arc<Settings>,
     journal: Journal,
     proxy: Arc<Proxy>,
-    /// Tells as long as it is here.
-    watcher: Option<RecommendedWatcher>,
+    settings: Adjustable,
+    watch: Watch,
 }
 
 impl Reloading {
-    async fn run(self, mut asks: mpsc::Receiver<()>) {
-        let _watching = &self.watcher;
-        let mut good = true;
+    async fn run(mut self, mut asks: mpsc::Receiver<()>) {
+        let (mut good, mut right) = (true, true);
         let mut again = false;
+        self.follow();
         loop {
             let asked = tokio::select! {
                 asked = asks.recv() => asked,
@@ -104,9 +135,22 @@ impl Reloading {
                 return;
             }
             settle(&mut asks).await;
+            let adjusted = self.settings.take().await;
+            self.journal.metrics.settings_reload(adjusted.is_ok());
+            again = matches!(adjusted, Err(CliError::Environment(_)));
+            match &adjusted {
+                Ok(Adjusted::InForce) => self.follow(),
+                Ok(Adjusted::Same) if !right => {
+                    tracing::info!("the settings in force are read as they were");
+                }
+                Ok(Adjusted::Same) => {}
+                Err(error) if right => self.settings.complain(error),
+                Err(_) => {}
+            }
+            right = adjusted.is_ok();
             let taken = self.take().await;
             self.journal.metrics.policy_reload(taken.is_ok());
-            again = matches!(taken, Err(CliError::Environment(_)));
+            again |= matches!(taken, Err(CliError::Environment(_)));
             match taken {
                 Ok(Taken::InForce) => {}
                 Ok(Taken::Same) if !good => tracing::info!("the policy in force is read as it was"),
@@ -117,10 +161,17 @@ impl Reloading {
         }
     }
 
+    fn follow(&mut self) {
+        let policies = self.proxy.settings.load().policies.clone();
+        let files = self.settings.files().into_iter().chain([policies]);
+        self.watch.follow(files);
+    }
+
     /// Reads the policy and brings it into force if it is another one and fits.
     async fn take(&self) -> Result<Taken, CliError> {
-        let settings = Arc::clone(&self.settings);
-        let read = tokio::task::spawn_blocking(move || policies::load(&settings)).await;
+        let settings = self.proxy.settings.load_full();
+        let by = Arc::clone(&settings);
+        let read = tokio::task::spawn_blocking(move || policies::load(&by)).await;
         let policy = read.map_err(CliError::environment)??;
         let before = self.proxy.policy.load().version().to_owned();
         if policy.version() == before {
@@ -129,10 +180,10 @@ impl Reloading {
         for finding in policy.warnings.iter() {
             tracing::warn!("{finding}");
         }
-        spool::recipient(&self.settings, &policy)?;
-        keys::check(&self.settings, &policy)?;
+        spool::recipient(&settings, &policy)?;
+        keys::check(&settings, &policy)?;
         let read = catalogs::check(&policy, &self.proxy.catalogs).await?;
-        keep(&policy, &self.settings);
+        keep(&policy, &settings);
         // What happens under it comes after it on record.
         self.tell(policy.version(), &before);
         self.proxy.take_policy(Arc::new(policy));
@@ -150,7 +201,7 @@ impl Reloading {
                 Event::Policy,
                 format!(
                     "{} instead of version {before}",
-                    self.settings.policies.display()
+                    self.proxy.settings.load().policies.display()
                 ),
             )
         });
@@ -173,7 +224,7 @@ impl Reloading {
                 Event::Policy,
                 format!(
                     "{} was changed and cannot be used; version {version} stays in force",
-                    self.settings.policies.display()
+                    self.proxy.settings.load().policies.display()
                 ),
             )
         });

@@ -12,6 +12,7 @@ use crate::audit::sink::Sinks;
 use crate::audit::{Ack, Spool, SpoolSettings};
 use crate::config::{self, Settings};
 use crate::policy::PolicySet;
+use crate::session::proxy::Proxy;
 
 /// How often records are brought to the disk that nobody waits for: what a loss of power can take.
 const TEND: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ pub fn recipient(settings: &Settings, policy: &PolicySet) -> Result<Option<Recip
     }
 }
 
-pub fn retention(settings: &Settings) -> Retention {
+fn retention(settings: &Settings) -> Retention {
     Retention {
         age: settings.audit.retain_age,
         bytes: settings.audit.retain_bytes,
@@ -96,12 +97,15 @@ pub async fn tend(journal: Journal) {
 
 /// Compresses closed segments, and removes those that are too old or too many, that every sink has and no open incident
 /// needs.
-pub async fn keep(journal: Journal, retention: Retention, sinks: Arc<Sinks>) {
+pub async fn keep(journal: Journal, proxy: Arc<Proxy>, sinks: Arc<Sinks>) {
     let mut ticks = interval(KEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (spool, retention) = (Arc::clone(&journal.spool), retention.clone());
+        let (spool, retention) = (
+            Arc::clone(&journal.spool),
+            retention(&proxy.settings.load()),
+        );
         let needed = sinks.oldest_needed();
         let kept = tokio::task::spawn_blocking(move || {
             retention::keep(&spool, &retention, needed, SystemTime::now())

@@ -99,9 +99,10 @@ pub(super) async fn enter(
         minor,
     } = authenticated;
     let (addr, tls_upstream) = (opened.addr, opened.server.stream.is_tls());
+    let which = Arc::clone(&opened.which);
     let register = |pid, key| {
         let target = CancelTarget {
-            upstream: Arc::clone(&gate.upstream),
+            server: Arc::clone(&which),
             addr,
             tls: tls_upstream,
             pid,
@@ -111,6 +112,7 @@ pub(super) async fn enter(
     };
     let pending = BytesMut::from(ok.bytes().as_ref());
     let ready = until_ready(&mut opened.server, pending, role.restricted, register).await?;
+    opened.check(&gate.upstream, &ready.parameters)?;
     if role.restricted {
         restrict::check_reported(&ready.parameters).map_err(denied)?;
     }

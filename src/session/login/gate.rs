@@ -49,6 +49,16 @@ pub enum ClientCertificate {
 pub struct SessionIds(AtomicU64);
 
 impl SessionIds {
+    /// Begins after a number: those of another process whose records stand in the same chain.
+    pub fn after(last: u64) -> Self {
+        SessionIds(AtomicU64::new(last))
+    }
+
+    /// The last one that was given.
+    pub fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// From 1 on.
     pub fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
@@ -72,7 +82,7 @@ pub struct LoginGate {
     pub login_timeout: Duration,
     /// Longest startup packet, in bytes after its length word; [`MAX_STARTUP_PACKET`] is the most.
     pub max_startup_bytes: usize,
-    pub sessions: SessionIds,
+    pub sessions: Arc<SessionIds>,
 }
 
 impl LoginGate {
@@ -88,7 +98,7 @@ impl LoginGate {
             cancels: Arc::new(CancelRegistry::default()),
             login_timeout: DEFAULT_LOGIN_TIMEOUT,
             max_startup_bytes: MAX_STARTUP_PACKET,
-            sessions: SessionIds::default(),
+            sessions: Arc::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{schema, text};
 use crate::catalog::error::{CatalogError, reason};
 use crate::catalog::{ConnectSettings, Pace, connect};
 use crate::config::{SslMode, StateServer};
+use crate::wire::hosts::Hosts;
 use crate::wire::tls::{self, client_config};
 
 /// The longest that connecting may take, and making the tables.
@@ -164,11 +165,7 @@ pub struct Target {
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Target { settings, database } = self;
-        write!(
-            f,
-            "{}@{}:{}/{database}",
-            settings.user, settings.host, settings.port
-        )
+        write!(f, "{}@{}/{database}", settings.user, settings.hosts)
     }
 }
 
@@ -187,8 +184,7 @@ impl Target {
         let password = server.password.as_ref();
         Ok(Target {
             settings: ConnectSettings {
-                host: server.host.clone(),
-                port: server.port,
+                hosts: Hosts::one(&server.host, server.port),
                 user: server.user.clone(),
                 password: password.map(|password| password.expose().to_owned()),
                 ssl_mode: mode,
