@@ -1,6 +1,7 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
 mod approvals;
 pub mod catalogs;
+mod certificates;
 mod detection;
 mod door;
 mod exports;
@@ -10,6 +11,7 @@ mod reloading;
 mod signals;
 mod sinks;
 pub mod spool;
+mod supervisor;
 mod verifiers;
 
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ use self::journal::Journal;
 use self::reloading::Reload;
 use self::signals::Signals;
 use self::spool::open_spool;
+use self::supervisor::Supervisor;
 use self::verifiers::StoredVerifiers;
 use super::{CliError, approvers, print};
 use crate::admin::Metrics;
@@ -36,13 +39,15 @@ use crate::admin::accounts::Accounts;
 use crate::admin::http::{Admin, Readiness};
 use crate::audit::sink::Sinks;
 use crate::audit::{Event, Record};
+use crate::auth::Blame;
 use crate::config::{self, Settings};
 use crate::export::Desk;
 use crate::export::notify::Notifier;
 use crate::policy::{self, PolicySet};
 use crate::session::listener::{self, Listeners, Phase};
 use crate::session::login::{LoginGate, RoleMatch};
-use crate::session::proxy::Proxy;
+use crate::session::proxy::{self, Proxy};
+use crate::session::relay::SessionEnd;
 use crate::sql::Planner;
 
 /// After limits.drain_timeout, in which sessions end themselves with a word to their clients, until they are cut off.
@@ -75,7 +80,10 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         }
     };
     running.announce()?;
+    let supervisor = Supervisor::of_environment();
+    supervisor.ready(&format!("listening on {}", list(&running.listening)));
     let signal = signals.until_end(|| running.reload()).await;
+    supervisor.stopping();
     running.end(signal, &mut signals).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -119,7 +127,15 @@ impl Running {
         let upstream = Arc::new(gate::upstream(&settings)?);
         let catalogs = Arc::new(catalogs::store(&settings)?);
         let version: Arc<str> = policy.version().into();
-        metrics.policy(&version);
+        proxy::show_policy(&metrics, &policy);
+        metrics.begin(
+            Blame::ALL.map(Blame::as_str),
+            SessionEnd::ALL.map(SessionEnd::label),
+        );
+        metrics.sessions_limit(settings.limits.max_sessions as u64);
+        if let Err(error) = metrics.show_process() {
+            tracing::warn!(%error, "the metrics do not show the process");
+        }
 
         let policy = Arc::new(policy);
         let planner = Planner::new(
@@ -151,6 +167,8 @@ impl Running {
         let proxy = Arc::new(proxy.sealing_to(recipient));
         let role = role_of(&proxy);
         let gate = Arc::new(gate::gate(&settings, upstream, role, stored).await?);
+        certificates::show_fixed(&settings, &metrics);
+        certificates::show_listener(&gate, &metrics);
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
         let read = catalogs::check(&policy, &catalogs).await?;
 
@@ -262,7 +280,10 @@ impl Running {
     fn reload(&self) {
         self.reload.ask();
         match self.gate.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => tracing::info!("SIGHUP: the certificate was read again"),
+            Some(Ok(())) => {
+                certificates::show_listener(&self.gate, &self.journal.metrics);
+                tracing::info!("SIGHUP: the certificate was read again");
+            }
             Some(Err(error)) => {
                 tracing::error!(%error, "SIGHUP: the certificate in use stays");
             }
