@@ -10,9 +10,7 @@ pub mod completions;
 mod console_client;
 pub mod demo;
 pub mod explain;
-pub mod health;
 pub mod logging;
-pub mod man;
 pub mod serve;
 mod work;
 
@@ -65,8 +63,6 @@ pub enum Command {
     Accounts(accounts::AccountsCommand),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
-    Man(man::ManArgs),
-    Health(health::HealthArgs),
 }
 
 /// Check configuration and policies, against the live catalog unless told otherwise
@@ -179,10 +175,8 @@ pub fn main() -> ExitCode {
         return error.report();
     }
     let ran = match cli.command {
-        // None of these needs a runtime, and a pipe that closes early should end them like any other filter.
+        // Neither needs a runtime, and a pipe that closes early should end them like any other filter.
         Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
-        Command::Health(args) => health::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Approvals(command) => in_runtime(approvals::run(command)),
         Command::Accounts(command) => in_runtime(accounts::run(command)),

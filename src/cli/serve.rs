@@ -11,7 +11,6 @@ mod reloading;
 mod signals;
 mod sinks;
 pub mod spool;
-mod supervisor;
 mod verifiers;
 
 use std::net::SocketAddr;
@@ -31,7 +30,6 @@ use self::journal::Journal;
 use self::reloading::Reload;
 use self::signals::Signals;
 use self::spool::open_spool;
-use self::supervisor::Supervisor;
 use self::verifiers::StoredVerifiers;
 use super::{CliError, approvers, print};
 use crate::admin::Metrics;
@@ -80,10 +78,7 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         }
     };
     running.announce()?;
-    let supervisor = Supervisor::of_environment();
-    supervisor.ready(&format!("listening on {}", list(&running.listening)));
     let signal = signals.until_end(|| running.reload()).await;
-    supervisor.stopping();
     running.end(signal, &mut signals).await;
     Ok(ExitCode::SUCCESS)
 }

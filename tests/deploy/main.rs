@@ -1,5 +1,4 @@
-//! What an installation is made of beside the program: rules and dashboards of Prometheus and Grafana, packages, units,
-//! charts, and the program's own look at itself.
+//! What an installation is made of beside the program: rules and dashboards of Prometheus and Grafana.
 #[path = "../support/mod.rs"]
 mod support;
 
