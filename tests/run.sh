@@ -4,6 +4,7 @@
 #   drivers  psql, pgbench, pg_dump, psycopg, node's pg and JDBC through pgveil (tests/drivers/run.sh)
 #   demo     the tour of `pgveil demo`, with its expectations
 #   console  an export's whole story in a real browser (tests/console/run.sh)
+#   deploy   every panel of the dashboards asked of a real Prometheus (tests/deploy/panels.sh)
 # and, where they are named, what takes too long for every day:
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
@@ -27,11 +28,11 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | crm | generated | regress | suites | logins | versions | corpora | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, suites, logins, versions, corpora, soak" ;;
+        cargo | drivers | demo | console | deploy | crm | generated | regress | suites | logins | versions | corpora | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, crm, generated, regress, suites, logins, versions, corpora, soak" ;;
     esac
 done
-[ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console)
+[ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
 
 say 'What the tests need'
 ensure "${BUILD_NEEDS[@]}" "${SERVER_NEEDS[@]}" openssl openssl python3 python3 node nodejs npm npm \
@@ -77,6 +78,14 @@ prepare_sinks() {
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/sinks/requirements.txt
 }
 
+# Prometheus and promtool for tests/deploy, unpacked and not installed: its package would start a service.
+prepare_prometheus() {
+    local folder=$PWD/target/deploy
+    [ -x "$folder/prometheus/usr/bin/promtool" ] && return
+    mkdir -p "$folder/download" && (cd "$folder/download" && apt-get download -q prometheus) &&
+        dpkg-deb -x "$folder"/download/prometheus_*.deb "$folder/prometheus"
+}
+
 skip_reason() {
     awk -F': ' -v name="$1" '!/^#/ && $1 == name { sub(/^[^ ]*: +/, ""); print }' tests/skips.txt
 }
@@ -85,6 +94,7 @@ run_cargo() {
     prepare_schema || { echo 'the JSON Schema validator could not be installed'; return 1; }
     prepare_mail || { echo 'the mail server could not be installed'; return 1; }
     prepare_sinks || { echo 'the collector could not be installed'; return 1; }
+    prepare_prometheus || { echo 'promtool could not be fetched'; return 1; }
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
     else
@@ -124,6 +134,11 @@ run_console() {
         cp tests/console/package.json "$tools/installed.json"
     fi
     build_binary && CONSOLE_TOOLS=$tools tests/console/run.sh target/debug/pgveil
+}
+
+run_deploy() {
+    prepare_prometheus || { echo 'Prometheus could not be fetched'; return 1; }
+    build_binary && tests/deploy/panels.sh target/debug/pgveil
 }
 
 run_demo() {
@@ -220,6 +235,7 @@ if [ $prepare_only = 1 ]; then
     prepare_drivers || fail 'the drivers could not be installed'
     prepare_mail || fail 'the mail server could not be installed'
     prepare_sinks || fail 'the collector could not be installed'
+    prepare_prometheus || fail 'promtool could not be fetched'
     exit 0
 fi
 

@@ -1,7 +1,17 @@
 //! The metrics, in one place: names, help and how they are counted. Nothing else knows the metrics library.
 //!
-//! Labels take values from closed sets (roles of the policy, statement kinds, reasons), never names or data that a
-//! client chooses.
+//! Labels take values from closed sets, never names or data that a client chooses:
+//!
+//! | label | its values | how many |
+//! | --- | --- | --- |
+//! | `role` | roles of the policies since the start | those of the policy; a role that a reload renames leaves its series until the restart |
+//! | `kind` | [`crate::sql`]'s words for statements, as constants | some sixty |
+//! | `verdict`, `protected`, `result`, `blame`, `end`, `channel`, `purpose`, `limit` | the variants of an enum each | at most ten |
+//! | `reason` | reasons of refusals, as constants | some thirty |
+//! | `event`, `alarm` | events of the record, detectors | some twenty |
+//! | `sink` | names in `audit.sinks` | those of the configuration |
+//! | `database` | databases that the policy was held against: existing ones, by the server's spelling | those of the server |
+//! | `version` | the policy in force, the program | 1 |
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +20,16 @@ use prometheus::{
     TextEncoder,
 };
 
+mod beginning;
+mod installation;
 mod maker;
 mod sinks;
 mod table;
 
+pub use self::installation::PROCESS;
 pub use self::table::TABLE;
 
+use self::installation::Installation;
 use self::maker::Maker;
 use self::sinks::SinkMetrics;
 use super::recent::Recent;
@@ -57,6 +71,8 @@ pub struct Metrics {
     sessions: IntGauge,
     connections: IntCounterVec,
     logins: IntCounterVec,
+    login_failures: IntCounterVec,
+    session_ends: IntCounterVec,
     statements: IntCounterVec,
     statement_duration: HistogramVec,
     planning: Histogram,
@@ -89,9 +105,12 @@ pub struct Metrics {
     settings_reload_time: IntGauge,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
+    requests_pending: IntGauge,
+    requests_oldest: IntGauge,
     notifications: IntCounterVec,
     notifications_pending: IntGauge,
     notifications_oldest: IntGauge,
+    installation: Installation,
     ready: IntGauge,
     /// The last refusals, for the console.
     pub recent: Arc<Recent>,
@@ -116,6 +135,8 @@ impl Metrics {
             sessions: made.gauge("pgveil_sessions")?,
             connections: made.counters("pgveil_connections_total", &["result"])?,
             logins: made.counters("pgveil_logins_total", &["result"])?,
+            login_failures: made.counters("pgveil_login_failures_total", &["blame"])?,
+            session_ends: made.counters("pgveil_session_ends_total", &["end"])?,
             statements: made.counters("pgveil_statements_total", &["role", "kind", "verdict"])?,
             statement_duration: made.histograms(
                 "pgveil_statement_duration_seconds",
@@ -155,9 +176,12 @@ impl Metrics {
                 .gauge("pgveil_settings_last_reload_success_timestamp_seconds")?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
+            requests_pending: made.gauge("pgveil_export_requests_pending")?,
+            requests_oldest: made.gauge("pgveil_export_requests_oldest_seconds")?,
             notifications: made.counters("pgveil_notifications_total", &["channel", "result"])?,
             notifications_pending: made.gauge("pgveil_notifications_pending")?,
             notifications_oldest: made.gauge("pgveil_notifications_oldest_seconds")?,
+            installation: Installation::new(&made)?,
             ready: made.gauge("pgveil_ready")?,
             recent: Arc::default(),
             registry,
@@ -192,6 +216,22 @@ impl Metrics {
             LoginResult::Closed => "closed",
         };
         self.logins.with_label_values(&[result]).inc();
+    }
+
+    /// A login failed. `blame` is the label of who is to blame.
+    pub fn login_failure(&self, blame: &str) {
+        self.login(LoginResult::Failed);
+        self.login_failures.with_label_values(&[blame]).inc();
+    }
+
+    /// A session has ended. `end` is the label of how, in words.
+    pub fn session_end(&self, end: &str) {
+        self.ended(end).inc();
+    }
+
+    fn ended(&self, end: &str) -> IntCounter {
+        let end = end.replace(' ', "_");
+        self.session_ends.with_label_values(&[end.as_str()])
     }
 
     /// A statement has ended. `verdict` is `pass`, `rewrite` or `refuse`.
@@ -244,8 +284,11 @@ impl Metrics {
             .inc();
     }
 
-    pub fn export_stop(&self, role: &str, limit: &str) {
-        self.export_stops.with_label_values(&[role, limit]).inc();
+    /// `reason` is the label of the limit.
+    pub fn export_stop(&self, role: &str, reason: &str) {
+        self.export_stops
+            .with_label_values(&[role, limit(reason)])
+            .inc();
     }
 
     pub fn violation(&self) {
@@ -342,6 +385,12 @@ impl Metrics {
         self.state_available.set(i64::from(available));
     }
 
+    /// Requests that wait for signatures, and seconds that the oldest waits.
+    pub fn requests_waiting(&self, pending: u64, oldest: u64) {
+        self.requests_pending.set(clamp(pending));
+        self.requests_oldest.set(clamp(oldest));
+    }
+
     /// What the worker that tells approvers has done since the start. Never less than before.
     pub fn notifications(&self, channel: &str, result: &str, total: u64) {
         let counter = self.notifications.with_label_values(&[channel, result]);
@@ -364,6 +413,11 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)
     }
+}
+
+/// The limit's name in the policy.
+fn limit(reason: &str) -> &str {
+    reason.strip_prefix("export_").unwrap_or(reason)
 }
 
 fn clamp(value: u64) -> i64 {

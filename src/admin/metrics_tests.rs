@@ -7,6 +7,9 @@ fn used() -> Metrics {
     let _session = metrics.session();
     metrics.connection(Connection::Accepted);
     metrics.login(LoginResult::Ok);
+    metrics.login_failure("server");
+    metrics.session_end("client closed");
+    metrics.certificate("listener", 1);
     metrics.statement("agent", "SELECT", "rewrite", Duration::from_millis(3));
     metrics.lookups("agent", 1);
     metrics.planned(Duration::from_micros(70), false);
@@ -61,4 +64,21 @@ fn only_the_policy_in_force_is_shown() {
     let text = String::from_utf8(metrics.render().expect("rendered")).expect("utf-8");
     assert!(text.contains("pgveil_policy_info{version=\"new\"} 1"));
     assert!(!text.contains("0123456789abcdef"));
+}
+
+#[test]
+fn the_process_is_shown_under_the_names_that_are_listed() {
+    let metrics = Metrics::new().expect("metrics");
+    let before: BTreeSet<String> = types(&metrics);
+    metrics.show_process().expect("registered");
+    let added: BTreeSet<String> = types(&metrics).difference(&before).cloned().collect();
+    assert_eq!(added, PROCESS.iter().map(ToString::to_string).collect());
+}
+
+fn types(metrics: &Metrics) -> BTreeSet<String> {
+    let text = String::from_utf8(metrics.render().expect("rendered")).expect("utf-8");
+    text.lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }

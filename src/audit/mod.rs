@@ -15,13 +15,14 @@
 //! * [`search`], [`glob`], [`classes`]: finding some of them; [`csv`]: for spreadsheets.
 //! * [`report`]: all of them summed up.
 //! * [`detect`]: what is out of the ordinary in them; [`watch`] looks at each as it comes, and opens an [`incident`].
-//! * [`durable`]: small files that are there whole or not at all.
+//! * [`disk`]: room on it; [`durable`]: small files that are there whole or not at all.
 //! * [`format`], [`sink`]: the records as others get them, and how they do.
 pub mod chain;
 pub mod checkpoint;
 pub mod classes;
 pub mod csv;
 pub mod detect;
+pub mod disk;
 pub mod durable;
 pub mod entry;
 #[cfg(test)]

@@ -20,6 +20,14 @@ pub enum Blame {
 }
 
 impl Blame {
+    pub const ALL: [Blame; 5] = [
+        Blame::Client,
+        Blame::Credentials,
+        Blame::Policy,
+        Blame::Server,
+        Blame::Pgveil,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Blame::Client => "client",

@@ -1,6 +1,7 @@
 //! `pgveil serve`: starts everything in order, runs, and ends in good order.
 mod approvals;
 pub mod catalogs;
+mod certificates;
 mod detection;
 mod directory;
 mod door;
@@ -42,14 +43,15 @@ use crate::admin::console::Served;
 use crate::admin::http::{Admin, Readiness};
 use crate::audit::sink::Sinks;
 use crate::audit::{Event, Record};
-use crate::auth::VerifierSource;
+use crate::auth::{Blame, VerifierSource};
 use crate::config;
 use crate::export::Desk;
 use crate::policy::{Asking, Caller};
 use crate::session::assignment::Basis;
 use crate::session::listener::{self, Listeners, Phase, Places};
 use crate::session::login::RoleMatch;
-use crate::session::proxy::Proxy;
+use crate::session::proxy::{self, Proxy};
+use crate::session::relay::SessionEnd;
 use crate::sql::Planner;
 
 /// After limits.drain_timeout, in which sessions end themselves with a word to their clients, until they are cut off.
@@ -124,7 +126,15 @@ impl Running {
         let upstream = Arc::new(gate::upstream(&settings)?);
         let catalogs = Arc::new(catalogs::store(&settings)?);
         let version: Arc<str> = policy.version().into();
-        metrics.policy(&version);
+        proxy::show_policy(&metrics, &policy);
+        metrics.begin(
+            Blame::ALL.map(Blame::as_str),
+            SessionEnd::ALL.map(SessionEnd::label),
+        );
+        metrics.sessions_limit(settings.limits.max_sessions as u64);
+        if let Err(error) = metrics.show_process() {
+            tracing::warn!(%error, "the metrics do not show the process");
+        }
 
         let policy = Arc::new(policy);
         let planner = Planner::new(
@@ -156,6 +166,7 @@ impl Running {
         let role = role_of(&proxy);
         let stored: Arc<dyn VerifierSource> = stored;
         let gate = gate::gate(&settings, upstream, role, Arc::clone(&stored)).await?;
+        certificates::show(&settings, &gate, &metrics);
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
         let read = catalogs::check(&policy, &catalogs).await?;

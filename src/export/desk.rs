@@ -16,9 +16,11 @@ mod document;
 mod entry;
 mod key;
 mod told;
+mod waiting;
 
 pub use self::entry::signatures;
 pub use self::key::digest;
+pub use self::waiting::Waiting;
 pub use super::clock::now;
 
 use self::document::{Left, claim, claims_of, label, parse};

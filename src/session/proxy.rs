@@ -12,7 +12,7 @@ use crate::audit::sealed::Recipient;
 use crate::audit::{Event, Record, Spool, SpoolError};
 use crate::catalog::{Catalog, CatalogStore};
 use crate::config::Settings;
-use crate::export::Desk;
+use crate::export::{Desk, LimitKind};
 use crate::policy::directory::Reading;
 use crate::policy::who::Application;
 use crate::policy::{
@@ -126,8 +126,8 @@ impl Proxy {
     /// another role by it end.
     pub fn take_policy(&self, policy: Arc<PolicySet>) {
         let version = policy.version().to_owned();
+        show_policy(&self.metrics, &policy);
         self.policy.store(policy);
-        self.metrics.policy(&version);
         self.desk.policy_changed(&version);
         self.changes.send_replace(());
     }
@@ -259,8 +259,7 @@ impl Proxy {
             Event::Violation => self.metrics.violation(),
             Event::ExportStop => {
                 let reason = record.reason.as_deref().unwrap_or_default();
-                let limit = reason.strip_prefix("export_").unwrap_or(reason);
-                self.metrics.export_stop(role, limit);
+                self.metrics.export_stop(role, reason);
             }
             Event::Refusal => {
                 let reason = record.reason.as_deref().unwrap_or_default();
@@ -285,6 +284,13 @@ impl Proxy {
             self.metrics.rows(role, protected, record.rows.unwrap_or(0));
         }
     }
+}
+
+/// Shows a policy as the one in force.
+pub fn show_policy(metrics: &Metrics, policy: &PolicySet) {
+    metrics.policy(policy.version());
+    let roles = policy.roles.iter().map(|role| &*role.name);
+    metrics.roles(roles, &LimitKind::ALL.map(LimitKind::label));
 }
 
 /// Appends a record to the spool and counts it, whoever writes it.

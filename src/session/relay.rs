@@ -73,6 +73,14 @@ pub enum SessionEnd {
 }
 
 impl SessionEnd {
+    pub const ALL: [SessionEnd; 5] = [
+        SessionEnd::Client,
+        SessionEnd::ClientLost,
+        SessionEnd::Server,
+        SessionEnd::Protocol,
+        SessionEnd::Stopped,
+    ];
+
     pub const fn label(self) -> &'static str {
         match self {
             SessionEnd::Client => "client closed",

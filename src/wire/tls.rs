@@ -5,6 +5,7 @@ mod client;
 mod end_point;
 mod server;
 mod subject;
+mod validity;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 pub use client::{ClientTls, client_config};
 pub use end_point::tls_server_end_point;
 pub use server::{Accepted, DirectTls, ServerTls};
+pub use validity::{Validity, first_end, first_end_in};
 
 /// The ALPN protocol name of PostgreSQL (registered with IANA).
 pub const ALPN: &[u8] = b"postgresql";

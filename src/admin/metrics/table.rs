@@ -2,7 +2,22 @@
 
 /// Every metric: name, kind, help. The README's table is this one.
 pub const TABLE: &[(&str, &str, &str)] = &[
+    (
+        "pgveil_build_info",
+        "gauge",
+        "1 for the `version` that runs.",
+    ),
     ("pgveil_sessions", "gauge", "Sessions that are logged in."),
+    (
+        "pgveil_sessions_limit",
+        "gauge",
+        "Sessions that may be logged in at the same time (`limits.max_sessions`).",
+    ),
+    (
+        "pgveil_session_ends_total",
+        "counter",
+        "Sessions that ended, by `end`: `client_closed`, `client_lost`, `server_closed`, `protocol_violation`, `stopped` (by pgveil).",
+    ),
     (
         "pgveil_connections_total",
         "counter",
@@ -12,6 +27,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "pgveil_logins_total",
         "counter",
         "Logins by `result`: `ok`, `failed`, `cancel` (a cancel request), `closed` (gone before an answer).",
+    ),
+    (
+        "pgveil_login_failures_total",
+        "counter",
+        "Failed logins by who is to `blame`: `client`, `credentials`, `policy`, `server` (unreachable, or it refused), `pgveil` (full, or its settings do not fit the server's).",
     ),
     (
         "pgveil_statements_total",
@@ -109,6 +129,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Bytes of all audit segments.",
     ),
     (
+        "pgveil_audit_disk_free_bytes",
+        "gauge",
+        "Bytes that are free for pgveil on the disk of `audit.dir`.",
+    ),
+    (
         "pgveil_audit_segments_awaited",
         "gauge",
         "Audit segments over the limits of `audit.retain` that stay because a sink has not got them yet.",
@@ -199,6 +224,16 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "1 while the store of budgets and approvals answers. 0 is an alarm: what needs it is refused.",
     ),
     (
+        "pgveil_export_requests_pending",
+        "gauge",
+        "Export requests that wait for signatures, in the state as last looked at; proxies that share a state all show it.",
+    ),
+    (
+        "pgveil_export_requests_oldest_seconds",
+        "gauge",
+        "How long the oldest of these waits.",
+    ),
+    (
         "pgveil_notifications_total",
         "counter",
         "Attempts to tell approvers of a request, by `channel` (`webhook`, `mail`) and `result` (`sent`, `failed`: tried again).",
@@ -212,6 +247,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "pgveil_notifications_oldest_seconds",
         "gauge",
         "How long the oldest of these waits.",
+    ),
+    (
+        "pgveil_tls_certificate_not_after_timestamp_seconds",
+        "gauge",
+        "When the first of the certificates in use for a `purpose` ends, as Unix time: `listener`, `client_ca`, `console`, `upstream_ca`, `state_ca`.",
     ),
     ("pgveil_ready", "gauge", "1 while /readyz answers 200."),
 ];

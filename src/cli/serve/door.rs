@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::journal::{Journal, login_failed};
 use crate::admin::metrics::LoginResult;
 use crate::audit::{Event, Record};
+use crate::auth::Blame;
 use crate::session::listener::{Phase, Service};
 use crate::session::login::{LoginGate, Outcome, login};
 use crate::session::proxy::{Proxy, run};
@@ -54,7 +55,7 @@ impl Service for Door {
                 startup,
                 tls,
             })) => {
-                self.journal.metrics.login(LoginResult::Failed);
+                self.journal.metrics.login_failure(Blame::Pgveil.as_str());
                 let fields = too_many();
                 self.journal.note(&Record {
                     client_addr: Some(peer),
@@ -83,12 +84,13 @@ impl Door {
                 metrics.login(LoginResult::Ok);
                 let _counted = metrics.session();
                 let (proxy, draining) = (Arc::clone(&self.proxy), self.draining.clone());
-                Box::pin(run(session, proxy, draining)).await;
+                let end = Box::pin(run(session, proxy, draining)).await;
+                metrics.session_end(end.label());
             }
             Ok(Outcome::CancelDone) => metrics.login(LoginResult::Cancel),
             Ok(Outcome::Closed) => metrics.login(LoginResult::Closed),
             Err(error) => {
-                metrics.login(LoginResult::Failed);
+                metrics.login_failure(error.blame.as_str());
                 tracing::info!("{error}");
                 self.journal.note(&login_failed(&error));
             }

@@ -9,6 +9,7 @@ use super::super::CliError;
 use super::journal::Journal;
 use crate::admin::Metrics;
 use crate::config::Settings;
+use crate::export::desk::Waiting;
 use crate::export::notify::{self, Counters, Notifier};
 use crate::export::{Desk, DeskError, store};
 
@@ -59,10 +60,13 @@ pub(super) async fn keep_settled(desk: Arc<Desk>, metrics: Arc<Metrics>) {
         let settled = async {
             desk.budgets.settle(false).await?;
             desk.tidy().await?;
-            Ok::<_, DeskError>(())
+            Ok::<_, DeskError>(desk.waiting().await?)
         };
         match settled.await {
-            Ok(()) => metrics.state_available(true),
+            Ok(Waiting { count, oldest }) => {
+                metrics.state_available(true);
+                metrics.requests_waiting(count, oldest);
+            }
             Err(error) => {
                 metrics.state_available(false);
                 tracing::error!(%error, "the state of exports cannot be kept in order");

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 
 use super::journal::Journal;
-use super::{catalogs, exports, gate, role_of, sinks};
+use super::{catalogs, certificates, exports, gate, role_of, sinks};
 use crate::admin::console::Certificate;
 use crate::audit::sink::Sinks;
 use crate::audit::{Event, Record};
@@ -96,6 +96,10 @@ impl Adjustable {
         // What happens under them comes after them on record.
         self.tell(&waiting, true);
         self.proxy.settings.store(Arc::clone(&settings));
+        certificates::show(&settings, &gate, &self.journal.metrics);
+        self.journal
+            .metrics
+            .sessions_limit(settings.limits.max_sessions as u64);
         self.gate.store(Arc::new(gate));
         self.places.set(settings.limits.max_sessions);
         if let Some(connection) = connection {

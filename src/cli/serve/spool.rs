@@ -9,7 +9,7 @@ use super::journal::Journal;
 use crate::audit::retention::{self, Retention};
 use crate::audit::sealed::Recipient;
 use crate::audit::sink::Sinks;
-use crate::audit::{Ack, Spool, SpoolSettings};
+use crate::audit::{Ack, Spool, SpoolSettings, disk};
 use crate::config::{self, Settings};
 use crate::policy::PolicySet;
 use crate::session::proxy::Proxy;
@@ -108,14 +108,20 @@ pub async fn keep(journal: Journal, proxy: Arc<Proxy>, sinks: Arc<Sinks>) {
         );
         let needed = sinks.oldest_needed();
         let kept = tokio::task::spawn_blocking(move || {
-            retention::keep(&spool, &retention, needed, SystemTime::now())
+            let kept = retention::keep(&spool, &retention, needed, SystemTime::now());
+            (kept, disk::free(spool.dir()))
         });
-        match kept.await {
-            Ok(Ok(kept)) => journal.metrics.audit_kept(&kept),
-            Ok(Err(error)) => {
+        let Ok((kept, free)) = kept.await else {
+            continue;
+        };
+        match kept {
+            Ok(kept) => journal.metrics.audit_kept(&kept),
+            Err(error) => {
                 tracing::error!(%error, "old audit segments cannot be put in order");
             }
-            Err(_) => {}
+        }
+        if let Ok(free) = free {
+            journal.metrics.audit_disk_free(free);
         }
     }
 }

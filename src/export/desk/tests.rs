@@ -99,6 +99,26 @@ async fn a_repeated_refused_statement_finds_its_request() {
 }
 
 #[tokio::test]
+async fn what_waits_is_counted_until_it_is_signed() {
+    let office = office().await;
+    assert_eq!(office.desk.waiting().await.unwrap(), Waiting::default());
+    let first = office.open().await;
+    office.hands.advance(600);
+    let other = Asked {
+        person: "bob".to_owned(),
+        ..asked()
+    };
+    office.desk.exceeded(&other, None).await.unwrap();
+    office.hands.advance(60);
+    let waiting = |count, oldest| Waiting { count, oldest };
+    assert_eq!(office.desk.waiting().await.unwrap(), waiting(2, 660));
+    for (person, group) in [("lea", "legal"), ("dan", "dpo")] {
+        office.sign(&first.id, person, group).await.unwrap();
+    }
+    assert_eq!(office.desk.waiting().await.unwrap(), waiting(1, 60));
+}
+
+#[tokio::test]
 async fn other_values_people_or_policies_are_other_requests() {
     let office = office().await;
     let mut ids = BTreeSet::from([office.open().await.id]);

@@ -27,6 +27,14 @@ pub enum LimitKind {
 }
 
 impl LimitKind {
+    pub const ALL: [LimitKind; 5] = [
+        LimitKind::Rows,
+        LimitKind::Bytes,
+        LimitKind::PerHour,
+        LimitKind::PerDay,
+        LimitKind::SubjectsPerDay,
+    ];
+
     /// The `reason` of a record, and of a metric.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::net::TcpStream;
 
-use super::{ALPN, TlsFacts, TlsSetupError, tls_server_end_point};
+use super::{ALPN, TlsFacts, TlsSetupError, first_end, first_end_in, tls_server_end_point};
 use crate::wire::stream::Stream;
 
 /// Largest TLS record sent to clients, header included: its plaintext stays within 8 KiB.
@@ -20,6 +20,8 @@ use crate::wire::stream::Stream;
 /// libpq's asynchronous API reads at most 8 KiB at a time from OpenSSL; a larger record leaves data in OpenSSL's
 /// buffer that `select` on the socket does not see, and the client waits for ever.
 const MAX_RECORD: usize = 8 * 1024;
+
+const CLIENT_CA: &str = "the clients' certificate authorities";
 
 /// How the client began TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,16 @@ pub struct ServerTls {
 struct Loaded {
     config: Arc<rustls::ServerConfig>,
     end_point: Option<Vec<u8>>,
+    ends: Ends,
+}
+
+/// When the first of the certificates in use ends, as Unix time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Of the chain that clients are shown.
+    pub own: Option<i64>,
+    /// Of the authorities that sign clients' certificates.
+    pub client_ca: Option<i64>,
 }
 
 /// A client's connection inside TLS.
@@ -77,6 +89,11 @@ impl ServerTls {
         Ok(())
     }
 
+    /// Of what is in use, which may be older than what the files hold.
+    pub fn ends(&self) -> Ends {
+        self.current.load().ends
+    }
+
     /// The server's side of the handshake. Every byte of `tcp` must be unread, for what was read outside TLS must
     /// not be taken for something sent inside (CVE-2021-23214).
     pub async fn accept(&self, tcp: TcpStream, direct: DirectTls) -> io::Result<Accepted> {
@@ -107,6 +124,11 @@ impl Loaded {
             path: cert.to_owned(),
         })?;
         let end_point = tls_server_end_point(leaf);
+        let client_ca_end = client_ca.map(|path| first_end_in(CLIENT_CA, path));
+        let ends = Ends {
+            own: first_end(&chain),
+            client_ca: client_ca_end.transpose()?.flatten(),
+        };
         let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsSetupError::Pem {
             what: "the private key",
             path: key.to_owned(),
@@ -135,6 +157,7 @@ impl Loaded {
         Ok(Loaded {
             config: Arc::new(config),
             end_point,
+            ends,
         })
     }
 }
@@ -145,7 +168,7 @@ fn clients(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsSetupError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("the clients' certificate authorities", path)? {
+    for certificate in certificates(CLIENT_CA, path)? {
         let added = roots.add(certificate);
         added.map_err(|source| TlsSetupError::Anchor {
             path: path.to_owned(),
