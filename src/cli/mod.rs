@@ -11,6 +11,7 @@ mod console_client;
 pub mod demo;
 pub mod explain;
 pub mod logging;
+pub mod scan;
 pub mod serve;
 mod work;
 
@@ -37,6 +38,7 @@ pub const EXIT_USAGE: u8 = 2;
     arg_required_else_help = true,
     after_help = "Examples:\n  \
         pgveil demo                                     see it at work on a CRM of its own\n  \
+        pgveil scan --database crm --out policy.yaml    which columns hold sensitive data?\n  \
         pgveil check --config pgveil.yaml               is the policy right for this database?\n  \
         pgveil serve --config pgveil.yaml               run\n  \
         pgveil explain --config pgveil.yaml --database crm --role agent 'SELECT phone FROM crm.contacts'\n  \
@@ -55,6 +57,7 @@ pub enum Command {
     Serve(serve::ServeArgs),
     Check(CheckArgs),
     Explain(ExplainArgs),
+    Scan(scan::ScanArgs),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -183,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Explain(args) => in_runtime(explain::run(args)),
+        Command::Scan(args) => in_runtime(scan::run(args)),
         Command::Demo(args) => {
             in_runtime(async { demo::run(args).await.map_err(CliError::environment) })
         }
