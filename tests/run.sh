@@ -13,6 +13,7 @@
 #              (tests/logins/run.sh)
 #   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
+#   soak       half an hour of mixed clients: memory and descriptors stay flat (tests/soak/run.sh --help)
 # and ends with a summary; the exit code is 0 if nothing failed. tests/skips.txt names what is left out, and why.
 #
 #   tests/run.sh [--prepare] [SUITE ...]     --prepare installs and ends
@@ -26,8 +27,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | crm | generated | regress | suites | logins | versions | corpora) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, suites, logins, versions, corpora" ;;
+        cargo | drivers | demo | console | crm | generated | regress | suites | logins | versions | corpora | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, crm, generated, regress, suites, logins, versions, corpora, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console)
@@ -209,6 +210,10 @@ run_logins() (
 
 run_corpora() {
     cargo test --locked --test corpora -- --ignored --nocapture
+}
+
+run_soak() {
+    tests/soak/run.sh
 }
 
 if [ $prepare_only = 1 ]; then

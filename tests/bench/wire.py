@@ -56,10 +56,11 @@ class Client:
             raise ServerError(bytes(self.buffer[5:count]).replace(b"\0", b" ").decode(errors="replace"))
         return count
 
-    def until_ready(self):
+    def until_ready(self, errors_too=False):
+        """Drops what comes until the session can take another text. An error at the start is raised, unless told otherwise."""
         total, end = 0, b""
         while True:
-            count = self.receive() if total == 0 else self.socket.recv_into(self.buffer)
+            count = self.receive() if total == 0 and not errors_too else self.socket.recv_into(self.buffer)
             if count == 0:
                 raise ServerError("the connection was closed")
             total += count
