@@ -164,7 +164,9 @@ fn kind(mask: &str) -> &str {
     let inner = mask.trim_start_matches(['{', ' ', '"']);
     let end = inner.find([':', ' ', '"']).unwrap_or(inner.len());
     let word = inner.get(..end).unwrap_or(inner);
-    match Mask::NAMES.contains(&word) && !(word == "email" && !mask.contains(':')) {
+    // `email` alone is the preset, with options the mask.
+    let preset = word == "email" && !mask.contains(':');
+    match Mask::NAMES.contains(&word) && !preset {
         true => word,
         false => "preset",
     }
