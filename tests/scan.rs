@@ -329,7 +329,7 @@ fn what_is_proposed_is_a_policy_that_check_takes() {
     for part in [
         r#""\"odd schema\".\"Buyers.old\".\"E-Mail*\"""#,
         "          \"\\\"contact.info\\\".mobile\": cn_phone",
-        "          \"list[*]\": email",
+        "          \"list[*]\": { email: { first: 1 } }",
         "          seen: redact",
         "public.calls.caller_phone",
     ] {
@@ -485,7 +485,10 @@ fn what_is_read_is_bounded() {
         .unwrap_or_else(|| panic!("{evidence}"));
     assert!((20..=50).contains(&sampled), "{evidence}");
     let log = server.log();
-    let reads: Vec<&str> = log.lines().filter(|line| line.contains("\" AS t")).collect();
+    let reads: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("\" AS t"))
+        .collect();
     assert!(
         reads
             .iter()

@@ -164,9 +164,7 @@ fn kind(mask: &str) -> &str {
     let inner = mask.trim_start_matches(['{', ' ', '"']);
     let end = inner.find([':', ' ', '"']).unwrap_or(inner.len());
     let word = inner.get(..end).unwrap_or(inner);
-    // `email` alone is the preset, with options the mask.
-    let preset = word == "email" && !mask.contains(':');
-    match Mask::NAMES.contains(&word) && !preset {
+    match Mask::NAMES.contains(&word) {
         true => word,
         false => "preset",
     }
@@ -321,7 +319,6 @@ mod tests {
             ("{ show: { last: 4 } }", "show"),
             ("{ network: { ipv4: 24, ipv6: 48 } }", "network"),
             ("cn_phone", "preset"),
-            ("email", "preset"),
             ("{ email: { first: 1 } }", "email"),
             ("iban", "preset"),
         ] {
