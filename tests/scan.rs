@@ -310,9 +310,10 @@ fn what_is_proposed_is_a_policy_that_check_takes() {
             }
             scan(&server, database, &arguments);
             let checked = check(&server, &folder, "policy.yaml", database);
+            let told = String::from_utf8_lossy(&checked.stderr);
             let written = fs::read_to_string(out).expect("policy");
             assert!(
-                checked.status.success() && checked.stderr.is_empty(),
+                checked.status.success() && !told.contains("error") && !told.contains("warning"),
                 "{database} {preset}: {checked:?}\n{written}"
             );
             // The file stays as it is.

@@ -26,7 +26,8 @@ pub struct Found {
 impl Found {
     /// `schema.table.column`, for people.
     pub fn name(&self) -> String {
-        format!("{}.{}.{}", self.schema, self.table, self.column)
+        let name = format!("{}.{}.{}", self.schema, self.table, self.column);
+        name.replace(char::is_control, " ")
     }
 }
 
