@@ -513,7 +513,9 @@ fn ci_is_told_of_columns_in_no_class() {
     );
     let folder = Folder::new("ci");
     let policy = |classes: &str| {
-        let text = format!("version: 1\ndata: {{ {classes} }}\nroles: {{}}\nunmatched: deny\n");
+        let text = format!(
+            "version: 1\ndata: {{ {classes} }}\nroles: {{ dpo: {{ who: [{{ db_user: dpo }}], unmasked: true }} }}\nunmatched: deny\n"
+        );
         let path = folder.write("policy.yaml", text);
         path.to_str().expect("path").to_owned()
     };

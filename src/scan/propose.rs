@@ -7,6 +7,11 @@ use super::preset::{Preset, Treatment, combined};
 use super::report::{Found, Report};
 use crate::policy::mask::{ColumnType, Mask};
 
+/// A policy has a role at least; and what becomes of sessions that none matches.
+const OFFICER: &str = "  # Sees everything; every statement is on record all the same.\n  \
+    officer:\n    who: [{ db_user: CHANGE_ME_TOO }]\n    unmasked: true\n\n\
+    # A session that no role matches does not get in.\nunmatched: deny\n";
+
 /// Longest list of evidence behind a column.
 const MAX_REMARK: usize = 160;
 
@@ -33,7 +38,8 @@ pub fn policy(report: &Report, presets: &[&'static Preset]) -> String {
         names.join(" and ")
     );
     if proposals.is_empty() {
-        out.push_str("# Nothing was found.\ndata: {}\n\nroles: {}\n\nunmatched: deny\n");
+        out.push_str("# Nothing was found.\ndata: {}\n\nroles:\n");
+        out.push_str(OFFICER);
         return out;
     }
     out.push_str("data:\n");
@@ -70,8 +76,7 @@ pub fn policy(report: &Report, presets: &[&'static Preset]) -> String {
             }
         }
     }
-    out.push_str("  # Sees everything; every statement is on record all the same.\n  officer:\n    who: [{ db_user: CHANGE_ME_TOO }]\n    unmasked: true\n\n");
-    out.push_str("# A session that no role matches does not get in.\nunmatched: deny\n");
+    out.push_str(OFFICER);
     out
 }
 
