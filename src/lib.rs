@@ -5,6 +5,7 @@
 //! * [`config`]: how the proxy runs (`pgveil.yaml`). Raw YAML types and the checked settings made of them.
 //! * [`policy`]: who sees what (`policies/*.yaml`). YAML in, compiled role policies out. Pure.
 //! * [`catalog`]: a snapshot of the database's schema: types, the loader, the lineage of views.
+//! * [`scan`]: finding sensitive data: which columns look like which class. Reads samples, decides purely.
 //! * [`sql`]: lexer, rewriter, judge, plan. Pure: knows neither sockets nor YAML.
 //! * [`wire`]: frames, startup packets, TLS, cancel requests. Knows no SQL.
 //! * [`auth`]: clients' logins and upstream logins.
@@ -27,6 +28,7 @@ pub mod config;
 pub mod export;
 pub mod outbound;
 pub mod policy;
+pub mod scan;
 pub mod session;
 pub mod sql;
 pub mod wire;

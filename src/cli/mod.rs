@@ -17,6 +17,7 @@ pub mod logging;
 mod policies;
 pub mod policy;
 pub mod replay;
+pub mod scan;
 pub mod schema;
 pub mod serve;
 mod work;
@@ -44,6 +45,7 @@ pub const EXIT_USAGE: u8 = 2;
     arg_required_else_help = true,
     after_help = "Examples:\n  \
         pgveil demo                                     see it at work on a CRM of its own\n  \
+        pgveil scan --database crm --out policy.yaml    which columns hold sensitive data?\n  \
         pgveil check --config pgveil.yaml               is the policy right for this database?\n  \
         pgveil serve --config pgveil.yaml               run\n  \
         pgveil explain --config pgveil.yaml --database crm --role agent 'SELECT phone FROM crm.contacts'\n  \
@@ -62,6 +64,7 @@ pub enum Command {
     Serve(serve::ServeArgs),
     Check(CheckArgs),
     Explain(Box<explain::ExplainArgs>),
+    Scan(Box<scan::ScanArgs>),
     Test(Box<cases::TestArgs>),
     Replay(Box<replay::ReplayArgs>),
     #[command(subcommand)]
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
         Command::Explain(args) => in_runtime(explain::run(*args)),
+        Command::Scan(args) => in_runtime(scan::run(*args)),
         Command::Test(args) => in_runtime(cases::run(*args)),
         Command::Replay(args) => in_runtime(replay::run(*args)),
         Command::Catalog(command) => in_runtime(catalog::run(command)),

@@ -44,3 +44,4 @@ pub use sinks::{
     Web as WebSinkSettings,
 };
 pub use source::{Origin, Position, Source};
+pub use state::database_address;

@@ -47,6 +47,16 @@ fn error(resolver: &mut Resolver<'_>, leaf: &Spanned<Value>, message: String) {
     resolver.diagnostics.push(diagnostic.suggest(suggestion));
 }
 
+/// The address of a database on a command line: paths in it are relative to the working directory.
+///
+/// # Errors
+/// What is wrong with it, in words that never repeat a password.
+pub fn database_address(text: &str) -> Result<StateServer, String> {
+    let beside = |path: &str| PathBuf::from(path);
+    server(text, &beside)
+        .map_err(|message| message.replace("address of the state", "address of the database"))
+}
+
 fn server(text: &str, beside: &dyn Fn(&str) -> PathBuf) -> Result<StateServer, String> {
     let url = Url::parse(text).map_err(|error| format!("the address of the state: {error}"))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {

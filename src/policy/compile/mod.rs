@@ -177,6 +177,11 @@ impl PolicySet {
         (compiled, diagnostics)
     }
 
+    /// The classes that each column of a database is in, views and inheritance included; whatever the roles are.
+    pub fn classified(&self, catalog: &Catalog) -> Classes {
+        self.classes_of_columns(&Flow::trace(self, catalog, &[]))
+    }
+
     /// The names of the classes of each column, derived ones included.
     fn classes_of_columns(&self, flow: &Flow) -> Classes {
         let name = |class: ClassIndex| Some(Arc::clone(&self.classes.get(class)?.name));
