@@ -106,12 +106,14 @@ fn commands_named_in_prose_exist() {
             }
             named += 1;
             if let Err(error) = Cli::try_parse_from(&command) {
-                let unfinished = matches!(
-                    error.kind(),
+                let unfinished = match error.kind() {
                     ErrorKind::MissingRequiredArgument
-                        | ErrorKind::MissingSubcommand
-                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                );
+                    | ErrorKind::MissingSubcommand
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => true,
+                    // An option without its value.
+                    ErrorKind::InvalidValue => command.last().is_some_and(|w| w.starts_with("--")),
+                    _ => false,
+                };
                 assert!(unfinished, "{}: `{span}`\n{error}", document.path);
             }
         }
