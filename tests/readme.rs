@@ -1,9 +1,8 @@
-//! What README.md says holds: its examples load, its commands exist, its table of metrics is the program's.
+//! What README.md and the example configuration say holds: examples load, commands exist. The guides: `tests/guides`.
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use pgveil::admin::metrics::TABLE;
 use pgveil::cli::Cli;
 use pgveil::{config, policy};
 
@@ -81,11 +80,6 @@ fn load_sinks(name: &str, audit: &str) -> usize {
     settings.audit.sinks.len()
 }
 
-#[test]
-fn the_sinks_of_the_readme_load() {
-    assert_eq!(load_sinks("readme-sinks", &block_with("  sinks:")), 9);
-}
-
 /// They stand there as comments; Kafka is not in every build.
 #[test]
 fn the_sinks_of_the_example_configuration_load() {
@@ -104,24 +98,6 @@ fn the_sinks_of_the_example_configuration_load() {
 fn the_limits_of_the_example_configuration_are_the_defaults() {
     let settings = load_settings(&root().join("deploy/pgveil.yaml"));
     assert_eq!(settings.limits, config::Limits::default());
-}
-
-#[test]
-fn the_table_of_metrics_is_the_programs() {
-    let readme = readme();
-    let section = readme
-        .split("<!-- metrics -->\n")
-        .nth(1)
-        .and_then(|rest| rest.split("<!-- /metrics -->").next())
-        .expect("the section of metrics");
-    let mut expected = String::from("| metric | kind | what it says |\n| --- | --- | --- |\n");
-    for (name, kind, help) in TABLE {
-        expected.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
-    }
-    assert_eq!(
-        section, expected,
-        "copy the table from this message into README.md:\n{expected}"
-    );
 }
 
 #[test]

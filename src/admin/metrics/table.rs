@@ -1,6 +1,6 @@
 //! Names, kinds and help of all metrics.
 
-/// Every metric: name, kind, help. The README's table is this one.
+/// Every metric: name, kind, help. The table of `docs/operators-guide.md` is this one.
 pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "pgveil_build_info",
