@@ -1,13 +1,27 @@
 //! Every YAML example loads: a whole file as it stands, a part of one together with the least of the rest.
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use pgveil::{config, policy};
 
-use crate::text::{Document, GUIDES};
+use crate::text::{Document, GUIDES, TOPICS, root};
 
 /// Keys at the top of a policy; all others are of `pgveil.yaml`.
-const OF_POLICIES: [&str; 6] = ["version", "data", "roles", "unmatched", "people", "traps"];
+const OF_POLICIES: [&str; 10] = [
+    "version",
+    "data",
+    "roles",
+    "unmatched",
+    "people",
+    "groups",
+    "applications",
+    "directory",
+    "regions",
+    "traps",
+];
+/// What stands in for a secret, long enough for every key that takes one.
+const SECRET: &str = "a-secret-of-thirty-two-letters-and-more";
 /// What the roles of an example mask that does not say what it is.
 const DATA: &str = "data:
   phone: { columns: [crm.contacts.phone] }
@@ -27,7 +41,7 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// Loads settings, with a value for every variable of the environment.
 pub fn load_settings(path: &Path) -> config::Settings {
-    let environment = |_: &str| Some("a-secret-of-many-letters".to_owned());
+    let environment = |_: &str| Some(SECRET.to_owned());
     config::load_with(path, &environment).unwrap_or_else(|found| panic!("{found}"))
 }
 
@@ -65,7 +79,7 @@ fn load_configuration(folder: &Path, block: &str) {
         let name: String = named.chars().take_while(|c| is_name(*c)).collect();
         let file = folder.join(name);
         if !file.exists() {
-            fs::write(file, "a-secret-of-many-letters").expect("written");
+            fs::write(file, SECRET).expect("written");
         }
     }
     let keys = keys(block);
@@ -91,13 +105,17 @@ fn load_configuration(folder: &Path, block: &str) {
 #[test]
 fn every_example_of_the_documents_loads() {
     let (mut policies, mut configurations) = (0, 0);
-    for path in GUIDES.iter().chain(&["README.md"]) {
+    for path in GUIDES.iter().chain(&TOPICS).chain(&["README.md"]) {
         let folder = folder("guides-examples");
         for block in Document::read(path).blocks() {
             if block.language != "yaml" {
                 continue;
             }
             let keys = keys(&block.text);
+            // Cases of a policy have a test of their own.
+            if keys.contains(&"cases") {
+                continue;
+            }
             let of_policy = keys.iter().filter(|key| OF_POLICIES.contains(key)).count();
             match of_policy {
                 0 => {
@@ -116,9 +134,46 @@ fn every_example_of_the_documents_loads() {
     assert!(configurations >= 10, "{configurations} configurations");
 }
 
+/// Cases say what they say of the demo's policy.
+#[test]
+fn cases_in_the_documents_hold() {
+    let folder = folder("guides-cases");
+    let tests = folder.join("tests");
+    fs::create_dir_all(&tests).expect("a folder");
+    let copy = |from: &str, to: &Path| {
+        fs::copy(root().join(from), to).unwrap_or_else(|error| panic!("{from}: {error}"));
+    };
+    copy("policies/crm.yaml", &folder.join("crm.yaml"));
+    let snapshot = "policies/tests/crm.catalog.zst";
+    copy(snapshot, &tests.join("crm.catalog.zst"));
+    for fixture in ["schema.sql", "rows.sql"] {
+        fs::write(tests.join(fixture), "").expect("written");
+    }
+    let mut tried = 0;
+    for path in TOPICS {
+        for block in Document::read(path).blocks() {
+            if block.language != "yaml" || !keys(&block.text).contains(&"cases") {
+                continue;
+            }
+            let file = tests.join("example.yaml");
+            fs::write(&file, &block.text).expect("written");
+            let output = Command::new(env!("CARGO_BIN_EXE_pgveil"))
+                .arg("test")
+                .arg(&file)
+                .output()
+                .expect("pgveil runs");
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{path}: {told}\n{output:?}");
+            assert!(told.contains(" 0 failed"), "{path}: {told}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 0, "no cases");
+}
+
 #[test]
 fn json_in_the_documents_is_json() {
-    for path in GUIDES {
+    for path in GUIDES.iter().chain(&TOPICS) {
         for block in Document::read(path).blocks() {
             if block.language == "json" {
                 let read: Result<serde_json::Value, _> = serde_json::from_str(&block.text);
