@@ -6,7 +6,7 @@ use pgveil::audit::record::ExportRecord;
 use pgveil::audit::{Entry, Event, Record, Signature, TlsRecord, VerdictRecord, chain};
 use serde_json::{Map, Value};
 
-const EVENTS: [Event; 19] = Event::ALL;
+const EVENTS: [Event; Event::ALL.len()] = Event::ALL;
 
 /// A record of an event that says nothing else.
 pub fn bare(event: Event) -> Record {
