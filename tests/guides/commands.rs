@@ -91,12 +91,18 @@ fn every_command_of_the_program_is_understood() {
     assert!(understood > 60, "{understood} commands");
 }
 
+/// Begins with the program's name and is none of its commands: the first line of what applications sign.
+const NO_COMMAND: &str = "pgveil app_user 1";
+
 /// In prose a command may stand without what it needs.
 #[test]
 fn commands_named_in_prose_exist() {
     let mut named = 0;
     for document in all() {
         for span in document.inline() {
+            if span == NO_COMMAND {
+                continue;
+            }
             let Some(command) = simple_commands(span).into_iter().next() else {
                 continue;
             };
