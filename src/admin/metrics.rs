@@ -357,11 +357,6 @@ impl Metrics {
         }
     }
 
-    /// The policy's files are those in force, as far as is known.
-    pub fn policy_is_current(&self) -> bool {
-        self.policy_reload_successful.get() == 1
-    }
-
     /// The settings and the files they name were read: whether they are right.
     pub fn settings_reload(&self, right: bool) {
         self.settings_reload_successful.set(i64::from(right));

@@ -19,6 +19,7 @@ fn used() -> Metrics {
     metrics.export_stop("agent", "rows");
     metrics.audit_record(Event::Statement, Duration::from_micros(20));
     metrics.alarm("honeytoken");
+    metrics.not_enforced("trainee", "refuse", "function");
     metrics.policy("0123456789abcdef");
     metrics.policy_drift("crm", 1);
     metrics.notifications("mail", "sent", 1);

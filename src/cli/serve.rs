@@ -232,6 +232,7 @@ impl Running {
                 .as_ref()
                 .and_then(|console| console.certificate.clone()),
             stamp: Mutex::new(settings::stamp(&settings)),
+            told: Mutex::default(),
         };
         let reload = reloading::start(adjustable);
         // A column that is renamed before its first reader comes is known by then.

@@ -322,6 +322,7 @@ mod tests {
             sqlstate: "42601",
             message: "syntax error at or near \"SELCT\"".to_owned(),
             position: Some(1),
+            hint: Default::default(),
             ..fixtures::refusal("")
         };
         let fields = of_refusal(&refusal);

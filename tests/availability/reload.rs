@@ -248,6 +248,19 @@ fn settings_that_are_wrong_change_nothing_and_those_that_must_wait_are_named() {
     });
     assert_eq!(told(&pgveil).len(), before + 1);
     assert!(pgveil.log().contains("settings wait for a restart"));
+    // A file beside them has them read again, and a log may be one: what was told is not told anew.
+    let last = || {
+        let metrics = pgveil.http("/metrics");
+        let name = "pgveil_settings_last_reload_success_timestamp_seconds ";
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.parse::<u64>().ok())
+    };
+    let read = last();
+    until("settings are not read again", || {
+        fs::write(pgveil.folder().join("beside.log"), "a line\n").expect("written");
+        last() > read
+    });
+    assert_eq!(told(&pgveil).len(), before + 1);
     assert!(login(&pgveil).is_ok());
 }
 

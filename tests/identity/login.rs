@@ -127,6 +127,7 @@ fn a_session_ends_with_its_time() {
         let began = Instant::now();
         // One that asks all the time, and one that waits.
         let last = loop {
+            let late = Timestamp::now() > until;
             busy.send_all(&[crate::support::message::query(PHONES)]);
             let mut frames = Vec::new();
             while let Some(frame) = busy.read() {
@@ -136,7 +137,6 @@ fn a_session_ends_with_its_time() {
                     break;
                 }
             }
-            let late = Timestamp::now() > until;
             let ready = frames.last().is_some_and(|frame| frame.tag == b'Z');
             if !ready {
                 break frames;

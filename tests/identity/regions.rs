@@ -9,7 +9,7 @@ data: {{ phone: {{ columns: [crm.contacts.phone] }} }}
 regions:
   here: {{ network: {network}, rows: {{ crm.contacts: {{ column: owner, values: [alice, "it's"] }} }} }}
 roles:
-  agent: {{ who: [{{ db_user: ann }}], mask: {{ phone: redact }}, rows: {{ crm.contacts: "id < 3 -- two" }} }}
+  agent: {{ who: [{{ db_user: ann }}], mask: {{ phone: redact }}, rows: {{ crm.contacts: "id < 3" }} }}
   seer: {{ who: [{{ db_user: erp }}], mask: {{ phone: redact }} }}
 unmatched: deny
 "#

@@ -2,7 +2,7 @@
 use crate::support::message::{bind, execute, flush, parse, sync};
 use crate::{ALL, PHONES, POLICY, cells, error, for_user, login, start};
 
-const OTHERS: &str = "for somebody else";
+const OTHERS: &str = "cached plan must not change result type";
 
 #[test]
 fn a_statement_prepared_for_one_is_not_run_for_another() {

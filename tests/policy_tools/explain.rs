@@ -48,7 +48,7 @@ fn every_output_column_is_accounted_for() {
     assert!(
         phone["mask"]
             .as_str()
-            .is_some_and(|mask| mask.contains("pg_catalog.left")),
+            .is_some_and(|mask| mask.contains("pg_catalog.\"left\"")),
         "{phone}"
     );
     let mail: Vec<&str> = outputs[2]["sources"]

@@ -91,7 +91,7 @@ impl Certificates {
         let cert = client
             .signed_by(&key, &self.issuer)
             .expect("the authority cannot sign");
-        let file = format!("client-{}-{}", valid.start, valid.end);
+        let file = format!("{name}-{}-{}", valid.start, valid.end);
         let cert = self.folder.write(&format!("{file}.crt"), cert.pem());
         let key = self
             .folder

@@ -97,7 +97,7 @@ mod tests {
             ("ann", 30, 50, None),
             ("bob", 30, 100, None),
             ("ann", 62, 100, None),
-            ("ann", 122, 100, None),
+            ("ann", 123, 100, None),
             ("ann", 184, 51, Some("export_per_day")),
             ("ann", 184, 50, None),
             ("ann", 24 * 60 + 2, 100, None),

@@ -123,7 +123,8 @@ struct Reloading {
 
 impl Reloading {
     async fn run(mut self, mut asks: mpsc::Receiver<()>) {
-        let (mut good, mut right) = (true, true);
+        // What was complained of last. It is told again only in other words: a log in a folder that is watched is a change, too.
+        let (mut wrong_settings, mut wrong_policy) = (None::<String>, None::<String>);
         let mut again = false;
         self.follow();
         loop {
@@ -140,24 +141,27 @@ impl Reloading {
             again = matches!(adjusted, Err(CliError::Environment(_)));
             match &adjusted {
                 Ok(Adjusted::InForce) => self.follow(),
-                Ok(Adjusted::Same) if !right => {
+                Ok(Adjusted::Same) if wrong_settings.is_some() => {
                     tracing::info!("the settings in force are read as they were");
                 }
                 Ok(Adjusted::Same) => {}
-                Err(error) if right => self.settings.complain(error),
-                Err(_) => {}
+                Err(error) if is_said(&wrong_settings, error) => {}
+                Err(error) => self.settings.complain(error),
             }
-            right = adjusted.is_ok();
+            wrong_settings = adjusted.err().map(|error| error.to_string());
             let taken = self.take().await;
             self.journal.metrics.policy_reload(taken.is_ok());
             again |= matches!(taken, Err(CliError::Environment(_)));
-            match taken {
+            match &taken {
                 Ok(Taken::InForce) => {}
-                Ok(Taken::Same) if !good => tracing::info!("the policy in force is read as it was"),
+                Ok(Taken::Same) if wrong_policy.is_some() => {
+                    tracing::info!("the policy in force is read as it was");
+                }
                 Ok(Taken::Same) => {}
-                Err(error) => self.complain(&error, good),
+                Err(error) if is_said(&wrong_policy, error) => {}
+                Err(error) => self.complain(error, wrong_policy.is_none()),
             }
-            good = self.journal.metrics.policy_is_current();
+            wrong_policy = taken.err().map(|error| error.to_string());
         }
     }
 
@@ -237,6 +241,10 @@ pub(super) fn keep(policy: &PolicySet, settings: &Settings) {
         let version = policy.version();
         tracing::error!(%error, version, "the text of the policy in force could not be kept beside the record");
     }
+}
+
+fn is_said(last: &Option<String>, error: &CliError) -> bool {
+    last.as_ref().is_some_and(|last| *last == error.to_string())
 }
 
 /// Waits until changes have come to an end.

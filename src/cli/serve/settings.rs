@@ -33,6 +33,9 @@ pub struct Adjustable {
     pub console: Option<Certificate>,
     /// Of the files that the settings in force name.
     pub stamp: Mutex<Vec<u8>>,
+    /// Keys that wait for a restart, as they were told last. What is told is written somewhere: where that is a folder that is
+    /// watched, telling it again at each change would never end.
+    pub told: Mutex<Vec<&'static str>>,
 }
 
 /// What became of settings that were read.
@@ -58,13 +61,10 @@ impl Adjustable {
         let Merged { settings, waiting } = config::merge(&old, read);
         let stamp = stamp(&settings);
         if settings == *old && stamp == *self.stamp() {
-            return match waiting.is_empty() {
-                true => Ok(Adjusted::Same),
-                false => {
-                    self.tell(&waiting, false);
-                    Ok(Adjusted::Same)
-                }
-            };
+            if self.are_new(&waiting) {
+                self.tell(&waiting, false);
+            }
+            return Ok(Adjusted::Same);
         }
         let settings = Arc::new(settings);
         let upstream = Arc::new(gate::upstream(&settings)?);
@@ -94,6 +94,7 @@ impl Adjustable {
         let notifier = exports::tell_approvers(&settings, &self.desk)?;
 
         // What happens under them comes after them on record.
+        self.are_new(&waiting);
         self.tell(&waiting, true);
         self.proxy.settings.store(Arc::clone(&settings));
         certificates::show(&settings, &gate, &self.journal.metrics);
@@ -138,6 +139,14 @@ impl Adjustable {
                 ),
             )
         });
+    }
+
+    /// Whether there are keys that wait, and others than were told last; they are taken for told.
+    fn are_new(&self, waiting: &[&'static str]) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let are_new = !waiting.is_empty() && *told != waiting;
+        *told = waiting.to_vec();
+        are_new
     }
 
     fn tell(&self, waiting: &[&str], in_force: bool) {

@@ -138,8 +138,8 @@ mod tests {
                 "phone <- contacts.phone; mail <- contacts.email; one <- ",
             ),
             (
-                "WITH c AS (SELECT phone || email AS both FROM crm.contacts) SELECT both FROM c",
-                "both <- contacts.phone contacts.email",
+                "WITH c AS (SELECT phone || email AS pair FROM crm.contacts) SELECT pair FROM c",
+                "pair <- contacts.phone contacts.email",
             ),
             (
                 "SELECT * FROM crm.contacts",
