@@ -312,8 +312,12 @@ fn what_is_proposed_is_a_policy_that_check_takes() {
             let checked = check(&server, &folder, "policy.yaml", database);
             let told = String::from_utf8_lossy(&checked.stderr);
             let written = fs::read_to_string(out).expect("policy");
+            // Check may know a column that looks like one of those found, and was not: that is for a person to decide.
+            let mut warnings = told.lines().filter(|line| line.contains("warning"));
             assert!(
-                checked.status.success() && !told.contains("error") && !told.contains("warning"),
+                checked.status.success()
+                    && !told.contains("error")
+                    && warnings.all(|line| line.contains("by name and type like this one")),
                 "{database} {preset}: {checked:?}\n{written}"
             );
             // The file stays as it is.

@@ -512,7 +512,7 @@ fn the_plan_of_a_prepared_statement_is_shown_where_that_of_the_statement_is() {
     assert_eq!(of(&mut agent, "nobody").as_deref(), Some("26000"));
     let refused = [
         "EXPLAIN ANALYZE EXECUTE plain(1)",
-        "PREPARE both AS SELECT phone FROM people; EXPLAIN EXECUTE both",
+        "PREPARE pair AS SELECT phone FROM people; EXPLAIN EXECUTE pair",
         "DEALLOCATE plain; PREPARE plain AS SELECT phone FROM people; EXPLAIN EXECUTE plain",
     ];
     for text in refused {

@@ -263,7 +263,10 @@ impl Naming {
             Some(NamedBy::Comment(key)) => {
                 format!("End the statement with a comment that names the user: /*{key}='alice'*/")
             }
-            Some(NamedBy::Setting(name)) => format!("Name the user first: SET {name} = 'alice'"),
+            // Parts of a name may be words that SET takes for something else, as in `app.current_user`.
+            Some(NamedBy::Setting(name)) => {
+                format!("Name the user first: SELECT set_config('{name}', 'alice', false)")
+            }
             None => "Ask the owner of the pgveil policy for a role.".to_owned(),
         };
         match claim.app_user {

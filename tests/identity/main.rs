@@ -42,7 +42,7 @@ groups: { support: [alice, bob], audit: [carol] }
 applications:
   crm_app: { comment: app_user }
   erp: { setting: pgveil.app_user }
-  old: { setting: app.current_user }
+  old: { setting: app.username }
   signer: { comment: app_user, signed: crm }
   sealer: { setting: pgveil.app_user, signed: crm }
 roles:

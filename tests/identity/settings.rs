@@ -7,7 +7,7 @@ use crate::{
 #[test]
 fn a_setting_names_the_user_with_the_semantics_of_transactions() {
     let (_server, pgveil) = start(POLICY);
-    for (user, setting) in [("erp", "pgveil.app_user"), ("old", "app.current_user")] {
+    for (user, setting) in [("erp", "pgveil.app_user"), ("old", "app.username")] {
         let mut client = login(&pgveil, user);
         let mut sees = |script: &[&str], expected: &[&str]| {
             for text in script {

@@ -13,7 +13,7 @@ use crate::session::asker::names_nothing;
 use crate::session::claim::{Claim, Read, Spoken};
 use crate::session::host::Host;
 use crate::session::statements::Source;
-use crate::sql::plan::{Effect, Refusal, SessionFacts, StatementPlan};
+use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, StatementPlan, Verdict};
 
 /// What a statement says of who it is for.
 #[derive(Debug, Default)]
@@ -82,7 +82,13 @@ impl<H: Host> ToServer<'_, H> {
             .is_none_or(|asker| asker.role.is_some());
         let nameless =
             |statement: &StatementPlan| names_nothing(statement.kind) || sets_alone(statement);
-        if is_somebody || source.statements().iter().all(nameless) {
+        // What no grammar takes is told as that, whoever asks.
+        let is_unread = |statement: &StatementPlan| match &statement.verdict {
+            Verdict::Refuse(refusal) => refusal.reason == Reason::Syntax,
+            Verdict::Pass | Verdict::Rewrite => false,
+        };
+        let statements = source.statements();
+        if is_somebody || statements.iter().all(nameless) || statements.iter().any(is_unread) {
             return Ok(source);
         }
         let nobody = || self.shared.lock().naming.nobody(&told.claim);
