@@ -9,8 +9,11 @@ pub mod check;
 pub mod completions;
 mod console_client;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
+pub mod health;
 pub mod logging;
+pub mod man;
 pub mod serve;
 mod work;
 
@@ -54,6 +57,7 @@ pub struct Cli {
 pub enum Command {
     Serve(serve::ServeArgs),
     Check(CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Explain(ExplainArgs),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -63,6 +67,8 @@ pub enum Command {
     Accounts(accounts::AccountsCommand),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Health(health::HealthArgs),
 }
 
 /// Check configuration and policies, against the live catalog unless told otherwise
@@ -175,13 +181,16 @@ pub fn main() -> ExitCode {
         return error.report();
     }
     let ran = match cli.command {
-        // Neither needs a runtime, and a pipe that closes early should end them like any other filter.
+        // None of these needs a runtime, and a pipe that closes early should end them like any other filter.
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Approvals(command) => in_runtime(approvals::run(command)),
         Command::Accounts(command) => in_runtime(accounts::run(command)),
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
+        Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Explain(args) => in_runtime(explain::run(args)),
         Command::Demo(args) => {
             in_runtime(async { demo::run(args).await.map_err(CliError::environment) })

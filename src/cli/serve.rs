@@ -5,12 +5,13 @@ mod certificates;
 mod detection;
 mod door;
 mod exports;
-mod gate;
+pub mod gate;
 mod journal;
 mod reloading;
 mod signals;
 mod sinks;
 pub mod spool;
+mod supervisor;
 mod verifiers;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use self::journal::Journal;
 use self::reloading::Reload;
 use self::signals::Signals;
 use self::spool::open_spool;
+use self::supervisor::Supervisor;
 use self::verifiers::StoredVerifiers;
 use super::{CliError, approvers, print};
 use crate::admin::Metrics;
@@ -58,7 +60,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(10);
     pgveil serve --config pgveil.yaml --log-format json --log-level debug\n\n\
     SIGTERM and SIGINT: no new sessions, running transactions may finish within limits.drain_timeout;\n\
     a second signal ends at once. SIGHUP: reads the TLS certificate and key and the policy again. A policy is also read\n\
-    again when its files change; one that is wrong changes nothing.")]
+    again when its files change; one that is wrong changes nothing. SIGUSR1: logs more (debug, then trace), and as at the start\n\
+    the third time.")]
 pub struct ServeArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
@@ -78,7 +81,10 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         }
     };
     running.announce()?;
+    let supervisor = Supervisor::of_environment();
+    supervisor.ready(&format!("listening on {}", list(&running.listening)));
     let signal = signals.until_end(|| running.reload()).await;
+    supervisor.stopping();
     running.end(signal, &mut signals).await;
     Ok(ExitCode::SUCCESS)
 }

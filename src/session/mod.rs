@@ -15,7 +15,7 @@
 //! * [`messages`], [`describe`]: the few message bodies that are read, built or changed.
 //! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
 //! * [`counter`], [`exports`], [`subjects`]: what goes beyond a limit, and whose rows a result shows.
-//! * [`record`]: the audit records of a session.
+//! * [`record`]: the audit records of a session; `trace_context`: the trace that a statement says it is part of.
 mod assignment;
 pub mod burst;
 pub mod charset;
@@ -46,3 +46,4 @@ pub mod subjects;
 mod tests;
 pub mod to_client;
 pub mod to_server;
+mod trace_context;

@@ -14,10 +14,15 @@ use crate::wire::tls::client_config;
 
 /// Shared with `pgveil check` and `pgveil explain`: they look at the same catalogs in the same way.
 pub fn store(settings: &Settings) -> Result<CatalogStore, CliError> {
+    connection(settings).map(CatalogStore::new)
+}
+
+/// How the catalog user reaches the server.
+pub fn connection(settings: &Settings) -> Result<ConnectSettings, CliError> {
     let upstream = &settings.upstream;
     let tls = client_config(ssl_mode(upstream.tls), upstream.ca.as_deref())
         .map_err(|error| CliError::Configuration(format!("upstream: {error}")))?;
-    Ok(CatalogStore::new(ConnectSettings {
+    Ok(ConnectSettings {
         host: upstream.host.clone(),
         port: upstream.port,
         user: upstream.catalog_user.name.clone(),
@@ -39,7 +44,7 @@ pub fn store(settings: &Settings) -> Result<CatalogStore, CliError> {
             connect_timeout: settings.limits.connect_timeout,
             ..Pace::default()
         },
-    }))
+    })
 }
 
 /// Reads the catalog of every database served and holds the policy against all of them.

@@ -16,6 +16,7 @@ use crate::session::host::{Host, Unavailable};
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
+use crate::session::trace_context;
 use crate::sql::plan::{Effect, Plan, Reason, Refusal, SessionFacts};
 use crate::wire::frame::{Fields, Header};
 
@@ -47,6 +48,7 @@ impl Decided {
                 .map(|text| Bytes::copy_from_slice(text.as_bytes())),
             source: Arc::new(Source {
                 text: None,
+                trace: None,
                 plan: Some(Arc::new(plan)),
                 facts: Arc::default(),
                 epoch: Epoch::default(),
@@ -295,6 +297,7 @@ impl<H: Host> ToServer<'_, H> {
         let role = planned.standing.role;
         self.shared.lock().take_role(Arc::clone(&role));
         Ok(Arc::new(Source {
+            trace: trace_context::of(&text).map(Box::new),
             text: keeps_text.then_some(text),
             plan: Some(planned.plan),
             facts,
