@@ -19,10 +19,10 @@ use tokio_postgres::Client;
 use self::finding::{Findings, Level};
 use self::server::Facts;
 use super::serve::{catalogs, gate};
-use super::{CliError, EXIT_FAILED, OutputFormat, print};
+use super::{CliError, EXIT_FAILED, OutputFormat, policies, print};
 use crate::catalog::load;
 use crate::config::{self, Settings};
-use crate::policy::{self, PolicySet, RoleRule};
+use crate::policy::{PolicySet, RoleRule};
 
 /// Look for ways around pgveil, and for what will not last
 #[derive(Debug, Clone, Args)]
@@ -82,7 +82,7 @@ pub async fn run(args: DoctorArgs) -> Result<ExitCode, CliError> {
         return report(&findings, &args);
     }
     let settings = config::load(&args.config)?;
-    let policy = policy::load(&settings.policies)?;
+    let policy = policies::load(&settings)?;
     if args.hba {
         return suggest(&settings, &policy, args.from).await;
     }

@@ -3,6 +3,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, ValueEnum};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -56,6 +57,13 @@ pub fn next_level() -> Option<String> {
     Some(filter)
 }
 
+/// Libraries that write tokens of statements, literals among them, or whole texts into their lines. None of theirs is
+/// written, whatever the filter says.
+fn tells_texts(target: &str) -> bool {
+    let library = target.split("::").next().unwrap_or(target);
+    ["sqlparser", "tokio_postgres"].contains(&library)
+}
+
 impl LogArgs {
     /// Starts logging for the process.
     ///
@@ -68,7 +76,9 @@ impl LogArgs {
         let lines = fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-        let registry = tracing_subscriber::registry().with(filter);
+        let registry = tracing_subscriber::registry()
+            .with(filter)
+            .with(filter_fn(|line| !tells_texts(line.target())));
         let begun = match self.log_format {
             LogFormat::Text => registry.with(lines).try_init(),
             LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
@@ -115,6 +125,12 @@ mod tests {
         for level in ["info", "debug", "warn,pgveil::session=trace"] {
             assert!(args(level).filter().is_ok(), "{level}");
         }
+    }
+
+    #[test]
+    fn libraries_that_tell_texts_are_silent() {
+        assert!(tells_texts("sqlparser::parser") && tells_texts("tokio_postgres"));
+        assert!(!tells_texts("pgveil::session") && !tells_texts("mio::poll"));
     }
 
     #[test]

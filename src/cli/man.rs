@@ -26,7 +26,9 @@ pub fn run(args: &ManArgs) -> Result<ExitCode, CliError> {
             .map_err(|error| CliError::Environment(format!("{}: {error}", folder.display())))?,
         None => {
             let mut page = Vec::new();
-            let rendered = Man::new(Cli::command()).render(&mut page);
+            // As `generate_to` has it.
+            let command = Cli::command().disable_help_subcommand(true);
+            let rendered = Man::new(command).render(&mut page);
             rendered.map_err(CliError::environment)?;
             super::print(&String::from_utf8_lossy(&page))?;
         }

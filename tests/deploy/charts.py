@@ -166,7 +166,7 @@ def chart():
         check("secrets come by reference (%s)" % name, not secret and of(documents, "Secret") is None)
         config = of(documents, "ConfigMap")["data"]["pgveil.yaml"]
         policies = of(documents, "ConfigMap", "-policies")
-        read_by_pgveil("pgveil reads the configuration (%s)" % name, config, policies["data"] if policies else {"p.yaml": "version: 1\nunmatched: deny\n"}, {"/etc/pgveil": "", "/var/lib/pgveil": "var"})
+        read_by_pgveil("pgveil reads the configuration (%s)" % name, config, policies["data"] if policies else {"p.yaml": "version: 1\nroles: { all: { who: [{ db_user: all }], unmasked: true } }\nunmatched: deny\n"}, {"/etc/pgveil": "", "/var/lib/pgveil": "var"})
         labels = of(documents, "Deployment")["spec"]["template"]["metadata"]["labels"]
         for document in documents:
             selector = document.get("spec", {}).get("selector") or document.get("spec", {}).get("podSelector") or {}

@@ -23,7 +23,7 @@ const HBA: &str = "local all agent,dpo,pgveil reject\n";
 /// A server and an installation that are fit.
 struct Clinic {
     server: Postgres,
-    certificates: Certificates,
+    _certificates: Certificates,
     config: Config,
     folder: Folder,
 }
@@ -81,7 +81,7 @@ impl Clinic {
         config.set("limits", "{ max_sessions: 150 }");
         let clinic = Clinic {
             server,
-            certificates,
+            _certificates: certificates,
             config,
             folder: Folder::new("clinic"),
         };
@@ -482,6 +482,10 @@ fn from_a_clients_machine_the_server_is_seen_or_not() {
         hba: "host all blocked all reject\n",
         ..Options::default()
     });
+    server.sql(
+        "postgres",
+        "CREATE TABLE people (id int PRIMARY KEY, phone text)",
+    );
     let mut config = Config::new(&server);
     config.policy(POLICY);
     let pgveil = Pgveil::start(&config);

@@ -408,7 +408,7 @@ fn labels_take_values_from_closed_sets() {
         ("alarm", 5),
         ("blame", 5),
         ("end", 5),
-        ("event", 19),
+        ("event", 21),
         ("kind", 20),
         ("limit", 5),
         ("protected", 2),
