@@ -241,10 +241,6 @@ fn settings_of_the_server_are_looked_at() {
             &["warning server.password_encryption"],
         ),
         ("row_security = off", &["warning server.row_security"]),
-        (
-            "ssl_min_protocol_version = 'TLSv1'",
-            &["warning server.ssl_min_protocol_version"],
-        ),
     ] {
         assert_eq!(clinic.with_setting(set), expected, "{set}");
     }
@@ -448,10 +444,11 @@ fn the_installation_is_looked_at() {
 }
 
 #[test]
-fn a_certificate_of_the_server_that_has_run_out_is_found() {
+fn a_certificate_that_has_run_out_and_an_old_protocol_are_found() {
     let (expired, _) = Certificates::expired();
     let server = Postgres::start(Options {
         tls: Some(&expired),
+        settings: &[("ssl_min_protocol_version", "TLSv1")],
         ..Options::default()
     });
     let mut config = Config::new(&server);
@@ -468,10 +465,12 @@ fn a_certificate_of_the_server_that_has_run_out_is_found() {
     doctor.args(["doctor", "--format", "json", "--config"]);
     let (code, found) = run(doctor.arg(config.write(&folder)));
     let found = names(&found);
-    assert!(
-        found.contains(&"error certificates.validity".to_owned()),
-        "{found:?}"
-    );
+    for expected in [
+        "error certificates.validity",
+        "warning server.ssl_min_protocol_version",
+    ] {
+        assert!(found.contains(&expected.to_owned()), "{found:?}");
+    }
     assert_eq!(code, 1);
 }
 

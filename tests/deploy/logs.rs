@@ -87,10 +87,7 @@ fn no_level_shows_a_secret() {
         .expect_err("denied");
     assert!(pgveil.stop().success());
     let log = pgveil.log();
-    assert!(
-        log.contains("TRACE") && log.contains("DEBUG"),
-        "it logs all there is"
-    );
+    assert!(log.contains("TRACE"), "it logs all there is");
     // What may be told is found by the same search.
     assert!(log.contains("canaryuser"), "{log}");
     for canary in CANARIES {
