@@ -91,7 +91,7 @@ fn the_sinks_of_the_example_configuration_load() {
         .take_while(|line| cfg!(feature = "kafka") || line != "    kafka:")
         .collect();
     let sinks = load_sinks("example-sinks", &format!("audit:\n{}\n", lines.join("\n")));
-    assert_eq!(sinks, if cfg!(feature = "kafka") { 10 } else { 9 });
+    assert_eq!(sinks, if cfg!(feature = "kafka") { 11 } else { 10 });
 }
 
 #[test]

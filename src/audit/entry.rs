@@ -53,6 +53,7 @@ pub struct Entry {
     /// Seconds.
     pub duration: Option<f64>,
     pub sqlstate: Option<String>,
+    pub trace: Option<TraceEntry>,
     pub export: Option<ExportEntry>,
     pub message: Option<String>,
     pub sealed: Option<Sealed>,
@@ -100,6 +101,15 @@ pub struct TlsEntry {
     pub version: String,
     pub cipher: String,
     pub subject: Option<String>,
+}
+
+/// [`super::TraceRecord`] read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct TraceEntry {
+    pub trace_id: String,
+    pub parent_id: String,
+    pub sampled: bool,
 }
 
 /// [`super::ExportRecord`] read back.

@@ -49,7 +49,7 @@ pub mod watch;
 pub use entry::Entry;
 pub use read::{Line, Position, Reader};
 pub use record::{
-    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, VerdictRecord,
-    WouldRecord,
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, TraceRecord,
+    VerdictRecord, WouldRecord,
 };
 pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};

@@ -85,6 +85,17 @@ pub struct TlsRecord {
     pub subject: Option<String>,
 }
 
+/// The trace that a statement is part of (W3C Trace Context), as its text said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TraceRecord {
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+    /// Of the span in which the statement was sent: 16 hexadecimal digits.
+    pub parent_id: String,
+    /// Whether the trace is kept.
+    pub sampled: bool,
+}
+
 /// The columns that a statement uses, as `schema.table.column`.
 ///
 /// A relation that the catalog did not know stands under the name the statement gave it, all its columns as `*`.
@@ -230,6 +241,9 @@ pub struct Record {
     /// Of the error in which the statement or login ended; absent where it ended well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<Cow<'static, str>>,
+    /// The trace that the statement is part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Box<TraceRecord>>,
     /// The export request that the record is about, or the grant that the statement ran under.
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub export: Option<Arc<ExportRecord>>,
@@ -293,6 +307,7 @@ impl Record {
             bytes: None,
             duration: None,
             sqlstate: None,
+            trace: None,
             export: None,
             message: None,
             sealed: None,

@@ -12,8 +12,11 @@ pub mod check;
 pub mod completions;
 mod console_client;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
+pub mod health;
 pub mod logging;
+pub mod man;
 mod policies;
 pub mod policy;
 pub mod replay;
@@ -63,6 +66,7 @@ pub struct Cli {
 pub enum Command {
     Serve(serve::ServeArgs),
     Check(CheckArgs),
+    Doctor(doctor::DoctorArgs),
     Explain(Box<explain::ExplainArgs>),
     Scan(Box<scan::ScanArgs>),
     Test(Box<cases::TestArgs>),
@@ -80,6 +84,8 @@ pub enum Command {
     Schema(schema::SchemaArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Health(health::HealthArgs),
 }
 
 /// Check configuration and policies, against the live catalog unless told otherwise
@@ -162,15 +168,18 @@ pub fn main() -> ExitCode {
         return error.report();
     }
     let ran = match cli.command {
-        // Neither needs a runtime, and a pipe that closes early should end them like any other filter.
+        // None of these needs a runtime, and a pipe that closes early should end them like any other filter.
         Command::Completions(args) => completions::run(&args),
         Command::Policy(command) => policy::run(&command),
         Command::Schema(args) => schema::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Approvals(command) => in_runtime(approvals::run(command)),
         Command::Accounts(command) => in_runtime(accounts::run(command)),
         Command::Serve(args) => in_runtime(serve::run(args)),
         Command::Check(args) => in_runtime(check::run(args)),
+        Command::Doctor(args) => in_runtime(doctor::run(args)),
         Command::Explain(args) => in_runtime(explain::run(*args)),
         Command::Scan(args) => in_runtime(scan::run(*args)),
         Command::Test(args) => in_runtime(cases::run(*args)),

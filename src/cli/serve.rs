@@ -6,7 +6,7 @@ mod detection;
 mod directory;
 mod door;
 mod exports;
-mod gate;
+pub mod gate;
 mod journal;
 mod keys;
 mod reloading;
@@ -14,6 +14,7 @@ mod settings;
 mod signals;
 mod sinks;
 pub mod spool;
+mod supervisor;
 mod verifiers;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use self::reloading::Reload;
 use self::settings::Adjustable;
 use self::signals::Signals;
 use self::spool::open_spool;
+use self::supervisor::Supervisor;
 use self::verifiers::StoredVerifiers;
 use super::{CliError, approvers, policies, print};
 use crate::admin::Metrics;
@@ -64,7 +66,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(10);
     pgveil serve --config pgveil.yaml --log-format json --log-level debug\n\n\
     SIGTERM and SIGINT: no new sessions, running transactions may finish within limits.drain_timeout;\n\
     a second signal ends at once. SIGHUP: reads pgveil.yaml, the certificates and files it names and the policy again,\n\
-    as is done when one of them changes; what is wrong changes nothing.")]
+    as is done when one of them changes; what is wrong changes nothing. SIGUSR1: logs more (debug, then trace), and as at\n\
+    the start the third time.")]
 pub struct ServeArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
@@ -84,7 +87,10 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         }
     };
     running.announce()?;
+    let supervisor = Supervisor::of_environment();
+    supervisor.ready(&format!("listening on {}", list(&running.listening)));
     let signal = signals.until_end(|| running.reload()).await;
+    supervisor.stopping();
     running.end(signal, &mut signals).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -308,7 +308,8 @@ pub(super) fn path_or(
     })
 }
 
-/// The admin listener speaks plain HTTP whatever `tls` says, so only `allow_plaintext` lets it leave loopback.
+/// The admin listener speaks plain HTTP whatever `tls` says, so only `allow_plaintext` lets it leave loopback: its own, so
+/// that a container whose metrics are scraped need not take sessions without TLS.
 fn admin(
     resolver: &mut Resolver<'_>,
     raw: &Spanned<RawAdmin>,
@@ -316,11 +317,12 @@ fn admin(
 ) -> Option<SocketAddr> {
     let origin = resolver.origin(raw);
     let leaf = resolver.required(&raw.value.listen, Some(&origin), "listen")?;
+    let own = resolver.optional(&raw.value.allow_plaintext, Resolver::boolean);
     listener(
         resolver,
         leaf,
-        guard.plaintext,
-        "serve it on `127.0.0.1`, or set `allow_plaintext: true` to accept it",
+        guard.plaintext || own.unwrap_or(false),
+        "serve it on `127.0.0.1`, or set `allow_plaintext: true` beside it to accept that",
     )
 }
 

@@ -39,9 +39,9 @@ pub use settings::{
 };
 pub use sinks::{
     BatchSettings, Elasticsearch as ElasticsearchSettings, HttpLogin, Kafka as KafkaSettings,
-    KafkaLogin, Nats as NatsSettings, NatsLogin, Otlp as OtlpSettings, OtlpProtocol, SinkFormat,
-    SinkKind, SinkSettings, SinkStart, SplunkHec as SplunkHecSettings, Syslog as SyslogSettings,
-    Web as WebSinkSettings,
+    KafkaLogin, Nats as NatsSettings, NatsLogin, Otlp as OtlpSettings, OtlpProtocol, OtlpSignal,
+    SinkFormat, SinkKind, SinkSettings, SinkStart, SplunkHec as SplunkHecSettings,
+    Syslog as SyslogSettings, Web as WebSinkSettings,
 };
 pub use source::{Origin, Position, Source};
 pub use state::database_address;

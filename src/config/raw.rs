@@ -127,6 +127,8 @@ pub struct RawRetain {
 #[serde(deny_unknown_fields)]
 pub struct RawAdmin {
     pub listen: Leaf,
+    /// Of this listener alone.
+    pub allow_plaintext: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

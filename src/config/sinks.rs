@@ -20,8 +20,8 @@ mod reading;
 mod receivers;
 
 pub use receivers::{
-    Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, SinkKind,
-    SplunkHec, Syslog, Web,
+    Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, OtlpSignal,
+    SinkKind, SplunkHec, Syslog, Web,
 };
 /// Letters of a sink's name: it is the name of a file and the label of metrics.
 const MAX_NAME: usize = 64;
@@ -157,6 +157,8 @@ pub struct RawSink {
     pub subject: Leaf,
     /// otlp: `http` or `grpc`.
     pub protocol: Leaf,
+    /// otlp: `logs` or `traces`.
+    pub signal: Leaf,
     /// kafka: `host:port`, one or a list.
     pub brokers: Leaf,
     pub topic: Leaf,
@@ -166,7 +168,7 @@ pub struct RawSink {
 
 impl RawSink {
     /// The keys that only some types have.
-    fn own(&self) -> [(&'static str, &Leaf); 24] {
+    fn own(&self) -> [(&'static str, &Leaf); 25] {
         [
             ("path", &self.path),
             ("address", &self.address),
@@ -189,6 +191,7 @@ impl RawSink {
             ("secret", &self.secret),
             ("subject", &self.subject),
             ("protocol", &self.protocol),
+            ("signal", &self.signal),
             ("brokers", &self.brokers),
             ("topic", &self.topic),
             ("mechanism", &self.mechanism),

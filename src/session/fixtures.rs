@@ -114,6 +114,7 @@ pub fn source(text: &str) -> Arc<Source> {
 pub fn planned_under(text: &str, search_path: &str) -> Arc<Source> {
     Arc::new(Source {
         text: Some(Arc::from(text)),
+        trace: None,
         plan: Some(Arc::new(plan(text))),
         facts: Arc::new(SessionFacts {
             values: Default::default(),

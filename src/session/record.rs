@@ -108,6 +108,7 @@ impl Recorder {
             rows: Some(rows),
             bytes: Some(running.meter.bytes()),
             duration: Some(duration),
+            trace: running.statement.source.trace.clone(),
             sqlstate: outcome
                 .sqlstate
                 .map(|sqlstate| Cow::Owned(sqlstate.to_owned())),

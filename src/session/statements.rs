@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::audit::ExportRecord;
+use crate::audit::{ExportRecord, TraceRecord};
 use crate::export::Sum;
 use crate::policy::RolePolicy;
 use crate::session::asker::Asker;
@@ -30,6 +30,8 @@ pub struct Epoch {
 pub struct Source {
     /// Kept in restricted sessions, to decide again when the circumstances have changed, and where it goes on record.
     pub text: Option<Arc<str>>,
+    /// The trace that it says it is part of.
+    pub trace: Option<Box<TraceRecord>>,
     /// `None`: not planned (too long, not UTF-8, not SQL, no catalog), in unrestricted sessions only.
     pub plan: Option<Arc<Plan>>,
     pub facts: Arc<SessionFacts>,
@@ -56,6 +58,7 @@ impl Source {
     pub fn unplanned() -> Arc<Self> {
         Arc::new(Source {
             text: None,
+            trace: None,
             plan: None,
             facts: Arc::default(),
             epoch: Epoch::default(),

@@ -191,6 +191,55 @@ fn every_alert_says_what_to_do_and_has_a_test() {
 }
 
 #[test]
+fn the_documentation_has_every_alert_and_every_finding_of_the_doctor() {
+    let text = read("docs/operations.md");
+    let alerts: BTreeSet<String> = values(&read("deploy/prometheus/alerts.yaml"), "alert")
+        .into_iter()
+        .collect();
+    let words = text.split(|letter: char| !letter.is_alphanumeric());
+    let told: BTreeSet<String> = words
+        .filter(|word| word.starts_with("Pgveil"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(told, alerts);
+    let rows: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    for file in fs::read_dir(root().join("src/cli/doctor"))
+        .expect("a folder")
+        .flatten()
+    {
+        let source = fs::read_to_string(file.path()).expect("a source");
+        for part in source.split('"') {
+            let kinds = [
+                "hba.",
+                "direct.",
+                "catalog_user.",
+                "users.",
+                "server.",
+                "certificates.",
+                "files.",
+                "disk.",
+            ];
+            let Some((group, name)) = part.split_once('.') else {
+                continue;
+            };
+            let is_check = kinds.contains(&format!("{group}.").as_str())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_told = rows.iter().any(|row| {
+                row.contains(&format!("`{group}.")) && row.contains(&format!(".{name}`"))
+            });
+            // What answers and is no way around.
+            let harmless = ["direct.pgveil", "direct.other", "direct.closed"];
+            assert!(!is_check || is_told || harmless.contains(&part), "{part}");
+        }
+    }
+}
+
+#[test]
 fn promtool_agrees_with_the_rules() {
     let Some(promtool) = promtool() else {
         skip(

@@ -111,6 +111,7 @@ fn base() -> Value {
     json!({
         "upstream": { "host": "localhost", "catalog_user": { "name": "pgveil" } },
         "policies": "policies",
+        "admin": { "listen": "127.0.0.1:9432" },
         "application_keys": { "<name>": { "secret": "a-secret-of-thirty-two-letters-and-more" } },
         "notify": { "smtp": { "host": "localhost", "from": "a@example.com", "to": { "legal": "b@example.com" } } },
         "console": {

@@ -1,4 +1,5 @@
-"""A collector of OpenTelemetry logs, by the published protocol files: prints each record it takes as a line of JSON.
+"""A collector of OpenTelemetry logs and traces, by the published protocol files: prints each record and span it takes as a line of
+JSON.
 
 The first requests get what --trouble names, in its order: unavailable, garbage, exhausted, partial, hang."""
 
@@ -13,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as service
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as service_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as traces_grpc
 
 lock = threading.Lock()
 
@@ -40,6 +43,27 @@ def take(request, token):
                         "body": value(record.body),
                         "attributes": attributes(record.attributes),
                         "authorization": token,
+                        "trace": record.trace_id.hex(),
+                        "span": record.span_id.hex(),
+                    }
+                    print(json.dumps(line), flush=True)
+
+
+def take_spans(request):
+    with lock:
+        for resource in request.resource_spans:
+            assert attributes(resource.resource.attributes)["service.name"] == "pgveil"
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    line = {
+                        "trace": span.trace_id.hex(),
+                        "span": span.span_id.hex(),
+                        "parent": span.parent_span_id.hex(),
+                        "name": span.name,
+                        "kind": span.kind,
+                        "nanoseconds": span.end_time_unix_nano - span.start_time_unix_nano,
+                        "attributes": attributes(span.attributes),
+                        "error": span.status.code == span.status.STATUS_CODE_ERROR,
                     }
                     print(json.dumps(line), flush=True)
 
@@ -75,8 +99,11 @@ def http_server(port, trouble):
                 return self.answer(413, b"")
             if kind == "garbage":
                 return self.answer(200, b"<html>welcome</html>", "text/html")
-            assert self.path == "/v1/logs", self.path
             assert self.headers["content-type"] == "application/x-protobuf"
+            if self.path == "/v1/traces":
+                take_spans(traces.ExportTraceServiceRequest.FromString(body))
+                return self.answer(200, traces.ExportTraceServiceResponse().SerializeToString())
+            assert self.path == "/v1/logs", self.path
             request = service.ExportLogsServiceRequest.FromString(body)
             if kind == "partial":
                 return self.answer(200, partial(request).SerializeToString())
@@ -113,8 +140,14 @@ def grpc_server(port, trouble, cert, key, client_ca):
             take(request, dict(context.invocation_metadata()).get("authorization"))
             return service.ExportLogsServiceResponse()
 
+    class Traces(traces_grpc.TraceServiceServicer):
+        def Export(self, request, context):
+            take_spans(request)
+            return traces.ExportTraceServiceResponse()
+
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     service_grpc.add_LogsServiceServicer_to_server(Logs(), server)
+    traces_grpc.add_TraceServiceServicer_to_server(Traces(), server)
     if cert:
         pair = (open(key, "rb").read(), open(cert, "rb").read())
         roots = open(client_ca, "rb").read() if client_ca else None

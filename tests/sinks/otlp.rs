@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use pgveil::config::{OtlpProtocol, OtlpSettings, Secret, SinkKind, SinkSettings};
+use pgveil::audit::{Event, Record};
+use pgveil::config::{OtlpProtocol, OtlpSettings, OtlpSignal, Secret, SinkKind, SinkSettings};
 use serde_json::Value;
 
 use crate::house::{House, caught_up, sink, status, until};
@@ -96,6 +97,7 @@ pub fn otlp(port: u16, protocol: OtlpProtocol, tls: Option<&Certificates>) -> Si
         SinkKind::Otlp(OtlpSettings {
             url: Secret::new(format!("{scheme}://localhost:{port}/")),
             protocol,
+            signal: OtlpSignal::Logs,
             token: Some(Secret::new("t0ken".to_owned())),
             ca: tls.map(Certificates::ca_file),
             certificate: None,
@@ -222,5 +224,103 @@ async fn grpc_is_reached_over_tls() {
     until("its output is read", || async {
         collector.ids() == house.ids()
     })
+    .await;
+}
+
+/// Statements of sampled traces, as spans and nothing else, each once; their logs name the same span.
+async fn traces_arrive(name: &str, protocol: OtlpProtocol, word: &str) {
+    let Some(python) = python() else {
+        skip(name, "there is no collector (tests/run.sh installs it)");
+        return;
+    };
+    let collector =
+        Collector::start(&python, word, free_port(), &["--trouble", "unavailable"]).await;
+    let house = House::new();
+    house.write(3);
+    let trace = |parent: &str, sampled| {
+        Some(Box::new(pgveil::audit::TraceRecord {
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
+            parent_id: parent.to_owned(),
+            sampled,
+        }))
+    };
+    for (trace, sqlstate) in [
+        (trace("00f067aa0ba902b7", true), None),
+        (trace("00f067aa0ba902b8", true), Some("42501".into())),
+        (trace("00f067aa0ba902b9", false), None),
+    ] {
+        let record = Record {
+            kind: Some("SELECT".into()),
+            reads: vec!["crm.contacts".to_owned()],
+            text: Some("SELECT phone FROM crm.contacts WHERE id = $1".into()),
+            database: Some("crm".into()),
+            duration: Some(Duration::from_millis(250)),
+            rows: Some(1),
+            sqlstate,
+            trace,
+            ..Record::new(Event::Statement, std::time::SystemTime::now())
+        };
+        house.spool.append(&record).expect("appended");
+    }
+    house.spool.sync().expect("synced");
+    let mut spans = otlp(collector.port, protocol, None);
+    if let SinkKind::Otlp(settings) = &mut spans.kind {
+        settings.signal = OtlpSignal::Traces;
+    }
+    let logs = otlp(collector.port, protocol, None);
+    let sinks = house.start(&[
+        SinkSettings {
+            name: "traces".to_owned(),
+            ..spans
+        },
+        logs,
+    ]);
+    caught_up(&sinks, "traces").await;
+    caught_up(&sinks, "otel").await;
+    let records = collector.records();
+    let (spans, logs): (Vec<_>, Vec<_>) = records
+        .iter()
+        .partition(|line| line.get("parent").is_some());
+    let parents: Vec<&str> = spans
+        .iter()
+        .filter_map(|span| span["parent"].as_str())
+        .collect();
+    assert_eq!(parents, ["00f067aa0ba902b7", "00f067aa0ba902b8"]);
+    for span in &spans {
+        assert_eq!(span["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(span["name"], "SELECT crm.contacts");
+        assert_eq!(span["nanoseconds"], 250_000_000);
+        assert_eq!(
+            span["attributes"]["db.query.text"],
+            "SELECT phone FROM crm.contacts WHERE id = $1"
+        );
+        let same = logs
+            .iter()
+            .filter(|log| log["span"] == span["span"])
+            .count();
+        assert_eq!(same, 1, "{span}");
+    }
+    assert_eq!([&spans[0]["error"], &spans[1]["error"]], [false, true]);
+    let untraced = logs.iter().filter(|log| log["trace"] == "").count();
+    assert_eq!(logs.len() - untraced, 3);
+}
+
+#[tokio::test]
+async fn statements_of_traces_are_spans_over_http() {
+    traces_arrive(
+        "statements_of_traces_are_spans_over_http",
+        OtlpProtocol::Http,
+        "http",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn statements_of_traces_are_spans_over_grpc() {
+    traces_arrive(
+        "statements_of_traces_are_spans_over_grpc",
+        OtlpProtocol::Grpc,
+        "grpc",
+    )
     .await;
 }

@@ -6,18 +6,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::cli::logging;
 use crate::session::listener::Phase;
 
-/// SIGTERM and SIGINT end the process, SIGHUP reads files again.
+/// SIGTERM and SIGINT end the process, SIGHUP reads files again, SIGUSR1 changes what is logged.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    log: Signal,
 }
 
 enum Received {
     End(&'static str),
     Reload,
+    Log,
 }
 
 impl Signals {
@@ -27,6 +30,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            log: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -36,6 +40,7 @@ impl Signals {
             _ = self.terminate.recv() => Received::End("SIGTERM"),
             _ = self.interrupt.recv() => Received::End("SIGINT"),
             _ = self.hang_up.recv() => Received::Reload,
+            _ = self.log.recv() => Received::Log,
         }
     }
 
@@ -46,6 +51,7 @@ impl Signals {
             match self.next().await {
                 Received::End(name) => return name,
                 Received::Reload => reload(),
+                Received::Log => change_log(),
             }
         }
     }
@@ -63,4 +69,9 @@ impl Signals {
         tracing::warn!(why, "ending sessions that are still there");
         phase.send_replace(Phase::Ending);
     }
+}
+
+fn change_log() {
+    let filter = logging::next_level().unwrap_or_else(|| "nothing".to_owned());
+    tracing::warn!(filter, "SIGUSR1: another log level");
 }

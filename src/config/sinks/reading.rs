@@ -3,8 +3,8 @@ use crate::config::yaml::Spanned;
 use url::Url;
 
 use super::receivers::{
-    Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, SinkKind,
-    SplunkHec, Syslog, Web,
+    Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, OtlpSignal,
+    SinkKind, SplunkHec, Syslog, Web,
 };
 use super::{RawSink, address, in_the_clear, is_near, trust};
 use crate::config::diagnostics::Diagnostic;
@@ -357,11 +357,15 @@ fn otlp(
     let protocol = resolver.optional(&raw.protocol, |resolver, leaf| {
         resolver.word(leaf, &OtlpProtocol::ALL)
     });
+    let signal = resolver.optional(&raw.signal, |resolver, leaf| {
+        resolver.word(leaf, &OtlpSignal::ALL)
+    });
     let token = resolver.optional(&raw.token, header);
     let (ca, certificate) = trust(resolver, raw);
     Some(Otlp {
         url: url?,
         protocol: protocol.unwrap_or(OtlpProtocol::Http),
+        signal: signal.unwrap_or(OtlpSignal::Logs),
         token,
         ca,
         certificate,

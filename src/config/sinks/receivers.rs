@@ -123,6 +123,7 @@ pub struct Otlp {
     /// Of the collector, without the path of the signal.
     pub url: Secret,
     pub protocol: OtlpProtocol,
+    pub signal: OtlpSignal,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<Secret>,
     pub ca: Option<PathBuf>,
@@ -139,6 +140,20 @@ pub enum OtlpProtocol {
 impl OtlpProtocol {
     pub const ALL: [(&'static str, OtlpProtocol); 2] =
         [("http", OtlpProtocol::Http), ("grpc", OtlpProtocol::Grpc)];
+}
+
+/// What a collector gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OtlpSignal {
+    /// Each record, as a log record.
+    Logs,
+    /// A span for each statement that is part of a sampled trace.
+    Traces,
+}
+
+impl OtlpSignal {
+    pub const ALL: [(&'static str, OtlpSignal); 2] =
+        [("logs", OtlpSignal::Logs), ("traces", OtlpSignal::Traces)];
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +209,7 @@ pub fn keys(word: &str) -> &'static [&'static str] {
             "token",
             "credentials",
         ],
-        "otlp" => &["url", "protocol", "token", "ca", "cert", "key"],
+        "otlp" => &["url", "protocol", "signal", "token", "ca", "cert", "key"],
         "kafka" => &[
             "brokers",
             "topic",

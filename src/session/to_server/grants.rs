@@ -55,6 +55,7 @@ impl<H: Host> ToServer<'_, H> {
             |plan: &crate::sql::plan::StatementPlan| !matches!(plan.verdict, Verdict::Refuse(_));
         plan.statements.iter().all(passes).then(|| Source {
             text: Some(text),
+            trace: source.trace.clone(),
             plan: Some(plan),
             facts: Arc::clone(&source.facts),
             epoch: source.epoch,

@@ -18,6 +18,7 @@ use crate::session::host::{Host, Unavailable};
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
+use crate::session::trace_context;
 use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, StatementPlan};
 use crate::wire::frame::{Fields, Header};
 
@@ -50,6 +51,7 @@ impl Decided {
                 .map(|text| Bytes::copy_from_slice(text.as_bytes())),
             source: Arc::new(Source {
                 text: None,
+                trace: None,
                 plan: Some(Arc::new(plan)),
                 facts: Arc::default(),
                 epoch: Epoch::default(),
@@ -328,6 +330,7 @@ impl<H: Host> ToServer<'_, H> {
         let role = planned.standing.role;
         self.shared.lock().take_role(Arc::clone(&role));
         Ok(Arc::new(Source {
+            trace: trace_context::of(&text).map(Box::new),
             text: keeps_text.then_some(text),
             plan: Some(planned.plan),
             facts,

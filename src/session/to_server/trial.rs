@@ -68,6 +68,7 @@ pub(super) fn refused(source: &Source, refusal: &Refusal) -> Decided {
     Decided {
         source: Arc::new(Source {
             text: source.text.clone(),
+            trace: source.trace.clone(),
             plan: plan.map(|plan| Arc::new(plan.would_refuse(refusal))),
             facts: Arc::clone(&source.facts),
             epoch: source.epoch,
@@ -96,6 +97,7 @@ pub(super) fn of_unplanned(kind: &'static str, refusal: &Refusal) -> Arc<Source>
     refused(
         &Source {
             text: None,
+            trace: None,
             plan: Some(Arc::new(plan)),
             facts: Arc::clone(&unplanned.facts),
             epoch: unplanned.epoch,

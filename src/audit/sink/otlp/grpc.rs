@@ -10,8 +10,9 @@ use super::super::target::Failure;
 use super::MAX_ANSWER;
 use crate::outbound::{retry_after, told};
 
-/// Service and method.
-pub const METHOD: &str = "opentelemetry.proto.collector.logs.v1.LogsService/Export";
+/// Services and methods.
+pub const LOGS: &str = "opentelemetry.proto.collector.logs.v1.LogsService/Export";
+pub const TRACES: &str = "opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const GRPC: &str = "application/grpc";
 /// Whether it is compressed, and how long it is.
 const PREFIX: usize = 5;

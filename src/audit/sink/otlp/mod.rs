@@ -1,6 +1,7 @@
-//! OpenTelemetry logs (OTLP 1.x) over HTTP with protobuf bodies, and over gRPC.
+//! OpenTelemetry logs and traces (OTLP 1.x) over HTTP with protobuf bodies, and over gRPC.
 mod grpc;
 mod proto;
+mod traces;
 
 use std::time::SystemTime;
 
@@ -18,7 +19,7 @@ use super::progress::micros;
 use super::target::{Delivered, Failure};
 use crate::audit::Entry;
 use crate::audit::format::{self, Severity};
-use crate::config::{OtlpProtocol, OtlpSettings};
+use crate::config::{OtlpProtocol, OtlpSettings, OtlpSignal};
 use crate::outbound::{self, retry_after, told};
 
 /// An answer is not read beyond this.
@@ -29,6 +30,7 @@ pub struct OtlpSender {
     client: Client,
     url: Url,
     protocol: OtlpProtocol,
+    signal: OtlpSignal,
     authorization: Option<HeaderValue>,
 }
 
@@ -39,9 +41,11 @@ impl OtlpSender {
             .expose()
             .parse()
             .map_err(|error: url::ParseError| error.to_string())?;
-        let path = match settings.protocol {
-            OtlpProtocol::Http => "v1/logs",
-            OtlpProtocol::Grpc => grpc::METHOD,
+        let path = match (settings.protocol, settings.signal) {
+            (OtlpProtocol::Http, OtlpSignal::Logs) => "v1/logs",
+            (OtlpProtocol::Http, OtlpSignal::Traces) => "v1/traces",
+            (OtlpProtocol::Grpc, OtlpSignal::Logs) => grpc::LOGS,
+            (OtlpProtocol::Grpc, OtlpSignal::Traces) => grpc::TRACES,
         };
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{path}"));
@@ -67,12 +71,20 @@ impl OtlpSender {
             client: client.build().map_err(|error| told(&error))?,
             url,
             protocol: settings.protocol,
+            signal: settings.signal,
             authorization,
         })
     }
 
     pub async fn deliver(&mut self, messages: &[Message]) -> Result<Delivered, Failure> {
-        let body = request(messages).encode_to_vec();
+        let body = match self.signal {
+            OtlpSignal::Logs => request(messages).encode_to_vec(),
+            OtlpSignal::Traces => match traces::request(messages) {
+                Some(request) => request.encode_to_vec(),
+                // None of them is part of a trace.
+                None => return Ok(Delivered::default()),
+            },
+        };
         let mut request = self.client.post(self.url.clone());
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
@@ -84,6 +96,7 @@ impl OtlpSender {
         let Some(answer) = answer else {
             return too_much(messages.len());
         };
+        // That of traces has the same fields under the same numbers.
         let answer = ExportLogsServiceResponse::decode(answer.as_slice())
             .map_err(|_| Failure::new("this is not the answer of a collector"))?;
         match answer.partial_success {
@@ -147,41 +160,26 @@ async fn http(
     Ok(Some(read))
 }
 
-fn request(messages: &[Message]) -> ExportLogsServiceRequest {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = u64::try_from(now.as_nanos()).unwrap_or(0);
-    let logs = ScopeLogs {
-        scope: Some(InstrumentationScope {
-            name: "pgveil.audit".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }),
-        log_records: messages.iter().map(|message| log(message, now)).collect(),
-        schema_url: String::new(),
-    };
-    let attribute = |key: &str, value: &str| KeyValue::text(key, value);
-    ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            resource: Some(Resource {
-                attributes: vec![
-                    attribute("service.name", "pgveil"),
-                    attribute("service.version", env!("CARGO_PKG_VERSION")),
-                ],
-            }),
-            scope_logs: vec![logs],
-            schema_url: String::new(),
-        }],
+/// Who sends it.
+fn resource() -> Resource {
+    Resource {
+        attributes: vec![
+            KeyValue::text("service.name", "pgveil"),
+            KeyValue::text("service.version", env!("CARGO_PKG_VERSION")),
+        ],
     }
 }
 
-fn log(message: &Message, now: u64) -> LogRecord {
-    let entry = &message.entry;
-    let (number, text) = severity(entry);
-    let mut attributes = vec![
-        KeyValue::text("pgveil.record.id", &message.id),
-        KeyValue::number("pgveil.record.seq", message.place.seq),
-    ];
+fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "pgveil.audit".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What a record says about its statement, by OpenTelemetry's semantic conventions where they have a name for it.
+fn attributes(entry: &Entry) -> Vec<KeyValue> {
+    let mut attributes = Vec::new();
     for (key, value) in [
         ("user.name", entry.actor()),
         ("db.namespace", entry.database.as_deref()),
@@ -201,6 +199,35 @@ fn log(message: &Message, now: u64) -> LogRecord {
         attributes.push(KeyValue::text("client.address", &address.ip().to_string()));
         attributes.push(KeyValue::number("client.port", address.port().into()));
     }
+    attributes
+}
+
+fn request(messages: &[Message]) -> ExportLogsServiceRequest {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = u64::try_from(now.as_nanos()).unwrap_or(0);
+    let logs = ScopeLogs {
+        scope: Some(scope()),
+        log_records: messages.iter().map(|message| log(message, now)).collect(),
+        schema_url: String::new(),
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(resource()),
+            scope_logs: vec![logs],
+            schema_url: String::new(),
+        }],
+    }
+}
+
+fn log(message: &Message, now: u64) -> LogRecord {
+    let entry = &message.entry;
+    let (number, text) = severity(entry);
+    let mut attributes = attributes(entry);
+    attributes.push(KeyValue::text("pgveil.record.id", &message.id));
+    attributes.push(KeyValue::number("pgveil.record.seq", message.place.seq));
+    let (trace_id, span_id) = traces::ids(message).unwrap_or_default();
     LogRecord {
         time_unix_nano: micros(&entry.time).unwrap_or(0).saturating_mul(1000),
         observed_time_unix_nano: now,
@@ -209,6 +236,8 @@ fn log(message: &Message, now: u64) -> LogRecord {
         body: Some(AnyValue::text(&String::from_utf8_lossy(&message.body))),
         attributes,
         event_name: format!("pgveil.{}", entry.event),
+        trace_id,
+        span_id,
     }
 }
 

@@ -68,6 +68,10 @@ pub struct LogRecord {
     pub body: Option<AnyValue>,
     #[prost(message, repeated, tag = "6")]
     pub attributes: Vec<KeyValue>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub trace_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub span_id: Vec<u8>,
     #[prost(fixed64, tag = "11")]
     pub observed_time_unix_nano: u64,
     #[prost(string, tag = "12")]
