@@ -110,8 +110,8 @@ pub fn days(text: &str) -> Option<[bool; 7]> {
     ];
     let day = |text: &str| {
         let text = text.trim().to_ascii_lowercase();
-        let named = |name: &&str| **name == text || name.get(..3) == Some(text.as_str());
-        NAMES.iter().position(|name| named(&name))
+        let named = |name: &str| name == text || name.get(..3) == Some(text.as_str());
+        NAMES.iter().position(|name| named(name))
     };
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (day(first)?, day(last)?),
