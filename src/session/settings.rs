@@ -99,7 +99,7 @@ pub fn foreseeable(plan: &StatementPlan, before: Touched, watches: bool) -> bool
     if ends_transaction(plan.kind) {
         // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone.
         let kept = plan.kind.starts_with("COMMIT");
-        let settled = !before.search_path && !(before.said && watches);
+        let settled = !(before.search_path || before.said && watches);
         return settled && (kept || !before.temporary);
     }
     let touched = touched(plan);

@@ -153,7 +153,9 @@ fn sessions_go_to_the_server_that_target_session_attrs_asks_for() {
     );
 
     // A cancel request goes to the server of its session.
-    let mut client = attempt(reads.port(), "clear").ok().expect("a session");
+    let Ok(mut client) = attempt(reads.port(), "clear") else {
+        panic!("no session")
+    };
     client.send_raw(&crate::support::message::query("SELECT pg_sleep(600)"));
     let running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'";
     until("it does not run", || {

@@ -47,8 +47,11 @@ struct RawExpect {
     reason: Leaf,
     masked: Option<Spanned<OneOrMany>>,
     lookups: Option<Spanned<OneOrMany>>,
-    rows: Option<Spanned<Vec<Spanned<Vec<Spanned<Scalar>>>>>>,
+    rows: Option<Spanned<Vec<Spanned<RawRow>>>>,
 }
+
+/// The values of a row, in the order of its columns.
+type RawRow = Vec<Spanned<Scalar>>;
 
 /// A file of cases.
 pub struct Cases {

@@ -341,8 +341,8 @@ impl<'a> Reader<'a> {
 
     /// `*` over one query is that query's columns; over several, or a relation, they are not told apart.
     fn star(&mut self, value: &Node, outputs: &mut Outputs) {
-        let names = value.list("fields").iter().filter_map(Tree::string);
-        let of = names.last();
+        let mut names = value.list("fields").iter().filter_map(Tree::string);
+        let of = names.next_back();
         let sources: Vec<&Source> = self.scope.last().map_or(Vec::new(), |sources| {
             sources
                 .iter()
@@ -930,12 +930,10 @@ fn own_aliases(query: &Node, name: &str) -> Vec<String> {
         match tree {
             Tree::List(items) => items.iter().for_each(|item| collect(item, name, found)),
             Tree::Node(node) if node.kind == "RangeVar" => {
-                if node.text("schemaname").is_empty() && node.text("relname") == name {
-                    let alias = node
-                        .child("alias")
-                        .map_or(name, |alias| alias.text("aliasname"));
-                    found.push(alias.to_owned());
-                }
+                let is_it = node.text("schemaname").is_empty() && node.text("relname") == name;
+                let alias = node.child("alias");
+                let alias = alias.map_or(name, |alias| alias.text("aliasname"));
+                found.extend(is_it.then(|| alias.to_owned()));
             }
             Tree::Node(node) => node
                 .fields
