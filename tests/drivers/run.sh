@@ -93,8 +93,6 @@ load() {
 ALTER ROLE crm_agent PASSWORD 'agent';
 ALTER ROLE crm_dpo PASSWORD 'dpo';
 ALTER ROLE pgveil PASSWORD 'catalog';
--- Who changes the schema beside the suites.
-ALTER ROLE postgres PASSWORD 'postgres';
 -- For auth: scram.
 GRANT SELECT ON pg_catalog.pg_authid TO pgveil;
 GRANT SELECT, INSERT, UPDATE ON pgbench_accounts, pgbench_branches, pgbench_tellers, pgbench_history TO crm_agent, crm_dpo;
@@ -202,7 +200,7 @@ check_record() {
 certificates || fail 'cannot make certificates'
 start_server || fail 'cannot start PostgreSQL'
 load || fail 'cannot load deploy/crm'
-export PGHOST=127.0.0.1 PGDATABASE=crm DIRECT_PORT=$server_port AGENT=crm_agent:agent DPO=crm_dpo:dpo ADMIN=postgres:postgres PGVEIL_CATALOG_PASSWORD=catalog
+export PGHOST=127.0.0.1 PGDATABASE=crm DIRECT_PORT=$server_port AGENT=crm_agent:agent DPO=crm_dpo:dpo PGVEIL_CATALOG_PASSWORD=catalog
 unset PGUSER PGPASSWORD PGOPTIONS PGSERVICE
 
 if [ $baseline = 1 ]; then

@@ -6,7 +6,6 @@ import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DatabaseMetaData;
 import java.sql.DriverManager;
-import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.ResultSetMetaData;
 import java.sql.SQLException;
@@ -20,7 +19,6 @@ import java.util.Objects;
 import java.util.Properties;
 import org.postgresql.PGConnection;
 import org.postgresql.PGNotification;
-import org.postgresql.PGStatement;
 import org.postgresql.util.PSQLException;
 
 /**
@@ -73,45 +71,14 @@ public class Session {
         return DriverManager.getConnection("jdbc:postgresql://" + System.getenv("PGHOST") + ":" + System.getenv("PGPORT") + "/" + System.getenv("PGDATABASE"), properties);
     }
 
-    /** Past pgveil, as somebody else. */
-    Connection connectDirectly(String variable) throws SQLException {
-        String[] login = System.getenv(variable).split(":", 2);
-        return connectDirectly(login[0], login[1]);
-    }
-
     /** Past pgveil. */
     Connection connectDirectly() throws SQLException {
-        return connectDirectly(user, password);
-    }
-
-    static Connection connectDirectly(String user, String password) throws SQLException {
         Properties properties = new Properties();
         properties.setProperty("user", user);
         properties.setProperty("password", password);
         properties.setProperty("sslmode", "disable");
         String port = System.getenv().getOrDefault("DIRECT_PORT", System.getenv("PGPORT"));
         return DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + port + "/" + System.getenv("PGDATABASE"), properties);
-    }
-
-    static int columns(PreparedStatement statement) throws SQLException {
-        try (ResultSet result = statement.executeQuery()) {
-            result.next();
-            return result.getMetaData().getColumnCount();
-        }
-    }
-
-    interface Question {
-        boolean ask() throws SQLException;
-    }
-
-    static void await(String what, Question question) throws Exception {
-        long until = System.nanoTime() + 30_000_000_000L;
-        while (!question.ask()) {
-            if (System.nanoTime() > until) {
-                throw new AssertionError(what + " does not show");
-            }
-            Thread.sleep(50);
-        }
     }
 
     static List<String> described(DatabaseMetaData data) throws SQLException {
@@ -223,23 +190,6 @@ public class Session {
             }
         });
 
-        // The driver knows by SQLSTATE 0A000 and the routine that it must prepare a statement anew, and does so unasked.
-        check("a_prepared_statement_goes_on_when_its_table_changes", For.EVERYBODY, (s, db) -> {
-            try (Connection admin = s.connectDirectly("ADMIN"); Statement ddl = admin.createStatement();
-                    PreparedStatement each = db.prepareStatement("SELECT * FROM crm.contacts WHERE id = ?")) {
-                each.unwrap(PGStatement.class).setPrepareThreshold(1);
-                each.setInt(1, 3);
-                int before = columns(each);
-                equal(columns(each), before);
-                ddl.execute("ALTER TABLE crm.contacts ADD COLUMN added text");
-                try {
-                    await("the new column", () -> columns(each) == before + 1);
-                } finally {
-                    ddl.execute("ALTER TABLE crm.contacts DROP COLUMN added");
-                }
-                await("the column to go", () -> columns(each) == before);
-            }
-        });
         check("numbers_in_binary", For.EVERYBODY, (s, db) -> {
             try (Connection binary = s.connect("binaryTransfer", "true", "prepareThreshold", "-1");
                     var statement = binary.prepareStatement("SELECT amount FROM crm.opportunities WHERE id = ?")) {
