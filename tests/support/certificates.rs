@@ -91,7 +91,9 @@ impl Certificates {
         let cert = client
             .signed_by(&key, &self.issuer)
             .expect("the authority cannot sign");
-        let file = format!("{name}-{}-{}", valid.start, valid.end);
+        // Names may hold what connection strings take for something else.
+        let word = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let file = format!("{word}-{}-{}", valid.start, valid.end);
         let cert = self.folder.write(&format!("{file}.crt"), cert.pem());
         let key = self
             .folder
