@@ -138,7 +138,8 @@ pub async fn caught_up(sinks: &Sinks, name: &str) {
 
 /// Looks until something is so; a hang where it does not come to be.
 pub async fn until<F: Future<Output = bool>>(what: &str, so: impl Fn() -> F) {
-    let waited = tokio::time::timeout(PATIENCE, async {
+    // Receivers that were killed take their time to come back.
+    let waited = tokio::time::timeout(PATIENCE * 3, async {
         let mut look = tokio::time::interval(Duration::from_millis(5));
         while !so().await {
             look.tick().await;
