@@ -258,7 +258,9 @@ if [ $prepare_only = 1 ]; then
     exit 0
 fi
 
-summary=() failed=0
+logs=$PWD/target/test-logs
+mkdir -p "$logs"
+summary=() failed=()
 for suite in "${suites[@]}"; do
     reason=$(skip_reason "$suite")
     if [ -n "$reason" ]; then
@@ -268,14 +270,21 @@ for suite in "${suites[@]}"; do
     fi
     say "$suite"
     started=$SECONDS
-    if run_"$suite"; then
+    if run_"$suite" > >(tee "$logs/$suite.log") 2>&1; then
         summary+=("$suite passed in $((SECONDS - started)) s")
     else
         summary+=("$suite FAILED after $((SECONDS - started)) s")
-        failed=1
+        failed+=("$suite")
     fi
 done
 
+# What failed stands last, where a reader of a long log looks first.
+for suite in ${failed+"${failed[@]}"}; do
+    say "What $suite says of its failure (all of it: ${logs#"$PWD"/}/$suite.log)"
+    grep -aE '^ *(FAIL|TIMEOUT|SIGSEGV|SIGABRT|TRY [0-9]+ FAIL) |^test .* FAILED|^(FAILED|error|NOT OK|not ok|FAIL)|panicked at' "$logs/$suite.log" |
+        cut -c 1-300 | sort -u | head -60
+    tail -n 25 "$logs/$suite.log" | cut -c 1-300
+done
 say 'Summary'
 printf '%s\n' "${summary[@]}"
-exit $failed
+[ ${#failed[@]} = 0 ]
