@@ -27,8 +27,8 @@ fn record() -> Record {
         kind: Some("SELECT".into()),
         text: Some("SELECT id, full_name, phone, email FROM crm.contacts WHERE id = $1".into()),
         fingerprint: Some("0123456789abcdef".into()),
-        reads: vec!["crm.contacts".into()],
-        masked: vec!["crm.contacts.phone".into(), "crm.contacts.email".into()],
+        reads: Arc::from(["crm.contacts".to_owned()]),
+        masked: Arc::from(["crm.contacts.phone", "crm.contacts.email"].map(str::to_owned)),
         columns: Some(ColumnsRecord {
             projected: names(&[
                 "crm.contacts.id",

@@ -20,6 +20,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::digits::{MOST_DIGITS, put_number};
+
 /// Hashed before the chain id to give the `prev` of the first line.
 pub const GENESIS_PREFIX: &str = "pgveil audit chain 1\n";
 
@@ -27,8 +29,6 @@ const HASH_OPEN: &[u8] = b"{\"hash\":\"";
 const PREV_OPEN: &[u8] = b"\",\"prev\":\"";
 const SEQ_OPEN: &[u8] = b"\",\"seq\":";
 const HEX: usize = 64;
-/// Of the largest sequence number.
-const SEQ_DIGITS: usize = 20;
 /// Length of `{"hash":"<64 hex>",`: the hashed part begins here.
 const HASHED_FROM: usize = HASH_OPEN.len() + HEX + 2;
 
@@ -114,19 +114,22 @@ impl fmt::Debug for Hash {
 /// `record` is a JSON object with at least one member and no newline.
 pub fn seal(out: &mut Vec<u8>, prev: Hash, seq: u64, record: &[u8]) -> Hash {
     let members = record.strip_prefix(b"{").unwrap_or(record);
-    let mut hashed = Vec::with_capacity(SEALED + SEQ_DIGITS + members.len());
-    // `"prev":"`, without what closes the hash before it.
-    hashed.extend_from_slice(PREV_OPEN.get(2..).unwrap_or_default());
-    hashed.extend_from_slice(&prev.hex());
-    hashed.extend_from_slice(SEQ_OPEN);
-    hashed.extend_from_slice(seq.to_string().as_bytes());
-    hashed.push(b',');
-    hashed.extend_from_slice(members);
-    let hash = Hash::of(&hashed);
+    out.reserve(SEALED + MOST_DIGITS + members.len() + 2);
+    let begin = out.len();
     out.extend_from_slice(HASH_OPEN);
-    out.extend_from_slice(&hash.hex());
-    out.extend_from_slice(b"\",");
-    out.extend_from_slice(&hashed);
+    out.extend_from_slice(&[b'0'; HEX]);
+    // `","prev":"`, whose first two bytes close the hash before it.
+    out.extend_from_slice(PREV_OPEN);
+    out.extend_from_slice(&prev.hex());
+    out.extend_from_slice(SEQ_OPEN);
+    put_number(out, seq);
+    out.push(b',');
+    out.extend_from_slice(members);
+    let hash = Hash::of(out.get(begin + HASHED_FROM..).unwrap_or_default());
+    let place = begin + HASH_OPEN.len();
+    if let Some(place) = out.get_mut(place..place + HEX) {
+        place.copy_from_slice(&hash.hex());
+    }
     out.push(b'\n');
     hash
 }

@@ -22,6 +22,7 @@ pub mod checkpoint;
 pub mod classes;
 pub mod csv;
 pub mod detect;
+mod digits;
 pub mod disk;
 pub mod durable;
 pub mod entry;
@@ -49,7 +50,7 @@ pub mod watch;
 pub use entry::Entry;
 pub use read::{Line, Position, Reader};
 pub use record::{
-    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Signature, TlsRecord, TraceRecord,
-    VerdictRecord, WouldRecord,
+    AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Rendered, Signature, TlsRecord,
+    TraceRecord, VerdictRecord, WouldRecord,
 };
-pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};
+pub use spool::{Ack, Appended, Queued, Spool, SpoolError, SpoolSettings};

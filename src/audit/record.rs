@@ -10,9 +10,11 @@ use serde::{Serialize, Serializer};
 
 mod event;
 mod export;
+mod rendered;
 
 pub use self::event::Event;
 pub use self::export::{ExportRecord, Signature};
+pub use self::rendered::Rendered;
 
 use super::checkpoint::{Checkpoint, Tombstone};
 use super::sealed::Sealed;
@@ -189,17 +191,17 @@ pub struct Record {
     #[serde(serialize_with = "shared", skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Arc<str>>,
     /// `schema.name` of the relations read.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reads: Vec<String>,
+    #[serde(serialize_with = "slice", skip_serializing_if = "<[_]>::is_empty")]
+    pub reads: Arc<[String]>,
     /// `schema.name` of the relations written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub writes: Vec<String>,
+    #[serde(serialize_with = "slice", skip_serializing_if = "<[_]>::is_empty")]
+    pub writes: Arc<[String]>,
     /// `schema.table.column` of the masked columns that the statement can reach.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub masked: Vec<String>,
+    #[serde(serialize_with = "slice", skip_serializing_if = "<[_]>::is_empty")]
+    pub masked: Arc<[String]>,
     /// `schema.table.column` of the masked columns that were looked up by their stored value.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub lookups: Vec<String>,
+    #[serde(serialize_with = "slice", skip_serializing_if = "<[_]>::is_empty")]
+    pub lookups: Arc<[String]>,
     /// The columns that the statement uses, and what for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<ColumnsRecord>,
@@ -265,6 +267,10 @@ pub struct Record {
     /// What raised an alarm, in a record of the event `alarm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alarm: Option<Box<AlarmRecord>>,
+    /// Parts of it as JSON, where they were made before; what they say is in the fields, too.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub rendered: Option<Rendered>,
 }
 
 impl Record {
@@ -290,10 +296,10 @@ impl Record {
             kind: None,
             text: None,
             fingerprint: None,
-            reads: Vec::new(),
-            writes: Vec::new(),
-            masked: Vec::new(),
-            lookups: Vec::new(),
+            reads: Arc::default(),
+            writes: Arc::default(),
+            masked: Arc::default(),
+            lookups: Arc::default(),
             columns: None,
             classes: Arc::default(),
             traps: Vec::new(),
@@ -315,6 +321,7 @@ impl Record {
             tombstone: None,
             lost: None,
             alarm: None,
+            rendered: None,
         }
     }
 }
@@ -350,6 +357,10 @@ where
 
 fn names<S: Serializer>(names: &Arc<[Arc<str>]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(names.iter().map(AsRef::as_ref))
+}
+
+fn slice<S: Serializer>(names: &Arc<[String]>, serializer: S) -> Result<S::Ok, S::Error> {
+    names.serialize(serializer)
 }
 
 fn list<S: Serializer>(names: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {

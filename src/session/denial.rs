@@ -287,6 +287,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         origins: Vec::new(),
         effects: Vec::new(),
         span: (0, 0),
+        companion: Default::default(),
     };
     Plan::new(
         vec![statement],

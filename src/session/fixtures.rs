@@ -76,6 +76,7 @@ pub fn statement(text: &str) -> StatementPlan {
         origins: Vec::new(),
         effects,
         span: (0, 0),
+        companion: Default::default(),
     }
 }
 

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::audit::{ColumnsRecord, Event, Record, TlsRecord, VerdictRecord, WouldRecord};
+use crate::audit::{ColumnsRecord, Event, Record, Rendered, TlsRecord, VerdictRecord, WouldRecord};
 use crate::session::asker::Asker;
 use crate::session::ledger::Running;
 use crate::session::statements::Statement;
@@ -14,7 +14,61 @@ use crate::wire::tls::TlsFacts;
 #[derive(Debug)]
 pub struct Recorder {
     template: Record,
+    /// What of the template stands in every record of a statement, once there is one. Whoever changes that makes it
+    /// anew.
+    rendered: Option<RenderedFor>,
     sequence: u64,
+}
+
+/// What records of one asker's statements have in common.
+#[derive(Debug)]
+struct RenderedFor {
+    asker: Option<Arc<Asker>>,
+    json: Arc<[u8]>,
+}
+
+/// What every record of a planned statement says, made once and kept beside its plan.
+struct Said {
+    text: Arc<str>,
+    fingerprint: Arc<str>,
+    reads: Arc<[String]>,
+    writes: Arc<[String]>,
+    masked: Arc<[String]>,
+    lookups: Arc<[String]>,
+    columns: Option<ColumnsRecord>,
+    rendered: Option<Arc<[u8]>>,
+}
+
+impl Said {
+    fn of(plan: &StatementPlan) -> Arc<Said> {
+        plan.companion.get_or_make(|| Said::new(plan))
+    }
+
+    fn new(plan: &StatementPlan) -> Said {
+        let record = Record {
+            kind: Some(Cow::Borrowed(plan.kind)),
+            text: Some(plan.normalised.as_str().into()),
+            fingerprint: Some(plan.fingerprint.as_str().into()),
+            reads: plan.reads.as_slice().into(),
+            writes: plan.writes.as_slice().into(),
+            masked: plan.masked.as_slice().into(),
+            lookups: plan.lookups.as_slice().into(),
+            columns: columns(plan),
+            classes: Arc::clone(&plan.columns.classes),
+            ..Record::new(Event::Statement, SystemTime::UNIX_EPOCH)
+        };
+        Said {
+            // Without it the record is made whole.
+            rendered: Rendered::statement(&record).ok(),
+            text: record.text.unwrap_or_default(),
+            fingerprint: record.fingerprint.unwrap_or_default(),
+            reads: record.reads,
+            writes: record.writes,
+            masked: record.masked,
+            lookups: record.lookups,
+            columns: record.columns,
+        }
+    }
 }
 
 /// How a statement ended.
@@ -31,6 +85,7 @@ impl Recorder {
     pub fn new(template: Record) -> Self {
         Recorder {
             template,
+            rendered: None,
             sequence: 0,
         }
     }
@@ -64,28 +119,33 @@ impl Recorder {
         };
         let sent = running.statement.plan();
         let governing = running.governing().plan();
+        let (said, uses) = (sent.map(Said::of), governing.map(Said::of));
         let rows = match running.meter.rows() {
             0 => outcome.affected.unwrap_or(0),
             rows => rows,
+        };
+        // EXECUTE and FETCH have the text of one statement and the columns of another.
+        let rendered = match (sent, governing, &said) {
+            (Some(sent), Some(governing), Some(said)) if std::ptr::eq(sent, governing) => {
+                self.rendered(running, said)
+            }
+            _ => None,
+        };
+        let names = |of: fn(&Said) -> &Arc<[String]>| {
+            uses.as_deref().map(|uses| Arc::clone(of(uses))).unwrap_or_default()
         };
         Record {
             kind: Some(Cow::Borrowed(kind(
                 &running.statement,
                 running.fallback_kind,
             ))),
-            text: sent.map(|plan| Arc::from(plan.normalised.as_str())),
-            fingerprint: sent.map(|plan| Arc::from(plan.fingerprint.as_str())),
-            reads: governing.map(|plan| plan.reads.clone()).unwrap_or_default(),
-            writes: governing
-                .map(|plan| plan.writes.clone())
-                .unwrap_or_default(),
-            masked: governing
-                .map(|plan| plan.masked.clone())
-                .unwrap_or_default(),
-            lookups: governing
-                .map(|plan| plan.lookups.clone())
-                .unwrap_or_default(),
-            columns: governing.and_then(columns),
+            text: said.as_ref().map(|said| Arc::clone(&said.text)),
+            fingerprint: said.as_ref().map(|said| Arc::clone(&said.fingerprint)),
+            reads: names(|uses| &uses.reads),
+            writes: names(|uses| &uses.writes),
+            masked: names(|uses| &uses.masked),
+            lookups: names(|uses| &uses.lookups),
+            columns: uses.as_ref().and_then(|uses| uses.columns.clone()),
             classes: governing
                 .map(|plan| Arc::clone(&plan.columns.classes))
                 .unwrap_or_default(),
@@ -116,24 +176,52 @@ impl Recorder {
                 Some(role) => Some(Arc::clone(&role.policy)),
                 None => self.template.policy_version.clone(),
             },
+            rendered,
             ..self.for_whom(running, event)
         }
     }
 
     /// An event of whoever the statement is for.
     fn for_whom(&mut self, running: &Running, event: Event) -> Record {
-        let record = self.event(event);
-        let Some(asker) = &running.statement.source.asker else {
-            return record;
-        };
+        let asker = running.statement.source.asker.as_ref();
         Record {
-            person: Some(Arc::clone(&asker.person)),
-            app_user: asker.app_user.clone(),
-            purpose: asker.purpose.clone(),
-            outside: outside(asker, running),
-            role: asker.role.clone(),
-            ..record
+            outside: asker.map_or_else(Vec::new, |asker| outside(asker, running)),
+            ..named(self.event(event), asker)
         }
+    }
+
+    /// The parts of a statement's record that were made before.
+    fn rendered(&mut self, running: &Running, said: &Said) -> Option<Rendered> {
+        let statement = said.rendered.clone()?;
+        let asker = &running.statement.source.asker;
+        let serves = |known: &RenderedFor| match (&known.asker, asker) {
+            (Some(known), Some(asker)) => Arc::ptr_eq(known, asker),
+            (None, None) => true,
+            _ => false,
+        };
+        if !self.rendered.as_ref().is_some_and(serves) {
+            let record = named(self.template.clone(), asker.as_ref());
+            self.rendered = Some(RenderedFor {
+                asker: asker.clone(),
+                json: Rendered::session(&record).ok()?,
+            });
+        }
+        let session = Arc::clone(&self.rendered.as_ref()?.json);
+        Some(Rendered::new(session, statement))
+    }
+}
+
+/// A record that says who asks, where somebody is known to.
+fn named(record: Record, asker: Option<&Arc<Asker>>) -> Record {
+    let Some(asker) = asker else {
+        return record;
+    };
+    Record {
+        person: Some(Arc::clone(&asker.person)),
+        app_user: asker.app_user.clone(),
+        purpose: asker.purpose.clone(),
+        role: asker.role.clone(),
+        ..record
     }
 }
 

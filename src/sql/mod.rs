@@ -2,9 +2,11 @@
 //!
 //! A text goes through [`lex`] (tokens, caps), [`parse`] (PostgreSQL's grammar, as a generic [`tree`]), [`judge`] (what
 //! does it touch, may the role do that), `propose` and `splice` (the text that runs instead), and [`judge`] again, over
-//! that text. [`planner`] puts these together, [`cache`] keeps what comes of it.
+//! that text. [`planner`] puts these together, [`cache`] keeps what comes of it. What others make of a plan stands
+//! beside it as its [`companion`].
 pub mod cache;
 pub mod columns;
+pub mod companion;
 pub mod functions;
 pub mod judge;
 pub mod lex;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::catalog::{AttNum, Oid};
 use crate::policy::compiled::SessionValue;
 use crate::sql::columns::Columns;
+use crate::sql::companion::Companion;
 use crate::sql::packing::Packed;
 
 /// What a session knows about itself when a statement is planned.
@@ -198,22 +199,27 @@ pub struct StatementPlan {
     pub effects: Vec<Effect>,
     /// Byte range in the text that was planned; see [`Plan::span`].
     pub span: (usize, usize),
+    /// What whoever writes records has made of it.
+    pub companion: Companion,
 }
 
 impl StatementPlan {
     /// Memory that it takes, in bytes, as the caches count it.
     pub fn size(&self) -> usize {
         let strings = |list: &[String]| list.iter().map(|item| item.len() + 24).sum::<usize>();
-        size_of::<Self>()
-            + self.normalised.len()
+        let said = self.normalised.len()
             + strings(&self.reads)
             + strings(&self.writes)
             + strings(&self.masked)
-            + strings(&self.lookups)
+            + strings(&self.lookups);
+        let columns = self.columns.size();
+        // Its record says all of it once more, twice.
+        size_of::<Self>()
+            + 3 * said
+            + 2 * columns
             + self.would.as_ref().map_or(0, |would| {
                 size_of::<Would>() + strings(&would.masked) + strings(&would.lookups) + 256
             })
-            + self.columns.size()
             + size_of::<Columns>()
             + self.origins.len() * 64
             + self.effects.len() * 48
@@ -243,6 +249,7 @@ impl StatementPlan {
             origins: Vec::new(),
             effects: Vec::new(),
             span,
+            companion: Companion::default(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn record(request: &Request, index: usize) -> Record {
         database: Some(asked.database.as_str().into()),
         text: Some(asked.text.as_str().into()),
         fingerprint: Some(asked.fingerprint.as_str().into()),
-        reads: asked.reads.clone(),
+        reads: asked.reads.as_slice().into(),
         masked: asked
             .columns
             .iter()
