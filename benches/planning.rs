@@ -81,10 +81,7 @@ fn planner() -> impl Fn(Arc<str>) -> Arc<Plan> {
         user: "agent".into(),
         ..SessionFacts::default()
     });
-    move |text| {
-        let (catalog, role) = (Arc::clone(&catalog), Arc::clone(&role));
-        runtime.block_on(planner.plan(text, catalog, role, Arc::clone(&facts)))
-    }
+    move |text| runtime.block_on(planner.plan(text, &catalog, &role, Arc::clone(&facts)))
 }
 
 #[divan::bench]

@@ -27,8 +27,8 @@ impl Folder {
                 db_user: Some(person.into()),
                 role: Some("agent".into()),
                 kind: Some("SELECT".into()),
-                reads: vec!["crm.contacts".to_owned()],
-                masked: vec!["crm.contacts.phone".to_owned()],
+                reads: vec!["crm.contacts".to_owned()].into(),
+                masked: vec!["crm.contacts.phone".to_owned()].into(),
                 verdict: Some(VerdictRecord::Rewrite),
                 rows: Some(number),
                 ..Record::new(

@@ -12,9 +12,10 @@
 //! | `sink` | names in `audit.sinks` | those of the configuration |
 //! | `database` | databases that the policy was held against: existing ones, by the server's spelling | those of the server |
 //! | `version` | the policy in force, the program | 1 |
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use dashmap::DashMap;
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     TextEncoder,
@@ -23,6 +24,7 @@ use prometheus::{
 mod beginning;
 mod installation;
 mod maker;
+mod role;
 mod sinks;
 mod table;
 
@@ -31,6 +33,7 @@ pub use self::table::TABLE;
 
 use self::installation::Installation;
 use self::maker::Maker;
+use self::role::RoleMetrics;
 use self::sinks::SinkMetrics;
 use super::recent::Recent;
 use crate::audit::retention::Kept;
@@ -86,6 +89,10 @@ pub struct Metrics {
     export_stops: IntCounterVec,
     violations: IntCounter,
     audit_records: IntCounterVec,
+    /// What every statement counts, by role: of a closed set, as the label is.
+    by_role: DashMap<String, RoleMetrics>,
+    /// Those of statements, which are nearly all.
+    audit_statements: OnceLock<IntCounter>,
     audit_failures: IntCounter,
     audit_append: Histogram,
     audit_unsynced: IntGauge,
@@ -155,6 +162,8 @@ impl Metrics {
             export_stops: made.counters("pgveil_export_stops_total", &["role", "limit"])?,
             violations: made.counter("pgveil_violations_total")?,
             audit_records: made.counters("pgveil_audit_records_total", &["event"])?,
+            by_role: DashMap::new(),
+            audit_statements: OnceLock::new(),
             audit_failures: made.counter("pgveil_audit_failures_total")?,
             audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
@@ -235,13 +244,17 @@ impl Metrics {
     }
 
     /// A statement has ended. `verdict` is `pass`, `rewrite` or `refuse`.
-    pub fn statement(&self, role: &str, kind: &str, verdict: &str, duration: Duration) {
-        self.statements
-            .with_label_values(&[role, kind, verdict])
-            .inc();
-        self.statement_duration
-            .with_label_values(&[role])
-            .observe(duration.as_secs_f64());
+    pub fn statement(&self, role: &str, kind: &str, verdict: &'static str, duration: Duration) {
+        self.of_role(role, |known| {
+            known.statement(self, role, kind, verdict, duration);
+        });
+    }
+
+    fn of_role(&self, role: &str, count: impl FnOnce(&RoleMetrics)) {
+        match self.by_role.get(role) {
+            Some(known) => count(&known),
+            None => count(&self.by_role.entry(role.to_owned()).or_default()),
+        }
     }
 
     /// A statement looked up that many columns by their stored values.
@@ -265,10 +278,7 @@ impl Metrics {
     }
 
     pub fn rows(&self, role: &str, protected: bool, count: u64) {
-        let protected = if protected { "true" } else { "false" };
-        self.rows
-            .with_label_values(&[role, protected])
-            .inc_by(count);
+        self.of_role(role, |known| known.rows(self, role, protected, count));
     }
 
     /// `reason` is the label of a refusal's reason.
@@ -296,7 +306,11 @@ impl Metrics {
     }
 
     pub fn audit_record(&self, event: Event, took: Duration) {
-        self.audit_records.with_label_values(&[event.label()]).inc();
+        let counter = || self.audit_records.with_label_values(&[event.label()]);
+        match event {
+            Event::Statement => self.audit_statements.get_or_init(counter).inc(),
+            _ => counter().inc(),
+        }
         self.audit_append.observe(took.as_secs_f64());
     }
 

@@ -123,7 +123,9 @@ mod tests {
             assert_eq!(time(at), rfc3339(at));
         }
         let mut out = Vec::new();
-        [0, u64::MAX].map(|number| put_number(&mut out, number));
+        for number in [0, u64::MAX] {
+            put_number(&mut out, number);
+        }
         assert_eq!(out, b"018446744073709551615");
     }
 }

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::checkpoint::{Checkpoint, Tombstone};
 use super::sealed::Sealed;
@@ -176,6 +177,48 @@ impl Glance {
             bytes: self.bytes,
             ..Entry::default()
         }
+    }
+}
+
+/// What the detectors look at in the record of a usual statement: one that neither looks anything up nor meets a
+/// honeytoken row. Borrowed from its line, which spares most of the time of a [`Glance`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Usual<'a> {
+    seq: u64,
+    time: &'a str,
+    event: &'a str,
+    #[serde(default)]
+    db_user: Option<&'a str>,
+    #[serde(default)]
+    app_user: Option<&'a str>,
+    #[serde(default)]
+    person: Option<&'a str>,
+    #[serde(default)]
+    lookups: Option<IgnoredAny>,
+    #[serde(default)]
+    traps: Option<IgnoredAny>,
+    #[serde(default)]
+    rows: Option<u64>,
+    #[serde(default)]
+    bytes: Option<u64>,
+}
+
+impl Usual<'_> {
+    /// The entry with the fields alone that count in one like this; `None` if it is another.
+    pub fn into_entry(self) -> Option<Entry> {
+        let is_usual = self.event == "statement" && self.lookups.is_none() && self.traps.is_none();
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        is_usual.then(|| Entry {
+            seq: self.seq,
+            time: self.time.to_owned(),
+            event: self.event.to_owned(),
+            db_user: owned(self.db_user),
+            app_user: owned(self.app_user),
+            person: owned(self.person),
+            rows: self.rows,
+            bytes: self.bytes,
+            ..Entry::default()
+        })
     }
 }
 

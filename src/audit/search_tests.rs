@@ -26,8 +26,8 @@ fn records() -> Vec<(&'static str, Record)> {
         application_name: Some("crm \"web\"".into()),
         database: Some("crm".into()),
         kind: Some("SELECT".into()),
-        reads: vec!["crm.contacts".to_owned()],
-        masked: vec!["crm.contacts.phone".to_owned()],
+        reads: vec!["crm.contacts".to_owned()].into(),
+        masked: vec!["crm.contacts.phone".to_owned()].into(),
         verdict: Some(VerdictRecord::Rewrite),
         ..Record::new(Event::Statement, at(1))
     };
@@ -39,9 +39,9 @@ fn records() -> Vec<(&'static str, Record)> {
                 session: Some(70),
                 app_user: Some("王芳".into()),
                 kind: Some("UPDATE".into()),
-                reads: vec![],
-                writes: vec!["hr.employees".to_owned()],
-                masked: vec![],
+                reads: Default::default(),
+                writes: vec!["hr.employees".to_owned()].into(),
+                masked: Default::default(),
                 ..statement.clone()
             },
         ),

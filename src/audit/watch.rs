@@ -183,13 +183,26 @@ impl Watch {
                 Err(error) => return Err(error.into()),
             };
             self.seq = line.link.seq;
-            let Ok(glance) = line.glance() else { continue };
-            let alarms = self.detector.take(&glance, traps, &self.thresholds);
+            // Where no class raises an alarm, columns matter to lookups alone.
+            let usual = if traps.is_empty() { line.usual() } else { None };
+            let glance = match usual {
+                Some(usual) => usual,
+                None => match line.glance() {
+                    Ok(glance) => glance,
+                    Err(_) => continue,
+                },
+            };
+            let mut alarms = self.detector.take(&glance, traps, &self.thresholds);
             // Nearly all records end here.
             if glance.seq <= self.quiet_until || (alarms.is_empty() && self.open.is_empty()) {
                 continue;
             }
             let Ok(entry) = line.entry() else { continue };
+            for alarm in &mut alarms {
+                if alarm.kind == Kind::Volume {
+                    alarm.classes.clone_from(&entry.classes);
+                }
+            }
             let evidence = evidence(&line, &entry);
             if alarms.is_empty() {
                 self.add_touch(&entry, evidence, traps)?;

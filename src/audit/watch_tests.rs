@@ -21,8 +21,8 @@ fn touch(user: &str) -> Record {
     Record {
         db_user: Some(user.into()),
         role: Some("agent".into()),
-        reads: vec!["crm.vip".to_owned()],
-        masked: vec!["crm.vip.phone".to_owned()],
+        reads: vec!["crm.vip".to_owned()].into(),
+        masked: vec!["crm.vip.phone".to_owned()].into(),
         rows: Some(3),
         ..Record::new(Event::Statement, SystemTime::now())
     }

@@ -1,5 +1,5 @@
 //! Current snapshots of all databases in use.
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,9 @@ struct Database {
     snapshot: ArcSwapOption<Snapshot>,
     /// Held while the database is looked at: one look at a time.
     connection: Mutex<Connection>,
-    last_use: ArcSwapOption<Instant>,
+    since: Instant,
+    /// Milliseconds from `since` to when somebody asked last.
+    last_use: AtomicU64,
     /// A task keeps the snapshot current.
     watched: AtomicBool,
 }
@@ -111,7 +113,7 @@ impl CatalogStore {
         };
         // On a task of its own: a caller that goes away must not leave the connection in the middle of something.
         tokio::spawn(async move {
-            known.used();
+            known.used(Instant::now());
             let looked = known.confirm(asked).await;
             if looked.is_ok() && !known.watched.swap(true, Ordering::AcqRel) {
                 tokio::spawn(watch(Arc::downgrade(&known)));
@@ -161,7 +163,8 @@ impl CatalogStore {
                 settings: Arc::clone(&self.settings),
                 snapshot: ArcSwapOption::empty(),
                 connection: Mutex::default(),
-                last_use: ArcSwapOption::empty(),
+                since: Instant::now(),
+                last_use: AtomicU64::new(0),
                 watched: AtomicBool::new(false),
             })
         });
@@ -185,15 +188,21 @@ impl CatalogStore {
 impl Database {
     /// The snapshot, unless there is none or it was not confirmed for too long.
     fn fresh(&self) -> Option<Arc<Catalog>> {
-        self.used();
+        let now = Instant::now();
+        self.used(now);
         let snapshot = self.snapshot.load();
         let snapshot = snapshot.as_ref()?;
-        (snapshot.confirmed.elapsed() <= self.settings.load().pace.staleness)
-            .then(|| Arc::clone(&snapshot.catalog))
+        let age = now.saturating_duration_since(snapshot.confirmed);
+        (age <= self.settings.load().pace.staleness).then(|| Arc::clone(&snapshot.catalog))
     }
 
-    fn used(&self) {
-        self.last_use.store(Some(Arc::new(Instant::now())));
+    fn used(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.since).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        // Written by every statement of every session: only where it says something new.
+        if self.last_use.load(Ordering::Relaxed) != since {
+            self.last_use.store(since, Ordering::Relaxed);
+        }
     }
 
     /// Makes sure that the snapshot shows the database as it was at `asked` or later.
@@ -295,11 +304,8 @@ impl Database {
     /// Lets go of the connection and the snapshot if nobody asked for them for long. `true` where it did.
     async fn retire(&self) -> bool {
         let mut connection = self.connection.lock().await;
-        let idle = self
-            .last_use
-            .load()
-            .as_ref()
-            .is_none_or(|used| used.elapsed() > self.settings.load().pace.idle);
+        let last_use = Duration::from_millis(self.last_use.load(Ordering::Relaxed));
+        let idle = self.since.elapsed().saturating_sub(last_use) > self.settings.load().pace.idle;
         if idle {
             *connection = Connection::default();
             self.snapshot.store(None);

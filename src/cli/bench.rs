@@ -175,9 +175,8 @@ impl Bench {
         facts: &Arc<SessionFacts>,
         text: &str,
     ) -> Arc<Plan> {
-        let (catalog, role) = (Arc::clone(&self.catalog), Arc::clone(role));
         self.planner
-            .plan(text.into(), catalog, role, Arc::clone(facts))
+            .plan(text.into(), &self.catalog, role, Arc::clone(facts))
             .await
     }
 }

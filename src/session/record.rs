@@ -132,7 +132,9 @@ impl Recorder {
             _ => None,
         };
         let names = |of: fn(&Said) -> &Arc<[String]>| {
-            uses.as_deref().map(|uses| Arc::clone(of(uses))).unwrap_or_default()
+            uses.as_deref()
+                .map(|uses| Arc::clone(of(uses)))
+                .unwrap_or_default()
         };
         Record {
             kind: Some(Cow::Borrowed(kind(

@@ -176,7 +176,7 @@ impl Host for SessionHost {
         let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
         let role = Arc::new(role.without_masks(&classes));
         let planner = &self.proxy.planner;
-        let plan = planner.plan(text, catalog, Arc::clone(&role), facts).await;
+        let plan = planner.plan(text, &catalog, &role, facts).await;
         Some((plan, role))
     }
 
@@ -209,7 +209,7 @@ impl SessionHost {
         let Found { catalog, role, .. } = found;
         let began = Instant::now();
         let misses = proxy.planner.misses();
-        let plan = proxy.planner.plan(text, catalog, role, facts).await;
+        let plan = proxy.planner.plan(text, &catalog, &role, facts).await;
         // Of plans made at the same time one may be counted for another.
         let cached = proxy.planner.misses() == misses;
         proxy.metrics.planned(began.elapsed(), cached);

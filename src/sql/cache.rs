@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
 use tokio::sync::oneshot;
 
 use crate::catalog::Catalog;
@@ -31,6 +31,24 @@ struct Key {
     catalog: u64,
     facts: Arc<SessionFacts>,
     text: Arc<str>,
+}
+
+/// A [`Key`] to look for; hashed as that is.
+#[derive(Hash)]
+struct Sought<'a> {
+    role: u64,
+    catalog: u64,
+    facts: &'a Arc<SessionFacts>,
+    text: &'a str,
+}
+
+impl Equivalent<Key> for Sought<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.role == key.role
+            && self.catalog == key.catalog
+            && *self.facts == key.facts
+            && self.text == &*key.text
+    }
 }
 
 impl Key {
@@ -151,20 +169,26 @@ impl Planner {
     pub async fn plan(
         &self,
         text: Arc<str>,
-        catalog: Arc<Catalog>,
-        role: Arc<RolePolicy>,
+        catalog: &Arc<Catalog>,
+        role: &Arc<RolePolicy>,
         facts: Arc<SessionFacts>,
     ) -> Arc<Plan> {
+        let sought = Sought {
+            role: role.version,
+            catalog: catalog.version,
+            facts: &facts,
+            text: &text,
+        };
+        if let Some(plan) = self.cache.get(&sought) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return plan;
+        }
         let key = Key {
             role: role.version,
             catalog: catalog.version,
             facts: Arc::clone(&facts),
             text: Arc::clone(&text),
         };
-        if let Some(plan) = self.cache.get(&key) {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            return plan;
-        }
         let derive = match self.by_shape(&key) {
             ByShape::Plan(plan) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -177,8 +201,8 @@ impl Planner {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             text,
-            catalog,
-            role: Arc::clone(&role),
+            catalog: Arc::clone(catalog),
+            role: Arc::clone(role),
             facts,
             derive,
             reply,
@@ -195,7 +219,7 @@ impl Planner {
                 self.cache.insert(key, Arc::clone(&planned.plan));
                 planned.plan
             }
-            None => Arc::new(failed(&role)),
+            None => Arc::new(failed(role)),
         }
     }
 

@@ -23,8 +23,8 @@ fn statement(number: usize) -> Record {
         kind: Some("SELECT".into()),
         text: Some("SELECT c.phone, o.total FROM crm.contacts c JOIN crm.orders o ON o.contact_id = c.id WHERE o.id = $1".into()),
         fingerprint: Some("0123456789abcdef".into()),
-        reads: vec!["crm.contacts".to_owned(), "crm.orders".to_owned()],
-        masked: vec!["crm.contacts.phone".to_owned()],
+        reads: vec!["crm.contacts".to_owned(), "crm.orders".to_owned()].into(),
+        masked: vec!["crm.contacts.phone".to_owned()].into(),
         rows: Some(1),
         ..Record::new(Event::Statement, SystemTime::now())
     }

@@ -277,7 +277,7 @@ mod tests {
                 ..ColumnsRecord::default()
             }),
             classes: names(&["phone"]),
-            traps: names(&["vip"]),
+            traps: vec!["vip".into()],
             enforced: Some(false),
             would: Some(Box::new(WouldRecord {
                 verdict: VerdictRecord::Refuse,
