@@ -124,8 +124,8 @@ fn a_broken_chain_is_said_at_the_top() {
     );
 }
 
-/// `cargo nextest run --release --test audit_reading --run-ignored only --no-capture a_million`; `PGVEIL_RECORDS` asks for
-/// another number than a million.
+/// `cargo nextest run --test audit_reading --run-ignored only --no-capture a_million`; `PGVEIL_RECORDS` asks for another
+/// number than a million, `PGVEIL_TEST_BINARY` names a release build.
 #[test]
 #[ignore = "takes minutes; prints speed and memory"]
 fn a_million_records_are_searched_and_reported_on_in_bounded_memory() {
@@ -157,7 +157,7 @@ fn a_million_records_are_searched_and_reported_on_in_bounded_memory() {
         let start = Instant::now();
         let output = Command::new("/usr/bin/time")
             .args(["-f", "%M KiB at most, %U s user"])
-            .arg(env!("CARGO_BIN_EXE_pgveil"))
+            .arg(crate::support::pgveil::command().get_program())
             .arg("audit")
             .args(arguments)
             .current_dir(&folder.0)

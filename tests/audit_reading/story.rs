@@ -180,8 +180,16 @@ fn about(number: u64, dice: &mut Dice, template: Record, role: &str) -> Vec<Reco
         fingerprint: Some(format!("{:016x}", relation.len()).into()),
         reads: vec![relation.to_owned()].into(),
         columns: Some(used(relation, column)),
-        masked: if unmasked { vec![] } else { columns.clone() },
-        lookups: if lookup { columns } else { vec![] },
+        masked: if unmasked {
+            Arc::default()
+        } else {
+            columns.clone().into()
+        },
+        lookups: if lookup {
+            columns.into()
+        } else {
+            Arc::default()
+        },
         verdict: Some(match (refused, unmasked) {
             (true, _) => VerdictRecord::Refuse,
             (_, true) => VerdictRecord::Pass,

@@ -251,7 +251,7 @@ async fn traces_arrive(name: &str, protocol: OtlpProtocol, word: &str) {
     ] {
         let record = Record {
             kind: Some("SELECT".into()),
-            reads: vec!["crm.contacts".to_owned()],
+            reads: ["crm.contacts".to_owned()].into(),
             text: Some("SELECT phone FROM crm.contacts WHERE id = $1".into()),
             database: Some("crm".into()),
             duration: Some(Duration::from_millis(250)),
