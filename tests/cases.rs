@@ -153,6 +153,7 @@ fn policies_are_checked() {
                     address: [127, 0, 0, 1].into(),
                     certificate: None,
                     application_name: String::new(),
+                    token: None,
                 };
                 let asking = Asking {
                     caller: &caller,

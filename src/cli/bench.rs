@@ -130,7 +130,7 @@ impl Bench {
     /// The role that the policy gives somebody now.
     ///
     /// # Errors
-    /// It depends on the directory, which is not read here.
+    /// It depends on the directory, which is not read here, or on groups of a token, which are not known.
     pub fn matched(
         &self,
         caller: &Caller,
@@ -145,7 +145,8 @@ impl Bench {
         let found = self.policy.match_role(asking, &self.directory());
         found.map_err(|_| {
             CliError::Configuration(
-                "the role depends on the policy's `directory`, which only `pgveil serve` reads; name the role"
+                "the role depends on the policy's `directory`, which only `pgveil serve` reads, or on the groups of a \
+                 token; name the role, or for a token its `groups`"
                     .to_owned(),
             )
         })
@@ -160,7 +161,7 @@ impl Bench {
     pub fn facts(&self, db_user: &str, app_user: &str, search_path: Option<&str>) -> SessionFacts {
         let values = self
             .policy
-            .session_values(db_user, app_user, &self.directory());
+            .session_values(db_user, app_user, None, &self.directory());
         SessionFacts {
             values: Arc::new(values),
             search_path: search_path.unwrap_or(SEARCH_PATH).to_owned(),

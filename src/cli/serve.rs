@@ -7,6 +7,7 @@ mod directory;
 mod door;
 mod exports;
 pub mod gate;
+mod issuers;
 mod journal;
 mod keys;
 mod reloading;

@@ -184,6 +184,8 @@ pub struct RawApplication {
     pub setting: Leaf,
     /// Name of the key in pgveil.yaml by which it is signed.
     pub signed: Leaf,
+    /// Name of the issuer in pgveil.yaml whose tokens people log in with.
+    pub token: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

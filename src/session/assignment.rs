@@ -69,7 +69,7 @@ impl Assignment {
     pub fn new(facts: &LoginFacts, regime: Regime, basis: Basis) -> Self {
         let caller = Arc::clone(&facts.caller);
         let policy = &basis.policy;
-        let person: Arc<str> = policy.person(&caller.db_user).into();
+        let person: Arc<str> = policy.bearer(&caller).into();
         let mut assignment = Assignment {
             role: facts.role.clone(),
             regime,
@@ -229,7 +229,9 @@ impl Assignment {
 
     fn values_of(&self, basis: &Basis, person: &str) -> SessionValues {
         let policy = &basis.policy;
-        let mut values = policy.session_values(&self.caller.db_user, person, &basis.directory);
+        let token = self.caller.token.as_deref();
+        let mut values =
+            policy.session_values(&self.caller.db_user, person, token, &basis.directory);
         for region in policy.inside(self.caller.address) {
             let name = SessionValue::Region(Box::from(&*region.name));
             values.insert(name, "inside".to_owned());
@@ -250,8 +252,10 @@ impl Assignment {
     fn look_anew(&self, basis: &Basis) -> Seen {
         let policy = &basis.policy;
         let db_user = &self.caller.db_user;
+        let token = self.caller.token.as_ref();
+        let own = token.map_or(db_user.as_str(), |token| &token.person);
         let same_naming = policy.application(db_user) == self.application.as_ref();
-        let same_person = policy.person(db_user) == &*self.person;
+        let same_person = policy.bearer(&self.caller) == &*self.person;
         let holds = match &self.application {
             Some(_) => policy.could_match(&self.caller),
             None => {
@@ -274,7 +278,7 @@ impl Assignment {
                 person: Arc::clone(&self.person),
                 app_user: None,
                 purpose: purpose_of(policy, &self.role, &Claim::default()),
-                values: Arc::new(self.values_of(basis, db_user)),
+                values: Arc::new(self.values_of(basis, own)),
                 outside: policy.outside(self.caller.address).into(),
                 purse: None,
                 is_known: !matches!(basis.directory, Directory::Unknown),

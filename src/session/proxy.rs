@@ -357,7 +357,7 @@ pub async fn run(
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
         template: Record {
             enforced: (regime == Regime::Trial).then_some(false),
-            ..template(&facts, policy.person(&facts.db_user), policy.version())
+            ..template(&facts, policy.bearer(&facts.caller), policy.version())
         },
         client_bytes,
         pending,

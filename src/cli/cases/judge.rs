@@ -18,7 +18,10 @@ pub async fn judged(
     let db_user = case.db_user.as_deref();
     let app_user = case.app_user.as_deref();
     let matched = match db_user {
-        Some(user) => Some(bench.matched(&case.caller(user, &bench.catalog.database), app_user)?),
+        Some(user) => {
+            let caller = case.caller(user, &bench.catalog.database, &bench.policy);
+            Some(bench.matched(&caller, app_user)?)
+        }
         None => None,
     };
     let role = match (&case.role, matched) {

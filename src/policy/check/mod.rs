@@ -42,6 +42,7 @@ pub struct Checker {
     traps: Vec<(ClassRule, Arc<Trap>)>,
     groups: Groups,
     applications: BTreeMap<String, Application>,
+    token_users: BTreeMap<String, Arc<str>>,
     directory: Option<DirectoryRule>,
     regions: Vec<Region>,
     /// Where each database user was named first.
@@ -59,6 +60,7 @@ impl Checker {
             traps: Vec::new(),
             groups: Groups::new(),
             applications: BTreeMap::new(),
+            token_users: BTreeMap::new(),
             directory: None,
             regions: Vec::new(),
             users: HashMap::new(),
@@ -179,6 +181,7 @@ impl Checker {
             people: self.people,
             groups: self.groups,
             applications: self.applications,
+            token_users: self.token_users,
             directory: self.directory,
             regions: self.regions,
             traps,

@@ -19,6 +19,7 @@ fn caller(db_user: &str) -> Caller {
         address: [10, 20, 3, 4].into(),
         certificate: None,
         application_name: "psql".to_owned(),
+        token: None,
     }
 }
 
