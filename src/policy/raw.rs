@@ -62,6 +62,8 @@ pub struct RawClass {
     pub alarm: Leaf,
     /// What the data may be used for: for anything else it is redacted.
     pub purposes: Option<Spanned<OneOrMany>>,
+    /// What becomes of rows of a region for who is not there: `hide` (default), or a mask for this class.
+    pub outside: Option<Spanned<RawMask>>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

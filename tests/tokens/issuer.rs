@@ -233,6 +233,9 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, state: &Mutex<State>, name: 
         let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
         let body = {
             let mut state = state.lock().expect("state");
+            if state.is_away {
+                return;
+            }
             state.asked.push(path.clone());
             match path.as_str() {
                 "/realms/staff/.well-known/openid-configuration" => {

@@ -39,7 +39,8 @@ pub enum Fate {
 /// Who a statement is somebody's by the other policy. Of the people behind a database user each may be somebody else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Standing {
-    Role(Arc<str>),
+    /// Its name, and the regions whose rows are masked for the session.
+    Role(Arc<str>, u32),
     /// The session gets in, and nobody in it has a role who is not named.
     Nobody,
     /// The session would not get in.
@@ -111,9 +112,7 @@ fn caller(entry: &Entry, policy: &PolicySet) -> Caller {
     Caller {
         db_user: entry.db_user.clone().unwrap_or_default(),
         database: entry.database.clone().unwrap_or_default(),
-        address: entry
-            .client_addr
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip()),
+        address: address(entry).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         certificate: subject.map(|subject| Certificate {
             common_name: None,
             subject,
@@ -121,6 +120,10 @@ fn caller(entry: &Entry, policy: &PolicySet) -> Caller {
         application_name: entry.application_name.clone().unwrap_or_default(),
         token: policy.as_if_by_token(db_user, person, None),
     }
+}
+
+fn address(entry: &Entry) -> Option<IpAddr> {
+    entry.client_addr.map(|address| address.ip())
 }
 
 /// What runs whoever is asking.
@@ -175,7 +178,7 @@ impl<'a> Judge<'a> {
         let Fate::Runs { counted: true, .. } = meets.fate else {
             return None;
         };
-        let role = self.bench.find(meets.role.as_deref()?)?;
+        let role = self.bench.find(meets.role.as_deref()?, None)?;
         role.export.limits().then(|| Arc::clone(&role.export))
     }
 
@@ -190,7 +193,10 @@ impl<'a> Judge<'a> {
         // As at the door and in the session: of people who share a user, whoever is analysed has a role.
         let is_shared = policy.application(&caller.db_user).is_some();
         match role {
-            Some(role) if !is_shared || role.restricted() => Standing::Role(Arc::clone(&role.name)),
+            Some(role) if !is_shared || role.restricted() => Standing::Role(
+                Arc::clone(&role.name),
+                policy.masked_outside(address(entry)),
+            ),
             _ if is_shared && policy.could_match(&caller) => Standing::Nobody,
             _ => Standing::TurnedAway,
         }
@@ -202,7 +208,7 @@ impl<'a> Judge<'a> {
             Standing::TurnedAway => (None, Fate::TurnedAway),
             Standing::Nobody if names_nobody(entry) => (None, Fate::runs()),
             Standing::Nobody => (None, nobody()),
-            Standing::Role(name) => (Some(name), self.under(entry, name).await),
+            Standing::Role(name, _) => (Some(name), self.under(entry, name).await),
         };
         Meets {
             role: role.cloned(),
@@ -211,7 +217,7 @@ impl<'a> Judge<'a> {
     }
 
     async fn under(&mut self, entry: &Entry, name: &str) -> Fate {
-        let Some(role) = self.bench.find(name) else {
+        let Some(role) = self.bench.find(name, address(entry)) else {
             return Fate::TurnedAway;
         };
         let regime = self.bench.policy.role(name).map(RoleRule::regime);
@@ -300,7 +306,7 @@ impl<'a> Judge<'a> {
         if self.facts.len() >= MAX_FACTS {
             self.facts.clear();
         }
-        let facts = Arc::new(self.bench.facts(db_user, person, self.search_path));
+        let facts = Arc::new(self.bench.facts(db_user, person, None, self.search_path));
         self.facts.insert(key, Arc::clone(&facts));
         facts
     }

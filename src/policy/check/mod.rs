@@ -278,6 +278,10 @@ impl Checker {
             .purposes
             .as_ref()
             .map(|list| self.purposes(source, list));
+        let outside = raw
+            .outside
+            .as_ref()
+            .and_then(|raw| self.outside(source, raw));
         self.classes.push(ClassRule {
             name: name.value.as_str().into(),
             level,
@@ -285,6 +289,7 @@ impl Checker {
             missing,
             alarm,
             purposes,
+            outside,
             origin,
         });
     }
