@@ -99,7 +99,14 @@ impl PolicySet {
             let absent = self.missing(catalog);
             missing = Some(match missing {
                 Some(mut missing) => {
-                    missing.retain(|key, _| absent.contains_key(key));
+                    missing.retain(|key, finding| match absent.get(key) {
+                        // The database that it is meant for knows what is nearly called so.
+                        Some(other) if knows_better(other, finding) => {
+                            *finding = other.clone();
+                            true
+                        }
+                        other => other.is_some(),
+                    });
                     missing
                 }
                 None => absent,
@@ -270,6 +277,14 @@ impl PolicySet {
             .filter_map(|index| self.classes.get(*index))
             .map(|class| &class.name)
     }
+}
+
+fn knows_better(one: &Diagnostic, other: &Diagnostic) -> bool {
+    let knows = |finding: &Diagnostic| {
+        let suggestion = finding.suggestion.as_deref();
+        suggestion.is_some_and(|text| text.starts_with("did you mean"))
+    };
+    knows(one) && !knows(other)
 }
 
 fn locate(catalog: &Catalog, (relation, column): Cell) -> Option<(&Relation, &Column)> {
