@@ -9,7 +9,7 @@ mod exports;
 pub mod gate;
 mod issuers;
 mod journal;
-mod keys;
+pub mod keys;
 mod reloading;
 mod settings;
 mod signals;

@@ -277,7 +277,7 @@ impl PolicySet {
     }
 
     /// A session that a person began by a token; `groups` are those in it.
-    pub fn as_if_by_token(
+    pub fn token_of(
         &self,
         db_user: &str,
         person: Option<&str>,

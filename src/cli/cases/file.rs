@@ -91,7 +91,7 @@ impl Case {
             address: self.address,
             certificate: None,
             application_name: self.application_name.clone().unwrap_or_default(),
-            token: policy.as_if_by_token(db_user, self.app_user.as_deref(), groups),
+            token: policy.token_of(db_user, self.app_user.as_deref(), groups),
         }
     }
 }

@@ -71,7 +71,7 @@ pub async fn give(
     };
     tour.one_query_three_views().await?;
     tour.another_way_to_ask().await?;
-    tour.from_elsewhere().await?;
+    tour.seen_from_elsewhere().await?;
     if let Some(request) = tour.an_export_stopped().await? {
         tour.two_people_sign(&request, tokens).await?;
     }
@@ -138,7 +138,7 @@ impl Tour<'_> {
         Ok(())
     }
 
-    async fn from_elsewhere(&mut self) -> Result<(), DemoError> {
+    async fn seen_from_elsewhere(&mut self) -> Result<(), DemoError> {
         self.screen.step(
             "Where somebody sits counts, too: from outside the EU companies there are to be seen, and their revenue is not",
         )?;

@@ -118,7 +118,7 @@ fn caller(entry: &Entry, policy: &PolicySet) -> Caller {
             subject,
         }),
         application_name: entry.application_name.clone().unwrap_or_default(),
-        token: policy.as_if_by_token(db_user, person, None),
+        token: policy.token_of(db_user, person, None),
     }
 }
 

@@ -21,6 +21,9 @@ use super::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::catalog::{Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics, Severity};
 
+/// Role, purpose, and the regions that a session is outside of.
+type Elsewhere = (Arc<str>, Option<Arc<str>>, u32);
+
 /// A policy for one database.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledPolicy {
@@ -29,7 +32,7 @@ pub struct CompiledPolicy {
     /// By role and purpose.
     for_purpose: HashMap<(Arc<str>, Arc<str>), Arc<RolePolicy>>,
     /// By role, purpose where that matters, and the regions that a session is outside of and whose rows are masked for it.
-    outside: HashMap<(Arc<str>, Option<Arc<str>>, u32), Arc<RolePolicy>>,
+    outside: HashMap<Elsewhere, Arc<RolePolicy>>,
 }
 
 impl CompiledPolicy {

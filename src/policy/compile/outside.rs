@@ -221,11 +221,11 @@ impl Finder<'_> {
     }
 
     fn add(&mut self, relation: &Relation, column: &str, rule: Option<RowRule>) {
+        let anchors = self.anchors.entry(relation.oid).or_default();
         let Some(column) = relation.column(column) else {
             self.belongs.insert(relation.oid, Belongs::All);
             return;
         };
-        let anchors = self.anchors.entry(relation.oid).or_default();
         anchors.insert(column.num);
         let mut sources = column.generated_from.clone();
         while let Some(source) = sources.pop() {
@@ -263,12 +263,14 @@ impl Finder<'_> {
         loop {
             let before = self.shown.len() + self.anchors.len();
             for view in &views {
+                let mut shows = self.reads(view);
                 for (index, column) in view.columns.iter().enumerate() {
                     if self.shows(view.sources.get(index)) {
                         self.shown.insert((view.oid, column.num));
+                        shows = true;
                     }
                 }
-                if self.reads(view) {
+                if shows {
                     let all = view.columns.iter().map(|column| column.num).collect();
                     self.anchors.insert(view.oid, all);
                 }

@@ -76,7 +76,8 @@ pub(super) async fn by_token(
     account: &Account,
     gate: &LoginGate,
 ) -> Result<Authenticated, Failure> {
-    if !way.is_tls && !(account.allow_plaintext && is_loopback(&way.peer)) {
+    let is_private = way.is_tls || (account.allow_plaintext && is_loopback(&way.peer));
+    if !is_private {
         return Err(in_the_clear());
     }
     if let Some(frame) = negotiate_protocol_version(startup) {
