@@ -149,6 +149,7 @@ fn each_refusal_is_reached_by_a_statement() {
     fixture.plan("INSERT INTO tickets (id) VALUES ('1')");
     fixture.role.anchors.insert(CONTACTS, (1..=5).collect());
     fixture.plan("UPDATE contacts SET region = 'x'");
+    fixture.role.anchors.clear();
     fixture.catalog.types.clear();
     fixture.plan("UPDATE contacts SET phone = 'x'");
     let reached: Vec<Place> = pgveil::sql::marks::reached()
