@@ -245,7 +245,7 @@ fn keys_that_cannot_have_signed_are_passed_over() {
         json!({ "kty": "EC", "crv": "P-256", "kid": "1", "x": "AAAA", "y": "AAAA" }),
         json!("a key"),
     ] {
-        let keys = keys(&[jwk.clone()]);
+        let keys = keys(std::slice::from_ref(&jwk));
         let token = issuer.sign(&header(), &claims());
         let read = read(&token, &keys, &rule(), at(NOW));
         assert_eq!(read, Err(Refused::UnknownKey), "{jwk}");
