@@ -10,7 +10,7 @@ use pgveil::catalog::{
     ViewReads, Volatility,
 };
 use pgveil::config::{Diagnostics, Severity};
-use pgveil::policy::{self, Asking, Caller, Directory, PolicySet};
+use pgveil::policy::{self, Asking, Caller, CompiledPolicy, Directory, PolicySet, RolePolicy};
 
 const EXPECTED: &str = "#> ";
 /// In place of these where it is built with Kafka, in a file that has any.
@@ -153,6 +153,7 @@ fn policies_are_checked() {
                     address: [127, 0, 0, 1].into(),
                     certificate: None,
                     application_name: String::new(),
+                    token: None,
                 };
                 let asking = Asking {
                     caller: &caller,
@@ -229,7 +230,7 @@ fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
                     column.name,
                     mask.class,
                     if mask.lookup { " (lookup)" } else { "" },
-                    short(&mask.sql.over(&format!("\"{}\"", column.name)))
+                    short(&mask.sql.over("", &column.name))
                 ));
             }
         }
@@ -293,7 +294,56 @@ fn compiled(policy: &PolicySet, catalog: &Catalog) -> Vec<String> {
             .collect();
         protected.sort();
         shown.push(format!("{}: protected {}", role.name, protected.join(" ")));
+        for outside in policy.outsides() {
+            shown.extend(elsewhere(&compiled, role, outside, catalog));
+        }
     }
+    shown
+}
+
+/// What is different for who is outside of regions.
+fn elsewhere(
+    compiled: &CompiledPolicy,
+    inside: &RolePolicy,
+    outside: u32,
+    catalog: &Catalog,
+) -> Vec<String> {
+    let role = compiled.role(&inside.name, None, outside).expect("a role");
+    assert_eq!(role.version == inside.version, role.masks == inside.masks);
+    let mut shown = Vec::new();
+    for (oid, columns) in &role.masks {
+        let relation = &catalog.relations[oid];
+        for (num, mask) in columns {
+            if inside.mask(*oid, *num) == Some(mask) {
+                continue;
+            }
+            let column = relation.column_number(*num).expect("a column");
+            shown.push(format!(
+                "{} outside {outside}: {}.{} {}{}: {}",
+                role.name,
+                relation.full_name(),
+                column.name,
+                mask.class,
+                if mask.lookup { " (lookup)" } else { "" },
+                mask.sql.over("", &column.name)
+            ));
+        }
+    }
+    for (oid, columns) in &role.anchors {
+        let relation = &catalog.relations[oid];
+        let names = relation
+            .columns
+            .iter()
+            .filter(|column| columns.contains(&column.num));
+        let names: Vec<&str> = names.map(|column| column.name.as_str()).collect();
+        shown.push(format!(
+            "{} outside {outside}: anchored {} {}",
+            role.name,
+            relation.full_name(),
+            names.join(" ")
+        ));
+    }
+    shown.sort();
     shown
 }
 

@@ -4,6 +4,11 @@ use super::entry::Entry;
 use super::glob::Glob;
 use super::range::Span;
 
+/// Of [`Filter::would`]: a result that would have ended at an export limit.
+pub const STOP: &str = "stop";
+/// How the labels of export limits begin.
+const EXPORT: &str = "export_";
+
 /// What is looked for: of each list that is not empty one must fit.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -17,6 +22,8 @@ pub struct Filter {
     pub columns: Vec<Glob>,
     pub classes: Vec<Glob>,
     pub verdicts: Vec<String>,
+    /// Verdicts that roles on trial would have given, and [`STOP`].
+    pub would: Vec<String>,
     /// Labels of [`super::Event`].
     pub events: Vec<String>,
     /// `SELECT`, in any case.
@@ -83,6 +90,8 @@ impl Search {
                 entry.export.as_ref().map(|export| export.request.as_str()),
             )
             && one_of(&filter.verdicts, entry.verdict.as_deref())
+            && (filter.would.is_empty()
+                || would(entry).any(|word| one_of(&filter.would, Some(word))))
             && one_of(&filter.events, Some(&entry.event))
             && one_of(&filter.kinds, entry.kind.as_deref())
             && (filter.sessions.is_empty()
@@ -107,6 +116,18 @@ fn people(entry: &Entry) -> impl Iterator<Item = &str> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// What a role on trial would have decided, and whether it would have stopped the result.
+fn would(entry: &Entry) -> impl Iterator<Item = &str> {
+    let would = entry.would.as_ref();
+    let reason = would.and_then(|would| would.reason.as_deref());
+    let is_stopped = reason.is_some_and(|reason| reason.starts_with(EXPORT));
+    let stopped = is_stopped.then_some(STOP);
+    would
+        .map(|would| would.verdict.as_str())
+        .into_iter()
+        .chain(stopped)
 }
 
 fn any<'n>(wanted: &[Glob], names: impl IntoIterator<Item = &'n str>) -> bool {
@@ -142,6 +163,9 @@ impl Filter {
         };
         needles.push(member("verdict", &self.verdicts));
         needles.push(member("event", &self.events));
+        if !self.would.is_empty() {
+            needles.push(vec!["\"would\":{".to_owned()]);
+        }
         let sessions = self.sessions.iter();
         needles.push(sessions.map(|id| format!("\"session\":{id}")).collect());
         // A criterion with nothing to look for, or a needle that is everywhere, tells nothing.

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::audit::classes::ClassColumns;
-use crate::audit::{Event, ExportRecord, Record, VerdictRecord};
+use crate::audit::{Event, ExportRecord, Record, VerdictRecord, WouldRecord};
 
 fn globs(text: &str) -> Vec<Glob> {
     text.split_whitespace()
@@ -75,7 +75,29 @@ fn records() -> Vec<(&'static str, Record)> {
             },
         ),
         ("start", Record::new(Event::Start, SystemTime::UNIX_EPOCH)),
+        ("on trial", on_trial(VerdictRecord::Refuse, "function")),
+        (
+            "over a limit",
+            on_trial(VerdictRecord::Rewrite, "export_rows"),
+        ),
     ]
+}
+
+/// What ran because its role is not enforced.
+fn on_trial(verdict: VerdictRecord, reason: &'static str) -> Record {
+    Record {
+        kind: Some("SELECT".into()),
+        enforced: Some(false),
+        would: Some(Box::new(WouldRecord {
+            verdict,
+            reason: Some(reason.into()),
+            rule: None,
+            masked: vec![],
+            lookups: vec![],
+        })),
+        verdict: Some(VerdictRecord::Pass),
+        ..Record::new(Event::Statement, SystemTime::UNIX_EPOCH)
+    }
 }
 
 fn classes() -> Classes {
@@ -104,7 +126,15 @@ fn found(filter: Filter) -> Vec<&'static str> {
 
 #[test]
 fn each_criterion_finds_what_it_names() {
-    let all = vec!["read", "write", "refused", "signed", "start"];
+    let all = vec![
+        "read",
+        "write",
+        "refused",
+        "signed",
+        "start",
+        "on trial",
+        "over a limit",
+    ];
     let filter = Filter::default;
     #[rustfmt::skip]
     let cases: Vec<(&str, Filter, Vec<&str>)> = vec![
@@ -120,6 +150,11 @@ fn each_criterion_finds_what_it_names() {
         ("column", Filter { columns: globs("*.phone"), ..filter() }, vec!["read", "refused"]),
         ("class", Filter { classes: globs("phone"), ..filter() }, vec!["read", "refused"]),
         ("verdict", Filter { verdicts: words("refuse"), ..filter() }, vec!["refused"]),
+        ("would refuse", Filter { would: words("refuse"), ..filter() }, vec!["on trial"]),
+        ("would rewrite", Filter { would: words("rewrite"), ..filter() }, vec!["over a limit"]),
+        ("would stop", Filter { would: words("stop"), ..filter() }, vec!["over a limit"]),
+        ("would refuse or stop", Filter { would: words("refuse stop"), ..filter() }, vec!["on trial", "over a limit"]),
+        ("verdict of what ran", Filter { verdicts: words("pass"), ..filter() }, vec!["on trial", "over a limit"]),
         ("event", Filter { events: words("start export"), ..filter() }, vec!["signed", "start"]),
         ("kind", Filter { kinds: words("update"), ..filter() }, vec!["write"]),
         ("request", Filter { requests: globs("7f3a0001"), ..filter() }, vec!["signed"]),
@@ -146,5 +181,5 @@ fn lines_that_cannot_fit_are_passed_over_unread() {
         let line = serde_json::to_vec(record).expect("json");
         !search.may_match(&line)
     });
-    assert_eq!(unread.count(), 4);
+    assert_eq!(unread.count(), 6);
 }

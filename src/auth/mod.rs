@@ -3,6 +3,8 @@
 //! * `passthrough`: the server's own exchange is relayed, message by message.
 //! * `scram`: pgveil is the SCRAM-SHA-256 server. From the client's proof it takes the ClientKey, and with that key
 //!   logs in to the server as the same user, without ever knowing the password.
+//! * [`token`]: of the accounts that people share by tokens, whatever the method: the client's password is a token, and
+//!   pgveil logs in to the server by the account's own password.
 pub mod check;
 mod failure;
 mod frames;
@@ -11,6 +13,7 @@ mod ready;
 mod request;
 pub mod restrict;
 pub mod scram;
+pub mod token;
 pub mod upstream;
 pub mod verifier;
 
@@ -19,6 +22,7 @@ use std::sync::Arc;
 pub use failure::{Blame, Failure};
 pub use frames::{Frame, FrameReadError, FrameReader, Peer};
 pub use ready::{Ready, until_ready};
+pub use request::Request;
 pub use verifier::{UsersFile, Verifier, VerifierSource};
 
 /// How clients log in.

@@ -59,6 +59,7 @@ impl Request {
         let mut body = BytesMut::new();
         match self {
             Request::Ok => body.put_u32(0),
+            Request::CleartextPassword => body.put_u32(3),
             Request::Sasl(names) => {
                 body.put_u32(SASL);
                 for name in names {
@@ -136,6 +137,7 @@ mod tests {
     fn requests_survive_the_way_there_and_back() {
         for request in [
             Request::Ok,
+            Request::CleartextPassword,
             Request::Sasl(vec!["SCRAM-SHA-256-PLUS".into(), "SCRAM-SHA-256".into()]),
             Request::SaslContinue(b"r=abc".into()),
             Request::SaslFinal(b"v=abc".into()),

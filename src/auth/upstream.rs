@@ -14,6 +14,7 @@ use super::request::{ANSWER, AUTHENTICATION, InitialResponse, Request};
 use super::scram::{
     ClientBinding, ClientExchange, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramError, ScramKeys, nonce,
 };
+use crate::config::Secret;
 use crate::wire::connect::{Attempt, Connected, Server, Upstream};
 use crate::wire::error::{ErrorFields, sqlstate};
 use crate::wire::hosts::{Standing, Target};
@@ -246,11 +247,20 @@ fn lost(error: std::io::Error) -> Failure {
     )
 }
 
-/// Logs in with the keys that the client's proof gave away, up to the server's AuthenticationOk.
+/// What pgveil logs in with.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// The keys that the client's proof gave away.
+    Keys(&'a ScramKeys),
+    /// The password of an account whose people log in by tokens; `None`: the server asks for none.
+    Password(Option<&'a Secret>),
+}
+
+/// Logs in up to the server's AuthenticationOk.
 ///
 /// SCRAM-SHA-256-PLUS is used where the server offers it over TLS. The server's signature is checked before
-/// AuthenticationOk is believed. Other methods than SCRAM need a password, which pgveil does not have.
-pub async fn log_in(opened: &mut Opened, keys: &ScramKeys) -> Result<Frame, Failure> {
+/// AuthenticationOk is believed. Other methods than SCRAM need a password; one goes as it is where the way is private.
+pub async fn log_in(opened: &mut Opened, credential: Credential<'_>) -> Result<Frame, Failure> {
     let mut frame = opened.first.clone();
     loop {
         match frame.tag() {
@@ -266,8 +276,20 @@ pub async fn log_in(opened: &mut Opened, keys: &ScramKeys) -> Result<Frame, Fail
     }
     match Request::parse(&frame)? {
         Request::Ok => Ok(frame),
-        Request::Sasl(names) => scram(opened, keys, &names).await,
-        Request::CleartextPassword => Err(needs_password("password")),
+        Request::Sasl(names) => scram(opened, credential, &names).await,
+        Request::CleartextPassword => match credential {
+            Credential::Password(Some(password)) if opened.is_protected() => {
+                let answer = [password.expose().as_bytes(), b"\0"].concat();
+                let answer = Frame::new(ANSWER, &answer);
+                opened.server.send(&answer.bytes()).await.map_err(lost)?;
+                let ok = self::frame(&mut opened.server).await?;
+                match Request::parse(&ok)? {
+                    Request::Ok => Ok(ok),
+                    _ => Err(Failure::server_protocol("AuthenticationOk was expected")),
+                }
+            }
+            _ => Err(needs_password("password")),
+        },
         Request::Md5Password => Err(needs_password("md5")),
         Request::Gss | Request::Sspi => Err(needs_password("gss")),
         _ => Err(Failure::server_protocol(
@@ -276,7 +298,14 @@ pub async fn log_in(opened: &mut Opened, keys: &ScramKeys) -> Result<Frame, Fail
     }
 }
 
-async fn scram(opened: &mut Opened, keys: &ScramKeys, names: &[String]) -> Result<Frame, Failure> {
+async fn scram(
+    opened: &mut Opened,
+    credential: Credential<'_>,
+    names: &[String],
+) -> Result<Frame, Failure> {
+    if let Credential::Password(None) = credential {
+        return Err(needs_password(&names.join(", ")));
+    }
     let offers = |wanted| names.iter().any(|name| name == wanted);
     let (mechanism, binding) = match (&opened.end_point, opened.server.stream.is_tls()) {
         (Some(data), true) if offers(SCRAM_SHA_256_PLUS) => {
@@ -302,6 +331,17 @@ async fn scram(opened: &mut Opened, keys: &ScramKeys, names: &[String]) -> Resul
         return Err(Failure::server_protocol(
             "AuthenticationSASLContinue was expected",
         ));
+    };
+    let made;
+    let keys = match credential {
+        Credential::Keys(keys) => keys,
+        Credential::Password(password) => {
+            let password = password.map_or("", Secret::expose);
+            made = exchange
+                .keys_of(password, &server_first)
+                .map_err(mismatched)?;
+            &made
+        }
     };
     let (message, last) = exchange
         .final_message(&server_first, keys)

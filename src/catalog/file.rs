@@ -24,6 +24,10 @@ const LEVEL: i32 = 19;
 pub enum FileError {
     #[error("{file}: {error}")]
     Io { file: String, error: std::io::Error },
+    #[error(
+        "there is no catalog snapshot {file}; make it with `pgveil catalog dump --config pgveil.yaml --database NAME --output {file}`"
+    )]
+    Missing { file: String },
     #[error("{file} is no catalog snapshot: {reason}; write one with `pgveil catalog dump`")]
     Malformed { file: String, reason: String },
 }
@@ -84,9 +88,12 @@ pub fn write(catalog: &Catalog, path: &Path) -> Result<(), FileError> {
 /// The file cannot be read, or holds something else.
 pub fn read(path: &Path) -> Result<Catalog, FileError> {
     let file = path.display().to_string();
-    let packed = std::fs::File::open(path).map_err(|error| FileError::Io {
-        file: file.clone(),
-        error,
+    let packed = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => FileError::Missing { file: file.clone() },
+        _ => FileError::Io {
+            file: file.clone(),
+            error,
+        },
     })?;
     let malformed = |reason: String| FileError::Malformed {
         file: file.clone(),

@@ -1,4 +1,5 @@
 //! Where statements are planned without a session: a policy, a catalog, and what came of a text.
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +11,9 @@ use super::{CliError, policies};
 use crate::catalog::{self, Catalog};
 use crate::config::{self, Settings};
 use crate::policy::compiled::RolePolicy;
-use crate::policy::{self, Asking, Caller, CompiledPolicy, Directory, PolicySet, RoleRule};
+use crate::policy::{
+    self, Asking, Caller, CompiledPolicy, Directory, PolicySet, RoleRule, SessionValue,
+};
 use crate::sql::Planner;
 use crate::sql::plan::{Plan, Refusal, SessionFacts, StatementPlan, Verdict};
 
@@ -108,12 +111,12 @@ impl Bench {
         })
     }
 
-    /// The rules of a role, in force or not.
+    /// The rules of a role, in force or not, for who comes from there; from nowhere is outside of all regions.
     ///
     /// # Errors
     /// The policy has no such role.
-    pub fn role(&self, name: &str) -> Result<&Arc<RolePolicy>, CliError> {
-        self.find(name).ok_or_else(|| {
+    pub fn role(&self, name: &str, address: Option<IpAddr>) -> Result<&Arc<RolePolicy>, CliError> {
+        self.find(name, address).ok_or_else(|| {
             let mut known: Vec<&str> = self.compiled.roles.keys().map(|name| &**name).collect();
             known.sort_unstable();
             CliError::Configuration(format!(
@@ -123,14 +126,16 @@ impl Bench {
         })
     }
 
-    pub fn find(&self, name: &str) -> Option<&Arc<RolePolicy>> {
-        self.compiled.roles.get(name).map(|role| role.rules())
+    pub fn find(&self, name: &str, address: Option<IpAddr>) -> Option<&Arc<RolePolicy>> {
+        let outside = self.policy.masked_outside(address);
+        let role = self.compiled.role(name, None, outside);
+        role.map(|role| role.rules())
     }
 
     /// The role that the policy gives somebody now.
     ///
     /// # Errors
-    /// It depends on the directory, which is not read here.
+    /// It depends on the directory, which is not read here, or on groups of a token, which are not known.
     pub fn matched(
         &self,
         caller: &Caller,
@@ -145,7 +150,8 @@ impl Bench {
         let found = self.policy.match_role(asking, &self.directory());
         found.map_err(|_| {
             CliError::Configuration(
-                "the role depends on the policy's `directory`, which only `pgveil serve` reads; name the role"
+                "the role depends on the policy's `directory`, which only `pgveil serve` reads, or on the groups of a \
+                 token; name the role, or for a token its `groups`"
                     .to_owned(),
             )
         })
@@ -157,10 +163,23 @@ impl Bench {
     }
 
     /// What a session of these users knows about itself.
-    pub fn facts(&self, db_user: &str, app_user: &str, search_path: Option<&str>) -> SessionFacts {
-        let values = self
+    pub fn facts(
+        &self,
+        db_user: &str,
+        app_user: &str,
+        address: Option<IpAddr>,
+        search_path: Option<&str>,
+    ) -> SessionFacts {
+        let mut values = self
             .policy
-            .session_values(db_user, app_user, &self.directory());
+            .session_values(db_user, app_user, None, &self.directory());
+        let inside = address
+            .into_iter()
+            .flat_map(|address| self.policy.inside(address));
+        for region in inside {
+            let name = SessionValue::Region(Box::from(&*region.name));
+            values.insert(name, "inside".to_owned());
+        }
         SessionFacts {
             values: Arc::new(values),
             search_path: search_path.unwrap_or(SEARCH_PATH).to_owned(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::approvers;
-use super::serve::catalogs;
+use super::serve::{catalogs, keys};
 use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, policies, print};
 use crate::catalog::Catalog;
 use crate::config::{self, Diagnostics, Settings};
@@ -26,6 +26,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         Err(CliError::Findings(findings)) => return report(&findings, "", args.format),
         Err(error) => return Err(error),
     };
+    keys::check(&settings, &policy)?;
     let mut findings = policy.warnings.clone();
     let mut summary = overview(&policy);
     let accounts = match args.offline {

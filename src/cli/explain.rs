@@ -53,11 +53,11 @@ pub struct ExplainArgs {
 /// error but exit code 1.
 pub async fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
     let bench = Bench::new(args.place.policy()?, args.place.catalog().await?)?;
-    let role = Arc::clone(bench.role(&args.role)?);
+    let role = Arc::clone(bench.role(&args.role, None)?);
     let db_user = args.db_user.as_deref().unwrap_or(&args.role);
     let app_user = args.app_user.as_deref();
     let app_user = app_user.unwrap_or_else(|| bench.policy.person(db_user));
-    let facts = Arc::new(bench.facts(db_user, app_user, args.search_path.as_deref()));
+    let facts = Arc::new(bench.facts(db_user, app_user, None, args.search_path.as_deref()));
     let mut refused = false;
     for text in statements(&args)? {
         let text = text?;

@@ -28,7 +28,8 @@ const PROGRESS: u64 = 10_000;
 #[command(after_help = "Examples:\n  \
     pgveil replay --config pgveil.yaml --database crm --policy policies.next/\n  \
     pgveil replay --audit var/audit --catalog crm.catalog.zst --policy next.yaml --from 2026-11-01\n  \
-    pgveil replay --config pgveil.yaml --database crm --policy next.yaml --role agent --format json\n\n\
+    pgveil replay --config pgveil.yaml --database crm --policy next.yaml --role agent --format json\n  \
+    pgveil replay --config pgveil.yaml --database crm --enforced     as if no role were on trial\n\n\
     Statements are on record without their literals, and are planned so. What cannot be told that way is listed as such.\n\
     Exit code 0; with --check 1 if anything is newly refused, masked, clear, stopped or turned away.")]
 pub struct ReplayArgs {
@@ -49,6 +50,9 @@ pub struct ReplayArgs {
     /// The search_path of sessions, which is not on record [default: "$user", public]
     #[arg(long, value_name = "PATH")]
     pub search_path: Option<String>,
+    /// Roles of the other policy that are on trial (`enforce: false`) as if they were in force
+    #[arg(long)]
+    pub enforced: bool,
     /// How many statements of each kind of change the text shows
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     pub limit: usize,
@@ -74,10 +78,13 @@ pub async fn run(args: ReplayArgs) -> Result<ExitCode, CliError> {
     };
     let mut reader = span.reader(&dir).map_err(CliError::environment)?;
     let mut replay = Replay {
-        judge: Judge::new(&bench, args.search_path.as_deref()),
+        judge: Judge::new(&bench, args.search_path.as_deref(), args.enforced),
         groups: Groups::default(),
         budgets: Budgets::default(),
-        seen: Replayed::default(),
+        seen: Replayed {
+            enforced: args.enforced,
+            ..Replayed::default()
+        },
     };
     let mut beyond = Beyond::default();
     let work = Work::new("records read");
@@ -148,11 +155,12 @@ impl Replay<'_> {
             self.seen.first = Some(entry.time.clone());
         }
         self.seen.last = Some(entry.time.clone());
-        let meets = match self.groups.find(entry) {
+        let standing = self.judge.standing(entry);
+        let meets = match self.groups.find(entry, &standing) {
             Taken::Known(meets) => meets,
             Taken::New => {
-                let meets = self.judge.meets(entry).await;
-                self.groups.know(entry, meets)
+                let meets = self.judge.meets(entry, &standing).await;
+                self.groups.know(entry, &standing, meets)
             }
             Taken::TooMany => {
                 self.seen.beyond += 1;
@@ -163,7 +171,7 @@ impl Replay<'_> {
             Some(limits) => self.budgets.stops(entry, &limits),
             None => None,
         };
-        self.groups.count(entry, stopped);
+        self.groups.count(entry, &standing, stopped);
     }
 }
 

@@ -183,6 +183,9 @@ fn finish(
     if let Some(path) = &args.out {
         let failed =
             |error: std::io::Error| CliError::Environment(format!("{}: {error}", path.display()));
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
         let mut file = std::fs::File::create_new(path).map_err(failed)?;
         let text = propose::policy(report, presets);
         file.write_all(text.as_bytes()).map_err(failed)?;

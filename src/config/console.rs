@@ -164,7 +164,7 @@ fn base_url(text: &str) -> Option<String> {
     (!rest.contains('/')).then_some(address)
 }
 
-fn web_address(text: &str) -> Option<String> {
+pub(super) fn web_address(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split('/').next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {

@@ -24,6 +24,8 @@ impl Settings {
             smtp.and_then(|smtp| smtp.ca.as_ref()),
         ];
         files.extend(single.into_iter().flatten().map(PathBuf::as_path));
+        let issuers = self.auth.tokens.values();
+        files.extend(issuers.filter_map(|issuer| issuer.ca.as_deref()));
         for sink in &self.audit.sinks {
             files.extend(sink.files());
         }

@@ -1,4 +1,5 @@
 //! From `pgveil.yaml` to checked [`Settings`].
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -268,6 +269,7 @@ fn auth(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAuth>>) -> Option<A
         return Some(Auth {
             method: AuthMethod::Passthrough,
             users: None,
+            tokens: BTreeMap::new(),
         });
     };
     let method = match &raw.value.method {
@@ -286,9 +288,11 @@ fn auth(resolver: &mut Resolver<'_>, raw: Option<&Spanned<RawAuth>>) -> Option<A
             .diagnostics
             .push(diagnostic.suggest("set `method: scram`, or take `users` out"));
     }
+    let tokens = super::tokens::tokens(resolver, raw.value.tokens.as_ref());
     Some(Auth {
         method: method?,
         users,
+        tokens: tokens?,
     })
 }
 

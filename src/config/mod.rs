@@ -21,6 +21,7 @@ pub mod settings;
 pub mod sinks;
 pub mod source;
 mod state;
+pub mod tokens;
 pub mod units;
 mod upstream;
 pub mod yaml;
@@ -45,3 +46,4 @@ pub use sinks::{
 };
 pub use source::{Origin, Position, Source};
 pub use state::database_address;
+pub use tokens::{AtExpiry, TokenIssuer};

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::alarms::RawAlarms;
 use super::application_keys::RawApplicationKey;
 use super::sinks::RawSink;
+use super::tokens::RawTokenIssuer;
 use super::yaml::{Entries, Value};
 
 pub type Leaf = Option<Spanned<Value>>;
@@ -93,6 +94,8 @@ pub struct RawAuth {
     pub method: Leaf,
     /// File of verifiers.
     pub users: Leaf,
+    /// Issuers of tokens that people log in with, by the name that policies give them.
+    pub tokens: Option<Spanned<Entries<Spanned<RawTokenIssuer>>>>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::notify::NotifySettings;
 use super::secret::Secret;
 use super::sinks::SinkSettings;
+use super::tokens::TokenIssuer;
 use crate::audit::detect::Thresholds;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,6 +180,8 @@ pub struct Auth {
     pub method: AuthMethod,
     /// Verifiers of users, in place of the server's `pg_authid`; only with [`AuthMethod::Scram`].
     pub users: Option<PathBuf>,
+    /// Issuers of tokens that people log in with to accounts of theirs, whatever the method; by name.
+    pub tokens: BTreeMap<String, TokenIssuer>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -65,11 +65,30 @@ fn explain(source: &Arc<Source>, error: &Error) -> Diagnostic {
         Error::SerdeUnknownField {
             field, expected, ..
         } => unknown(diagnostic, field, expected),
+        Error::Unexpected { expected, .. } if *expected == "mapping start" => {
+            match keyless(source, &diagnostic) {
+                Some(written) => diagnostic.suggest(written),
+                None => diagnostic,
+            }
+        }
         Error::MergeKeyNotAllowed { .. } => {
             diagnostic.suggest("write the keys out, or use an alias for a whole value")
         }
         _ => diagnostic,
     }
+}
+
+/// How what stands there is meant, where most people leave the key out.
+fn keyless(source: &Source, diagnostic: &Diagnostic) -> Option<String> {
+    let line = source.line(diagnostic.line?)?;
+    let skip = usize::try_from(diagnostic.column?.checked_sub(1)?).ok()?;
+    let name: String = line
+        .chars()
+        .skip(skip)
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    (line.trim_start().starts_with("who:") && !name.is_empty())
+        .then(|| format!("an entry of `who` says what it names, as in `{{ db_user: {name} }}`"))
 }
 
 fn unknown(diagnostic: Diagnostic, field: &str, expected: &[&'static str]) -> Diagnostic {

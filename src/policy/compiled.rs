@@ -34,7 +34,17 @@ pub enum MaskedPart {
 /// SQL of a masked value, complete: fully qualified, cast to the column's type and typmod. Holds the text between the
 /// places where the column is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaskSql(Arc<[Box<str>]>);
+pub struct MaskSql(Arc<[MaskPiece]>);
+
+/// A piece of a mask's SQL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum MaskPiece {
+    Sql(Box<str>),
+    /// The column itself.
+    Column,
+    /// Another column of the same row, unquoted.
+    Other(Box<str>),
+}
 
 impl MaskSql {
     /// What [`MaskSql::from_template`] takes for the column. NUL cannot stand in SQL.
@@ -42,16 +52,83 @@ impl MaskSql {
 
     /// From SQL in which [`MaskSql::COLUMN`] stands wherever the column does.
     pub fn from_template(sql: &str) -> Self {
-        Self(sql.split(Self::COLUMN).map(Box::from).collect())
+        let mut pieces = Vec::new();
+        for (index, piece) in sql.split(Self::COLUMN).enumerate() {
+            if index > 0 {
+                pieces.push(MaskPiece::Column);
+            }
+            pieces.push(MaskPiece::Sql(piece.into()));
+        }
+        Self(pieces.into())
     }
 
-    /// The SQL over a column that is named like this (`"phone"`, `"c"."phone"`).
-    pub fn over(&self, column: &str) -> String {
-        self.0.join(column)
+    /// The column as it is.
+    pub fn column() -> Self {
+        Self([MaskPiece::Column].into())
     }
 
-    /// The pieces between the places, for hashing.
-    pub fn pieces(&self) -> &[Box<str>] {
+    /// This mask of what another one shows.
+    pub fn around(&self, inner: &MaskSql) -> Self {
+        let mut pieces = Vec::new();
+        for piece in self.0.iter() {
+            match piece {
+                MaskPiece::Column => {
+                    pieces.push(MaskPiece::Sql("(".into()));
+                    pieces.extend(inner.0.iter().cloned());
+                    pieces.push(MaskPiece::Sql(")".into()));
+                }
+                other => pieces.push(other.clone()),
+            }
+        }
+        Self(pieces.into())
+    }
+
+    /// One mask in rows for which any of the rules holds, and another in the rest. The rules name no value of the session.
+    pub fn choice(rules: &[RowRule], then: &MaskSql, otherwise: &MaskSql) -> Self {
+        let sql = |text: &str| MaskPiece::Sql(text.into());
+        let mut pieces = vec![sql("(CASE WHEN ")];
+        for (index, rule) in rules.iter().enumerate() {
+            pieces.push(sql(if index == 0 { "(" } else { " OR (" }));
+            pieces.extend(rule.parts.iter().map(|part| match part {
+                RulePart::Sql(text) => MaskPiece::Sql(text.clone()),
+                RulePart::Column(name) => MaskPiece::Other(name.clone()),
+                // A value that is not there makes the condition NULL, as in a row rule.
+                RulePart::Value(_) => sql("NULL"),
+            }));
+            pieces.push(sql(")"));
+        }
+        pieces.push(sql(" THEN "));
+        pieces.extend(then.0.iter().cloned());
+        pieces.push(sql(" ELSE "));
+        pieces.extend(otherwise.0.iter().cloned());
+        pieces.push(sql(" END)"));
+        Self(pieces.into())
+    }
+
+    /// The SQL over a column of this name, unquoted, of the row that stands under a quoted name, or alone if it is empty.
+    pub fn over(&self, row: &str, column: &str) -> String {
+        let reference = |name: &str| {
+            let name = name.replace('"', "\"\"");
+            match row.is_empty() {
+                true => format!("\"{name}\""),
+                false => format!("{row}.\"{name}\""),
+            }
+        };
+        let pieces = self.0.iter().map(|piece| match piece {
+            MaskPiece::Sql(text) => text.to_string(),
+            MaskPiece::Column => reference(column),
+            MaskPiece::Other(name) => reference(name),
+        });
+        pieces.collect()
+    }
+
+    /// Whether the column itself takes part.
+    pub fn names_column(&self) -> bool {
+        self.0.contains(&MaskPiece::Column)
+    }
+
+    /// For hashing.
+    pub fn pieces(&self) -> &[MaskPiece] {
         &self.0
     }
 }
@@ -144,6 +221,9 @@ pub struct RolePolicy {
     pub rows: HashMap<Oid, Arc<RowRule>>,
     /// Columns that the role may not name at all (`unlisted: deny`): left out of what stands for the relation.
     pub denied: HashMap<Oid, HashSet<AttNum>>,
+    /// Columns that say in which region a row belongs, of relations that are masked by region: who is outside may not move a
+    /// row to where it is not masked.
+    pub anchors: HashMap<Oid, HashSet<AttNum>>,
     /// Relations that the role may neither read nor write, with the reason: a view that would show rows which a row
     /// rule hides.
     pub closed: HashMap<Oid, Arc<str>>,
@@ -194,6 +274,13 @@ impl RolePolicy {
         self.masks.contains_key(&relation)
             || self.rows.contains_key(&relation)
             || self.denied.contains_key(&relation)
+    }
+
+    /// Whether the column says in which region a row belongs that the session is not in.
+    pub fn anchors(&self, relation: Oid, column: AttNum) -> bool {
+        self.anchors
+            .get(&relation)
+            .is_some_and(|columns| columns.contains(&column))
     }
 
     pub fn denies(&self, relation: Oid, column: AttNum) -> bool {

@@ -30,7 +30,7 @@ pub use directory::Directory;
 pub use load::load;
 pub use rows::ALIAS_PREFIX;
 pub use rules::{ClassRule, ExportRule, GrantRule, Person, Regime, RoleRule, Unmatched};
-pub use who::{Asking, Caller, Certificate};
+pub use who::{Asking, Caller, Certificate, Token};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub struct PolicySet {
     pub groups: who::Groups,
     /// Database users that applications share, by name.
     pub applications: BTreeMap<String, who::Application>,
+    /// Database users whose people log in by tokens, and what the issuer of those is called.
+    pub token_users: BTreeMap<String, Arc<str>>,
     /// Where groups and attributes are kept besides.
     pub directory: Option<directory::DirectoryRule>,
     pub regions: Vec<region::Region>,
@@ -100,6 +102,7 @@ impl PolicySet {
         &self,
         db_user: &str,
         app_user: &str,
+        token: Option<&Token>,
         directory: &Directory,
     ) -> BTreeMap<SessionValue, String> {
         let mut values = BTreeMap::from([
@@ -113,7 +116,10 @@ impl PolicySet {
                 values.insert(SessionValue::Attribute(name.clone()), value.clone());
             }
         }
-        // What the policy says of a person stands before what the directory says.
+        for (name, value) in token.into_iter().flat_map(|token| &token.attributes) {
+            values.insert(SessionValue::Attribute(name.clone()), value.clone());
+        }
+        // What the policy says of a person stands before what a token says, and that before what the directory says.
         let person = self.people.iter().find(|known| known.name == app_user);
         for (name, value) in person.into_iter().flat_map(|person| &person.attributes) {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());

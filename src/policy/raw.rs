@@ -62,6 +62,8 @@ pub struct RawClass {
     pub alarm: Leaf,
     /// What the data may be used for: for anything else it is redacted.
     pub purposes: Option<Spanned<OneOrMany>>,
+    /// What becomes of rows of a region for who is not there: `hide` (default), or a mask for this class.
+    pub outside: Option<Spanned<RawMask>>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -184,6 +186,8 @@ pub struct RawApplication {
     pub setting: Leaf,
     /// Name of the key in pgveil.yaml by which it is signed.
     pub signed: Leaf,
+    /// Name of the issuer in pgveil.yaml whose tokens people log in with.
+    pub token: Leaf,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

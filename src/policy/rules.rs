@@ -21,6 +21,8 @@ pub struct ClassRule {
     pub alarm: bool,
     /// What the data may be used for; `None`: for anything.
     pub purposes: Option<BTreeSet<String>>,
+    /// How it is seen in rows of a region by who is not there; `None`: the rows are hidden.
+    pub outside: Option<Mask>,
     /// Where its name stands.
     pub origin: Origin,
 }

@@ -17,6 +17,7 @@ fn policy() -> PolicySet {
         people: vec![person("ann", "east"), person("crm_app", "everywhere")],
         groups: Default::default(),
         applications: Default::default(),
+        token_users: Default::default(),
         directory: None,
         regions: vec![],
         traps: None,
@@ -28,11 +29,11 @@ fn policy() -> PolicySet {
 fn a_session_has_the_attributes_of_its_person_and_of_nobody_else() {
     let policy = policy();
     let region = SessionValue::Attribute("region".into());
-    let values = policy.session_values("crm_app", "ann", &Directory::None);
+    let values = policy.session_values("crm_app", "ann", None, &Directory::None);
     assert_eq!(values[&SessionValue::AppUser], "ann");
     assert_eq!(values[&SessionValue::DbUser], "crm_app");
     assert_eq!(values[&region], "east");
-    let stranger = policy.session_values("crm_app", "bob", &Directory::None);
+    let stranger = policy.session_values("crm_app", "bob", None, &Directory::None);
     assert_eq!(stranger.get(&region), None);
     let names: BTreeSet<_> = stranger.into_keys().collect();
     assert_eq!(names, [SessionValue::AppUser, SessionValue::DbUser].into());

@@ -110,6 +110,7 @@ impl TrapRules {
             people: Vec::new(),
             groups: Default::default(),
             applications: Default::default(),
+            token_users: Default::default(),
             directory: None,
             regions: Vec::new(),
             traps: None,

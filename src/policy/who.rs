@@ -22,6 +22,21 @@ pub struct Caller {
     pub certificate: Option<Certificate>,
     /// What the client said in its startup packet; proved by nothing.
     pub application_name: String,
+    /// The token that the client logged in with.
+    pub token: Option<Arc<Token>>,
+}
+
+/// What a token says of the person that logged in with it, whose issuer has signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What the policy calls who issued it.
+    pub issuer: Arc<str>,
+    pub person: Arc<str>,
+    /// `None`: they are not known, where no token is there but a record of it.
+    pub groups: Option<BTreeSet<String>>,
+    pub attributes: BTreeMap<Box<str>, String>,
+    /// From then on it is nobody's; `None`: a session that it has begun may go on.
+    pub until: Option<SystemTime>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,9 +82,10 @@ pub struct Application {
     pub signed: Option<Arc<str>>,
 }
 
-/// Whether somebody is in a role cannot be told: the directory is not known, or too old.
+/// Whether somebody is in a role cannot be told: the directory is not known, or too old, or the groups of a token are not
+/// known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the directory of people is not available")]
+#[error("the groups of people are not available")]
 pub struct Unknown;
 
 /// Who is asking, and when.
@@ -141,6 +157,13 @@ impl PolicySet {
         asking: Asking<'_>,
         directory: &Directory,
     ) -> Result<Option<&RoleRule>, Unknown> {
+        let token = asking.caller.token.as_ref();
+        let is_over = token
+            .and_then(|token| token.until)
+            .is_some_and(|until| asking.now >= until);
+        if is_over || !self.came_as_told(asking.caller) {
+            return Ok(None);
+        }
         for role in &self.roles {
             for entry in &role.who {
                 if self.matches(entry, asking, directory)? {
@@ -168,7 +191,9 @@ impl PolicySet {
         if !holds || !entry.names_people() {
             return Ok(holds);
         }
-        let Some(app_user) = asking.app_user else {
+        let token = asking.caller.token.as_deref();
+        let by_token = token.map(|token| &*token.person);
+        let Some(app_user) = by_token.or(asking.app_user) else {
             return Ok(false);
         };
         if entry
@@ -179,7 +204,7 @@ impl PolicySet {
             return Ok(false);
         }
         match &entry.groups {
-            Some(groups) => self.is_in(app_user, groups, directory),
+            Some(groups) => self.is_in(app_user, groups, token, directory),
             None => Ok(true),
         }
     }
@@ -188,6 +213,7 @@ impl PolicySet {
         &self,
         person: &str,
         groups: &BTreeSet<String>,
+        token: Option<&Token>,
         directory: &Directory,
     ) -> Result<bool, Unknown> {
         let listed = |group: &String| {
@@ -197,6 +223,11 @@ impl PolicySet {
         };
         if groups.iter().any(listed) {
             return Ok(true);
+        }
+        match token.map(|token| &token.groups) {
+            Some(Some(own)) if !own.is_disjoint(groups) => return Ok(true),
+            Some(None) => return Err(Unknown),
+            Some(Some(_)) | None => {}
         }
         match directory {
             Directory::None => Ok(false),
@@ -208,6 +239,9 @@ impl PolicySet {
     /// Whether somebody behind a session could have a role, now or later: what its entries say of times, groups and the
     /// application's users left out.
     pub fn could_match(&self, caller: &Caller) -> bool {
+        if !self.came_as_told(caller) {
+            return false;
+        }
         let admits = |role: &RoleRule| role.who.iter().any(|entry| entry.admits(caller));
         self.unmatched != Unmatched::Deny || self.roles.iter().any(admits)
     }
@@ -227,12 +261,46 @@ impl PolicySet {
         self.applications.get(db_user)
     }
 
+    /// Whether the session was begun as the policy says that its user's are: by a token of the issuer that it names, or
+    /// without one. Otherwise nobody knows whose it is.
+    fn came_as_told(&self, caller: &Caller) -> bool {
+        let told = self.token_users.get(&caller.db_user);
+        told == caller.token.as_ref().map(|token| &token.issuer)
+    }
+
+    /// The person that a session is: the bearer of its token, or the one behind its database user.
+    pub fn bearer<'a>(&'a self, caller: &'a Caller) -> &'a str {
+        match &caller.token {
+            Some(token) => &token.person,
+            None => self.person(&caller.db_user),
+        }
+    }
+
+    /// A session that a person began by a token; `groups` are those in it.
+    pub fn token_of(
+        &self,
+        db_user: &str,
+        person: Option<&str>,
+        groups: Option<BTreeSet<String>>,
+    ) -> Option<Arc<Token>> {
+        let issuer = self.token_users.get(db_user)?;
+        Some(Arc::new(Token {
+            issuer: Arc::clone(issuer),
+            person: person?.into(),
+            groups,
+            attributes: BTreeMap::new(),
+            until: None,
+        }))
+    }
+
     /// When the roles of a session may change by time alone; `None`: never.
     pub fn next_look(&self, caller: &Caller, now: SystemTime) -> Option<SystemTime> {
         let entries = self.roles.iter().flat_map(|role| &role.who);
+        let token = caller.token.as_ref().and_then(|token| token.until);
         entries
             .filter(|entry| entry.admits(caller))
             .filter_map(|entry| entry.when.as_ref()?.next_look(now))
+            .chain(token.filter(|until| now < *until))
             .min()
     }
 }

@@ -20,6 +20,8 @@ pub struct Asker {
     pub values: Arc<SessionValues>,
     /// Regions that the session does not come from, and the relations that have rows of theirs.
     pub outside: Arc<[(Arc<str>, Vec<String>)]>,
+    /// Those of them whose rows are masked for the session ([`crate::policy::PolicySet::masked_outside`]).
+    pub masked_outside: u32,
     /// Where people share the database user: what this one has in hand.
     pub purse: Option<Arc<Purse>>,
     /// `values` is all that is known of them: the directory, if there is one, could be read.

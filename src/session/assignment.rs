@@ -69,7 +69,7 @@ impl Assignment {
     pub fn new(facts: &LoginFacts, regime: Regime, basis: Basis) -> Self {
         let caller = Arc::clone(&facts.caller);
         let policy = &basis.policy;
-        let person: Arc<str> = policy.person(&caller.db_user).into();
+        let person: Arc<str> = policy.bearer(&caller).into();
         let mut assignment = Assignment {
             role: facts.role.clone(),
             regime,
@@ -88,6 +88,7 @@ impl Assignment {
                     purpose: None,
                     values: Arc::default(),
                     outside: [].into(),
+                    masked_outside: 0,
                     purse: None,
                     is_known: false,
                     is_one_of_many: false,
@@ -169,6 +170,7 @@ impl Assignment {
                 purpose: purpose_of(&basis.policy, &asker.role, claim),
                 values: Arc::clone(&asker.values),
                 outside: Arc::clone(&asker.outside),
+                masked_outside: asker.masked_outside,
                 purse: None,
                 is_known: asker.is_known,
                 is_one_of_many: false,
@@ -202,6 +204,7 @@ impl Assignment {
             role,
             values: Arc::new(self.values_of(basis, app_user.unwrap_or(db_user))),
             outside: policy.outside(self.caller.address).into(),
+            masked_outside: policy.masked_outside(Some(self.caller.address)),
             purse: Some(budgets.purse(&person)),
             person,
             is_known: !matches!(basis.directory, Directory::Unknown),
@@ -229,7 +232,9 @@ impl Assignment {
 
     fn values_of(&self, basis: &Basis, person: &str) -> SessionValues {
         let policy = &basis.policy;
-        let mut values = policy.session_values(&self.caller.db_user, person, &basis.directory);
+        let token = self.caller.token.as_deref();
+        let mut values =
+            policy.session_values(&self.caller.db_user, person, token, &basis.directory);
         for region in policy.inside(self.caller.address) {
             let name = SessionValue::Region(Box::from(&*region.name));
             values.insert(name, "inside".to_owned());
@@ -250,8 +255,10 @@ impl Assignment {
     fn look_anew(&self, basis: &Basis) -> Seen {
         let policy = &basis.policy;
         let db_user = &self.caller.db_user;
+        let token = self.caller.token.as_ref();
+        let own = token.map_or(db_user.as_str(), |token| &token.person);
         let same_naming = policy.application(db_user) == self.application.as_ref();
-        let same_person = policy.person(db_user) == &*self.person;
+        let same_person = policy.bearer(&self.caller) == &*self.person;
         let holds = match &self.application {
             Some(_) => policy.could_match(&self.caller),
             None => {
@@ -274,8 +281,9 @@ impl Assignment {
                 person: Arc::clone(&self.person),
                 app_user: None,
                 purpose: purpose_of(policy, &self.role, &Claim::default()),
-                values: Arc::new(self.values_of(basis, db_user)),
+                values: Arc::new(self.values_of(basis, own)),
                 outside: policy.outside(self.caller.address).into(),
+                masked_outside: policy.masked_outside(Some(self.caller.address)),
                 purse: None,
                 is_known: !matches!(basis.directory, Directory::Unknown),
                 is_one_of_many: false,

@@ -1,6 +1,7 @@
 //! From an accepted socket to a session that is logged in on both sides.
 mod enter;
 mod gate;
+mod token;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 pub use gate::{ClientCertificate, LoginGate, Plaintext, RoleMatch, SessionIds};
+pub use token::{Account, Tokens};
 
 use crate::auth::{Blame, Failure, Peer};
 use crate::policy::Caller;
@@ -61,7 +63,7 @@ pub struct LoginFacts {
     pub role: Option<Arc<str>>,
     /// Of the client's connection.
     pub tls: Option<TlsFacts>,
-    /// As the record names it: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `trust`, ...
+    /// As the record names it: `scram-sha-256`, `scram-sha-256-plus`, `md5`, `password`, `trust`, `token`, ...
     pub auth_method: String,
     /// The client speaks protocol 3.`protocol_minor`.
     pub protocol_minor: u16,

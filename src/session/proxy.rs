@@ -1,5 +1,6 @@
 //! What all sessions of the process share, and the seam between it and one session.
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,10 +52,15 @@ impl Ground {
 
     /// # Errors
     /// The policy in force has no such role.
-    pub fn role(&self, name: &str, purpose: Option<&str>) -> Result<Arc<RolePolicy>, Unavailable> {
+    pub fn role(
+        &self,
+        name: &str,
+        purpose: Option<&str>,
+        outside: u32,
+    ) -> Result<Arc<RolePolicy>, Unavailable> {
         self.compiled
             .roles
-            .role(name, purpose)
+            .role(name, purpose, outside)
             .cloned()
             .ok_or_else(|| {
                 Unavailable::Schema(format!("the policy in force has no role `{name}` any more"))
@@ -141,9 +147,15 @@ impl Proxy {
     ///
     /// # Errors
     /// The catalog cannot be read, or the policy in force has no such role.
-    pub async fn in_force(&self, database: &str, role: &str) -> Result<InForce, Unavailable> {
+    pub async fn in_force(
+        &self,
+        database: &str,
+        role: &str,
+        address: IpAddr,
+    ) -> Result<InForce, Unavailable> {
         let ground = self.ground(database).await?;
-        let role = ground.role(role, None)?;
+        let outside = ground.policy().masked_outside(Some(address));
+        let role = ground.role(role, None, outside)?;
         Ok(InForce {
             policy: Arc::clone(ground.policy()),
             catalog: ground.catalog,
@@ -357,7 +369,7 @@ pub async fn run(
         strings_conform: facts.parameter("standard_conforming_strings") != Some("off"),
         template: Record {
             enforced: (regime == Regime::Trial).then_some(false),
-            ..template(&facts, policy.person(&facts.db_user), policy.version())
+            ..template(&facts, policy.bearer(&facts.caller), policy.version())
         },
         client_bytes,
         pending,
@@ -394,7 +406,8 @@ async fn opening_role(proxy: &Proxy, facts: &LoginFacts, regime: Regime) -> Arc<
     let Some(role) = &facts.role else {
         return nothing();
     };
-    match proxy.in_force(&facts.database, role).await {
+    let address = facts.caller.address;
+    match proxy.in_force(&facts.database, role, address).await {
         Ok(found) => found.role,
         Err(error) => {
             tracing::error!(%error, session = facts.session, "a session begins without its role");

@@ -288,7 +288,7 @@ impl Found {
             {
                 return Err(Unavailable::Directory);
             }
-            Some(name) => ground.role(name, asker.purpose.as_deref())?,
+            Some(name) => ground.role(name, asker.purpose.as_deref(), asker.masked_outside)?,
             None => Arc::new(RolePolicy {
                 policy: ground.policy().version().into(),
                 export: Arc::new(ExportRule {

@@ -132,7 +132,7 @@ impl Templates {
             .map(|column| match role.mask(relation.oid, column.num) {
                 Some(mask) => format!(
                     "{} AS {}",
-                    mask.sql.over(&quoted(&column.name)),
+                    mask.sql.over("", &column.name),
                     quoted(&column.name)
                 ),
                 None => quoted(&column.name),

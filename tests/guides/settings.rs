@@ -111,6 +111,9 @@ fn base() -> Value {
     json!({
         "upstream": { "host": "localhost", "catalog_user": { "name": "pgveil" } },
         "policies": "policies",
+        "auth": { "tokens": { "<name>": {
+            "issuer": "https://login.example.com", "audience": "a", "person_claim": "sub", "accounts": { "a": {} },
+        } } },
         "admin": { "listen": "127.0.0.1:9432" },
         "application_keys": { "<name>": { "secret": "a-secret-of-thirty-two-letters-and-more" } },
         "notify": { "smtp": { "host": "localhost", "from": "a@example.com", "to": { "legal": "b@example.com" } } },

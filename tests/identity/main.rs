@@ -6,6 +6,7 @@ mod support;
 mod directory;
 mod forged;
 mod login;
+mod outside;
 mod purpose;
 mod regions;
 mod runs;

@@ -298,6 +298,7 @@ fn role() -> RolePolicy {
         protected: [CONTACTS, PARENT, VIEW, TICKETS].into(),
         rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
+        anchors: HashMap::new(),
         closed: HashMap::new(),
         traps: Arc::default(),
         classes: Default::default(),

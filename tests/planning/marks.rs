@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use pgveil::catalog::{Type, TypeKind};
 
-use crate::fixture::{Fixture, ORDERS, TICKETS};
+use crate::fixture::{CONTACTS, Fixture, ORDERS, TICKETS};
 
 const CASES: &[&str] = &[
     include_str!("cases.txt"),
@@ -147,6 +147,9 @@ fn each_refusal_is_reached_by_a_statement() {
     }
     fixture.role.denied.insert(TICKETS, [1, 2, 3, 4].into());
     fixture.plan("INSERT INTO tickets (id) VALUES ('1')");
+    fixture.role.anchors.insert(CONTACTS, (1..=5).collect());
+    fixture.plan("UPDATE contacts SET region = 'x'");
+    fixture.role.anchors.clear();
     fixture.catalog.types.clear();
     fixture.plan("UPDATE contacts SET phone = 'x'");
     let reached: Vec<Place> = pgveil::sql::marks::reached()

@@ -98,7 +98,7 @@ fn seen(relation: &Relation, role: &RolePolicy) -> String {
         .map(|column| {
             let name = policy::mask::quote_identifier(&column.name);
             match role.mask(relation.oid, column.num) {
-                Some(mask) => format!("{} AS {name}", mask.sql.over(&name)),
+                Some(mask) => format!("{} AS {name}", mask.sql.over("", &column.name)),
                 None => name,
             }
         })

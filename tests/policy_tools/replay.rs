@@ -166,3 +166,108 @@ fn every_kind_of_change_is_told_by_role_and_statement() {
     let nobody = out(&run(&[&base[..], &["--role", "dba"]].concat()));
     assert!(nobody.contains(": 0 recorded statements"), "{nobody}");
 }
+
+const SHARED: &str = "version: 1
+data: { phone: { columns: [crm.contacts.phone] } }
+groups: { support: [alice, bob], audit: [carol] }
+applications: { temp: { comment: app_user } }
+roles:
+  audit: { who: [{ db_user: temp, app_user_in: audit }] }
+  support:
+    who: [{ db_user: temp, app_user_in: support }]
+    mask: { phone: redact }
+  trial:
+    who: [{ db_user: agent }]
+    enforce: false
+    mask: { phone: redact }
+";
+
+/// Who shares a database user is somebody by name, and a role on trial does nothing: under the same policy all is as it was.
+#[test]
+fn people_behind_a_user_and_roles_on_trial_meet_what_they_would() {
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", SCHEMA);
+    let mut config = Config::new(&server);
+    config.policy(SHARED);
+    let pgveil = Pgveil::start(&config);
+    let phone = "SELECT phone FROM crm.contacts WHERE id = 1";
+    let mut temp = Client::login(pgveil.port(), "temp", "", "postgres");
+    for text in [
+        "BEGIN",
+        phone,
+        "ROLLBACK",
+        "SELECT set_config('pgveil.x', 'y', false)",
+        &format!("{phone} /*app_user='alice'*/"),
+        &format!("{phone} /*app_user='bob'*/"),
+        &format!("{phone} /*app_user='carol'*/"),
+        &format!("{phone} /*app_user='mallory'*/"),
+    ] {
+        temp.query(text);
+    }
+    let mut agent = Client::login(pgveil.port(), "agent", "", "postgres");
+    agent.query(phone);
+    drop((temp, agent));
+    let config = pgveil.folder().join("pgveil.yaml").display().to_string();
+    let base = ["replay", "--config", &config, "--database", "postgres"];
+    let replayed = |more: &[&str]| -> Value {
+        let arguments = [&base[..], &["--format", "json"], more].concat();
+        serde_json::from_str(&out(&run(&arguments))).expect("JSON")
+    };
+    let same = replayed(&[]);
+    assert_eq!(same["changes"], serde_json::json!([]), "{same:#}");
+    assert_eq!(same["counts"]["none"], 9, "{same:#}");
+    assert_eq!(same["on_trial"], serde_json::json!(["trial"]));
+    let checked = run(&[&base[..], &["--check"]].concat());
+    assert_eq!(checked.status.code(), Some(0), "{}", out(&checked));
+    assert!(out(&checked).contains("on trial, so that nothing of their rules is done: trial"));
+
+    // As if it were in force, the trial masks.
+    let enforced = replayed(&["--enforced"]);
+    assert_eq!(
+        (
+            &enforced["counts"]["masked"],
+            &enforced["changes"][0]["role"]
+        ),
+        (&1.into(), &"trial".into()),
+        "{enforced:#}"
+    );
+
+    // Bob changes sides, mallory gets a role, and support is put on trial: of people behind one user each meets their own.
+    let next = SHARED
+        .replace("support: [alice, bob]", "support: [alice, mallory]")
+        .replace("audit: [carol]", "audit: [bob]");
+    let path = pgveil.folder().join("next.yaml");
+    std::fs::write(&path, &next).expect("written");
+    let path = path.display().to_string();
+    let moved = replayed(&["--policy", &path]);
+    let counts = &moved["counts"];
+    assert_eq!(
+        (
+            &counts["clear"],
+            &counts["refused"],
+            &counts["allowed"],
+            &counts["turned_away"]
+        ),
+        (&1.into(), &1.into(), &1.into(), &0.into()),
+        "{moved:#}"
+    );
+    let next = SHARED.replace(
+        "    who: [{ db_user: temp, app_user_in: support }]\n",
+        "    who: [{ db_user: nobody }]\n",
+    );
+    std::fs::write(
+        &path,
+        next.replace(
+            "who: [{ db_user: agent }]\n    enforce: false",
+            "who: [{ db_user: agent }]",
+        ),
+    )
+    .expect("written");
+    let enforced = replayed(&["--policy", &path]);
+    let counts = &enforced["counts"];
+    assert_eq!(
+        (&counts["masked"], &counts["refused"]),
+        (&1.into(), &2.into()),
+        "{enforced:#}"
+    );
+}

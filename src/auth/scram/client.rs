@@ -6,6 +6,10 @@ use super::keys::{decode_key, same};
 use super::message::{Attributes, is_printable, text};
 use super::{ScramError, ScramKeys, ServerKey, TLS_SERVER_END_POINT};
 
+/// Of a server's verifier, where pgveil has the password and has to compute them: a second's work, and 250 times PostgreSQL's
+/// own count.
+const MAX_ITERATIONS: u32 = 1_000_000;
+
 /// How the exchange is tied to the TLS connection it runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientBinding {
@@ -53,13 +57,17 @@ impl ClientExchange {
         format!("n=,r={}", self.nonce)
     }
 
-    /// Answers server-first-message with client-final-message.
-    pub fn final_message(
-        self,
-        server_first: &[u8],
-        keys: &ScramKeys,
-    ) -> Result<(String, ServerFinal), ScramError> {
-        let server_first = text(server_first)?;
+    /// The keys of a password under the salt and the count that server-first-message names.
+    pub fn keys_of(&self, password: &str, server_first: &[u8]) -> Result<ScramKeys, ScramError> {
+        let (_, salt, iterations) = self.challenge(text(server_first)?)?;
+        match iterations <= MAX_ITERATIONS {
+            true => Ok(ScramKeys::of_password(password, salt, iterations)),
+            false => Err(ScramError::Malformed("there are too many iterations")),
+        }
+    }
+
+    /// Nonce, salt and iterations of server-first-message.
+    fn challenge<'m>(&self, server_first: &'m str) -> Result<(&'m str, Vec<u8>, u32), ScramError> {
         let mut attributes = Attributes::of(server_first);
         let nonce = attributes.value('r')?;
         let servers_part = nonce.strip_prefix(self.nonce.as_str());
@@ -73,6 +81,17 @@ impl ClientExchange {
         let iterations = attributes.value('i')?.parse::<u32>();
         let iterations =
             iterations.map_err(|_| ScramError::Malformed("the iterations are no number"))?;
+        Ok((nonce, salt, iterations))
+    }
+
+    /// Answers server-first-message with client-final-message.
+    pub fn final_message(
+        self,
+        server_first: &[u8],
+        keys: &ScramKeys,
+    ) -> Result<(String, ServerFinal), ScramError> {
+        let server_first = text(server_first)?;
+        let (nonce, salt, iterations) = self.challenge(server_first)?;
         // A ClientKey belongs to one salt and one count; with others its proof could only fail.
         if salt != keys.salt || iterations != keys.iterations {
             return Err(ScramError::OtherVerifier);

@@ -101,6 +101,24 @@ pub struct ScramKeys {
     pub iterations: u32,
 }
 
+impl ScramKeys {
+    /// As a client makes them that knows the password (RFC 5802, section 3), which is prepared as PostgreSQL does it:
+    /// by SASLprep where that takes it, as it stands where it does not (`pg_saslprep`).
+    pub(super) fn of_password(password: &str, salt: Vec<u8>, iterations: u32) -> Self {
+        let prepared = stringprep::saslprep(password).unwrap_or(password.into());
+        let mut salted = [0; KEY];
+        pbkdf2::pbkdf2_hmac::<Sha256>(prepared.as_bytes(), &salt, iterations, &mut salted);
+        let keys = ScramKeys {
+            client_key: ClientKey(hmac(&salted, b"Client Key")),
+            server_key: ServerKey(hmac(&salted, b"Server Key")),
+            salt,
+            iterations,
+        };
+        salted.zeroize();
+        keys
+    }
+}
+
 /// A verifier: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the last three as base64.
 #[derive(Debug, Clone)]
 pub struct Secret {

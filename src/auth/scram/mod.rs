@@ -1,7 +1,8 @@
 //! SCRAM-SHA-256 (RFC 5802, 7677) on both sides, without I/O.
 //!
 //! pgwire has sans-IO SCRAM types too. They keep the AuthMessage and the client's proof to themselves, from which
-//! pgveil must take the ClientKey, and their client side starts from a password, which pgveil never has.
+//! pgveil must take the ClientKey, and their client side starts from a password, which pgveil has of the accounts of
+//! token logins alone.
 mod client;
 mod keys;
 mod message;

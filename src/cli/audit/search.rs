@@ -13,7 +13,7 @@ use super::Place;
 use super::found::{Found, FoundFormat};
 use crate::audit::glob::Glob;
 use crate::audit::range::{Beyond, Bound, Span};
-use crate::audit::search::{Filter, Search};
+use crate::audit::search::{Filter, STOP, Search};
 use crate::audit::{Event, Reader, VerdictRecord};
 
 /// How often `--follow` looks for new records.
@@ -29,6 +29,7 @@ const SAMPLE: u64 = 1000;
     pgveil audit search --config pgveil.yaml --person ann --from 2026-11-01\n  \
     pgveil audit search --relation 'crm.*' --class phone --format csv > phone.csv\n  \
     pgveil audit search --dir var/audit --verdict refuse --limit 20\n  \
+    pgveil audit search --would refuse --role agent       what a role on trial would have refused\n  \
     pgveil audit search --request 7f3a0001                every step of an export and what ran under it\n  \
     pgveil audit search --event login_failed --follow     as they come\n\n\
     `*` in a name stands for any run of characters. Options of one kind may be repeated: one of them must fit; those of\n\
@@ -54,6 +55,9 @@ pub struct SearchArgs {
     /// What was decided
     #[arg(long, value_parser = PossibleValuesParser::new(VERDICTS))]
     pub verdict: Vec<String>,
+    /// What would have been decided, of roles with `enforce: false`; `stop`: an export limit would have ended the result
+    #[arg(long, value_parser = PossibleValuesParser::new(WOULD))]
+    pub would: Vec<String>,
     /// What the record is about
     #[arg(long, value_parser = PossibleValuesParser::new(Event::ALL.map(Event::label)))]
     pub event: Vec<String>,
@@ -95,6 +99,8 @@ const VERDICTS: [&str; 3] = [
     VerdictRecord::Refuse.label(),
 ];
 
+const WOULD: [&str; 4] = [VERDICTS[0], VERDICTS[1], VERDICTS[2], STOP];
+
 fn glob(text: &str) -> Result<Glob, Infallible> {
     text.parse()
 }
@@ -112,6 +118,7 @@ impl SearchArgs {
             columns: self.column.clone(),
             classes: self.class.clone(),
             verdicts: self.verdict.clone(),
+            would: self.would.clone(),
             events: self.event.clone(),
             kinds: self.kind.clone(),
             requests: self.request.clone(),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::beside;
 use crate::config::yaml::{self, OneOrMany, Scalar};
 use crate::config::{Diagnostic, Diagnostics, Origin, Source};
-use crate::policy::Caller;
+use crate::policy::{Caller, PolicySet};
 
 type Leaf = Option<Spanned<Scalar>>;
 
@@ -33,6 +33,7 @@ struct RawCase {
     role: Leaf,
     db_user: Leaf,
     app_user: Leaf,
+    groups: Option<Spanned<OneOrMany>>,
     address: Leaf,
     application_name: Leaf,
     search_path: Leaf,
@@ -70,6 +71,8 @@ pub struct Case {
     pub role: Option<String>,
     pub db_user: Option<String>,
     pub app_user: Option<String>,
+    /// Of the token, where people log in by one.
+    pub groups: Vec<String>,
     /// Where the session comes from.
     pub address: IpAddr,
     pub application_name: Option<String>,
@@ -80,13 +83,15 @@ pub struct Case {
 
 impl Case {
     /// The session of a database user that sends it.
-    pub fn caller(&self, db_user: &str, database: &str) -> Caller {
+    pub fn caller(&self, db_user: &str, database: &str, policy: &PolicySet) -> Caller {
+        let groups = Some(self.groups.iter().cloned().collect());
         Caller {
             db_user: db_user.to_owned(),
             database: database.to_owned(),
             address: self.address,
             certificate: None,
             application_name: self.application_name.clone().unwrap_or_default(),
+            token: policy.token_of(db_user, self.app_user.as_deref(), groups),
         }
     }
 }
@@ -198,6 +203,10 @@ impl Reader<'_> {
             role: self.text(&raw.role),
             db_user: self.text(&raw.db_user),
             app_user: self.text(&raw.app_user),
+            groups: match &raw.groups {
+                Some(groups) => self.texts(groups, "a group"),
+                None => Vec::new(),
+            },
             address: self.address(&raw.address),
             application_name: self.text(&raw.application_name),
             search_path: self.text(&raw.search_path),

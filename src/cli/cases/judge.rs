@@ -18,7 +18,10 @@ pub async fn judged(
     let db_user = case.db_user.as_deref();
     let app_user = case.app_user.as_deref();
     let matched = match db_user {
-        Some(user) => Some(bench.matched(&case.caller(user, &bench.catalog.database), app_user)?),
+        Some(user) => {
+            let caller = case.caller(user, &bench.catalog.database, &bench.policy);
+            Some(bench.matched(&caller, app_user)?)
+        }
         None => None,
     };
     let role = match (&case.role, matched) {
@@ -48,8 +51,9 @@ pub async fn judged(
     // Who is not named is somebody of whom the policy knows nothing.
     let db_user = db_user.unwrap_or(role);
     let app_user = app_user.unwrap_or_else(|| bench.policy.person(db_user));
-    let facts = bench.facts(db_user, app_user, case.search_path.as_deref());
-    let rules = bench.role(role)?;
+    let from = Some(case.address);
+    let facts = bench.facts(db_user, app_user, from, case.search_path.as_deref());
+    let rules = bench.role(role, from)?;
     let plan = bench.plan(rules, &Arc::new(facts), &case.statement).await;
     wrong.extend(compared(&plan, expect));
     let runs = refusal(&plan).is_none();

@@ -30,6 +30,18 @@ const ANOTHER_WAY: &str =
 const ANOTHER_WAY_SECRETS: &str =
     "SELECT unnest(ARRAY[phone, email]) FROM crm.contacts WHERE id IN (3, 6)";
 
+/// Companies of two regions; the office that may see the revenue of those in the EU is elsewhere (policies/crm.yaml, `regions`).
+const REVENUES: &str = "
+  SELECT name, country, annual_revenue FROM crm.companies
+  WHERE country IN ('CN', 'DE') ORDER BY country DESC, id LIMIT 3";
+const REVENUES_ABROAD: &str =
+    "SELECT annual_revenue FROM crm.companies WHERE country = 'DE' ORDER BY id LIMIT 3";
+const REVENUES_HERE: &str = "
+  SELECT name, country, annual_revenue FROM crm.companies
+  WHERE country = 'CN' ORDER BY id LIMIT 3";
+const SHOWN_HERE: &str =
+    "SELECT annual_revenue FROM crm.companies WHERE country = 'CN' ORDER BY id LIMIT 3";
+
 /// "Download the customer list to Excel".
 const EXPORT: &str = "SELECT full_name, phone, email FROM crm.contacts";
 
@@ -59,6 +71,7 @@ pub async fn give(
     };
     tour.one_query_three_views().await?;
     tour.another_way_to_ask().await?;
+    tour.seen_from_elsewhere().await?;
     if let Some(request) = tour.an_export_stopped().await? {
         tour.two_people_sign(&request, tokens).await?;
     }
@@ -122,6 +135,35 @@ impl Tour<'_> {
             "the agent may ask for rows as JSON",
         );
         self.expect_none_of(&secrets, &shown, "the agent's JSON");
+        Ok(())
+    }
+
+    async fn seen_from_elsewhere(&mut self) -> Result<(), DemoError> {
+        self.screen.step(
+            "Where somebody sits counts, too: from outside the EU companies there are to be seen, and their revenue is not",
+        )?;
+        let abroad = self.secrets(REVENUES_ABROAD).await?;
+        let shown = self.psql(FINANCE, &["-c", REVENUES]).await?;
+        self.expect(
+            shown.success && shown.text.contains("(3 rows)") && shown.text.contains("| DE"),
+            "companies in the EU are there",
+        );
+        self.expect(
+            !abroad.is_empty() && !abroad.iter().any(|value| shown.text.contains(value)),
+            "their revenue is not shown from elsewhere",
+        );
+        let here = self.secrets(SHOWN_HERE).await?;
+        let shown = self.psql(FINANCE, &["-c", REVENUES_HERE]).await?;
+        self.expect(
+            shown.success && here.iter().all(|value| shown.text.contains(value)),
+            "that of other companies is as the finance clerk may see it",
+        );
+        let dir = self.proxy.audit_dir();
+        let record = record::last(dir, "statement")?;
+        self.expect(
+            record.is_some_and(|record| record.to_string().contains("[\"eu\"]")),
+            "the record says that the clerk is outside the EU",
+        );
         Ok(())
     }
 

@@ -160,7 +160,7 @@ impl Desk<'_> {
             class: Arc::clone(&mask.class),
             kind: rule.map(|rule| rule.mask.name()),
             rule: rule.map(|rule| place(&rule.origin)),
-            sql: mask.sql.over(&quote_identifier(&named.name)),
+            sql: mask.sql.over("", &named.name),
             lookup: mask.lookup,
         })
     }

@@ -78,21 +78,16 @@ pub fn text(account: &Account<'_>) -> String {
             account.role.name
         );
     }
-    match refusal(plan) {
-        Some(refusal) => {
-            let _ = writeln!(
-                out,
-                "reason:    {} ({})\nrule:      {}",
-                refusal.message,
-                refusal.reason.label(),
-                refusal.detail
-            );
-            if !refusal.hint.is_empty() {
-                let _ = writeln!(out, "hint:      {}", refusal.hint);
-            }
-        }
-        None => {
-            let _ = writeln!(out, "runs:      {}", plan.text.as_deref().unwrap_or(text));
+    if let Some(refusal) = refusal(plan) {
+        let _ = writeln!(
+            out,
+            "reason:    {} ({})\nrule:      {}",
+            refusal.message,
+            refusal.reason.label(),
+            refusal.detail
+        );
+        if !refusal.hint.is_empty() {
+            let _ = writeln!(out, "hint:      {}", refusal.hint);
         }
     }
     for output in &account.outputs {
@@ -129,6 +124,9 @@ pub fn text(account: &Account<'_>) -> String {
     }
     if account.counted {
         let _ = writeln!(out, "export:    {}", words(&account.role.export));
+    }
+    if refusal(plan).is_none() {
+        let _ = writeln!(out, "runs:      {}", plan.text.as_deref().unwrap_or(text));
     }
     out.push('\n');
     out

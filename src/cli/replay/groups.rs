@@ -1,7 +1,7 @@
 //! Recorded statements that are alike: of the same role, text and outcome. Each is decided on once.
 use std::collections::HashMap;
 
-use super::meets::{Change, Fate, Meets};
+use super::meets::{Change, Fate, Meets, Standing};
 use crate::audit::entry::Entry;
 
 /// Different statements at most; of those beyond only the number is kept.
@@ -13,8 +13,9 @@ const MAX_TEXTS: usize = 128 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     role: String,
-    /// Whose role the other policy may see otherwise.
     db_user: String,
+    /// What the other policy takes them for.
+    standing: Standing,
     fingerprint: String,
     refused: bool,
     stopped: bool,
@@ -22,11 +23,12 @@ struct Key {
 }
 
 impl Key {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry, standing: &Standing) -> Self {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Key {
             role: text(&entry.role),
             db_user: text(&entry.db_user),
+            standing: standing.clone(),
             fingerprint: text(&entry.fingerprint),
             refused: entry.verdict.as_deref() == Some("refuse"),
             stopped: entry.event == "export_stop",
@@ -58,6 +60,7 @@ pub struct Group {
 impl Group {
     pub fn change(&self) -> Change {
         match &self.meets.fate {
+            Fate::TurnedAway if self.was_refused => Change::None,
             Fate::TurnedAway => Change::TurnedAway,
             Fate::Untold(_) => Change::Untold,
             Fate::Refused { .. } if self.was_refused => Change::None,
@@ -115,16 +118,16 @@ impl Groups {
         self.groups.len()
     }
 
-    pub fn find(&self, entry: &Entry) -> Taken {
-        match self.groups.get(&Key::of(entry)) {
+    pub fn find(&self, entry: &Entry, standing: &Standing) -> Taken {
+        match self.groups.get(&Key::of(entry, standing)) {
             Some(group) => Taken::Known(group.meets.clone()),
             None if self.groups.len() >= MAX_GROUPS || self.texts >= MAX_TEXTS => Taken::TooMany,
             None => Taken::New,
         }
     }
 
-    pub fn know(&mut self, entry: &Entry, meets: Meets) -> Meets {
-        let key = Key::of(entry);
+    pub fn know(&mut self, entry: &Entry, standing: &Standing, meets: Meets) -> Meets {
+        let key = Key::of(entry, standing);
         let group = Group {
             role: key.role.clone(),
             db_user: key.db_user.clone(),
@@ -146,8 +149,8 @@ impl Groups {
     }
 
     /// Counts a record whose like is known; `stopped`: the limit that its rows would have gone beyond.
-    pub fn count(&mut self, entry: &Entry, stopped: Option<&'static str>) {
-        if let Some(group) = self.groups.get_mut(&Key::of(entry)) {
+    pub fn count(&mut self, entry: &Entry, standing: &Standing, stopped: Option<&'static str>) {
+        if let Some(group) = self.groups.get_mut(&Key::of(entry, standing)) {
             group.count += 1;
             group.last.clone_from(&entry.time);
             if let Some(limit) = stopped {

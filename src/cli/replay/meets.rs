@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::audit::entry::Entry;
 use crate::cli::bench::{Bench, gathered, refusal};
-use crate::policy::{Caller, Certificate, ExportRule, RolePolicy};
+use crate::policy::{Caller, Certificate, ExportRule, PolicySet, Regime, RolePolicy, RoleRule};
+use crate::session::asker::names_nothing;
 use crate::sql::lex::{self, Kind};
 use crate::sql::plan::{Plan, Reason, SessionFacts};
 
@@ -31,6 +32,19 @@ pub enum Fate {
         /// Its rows count towards the role's export limits.
         counted: bool,
     },
+    /// Why it cannot be told.
+    Untold(&'static str),
+}
+
+/// Who a statement is somebody's by the other policy. Of the people behind a database user each may be somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Its name, and the regions whose rows are masked for the session.
+    Role(Arc<str>, u32),
+    /// The session gets in, and nobody in it has a role who is not named.
+    Nobody,
+    /// The session would not get in.
+    TurnedAway,
     /// Why it cannot be told.
     Untold(&'static str),
 }
@@ -85,31 +99,72 @@ impl Change {
 pub struct Judge<'a> {
     bench: &'a Bench,
     search_path: Option<&'a str>,
+    /// Roles on trial as if they were in force.
+    enforced: bool,
     facts: HashMap<(String, String), Arc<SessionFacts>>,
 }
 
-/// Who asked, as far as it is on record.
-fn caller(entry: &Entry) -> Caller {
+/// Who asked, as far as it is on record. The groups of a token are not.
+fn caller(entry: &Entry, policy: &PolicySet) -> Caller {
+    let db_user = entry.db_user.as_deref().unwrap_or_default();
+    let person = entry.app_user.as_deref().or(entry.person.as_deref());
     let subject = entry.tls.as_ref().and_then(|tls| tls.subject.clone());
     Caller {
         db_user: entry.db_user.clone().unwrap_or_default(),
         database: entry.database.clone().unwrap_or_default(),
-        address: entry
-            .client_addr
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |addr| addr.ip()),
+        address: address(entry).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         certificate: subject.map(|subject| Certificate {
             common_name: None,
             subject,
         }),
         application_name: entry.application_name.clone().unwrap_or_default(),
+        token: policy.token_of(db_user, person, None),
+    }
+}
+
+fn address(entry: &Entry) -> Option<IpAddr> {
+    entry.client_addr.map(|address| address.ip())
+}
+
+/// What runs whoever is asking.
+fn names_nobody(entry: &Entry) -> bool {
+    let sets = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        let called = text.strip_prefix("select ").unwrap_or_default();
+        let called = called.strip_prefix("pg_catalog.").unwrap_or(called);
+        called.starts_with("set_config(")
+    };
+    entry.kind.as_deref().is_some_and(names_nothing)
+        || (entry.reads.is_empty()
+            && entry.writes.is_empty()
+            && entry.text.as_deref().is_some_and(sets))
+}
+
+fn nobody() -> Fate {
+    Fate::Refused {
+        reason: Reason::Identity.label(),
+        message: "the policy has no role for who is named, or nobody is".to_owned(),
+        hint: "Name the user, or a group of the user's, in a role of the policy.".to_owned(),
+    }
+}
+
+impl Fate {
+    /// As it is, under no rule.
+    const fn runs() -> Self {
+        Fate::Runs {
+            masked: Vec::new(),
+            ruled: Vec::new(),
+            counted: false,
+        }
     }
 }
 
 impl<'a> Judge<'a> {
-    pub fn new(bench: &'a Bench, search_path: Option<&'a str>) -> Self {
+    pub fn new(bench: &'a Bench, search_path: Option<&'a str>, enforced: bool) -> Self {
         Judge {
             bench,
             search_path,
+            enforced,
             facts: HashMap::new(),
         }
     }
@@ -123,33 +178,55 @@ impl<'a> Judge<'a> {
         let Fate::Runs { counted: true, .. } = meets.fate else {
             return None;
         };
-        let role = self.bench.find(meets.role.as_deref()?)?;
+        let role = self.bench.find(meets.role.as_deref()?, None)?;
         role.export.limits().then(|| Arc::clone(&role.export))
     }
 
-    pub async fn meets(&mut self, entry: &Entry) -> Meets {
-        let db_user = entry.db_user.as_deref().unwrap_or_default();
-        let Ok(rule) = self
-            .bench
-            .matched(&caller(entry), entry.app_user.as_deref())
-        else {
-            return Meets {
-                role: None,
-                fate: Fate::Untold("its role depends on the policy's `directory`"),
-            };
+    pub fn standing(&self, entry: &Entry) -> Standing {
+        let policy = &self.bench.policy;
+        let caller = caller(entry, policy);
+        let Ok(role) = self.bench.matched(&caller, entry.app_user.as_deref()) else {
+            return Standing::Untold(
+                "its role depends on the policy's `directory`, or on the groups of a token",
+            );
         };
-        let role = rule.map(|rule| Arc::clone(&rule.name));
-        let Some(policy) = role.as_deref().and_then(|name| self.bench.find(name)) else {
-            return Meets {
-                role: None,
-                fate: Fate::TurnedAway,
-            };
-        };
-        let policy = Arc::clone(policy);
-        Meets {
-            fate: self.fate(entry, db_user, &policy).await,
-            role,
+        // As at the door and in the session: of people who share a user, whoever is analysed has a role.
+        let is_shared = policy.application(&caller.db_user).is_some();
+        match role {
+            Some(role) if !is_shared || role.restricted() => Standing::Role(
+                Arc::clone(&role.name),
+                policy.masked_outside(address(entry)),
+            ),
+            _ if is_shared && policy.could_match(&caller) => Standing::Nobody,
+            _ => Standing::TurnedAway,
         }
+    }
+
+    pub async fn meets(&mut self, entry: &Entry, standing: &Standing) -> Meets {
+        let (role, fate) = match standing {
+            Standing::Untold(why) => (None, Fate::Untold(why)),
+            Standing::TurnedAway => (None, Fate::TurnedAway),
+            Standing::Nobody if names_nobody(entry) => (None, Fate::runs()),
+            Standing::Nobody => (None, nobody()),
+            Standing::Role(name, _) => (Some(name), self.under(entry, name).await),
+        };
+        Meets {
+            role: role.cloned(),
+            fate,
+        }
+    }
+
+    async fn under(&mut self, entry: &Entry, name: &str) -> Fate {
+        let Some(role) = self.bench.find(name, address(entry)) else {
+            return Fate::TurnedAway;
+        };
+        let regime = self.bench.policy.role(name).map(RoleRule::regime);
+        if regime == Some(Regime::Trial) && !self.enforced {
+            return Fate::runs();
+        }
+        let role = Arc::clone(role);
+        let db_user = entry.db_user.as_deref().unwrap_or_default();
+        self.fate(entry, db_user, &role).await
     }
 
     async fn fate(&mut self, entry: &Entry, db_user: &str, role: &Arc<RolePolicy>) -> Fate {
@@ -229,7 +306,7 @@ impl<'a> Judge<'a> {
         if self.facts.len() >= MAX_FACTS {
             self.facts.clear();
         }
-        let facts = Arc::new(self.bench.facts(db_user, person, self.search_path));
+        let facts = Arc::new(self.bench.facts(db_user, person, None, self.search_path));
         self.facts.insert(key, Arc::clone(&facts));
         facts
     }

@@ -7,6 +7,7 @@ use super::Counts;
 use super::groups::Group;
 use super::meets::{Change, Fate};
 use crate::cli::bench::Bench;
+use crate::policy::Regime;
 
 /// What was looked at.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Replayed {
     pub beyond: u64,
     pub first: Option<String>,
     pub last: Option<String>,
+    /// Roles on trial are taken as if they were in force.
+    pub enforced: bool,
 }
 
 const fn heading(change: Change) -> &'static str {
@@ -45,6 +48,14 @@ pub fn text(bench: &Bench, seen: &Replayed, groups: &[Group], limit: usize) -> S
             _ => String::new(),
         }
     );
+    let on_trial = on_trial(bench);
+    if !on_trial.is_empty() && !seen.enforced {
+        let _ = writeln!(
+            out,
+            "on trial, so that nothing of their rules is done: {}; --enforced shows what they would do",
+            on_trial.join(", ")
+        );
+    }
     for change in Change::ALL {
         let own: Vec<&Group> = groups
             .iter()
@@ -81,6 +92,12 @@ pub fn text(bench: &Bench, seen: &Replayed, groups: &[Group], limit: usize) -> S
         );
     }
     out
+}
+
+fn on_trial(bench: &Bench) -> Vec<&str> {
+    let roles = bench.policy.roles.iter();
+    let on_trial = roles.filter(|role| role.regime() == Regime::Trial);
+    on_trial.map(|role| &*role.name).collect()
 }
 
 /// How many of a group's records are changed.
@@ -177,6 +194,8 @@ pub fn json(bench: &Bench, seen: &Replayed, groups: &[Group]) -> String {
         "last": seen.last,
         "elsewhere": seen.elsewhere,
         "beyond": seen.beyond,
+        "on_trial": on_trial(bench),
+        "enforced": seen.enforced,
         "counts": counts,
         "changes": changes,
     });

@@ -52,7 +52,11 @@ fn people(policy: &PolicySet) -> Vec<Person> {
         .iter()
         .flat_map(|role| {
             let allowed = Allowed::from(&*role.export);
-            let people = role.db_users().map(|user| policy.person(user).to_owned());
+            // Who shares a user by tokens is not known before they come.
+            let users = role
+                .db_users()
+                .filter(|user| !policy.token_users.contains_key(*user));
+            let people = users.map(|user| policy.person(user).to_owned());
             people
                 .chain(policy.app_users(role))
                 .map(move |person| Person {

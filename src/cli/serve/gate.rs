@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::catalogs;
+use super::{catalogs, issuers};
 use crate::auth::scram::MockSecret;
 use crate::auth::{AuthMethod, UsersFile, VerifierSource, passthrough_conflict};
 use crate::catalog::Lookout;
@@ -100,6 +100,7 @@ pub async fn gate(
     if clients.is_some_and(|clients| clients.mode == config::ClientCertificateMode::Require) {
         gate.client_certificate = ClientCertificate::Required;
     }
+    gate.tokens = issuers::tokens(settings)?;
     gate.login_timeout = settings.limits.login_timeout;
     gate.max_startup_bytes = usize::try_from(settings.limits.max_startup_bytes)
         .unwrap_or(usize::MAX)

@@ -82,6 +82,7 @@ impl Adjustable {
         let before = self.gate.load();
         gate.cancels = Arc::clone(&before.cancels);
         gate.sessions = Arc::clone(&before.sessions);
+        gate.tokens.inherit(&before.tokens);
         let sinks = self.sinks.prepare(&settings.audit.sinks);
         let sinks = sinks.map_err(|error| CliError::Configuration(error.to_string()))?;
         let console = match (&self.console, &settings.console) {

@@ -42,6 +42,7 @@ pub struct Checker {
     traps: Vec<(ClassRule, Arc<Trap>)>,
     groups: Groups,
     applications: BTreeMap<String, Application>,
+    token_users: BTreeMap<String, Arc<str>>,
     directory: Option<DirectoryRule>,
     regions: Vec<Region>,
     /// Where each database user was named first.
@@ -59,6 +60,7 @@ impl Checker {
             traps: Vec::new(),
             groups: Groups::new(),
             applications: BTreeMap::new(),
+            token_users: BTreeMap::new(),
             directory: None,
             regions: Vec::new(),
             users: HashMap::new(),
@@ -179,6 +181,7 @@ impl Checker {
             people: self.people,
             groups: self.groups,
             applications: self.applications,
+            token_users: self.token_users,
             directory: self.directory,
             regions: self.regions,
             traps,
@@ -275,6 +278,10 @@ impl Checker {
             .purposes
             .as_ref()
             .map(|list| self.purposes(source, list));
+        let outside = raw
+            .outside
+            .as_ref()
+            .and_then(|raw| self.outside(source, raw));
         self.classes.push(ClassRule {
             name: name.value.as_str().into(),
             level,
@@ -282,6 +289,7 @@ impl Checker {
             missing,
             alarm,
             purposes,
+            outside,
             origin,
         });
     }

@@ -7,11 +7,12 @@ use super::Checker;
 use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
 use crate::policy::compiled::SessionValue;
+use crate::policy::mask::Mask;
 use crate::policy::pattern::RelationName;
-use crate::policy::raw::{RawRegion, RawRegionRows};
-use crate::policy::region::{Region, RegionRows};
+use crate::policy::raw::{RawMask, RawRegion, RawRegionRows};
+use crate::policy::region::{MAX_MASKED, Region, RegionRows};
 use crate::policy::rows::{Condition, is_name};
-use crate::policy::rules::{RoleRule, RowsRule};
+use crate::policy::rules::{ClassRule, RoleRule, RowsRule};
 
 impl Checker {
     pub(super) fn region(
@@ -86,17 +87,79 @@ impl Checker {
             relation: named?,
             column: column.to_owned(),
             values,
+            masked: false,
             origin,
         })
     }
 
+    /// What a class says of rows of a region: how it is masked, `None` where they are hidden.
+    pub(super) fn outside(&mut self, source: &Arc<Source>, raw: &Spanned<RawMask>) -> Option<Mask> {
+        if matches!(&raw.value, RawMask::Leaf(leaf) if leaf.text() == Some("hide")) {
+            return None;
+        }
+        let origin = Origin::new(source, raw);
+        if let RawMask::Keys(keys) = &raw.value
+            && let Some(lookup) = &keys.lookup
+        {
+            let message =
+                "`lookup` would tell the stored value of a row that is masked for where it belongs";
+            let diagnostic = Diagnostic::error(&Origin::new(source, lookup), message);
+            self.diagnostics.push(diagnostic.suggest("take it out"));
+        }
+        self.mask(source, &origin, &raw.value)
+    }
+
+    /// Rows are masked if every class that names columns of the relation says how; one switch for all would show those of
+    /// which nobody has said so.
+    fn masked(&mut self, rows: &RegionRows) -> bool {
+        let name = &rows.relation;
+        let of_it = |class: &&ClassRule| {
+            class.columns.iter().any(|column| {
+                column.pattern.schema.matches(&name.schema)
+                    && column.pattern.table.matches(&name.name)
+            })
+        };
+        let (masked, hidden): (Vec<&ClassRule>, Vec<&ClassRule>) = self
+            .classes
+            .iter()
+            .filter(of_it)
+            .partition(|class| class.outside.is_some());
+        if let (Some(masked), Some(hidden)) = (masked.first(), hidden.first()) {
+            let message = format!(
+                "rows of `{name}` are hidden from who is outside, for the class `{}` hides them",
+                hidden.name
+            );
+            let diagnostic = Diagnostic::warning(&masked.origin, message);
+            let way_out = format!(
+                "say `outside` in `{}` as well, for instance `outside: redact`",
+                hidden.name
+            );
+            self.diagnostics.push(diagnostic.suggest(way_out));
+        }
+        !masked.is_empty() && hidden.is_empty()
+    }
+
     /// Each role that is analysed gets the rules of all regions, beside its own.
     pub(super) fn residency(&mut self) {
-        let regions = std::mem::take(&mut self.regions);
+        let mut regions = std::mem::take(&mut self.regions);
+        for rows in regions.iter_mut().flat_map(|region| &mut region.rows) {
+            rows.masked = self.masked(rows);
+        }
+        let masked = regions
+            .iter()
+            .filter(|region| region.rows.iter().any(|rows| rows.masked));
+        if let Some(beyond) = masked.clone().nth(MAX_MASKED)
+            && let Some(rows) = beyond.rows.first()
+        {
+            let message = format!("rows of more than {MAX_MASKED} regions cannot be masked");
+            let diagnostic = Diagnostic::error(&rows.origin, message);
+            self.diagnostics
+                .push(diagnostic.suggest("let the classes of some relations `hide` them"));
+        }
         let mut roles = std::mem::take(&mut self.roles);
         for role in roles.iter_mut().filter(|role| role.restricted()) {
             for region in &regions {
-                for rows in &region.rows {
+                for rows in region.rows.iter().filter(|rows| !rows.masked) {
                     self.reside(role, &region.name, rows);
                 }
             }

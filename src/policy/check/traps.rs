@@ -73,6 +73,7 @@ impl Checker {
         let missing = self.missing(source, &raw.missing);
         let rule = ClassRule {
             purposes: None,
+            outside: None,
             name: name.value.as_str().into(),
             level: None,
             columns,

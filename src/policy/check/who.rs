@@ -279,7 +279,7 @@ impl Checker {
             let Some(user) = scalar.text() else {
                 continue;
             };
-            if self.applications.contains_key(user) {
+            if self.applications.contains_key(user) || self.token_users.contains_key(user) {
                 continue;
             }
             let message = format!("the policy does not say how `{user}` names the user behind it");
@@ -291,8 +291,8 @@ impl Checker {
     }
 
     fn known_groups(&mut self, source: &Arc<Source>, raw: &RawWho) {
-        // Which groups a directory has is known when it is read.
-        if self.directory.is_some() {
+        // Which groups a directory or a token has is known when it is read.
+        if self.directory.is_some() || !self.token_users.is_empty() {
             return;
         }
         for (origin, scalar) in self.listed(source, &raw.app_user_in, "group") {
@@ -414,12 +414,42 @@ impl Checker {
             setting,
         );
         let signed = self.read(source, &keys.signed, "the name of a key", "`crm`", name);
+        let token = self.read(
+            source,
+            &keys.token,
+            "the name of an issuer",
+            "`staff`",
+            name,
+        );
+        let twice = |checker: &mut Self| {
+            let message = format!("the application `{}` stands here twice", user.value);
+            checker.error(&origin, message);
+        };
+        if let (Some(leaf), Some(issuer)) = (&keys.token, token) {
+            if keys.comment.is_some() || keys.setting.is_some() || keys.signed.is_some() {
+                let message = "`token` stands alone: the person is who has logged in";
+                let diagnostic = Diagnostic::error(&Origin::new(source, leaf), message);
+                self.diagnostics
+                    .push(diagnostic.suggest("take `comment`, `setting` and `signed` out"));
+            }
+            if self.applications.contains_key(&user.value)
+                || self
+                    .token_users
+                    .insert(user.value.clone(), issuer)
+                    .is_some()
+            {
+                twice(self);
+            }
+            return;
+        }
         let named_by = match (comment, setting) {
             (Some(key), None) => NamedBy::Comment(key),
             (None, Some(name)) => NamedBy::Setting(name),
             (both, _) => {
-                if both.is_some() || (keys.comment.is_none() && keys.setting.is_none()) {
-                    let message = "expected one of `comment` and `setting`";
+                let nothing =
+                    keys.comment.is_none() && keys.setting.is_none() && keys.token.is_none();
+                if both.is_some() || nothing {
+                    let message = "expected one of `comment`, `setting` and `token`";
                     let diagnostic = Diagnostic::error(&Origin::new(source, raw), message);
                     self.diagnostics.push(diagnostic.suggest(
                         "say where the application names its user, as in `comment: app_user`",
@@ -429,13 +459,13 @@ impl Checker {
             }
         };
         let application = Application { named_by, signed };
-        if self
-            .applications
-            .insert(user.value.clone(), application)
-            .is_some()
+        if self.token_users.contains_key(&user.value)
+            || self
+                .applications
+                .insert(user.value.clone(), application)
+                .is_some()
         {
-            let message = format!("the application `{}` stands here twice", user.value);
-            self.error(&origin, message);
+            twice(self);
         }
     }
 

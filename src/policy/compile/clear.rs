@@ -3,10 +3,15 @@ use super::version::version;
 use crate::policy::compiled::RolePolicy;
 
 impl RolePolicy {
-    /// The role without the masks of these classes. Row rules, hidden columns and everything else stay.
+    /// The role without the masks of these classes. Row rules, hidden columns and everything else stay, and so do masks of
+    /// relations that are masked by region: where somebody is, no signature changes.
     pub fn without_masks(&self, classes: &[&str]) -> RolePolicy {
         let mut role = self.clone();
-        for columns in role.masks.values_mut() {
+        let (masks, anchors) = (&mut role.masks, &role.anchors);
+        let free = masks
+            .iter_mut()
+            .filter(|(relation, _)| !anchors.contains_key(*relation));
+        for (_, columns) in free {
             columns.retain(|_, mask| !classes.contains(&&*mask.class));
         }
         role.masks.retain(|_, columns| !columns.is_empty());

@@ -2,12 +2,12 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{Catalog, Relation};
-use crate::config::Diagnostic;
 use crate::config::diagnostics::closest;
+use crate::config::{Diagnostic, Origin};
 use crate::policy::PolicySet;
 use crate::policy::flow::ClassIndex;
 use crate::policy::pattern::{ColumnPattern, NamePattern, RelationName};
-use crate::policy::rules::{ClassColumn, Missing, RowsRule};
+use crate::policy::rules::{ClassColumn, Missing};
 
 /// What is missing: a column of a class, or a function of a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub(super) enum Absent {
     Function(String),
     /// The relation of a row rule, by role and rule.
     Relation(usize, usize),
+    /// The relation of a region's rows that are masked.
+    Region(String),
 }
 
 impl PolicySet {
@@ -40,11 +42,21 @@ impl PolicySet {
                 }
             }
         }
+        for rows in self.masked_rows(u32::MAX) {
+            let name = &rows.relation;
+            if catalog.relation(&name.schema, &name.name).is_none() {
+                missing.insert(
+                    Absent::Region(name.to_string()),
+                    no_relation(catalog, name, &rows.origin),
+                );
+            }
+        }
         for (index, role) in self.roles.iter().enumerate() {
             for (rule, found) in role.rows.iter().enumerate() {
                 let name = &found.relation;
                 if catalog.relation(&name.schema, &name.name).is_none() {
-                    missing.insert(Absent::Relation(index, rule), no_relation(catalog, found));
+                    let finding = no_relation(catalog, name, &found.named);
+                    missing.insert(Absent::Relation(index, rule), finding);
                 }
             }
             for function in role
@@ -65,10 +77,10 @@ impl PolicySet {
     }
 }
 
-fn no_relation(catalog: &Catalog, rule: &RowsRule) -> Diagnostic {
-    let RelationName { schema, name } = &rule.relation;
-    let message = format!("the relation `{}` does not exist", rule.relation);
-    let diagnostic = Diagnostic::error(&rule.named, message);
+fn no_relation(catalog: &Catalog, relation: &RelationName, named: &Origin) -> Diagnostic {
+    let RelationName { schema, name } = relation;
+    let message = format!("the relation `{relation}` does not exist");
+    let diagnostic = Diagnostic::error(named, message);
     let relations = catalog.relations.values();
     let near = closest(
         name,

@@ -2,6 +2,7 @@
 mod clear;
 mod memory;
 mod missing;
+mod outside;
 mod role;
 mod rows;
 mod unlisted;
@@ -20,6 +21,9 @@ use super::flow::{Cell, ClassIndex, Flow, Taint};
 use crate::catalog::{Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics, Severity};
 
+/// Role, purpose, and the regions that a session is outside of.
+type Elsewhere = (Arc<str>, Option<Arc<str>>, u32);
+
 /// A policy for one database.
 #[derive(Debug, Clone, Default)]
 pub struct CompiledPolicy {
@@ -27,11 +31,27 @@ pub struct CompiledPolicy {
     pub roles: HashMap<Arc<str>, Arc<RolePolicy>>,
     /// By role and purpose.
     for_purpose: HashMap<(Arc<str>, Arc<str>), Arc<RolePolicy>>,
+    /// By role, purpose where that matters, and the regions that a session is outside of and whose rows are masked for it.
+    outside: HashMap<Elsewhere, Arc<RolePolicy>>,
 }
 
 impl CompiledPolicy {
-    /// A role as it is for a purpose.
-    pub fn role(&self, name: &str, purpose: Option<&str>) -> Option<&Arc<RolePolicy>> {
+    /// A role as it is for a purpose and for who is outside of those regions ([`PolicySet::masked_outside`]).
+    pub fn role(
+        &self,
+        name: &str,
+        purpose: Option<&str>,
+        outside: u32,
+    ) -> Option<&Arc<RolePolicy>> {
+        if outside != 0 {
+            let known = |purpose: Option<&str>| {
+                let key = (Arc::from(name), purpose.map(Arc::from), outside);
+                self.outside.get(&key)
+            };
+            return purpose
+                .and_then(|purpose| known(Some(purpose)))
+                .or_else(|| known(None));
+        }
         let special = purpose.filter(|_| !self.for_purpose.is_empty());
         let special = special
             .and_then(|purpose| self.for_purpose.get(&(Arc::from(name), Arc::from(purpose))));
@@ -82,7 +102,14 @@ impl PolicySet {
             let absent = self.missing(catalog);
             missing = Some(match missing {
                 Some(mut missing) => {
-                    missing.retain(|key, _| absent.contains_key(key));
+                    missing.retain(|key, finding| match absent.get(key) {
+                        // The database that it is meant for knows what is nearly called so.
+                        Some(other) if knows_better(other, finding) => {
+                            *finding = other.clone();
+                            true
+                        }
+                        other => other.is_some(),
+                    });
                     missing
                 }
                 None => absent,
@@ -126,6 +153,7 @@ impl PolicySet {
         let flow = Flow::trace(self, catalog, &kept);
         memory.learn(self, catalog, &flow);
         let mut diagnostics = self.contradictions(catalog, &flow);
+        outside::check(self, catalog, &flow, &mut diagnostics);
         let rows: Vec<Rows> = self
             .roles
             .iter()
@@ -152,26 +180,38 @@ impl PolicySet {
         let mut compiled = CompiledPolicy::default();
         let purposes: Vec<Arc<str>> = self.purposes().into_iter().map(Arc::from).collect();
         for (role, rows) in self.roles.iter().zip(rows) {
-            let compile = |rows, purpose, diagnostics: &mut Diagnostics| {
+            let compile = |rows, purpose, outside, diagnostics: &mut Diagnostics| {
                 let scene = role::Scene {
                     policies: self,
                     role,
                     catalog,
                     flow: &flow,
                     purpose,
+                    outside,
                 };
                 Arc::new(role::compile(scene, rows, &common, diagnostics))
             };
+            // What there is to say of a role is said once for all purposes, and once for who is outside.
+            let mut said = Diagnostics::default();
             if role.purpose.is_none() && role.restricted() {
                 for purpose in &purposes {
-                    // What there is to say of it is said once.
-                    let mut said = Diagnostics::default();
-                    let policy = compile(rows.clone(), Some(&**purpose), &mut said);
+                    let policy = compile(rows.clone(), Some(&**purpose), 0, &mut said);
                     let key = (Arc::clone(&role.name), Arc::clone(purpose));
                     compiled.for_purpose.insert(key, policy);
+                    for outside in self.outsides() {
+                        let policy = compile(rows.clone(), Some(&**purpose), outside, &mut said);
+                        let key = (Arc::clone(&role.name), Some(Arc::clone(purpose)), outside);
+                        compiled.outside.insert(key, policy);
+                    }
                 }
             }
-            let policy = compile(rows, role.purpose.as_deref(), &mut diagnostics);
+            for outside in self.outsides() {
+                let purpose = role.purpose.as_deref();
+                let policy = compile(rows.clone(), purpose, outside, &mut said);
+                let key = (Arc::clone(&role.name), None, outside);
+                compiled.outside.insert(key, policy);
+            }
+            let policy = compile(rows, role.purpose.as_deref(), 0, &mut diagnostics);
             compiled.roles.insert(Arc::clone(&role.name), policy);
         }
         (compiled, diagnostics)
@@ -240,6 +280,14 @@ impl PolicySet {
             .filter_map(|index| self.classes.get(*index))
             .map(|class| &class.name)
     }
+}
+
+fn knows_better(one: &Diagnostic, other: &Diagnostic) -> bool {
+    let knows = |finding: &Diagnostic| {
+        let suggestion = finding.suggestion.as_deref();
+        suggestion.is_some_and(|text| text.starts_with("did you mean"))
+    };
+    knows(one) && !knows(other)
 }
 
 fn locate(catalog: &Catalog, (relation, column): Cell) -> Option<(&Relation, &Column)> {

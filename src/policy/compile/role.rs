@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::rows::Rows;
-use super::unlisted;
 use super::version::version;
 use super::{column_name, locate};
+use super::{outside, unlisted};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics};
 use crate::policy::compiled::{Classes, ColumnMask, MaskSql, RolePolicy, Traps};
@@ -32,6 +32,8 @@ pub(super) struct Scene<'a> {
     pub flow: &'a Flow,
     /// What the role is used for.
     pub purpose: Option<&'a str>,
+    /// The regions whose rows are masked for it, as bits ([`PolicySet::masked_outside`]).
+    pub outside: u32,
 }
 
 pub(super) fn compile(
@@ -46,6 +48,7 @@ pub(super) fn compile(
         catalog,
         flow,
         purpose,
+        ..
     } = scene;
     let mut compiler = RoleCompiler {
         policies,
@@ -92,6 +95,7 @@ pub(super) fn compile(
         masks,
         rows: rows.rules,
         denied,
+        anchors: HashMap::new(),
         closed: rows.closed,
         classes: Arc::clone(common.classes),
         traps: Arc::clone(common.traps),
@@ -114,6 +118,7 @@ pub(super) fn compile(
             .collect();
     }
     if !policy.unmasked {
+        outside::apply(&mut policy, scene);
         // Last: what it adds depends on all the role is kept from seeing.
         system::guard(&mut policy, catalog);
     }
@@ -131,6 +136,7 @@ fn on_trial(rules: RolePolicy) -> RolePolicy {
         masks: HashMap::new(),
         rows: HashMap::new(),
         denied: HashMap::new(),
+        anchors: HashMap::new(),
         closed: HashMap::new(),
         ..rules.clone()
     };
@@ -140,7 +146,7 @@ fn on_trial(rules: RolePolicy) -> RolePolicy {
 }
 
 /// One fixed value for every value of the column.
-fn redacted(class: Arc<str>, data_type: &ColumnType) -> ColumnMask {
+pub(super) fn redacted(class: Arc<str>, data_type: &ColumnType) -> ColumnMask {
     let sql = Mask::Redact
         .sql(MaskSql::COLUMN, data_type)
         .unwrap_or_else(|_| format!("NULL::{}", data_type.sql));

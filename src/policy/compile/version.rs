@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use crate::catalog::{AttNum, Oid};
-use crate::policy::compiled::{ColumnMask, RolePolicy, RulePart, SessionValue};
+use crate::policy::compiled::{ColumnMask, MaskPiece, RolePolicy, RulePart, SessionValue};
 
 /// Hash of everything in it.
 pub(super) fn version(policy: &RolePolicy) -> u64 {
@@ -34,7 +34,13 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
         put(mask.class.as_bytes());
         put(&mask.sql.pieces().len().to_be_bytes());
         for piece in mask.sql.pieces() {
-            put(piece.as_bytes());
+            let (kind, text): (u8, &str) = match piece {
+                MaskPiece::Sql(text) => (0, text),
+                MaskPiece::Column => (1, ""),
+                MaskPiece::Other(name) => (2, name),
+            };
+            put(&[kind]);
+            put(text.as_bytes());
         }
         put(&[u8::from(mask.lookup)]);
     }
@@ -55,12 +61,14 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
             put(text.as_bytes());
         }
     }
-    put(&policy.denied.len().to_be_bytes());
-    for (oid, columns) in policy.denied.iter().collect::<BTreeMap<_, _>>() {
-        put(&oid.to_be_bytes());
-        put(&columns.len().to_be_bytes());
-        for num in columns.iter().collect::<BTreeSet<_>>() {
-            put(&num.to_be_bytes());
+    for sets in [&policy.denied, &policy.anchors] {
+        put(&sets.len().to_be_bytes());
+        for (oid, columns) in sets.iter().collect::<BTreeMap<_, _>>() {
+            put(&oid.to_be_bytes());
+            put(&columns.len().to_be_bytes());
+            for num in columns.iter().collect::<BTreeSet<_>>() {
+                put(&num.to_be_bytes());
+            }
         }
     }
     put(&policy.closed.len().to_be_bytes());

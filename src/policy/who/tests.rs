@@ -19,6 +19,7 @@ fn caller(db_user: &str) -> Caller {
         address: [10, 20, 3, 4].into(),
         certificate: None,
         application_name: "psql".to_owned(),
+        token: None,
     }
 }
 
@@ -182,4 +183,91 @@ fn a_group_that_cannot_be_known_stops_at_its_entry() {
         Ok(Some("intern".to_owned()))
     );
     assert_eq!(role(None, &Directory::Unknown), Ok(Some("rest".to_owned())));
+}
+
+#[test]
+fn a_token_counts_for_the_user_and_of_the_issuer_that_the_policy_names() {
+    let policy = policy(
+        "token",
+        r#"groups: { audit: [carol] }
+applications: { staff: { token: corp } }
+people: { dave: { office: south } }
+roles:
+  audit: { who: [{ db_user: staff, app_user_in: audit }], mask: {} }
+  support: { who: [{ db_user: staff, app_user_in: [support, help] }], mask: {} }
+  dave: { who: [{ db_user: staff, app_user: dave }], mask: {} }
+  rest: { who: [{ network: 10.0.0.0/8 }], mask: {} }
+unmatched: rest
+"#,
+    );
+    let token = |issuer: &str, person: &str, groups: Option<&[&str]>| {
+        let groups = groups.map(|groups| groups.iter().map(|group| (*group).to_owned()).collect());
+        Some(Arc::new(Token {
+            issuer: issuer.into(),
+            person: person.into(),
+            groups,
+            attributes: BTreeMap::from([("office".into(), "north".to_owned())]),
+            until: Some(at("2026-07-01T10:00:01Z")),
+        }))
+    };
+    let by = |db_user: &str, token: Option<Arc<Token>>| Caller {
+        token,
+        ..caller(db_user)
+    };
+    let role = |caller: &Caller| role_of(&policy, caller, None);
+    assert_eq!(
+        role(&by("staff", token("corp", "ann", Some(&["help"])))),
+        "support"
+    );
+    assert_eq!(
+        role(&by("staff", token("corp", "carol", Some(&[])))),
+        "audit"
+    );
+    assert_eq!(role(&by("staff", token("corp", "dave", Some(&[])))), "dave");
+    assert_eq!(
+        role(&by("staff", token("corp", "eve", Some(&["Support"])))),
+        "rest"
+    );
+    // What a statement claims is no match for who has logged in.
+    let eve = by("staff", token("corp", "eve", Some(&[])));
+    assert_eq!(role_of(&policy, &eve, Some("carol")), "rest");
+    // Of another issuer, without one, or for a user of which the policy does not say so: nobody, whatever `unmatched` says.
+    assert_eq!(
+        role(&by("staff", token("other", "carol", Some(&["audit"])))),
+        "-"
+    );
+    assert_eq!(role(&by("staff", None)), "-");
+    assert_eq!(
+        role(&by("ann", token("corp", "carol", Some(&["audit"])))),
+        "-"
+    );
+    assert!(!policy.could_match(&by("staff", None)));
+    // Groups that are not known are not guessed, where they matter.
+    assert_eq!(role(&by("staff", token("corp", "carol", None))), "audit");
+    assert_eq!(role(&by("staff", token("corp", "dave", None))), "?");
+    // It is over at its end, and that is when to look again.
+    let dave = by("staff", token("corp", "dave", Some(&[])));
+    let asking = |now: &str| Asking {
+        caller: &dave,
+        app_user: None,
+        now: at(now),
+    };
+    let role = policy.match_role(asking("2026-07-01T10:00:01Z"), &Directory::None);
+    assert!(role.expect("known").is_none());
+    assert_eq!(
+        policy.next_look(&dave, at("2026-07-01T10:00:00Z")),
+        Some(at("2026-07-01T10:00:01Z"))
+    );
+    assert_eq!(policy.bearer(&dave), "dave");
+    assert_eq!(policy.bearer(&caller("ann")), "ann");
+    // The policy's own word on a person stands before the token's.
+    let office = crate::policy::SessionValue::Attribute("office".into());
+    let of = |caller: &Caller| {
+        let person = policy.bearer(caller);
+        let token = caller.token.as_deref();
+        let values = policy.session_values("staff", person, token, &Directory::None);
+        values.get(&office).cloned()
+    };
+    assert_eq!(of(&dave).as_deref(), Some("south"));
+    assert_eq!(of(&eve).as_deref(), Some("north"));
 }

@@ -15,6 +15,7 @@ fn caller() -> Caller {
         address: [127, 0, 0, 1].into(),
         certificate: None,
         application_name: String::new(),
+        token: None,
     }
 }
 

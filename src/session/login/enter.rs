@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::gate::{ClientCertificate, LoginGate, Plaintext, RoleMatch};
+use super::token::{Way, by_token};
 use super::{LoggedIn, LoginFacts};
 use crate::auth::check::check;
 use crate::auth::passthrough::{Relayed, relay};
 use crate::auth::scram::{Mechanism, MockSecret};
-use crate::auth::upstream::{Opened, log_in, open};
+use crate::auth::upstream::{Credential, Opened, log_in, open};
 use crate::auth::{
     AuthMethod, Blame, Failure, Frame, Peer, Ready, VerifierSource, restrict, until_ready,
 };
@@ -42,18 +43,20 @@ impl Entered {
 }
 
 /// The role of a session.
-struct Role {
+pub(super) struct Role {
     name: Option<Arc<str>>,
     restricted: bool,
 }
 
 /// Both sides authenticated, the server's AuthenticationOk not yet passed on.
-struct Authenticated {
-    opened: Opened,
-    ok: Frame,
-    role: Role,
-    method: String,
-    minor: u16,
+pub(super) struct Authenticated {
+    pub opened: Opened,
+    pub ok: Frame,
+    pub role: Role,
+    /// With what a token added to it.
+    pub caller: Arc<Caller>,
+    pub method: String,
+    pub minor: u16,
 }
 
 /// Logs in on both sides. On a failure nothing that ends the login has been sent to the client yet.
@@ -76,9 +79,16 @@ pub(super) async fn enter(
         Some(tls) => (Some(tls.facts), tls.end_point),
         None => (None, None),
     };
-    let authenticated = match &gate.auth {
-        AuthMethod::Passthrough => by_passthrough(client, startup, &caller, gate).await?,
-        AuthMethod::Scram { verifiers, mock } => {
+    let authenticated = match (gate.tokens.account(startup.user()), &gate.auth) {
+        (Some(account), _) => {
+            let way = Way {
+                peer,
+                is_tls: facts.is_some(),
+            };
+            by_token(client, startup, way, &caller, account, gate).await?
+        }
+        (None, AuthMethod::Passthrough) => by_passthrough(client, startup, &caller, gate).await?,
+        (None, AuthMethod::Scram { verifiers, mock }) => {
             by_scram(
                 client,
                 startup,
@@ -95,6 +105,7 @@ pub(super) async fn enter(
         mut opened,
         ok,
         role,
+        caller,
         method,
         minor,
     } = authenticated;
@@ -156,7 +167,7 @@ pub(super) async fn enter(
 async fn by_passthrough(
     client: &mut Peer,
     startup: &StartupMessage,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     gate: &LoginGate,
 ) -> Result<Authenticated, Failure> {
     let role = match_role(startup, caller, gate)?;
@@ -176,6 +187,7 @@ async fn by_passthrough(
         opened,
         ok,
         role,
+        caller: Arc::clone(caller),
         method,
         minor,
     })
@@ -186,7 +198,7 @@ async fn by_passthrough(
 async fn by_scram(
     client: &mut Peer,
     startup: &StartupMessage,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     end_point: Option<Vec<u8>>,
     verifiers: &dyn VerifierSource,
     mock: &MockSecret,
@@ -199,7 +211,7 @@ async fn by_scram(
     let checked = check(client, startup.user(), end_point, verifiers, mock).await?;
     let role = match_role(startup, caller, gate)?;
     let mut opened = open(&gate.upstream, startup.packet_of_3_0()).await?;
-    let ok = log_in(&mut opened, &checked.keys).await?;
+    let ok = log_in(&mut opened, Credential::Keys(&checked.keys)).await?;
     let method = match checked.mechanism {
         Mechanism::ScramSha256 => "scram-sha-256",
         Mechanism::ScramSha256Plus => "scram-sha-256-plus",
@@ -208,6 +220,7 @@ async fn by_scram(
         opened,
         ok,
         role,
+        caller: Arc::clone(caller),
         method: method.to_owned(),
         minor: startup.minor().min(NEWEST_MINOR),
     })
@@ -227,10 +240,11 @@ fn caller(peer: SocketAddr, startup: &StartupMessage, tls: Option<&ClientTls>) -
         address: peer.ip(),
         certificate,
         application_name: startup.parameter("application_name").unwrap_or_default(),
+        token: None,
     }
 }
 
-fn match_role(
+pub(super) fn match_role(
     startup: &StartupMessage,
     caller: &Caller,
     gate: &LoginGate,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::token::Tokens;
 use crate::auth::AuthMethod;
 use crate::policy::Caller;
 use crate::wire::cancel::CancelRegistry;
@@ -76,6 +77,8 @@ pub struct LoginGate {
     pub client_certificate: ClientCertificate,
     pub upstream: Arc<Upstream>,
     pub auth: AuthMethod,
+    /// Accounts that this method is not for.
+    pub tokens: Tokens,
     pub role: MatchRole,
     pub cancels: Arc<CancelRegistry>,
     /// From the accepted socket to the server's ReadyForQuery.
@@ -94,6 +97,7 @@ impl LoginGate {
             client_certificate: ClientCertificate::Optional,
             upstream,
             auth,
+            tokens: Tokens::default(),
             role,
             cancels: Arc::new(CancelRegistry::default()),
             login_timeout: DEFAULT_LOGIN_TIMEOUT,

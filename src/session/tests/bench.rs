@@ -73,6 +73,7 @@ impl Host for Arc<FakeHost> {
         Ok(Standing {
             role: self.role.clone(),
             asker: Arc::new(Asker {
+                masked_outside: 0,
                 role: Some("agent".into()),
                 person: "tester".into(),
                 app_user: None,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Column, Relation};
 use crate::policy::compiled::{ColumnMask, RolePolicy};
-use crate::sql::names::qualified;
+use crate::sql::names::{qualified, quoted};
 use crate::sql::scope::Offer;
 use crate::sql::template::Templates;
 use crate::sql::tree::{Node, Tree};
@@ -246,6 +246,12 @@ impl Target {
         self.relation.column(name).is_none() && self.others.names_column(name) != Some(true)
     }
 
+    /// Whether the column says in which region a row belongs that the session is not in.
+    pub fn is_anchor(&self, role: &RolePolicy, name: &str) -> bool {
+        let column = self.relation.column(name);
+        column.is_some_and(|column| role.anchors(self.relation.oid, column.num))
+    }
+
     pub fn mask<'r>(&self, role: &'r RolePolicy, name: &str) -> Option<(&Column, &'r ColumnMask)> {
         let column = self.relation.column(name)?;
         Some((column, role.mask(self.relation.oid, column.num)?))
@@ -255,13 +261,13 @@ impl Target {
     pub fn masked(&self, role: &RolePolicy, qualifier: &str, name: &str) -> Option<String> {
         let (_, mask) = self.mask(role, name)?;
         let reference = qualified(qualifier, name);
-        let sql = mask.sql.over(&reference);
+        let sql = mask.sql.over(&quoted(qualifier), name);
         // A mask that does not name its column could not be told from what a client writes.
-        match mask.sql.pieces().len() {
-            1 => Some(format!(
+        match mask.sql.names_column() {
+            false => Some(format!(
                 "(CASE WHEN {reference} IS NULL THEN NULL ELSE {sql} END)"
             )),
-            _ => Some(sql),
+            true => Some(sql),
         }
     }
 }

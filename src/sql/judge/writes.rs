@@ -241,6 +241,17 @@ impl Walk<'_> {
     fn assignment(&mut self, item: &mut Node) -> Result<(), Refusal> {
         let nth = single_value(item);
         let name = item.text("name").to_owned();
+        if let Some(target) = &self.target
+            && target.is_anchor(self.rules.role, &name)
+        {
+            return Err(at(
+                refuse::construct(
+                    &format!("moving a row by {name} out of a region that the session is not in"),
+                    "have somebody of the region do it; what belongs to it is masked elsewhere",
+                ),
+                item.location,
+            ));
+        }
         let Some(keep) = self.write_back(item, &name)? else {
             return self.children(item);
         };
