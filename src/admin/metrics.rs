@@ -277,7 +277,12 @@ impl Metrics {
         self.detection_behind.set(clamp(records));
     }
 
-    /// What a sink has done since the start. Never less than before.
+    /// A sink that is there no more.
+    pub fn audit_sink_gone(&self, name: &str) {
+        self.audit_sinks.forget(name);
+    }
+
+    /// What a sink has done since it began.
     pub fn audit_sink(&self, status: &Status) {
         self.audit_sinks.set(status);
     }

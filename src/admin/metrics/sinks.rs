@@ -26,6 +26,16 @@ impl SinkMetrics {
         })
     }
 
+    /// A sink that is there no more.
+    pub fn forget(&self, name: &str) {
+        for counters in [&self.records, &self.failures, &self.missing, &self.rejected] {
+            let _ = counters.remove_label_values(&[name]);
+        }
+        for gauges in [&self.lag, &self.oldest] {
+            let _ = gauges.remove_label_values(&[name]);
+        }
+    }
+
     pub fn set(&self, status: &Status) {
         let sink = &[status.name.as_str()];
         for (counters, total) in [
@@ -34,6 +44,10 @@ impl SinkMetrics {
             (&self.missing, status.missing),
             (&self.rejected, status.rejected),
         ] {
+            // A sink that was changed counts anew.
+            if counters.with_label_values(sink).get() > total {
+                let _ = counters.remove_label_values(sink);
+            }
             let counter = counters.with_label_values(sink);
             counter.inc_by(total.saturating_sub(counter.get()));
         }

@@ -33,6 +33,8 @@ pub struct Adjustable {
     pub console: Option<Certificate>,
     /// Of the files that the settings in force name.
     pub stamp: Mutex<Vec<u8>>,
+    /// Held while something of this is exchanged.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What became of settings that were read.
@@ -51,6 +53,7 @@ impl Adjustable {
     /// # Errors
     /// They are wrong, or do not fit the servers: nothing has changed.
     pub async fn take(&self) -> Result<Adjusted, CliError> {
+        let _changing = self.changing.lock().await;
         let old = self.proxy.settings.load_full();
         let path = old.path.clone();
         let read = tokio::task::spawn_blocking(move || config::load(&path)).await;

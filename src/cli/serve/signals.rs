@@ -8,16 +8,25 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::session::listener::Phase;
 
-/// SIGTERM and SIGINT end the process, SIGHUP reads files again.
+/// SIGTERM and SIGINT end the process, SIGHUP reads files again, SIGUSR2 starts a successor.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    upgrade: Signal,
 }
 
 enum Received {
     End(&'static str),
     Reload,
+    Upgrade,
+}
+
+/// What a signal wants of a running proxy that is more than reading files.
+pub enum Wanted {
+    /// The signal's name.
+    End(&'static str),
+    Upgrade,
 }
 
 impl Signals {
@@ -27,6 +36,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -36,6 +46,7 @@ impl Signals {
             _ = self.terminate.recv() => Received::End("SIGTERM"),
             _ = self.interrupt.recv() => Received::End("SIGINT"),
             _ = self.hang_up.recv() => Received::Reload,
+            _ = self.upgrade.recv() => Received::Upgrade,
         }
     }
 
@@ -43,8 +54,18 @@ impl Signals {
     /// Cancel safe.
     pub async fn until_end(&mut self, reload: impl Fn()) -> &'static str {
         loop {
+            if let Wanted::End(name) = self.until_wanted(&reload).await {
+                return name;
+            }
+        }
+    }
+
+    /// Waits for a signal that wants more than files to be read, with `reload` on every SIGHUP until then. Cancel safe.
+    pub async fn until_wanted(&mut self, reload: impl Fn()) -> Wanted {
+        loop {
             match self.next().await {
-                Received::End(name) => return name,
+                Received::End(name) => return Wanted::End(name),
+                Received::Upgrade => return Wanted::Upgrade,
                 Received::Reload => reload(),
             }
         }

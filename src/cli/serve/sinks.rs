@@ -1,4 +1,5 @@
 //! The sinks of the audit record: started with the spool, counted while the proxy runs.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,10 +28,17 @@ pub(super) fn start(settings: &Settings, journal: &Journal) -> Result<Arc<Sinks>
 async fn keep_counted(sinks: Arc<Sinks>, journal: Journal) {
     let mut ticks = interval(COUNT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = BTreeSet::new();
     loop {
         ticks.tick().await;
-        for status in sinks.statuses() {
-            journal.metrics.audit_sink(&status);
+        let statuses = sinks.statuses();
+        for status in &statuses {
+            journal.metrics.audit_sink(status);
         }
+        let names: BTreeSet<String> = statuses.into_iter().map(|status| status.name).collect();
+        for gone in known.difference(&names) {
+            journal.metrics.audit_sink_gone(gone);
+        }
+        known = names;
     }
 }
