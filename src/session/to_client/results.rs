@@ -385,7 +385,7 @@ impl<H: Host> ToClient<'_, H> {
         running: &Running,
         outcome: &Outcome<'_>,
     ) -> Option<Flow> {
-        match put_on_record(self.host, state, running, outcome) {
+        match put_on_record(&**self.host, state, running, outcome) {
             Ok(()) => None,
             Err(error) => {
                 tracing::error!(%error, "the session is ended");
