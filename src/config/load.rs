@@ -345,6 +345,7 @@ fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {
     for (leaf, slot) in [
         (&raw.login_timeout, &mut limits.login_timeout),
         (&raw.drain_timeout, &mut limits.drain_timeout),
+        (&raw.drain_delay, &mut limits.drain_delay),
         (&raw.connect_timeout, &mut limits.connect_timeout),
         (&raw.catalog_refresh, &mut limits.catalog_refresh),
         (&raw.tcp_keepalive, &mut limits.tcp_keepalive),
