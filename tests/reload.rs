@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::message::{self, Client, Frame};
-use support::{Config, Options, PATIENCE, Pgveil, Postgres};
+use support::{Config, Fault, Folder, Options, PATIENCE, Pgveil, Postgres, Relay};
 
 const SCHEMA: &str = "
     CREATE ROLE agent LOGIN; CREATE ROLE second LOGIN; CREATE ROLE dba LOGIN;
@@ -233,6 +233,51 @@ fn a_policy_that_is_wrong_changes_nothing_and_says_so() {
     }
     assert_eq!(version(&pgveil), before);
     assert_eq!(cells(&client.query(PHONE)), ["*******5678"]);
+}
+
+#[test]
+fn a_policy_that_changes_while_pgveil_starts_is_taken_up() {
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", SCHEMA);
+    let relay = Relay::to(server.port());
+    relay.set(Fault::Delay(Duration::from_millis(200)));
+    let folder = Folder::new("policies");
+    let put = |keep| {
+        folder.write("new.yaml.new", &policy(keep, AGENTS, DBA, "north"));
+        fs::rename(
+            folder.path().join("new.yaml.new"),
+            folder.path().join("policy.yaml"),
+        )
+        .expect("renamed");
+    };
+    put(4);
+    let mut config = Config::upstream_port(relay.port());
+    config.set("policies", &folder.path().display().to_string());
+    config.set(
+        "upstream",
+        &format!(
+            "{{ host: 127.0.0.1, port: {}, catalog_user: {{ name: postgres }}, databases: [postgres] }}",
+            relay.port()
+        ),
+    );
+    thread::scope(|scope| {
+        let starting = scope.spawn(|| Pgveil::start(&config));
+        // It has read the policy when it comes to look at the catalog.
+        let looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'postgres' \
+             AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        let began = Instant::now();
+        while server.sql("postgres", looks)[0][0].as_deref() == Some("0") {
+            assert!(began.elapsed() < PATIENCE, "it does not start");
+        }
+        put(2);
+        relay.set(Fault::Sound);
+        let pgveil = starting.join().expect("it starts");
+        let began = Instant::now();
+        while cells(&login(&pgveil, "agent").query(PHONE)) != ["*********78"] {
+            assert!(began.elapsed() < PATIENCE, "the first policy stays");
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn simple_commands(line: &str) -> Vec<Vec<String>> {
 }
 
 /// Lines of code that are typed, a prompt taken off.
-fn typed(document: &Document) -> Vec<String> {
+pub fn typed(document: &Document) -> Vec<String> {
     let lines = document.lines();
     let code = lines.iter().filter(|line| line.code);
     code.map(|line| line.text.trim())

@@ -4,7 +4,10 @@ mod commands;
 mod examples;
 mod languages;
 mod links;
+mod running;
 mod settings;
+#[path = "../support/mod.rs"]
+mod support;
 mod text;
 
 use pgveil::admin::metrics::TABLE;

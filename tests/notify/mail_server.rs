@@ -63,9 +63,18 @@ impl MailServer {
     }
 
     pub fn events(&self, kind: &str) -> Vec<Value> {
+        of(kind, &self.log.0.lock().expect("log"))
+    }
+
+    /// Waits until there are that many: what the server has answered to may not have been read from it yet.
+    pub fn events_once(&self, count: usize, kind: &str) -> Vec<Value> {
         let lines = self.log.0.lock().expect("log");
-        let lines = lines.iter().filter(|line| line["event"] == kind);
-        lines.cloned().collect()
+        let (lines, _) = self
+            .log
+            .1
+            .wait_timeout_while(lines, PATIENCE, |lines| of(kind, lines).len() < count)
+            .expect("log");
+        of(kind, &lines)
     }
 }
 
@@ -74,4 +83,9 @@ impl Drop for MailServer {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+fn of(kind: &str, lines: &[Value]) -> Vec<Value> {
+    let lines = lines.iter().filter(|line| line["event"] == kind);
+    lines.cloned().collect()
 }

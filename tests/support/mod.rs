@@ -28,18 +28,29 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The longest that anything in a test may take: what has not happened by then counts as a hang.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A loopback port nobody listens on at this moment.
+/// A loopback port nobody listens on at this moment. It is below those that the kernel gives to outgoing connections
+/// (net.ipv4.ip_local_port_range), which could take it before its server does, and in a block of this process's own.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("no free loopback port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
-        .port()
+    const FIRST: u32 = 10_000;
+    const BLOCK: u32 = 20;
+    const BLOCKS: u32 = 1_100;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
+        // A process that needs more goes on in the block of another one.
+        let place = (std::process::id() * BLOCK + taken) % (BLOCKS * BLOCK);
+        let port = u16::try_from(FIRST + place).expect("below 32,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+        assert!(taken < BLOCKS * BLOCK, "no free loopback port");
+    }
 }
 
 /// Says in plain sight that a test did not run, and why.

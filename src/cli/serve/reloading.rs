@@ -51,12 +51,15 @@ pub fn start(settings: Adjustable) -> Reload {
     let journal = settings.journal.clone();
     journal.metrics.policy_reload(true);
     journal.metrics.settings_reload(true);
-    let reloading = Reloading {
+    let mut reloading = Reloading {
         watch: Watch::new(reload.clone()),
         journal,
         proxy: Arc::clone(&settings.proxy),
         settings,
     };
+    reloading.follow();
+    // What changed since it was read at the start was watched by nobody.
+    reload.ask();
     tokio::spawn(reloading.run(asks));
     reload
 }
@@ -126,7 +129,6 @@ impl Reloading {
         // What was complained of last. It is told again only in other words: a log in a folder that is watched is a change, too.
         let (mut wrong_settings, mut wrong_policy) = (None::<String>, None::<String>);
         let mut again = false;
-        self.follow();
         loop {
             let asked = tokio::select! {
                 asked = asks.recv() => asked,
