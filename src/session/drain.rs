@@ -4,23 +4,38 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Until pgveil is to end.
-pub async fn drained(drain: &mut watch::Receiver<bool>) {
-    if drain.wait_for(|draining| *draining).await.is_err() {
+/// Whether sessions are to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leaving {
+    #[default]
+    No,
+    /// The process ends, and the sooner the better: who is idle goes.
+    Ends,
+    /// Another process has taken over, and this one ends with its last session: nobody has to hurry.
+    Succeeded,
+}
+
+/// Until sessions are to end; how.
+pub async fn drained(drain: &mut watch::Receiver<Leaving>) -> Leaving {
+    let told = drain.wait_for(|leaving| *leaving != Leaving::No).await;
+    match told.map(|leaving| *leaving) {
+        Ok(leaving) => leaving,
         // Nobody is left who could ask for an end.
-        std::future::pending::<()>().await;
+        Err(_) => std::future::pending().await,
     }
 }
 
-/// How long a session is to be idle outside a transaction before it is ended, as long as there is time: who has just come,
-/// or has just ended a transaction, gets to begin the next one.
+/// How long a session is to be idle outside a transaction before it is ended, where the process is to end: who has just come, or
+/// has just ended a transaction, gets to begin the next one.
 pub const QUIET: Duration = Duration::from_secs(1);
 /// The last part of the time, one in so many, in which an idle session is ended at once.
 const LAST: u32 = 5;
 
-/// The time that sessions get once pgveil is to end.
+/// The time that sessions get once they are to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
+    /// For so long at most a session may be idle.
+    patience: Duration,
     /// From here on an idle session is ended at once.
     hurry: Instant,
     /// From here on every one is.
@@ -30,8 +45,12 @@ pub struct Drain {
 }
 
 impl Drain {
-    pub fn begin(now: Instant, limit: Duration) -> Self {
+    pub fn begin(now: Instant, limit: Duration, leaving: Leaving) -> Self {
         Drain {
+            patience: match leaving {
+                Leaving::Succeeded => limit,
+                Leaving::No | Leaving::Ends => QUIET,
+            },
             hurry: now + limit.saturating_sub(limit / LAST),
             over: now + limit,
             quiet: None,
@@ -48,7 +67,7 @@ impl Drain {
             return false;
         }
         let since = *self.quiet.get_or_insert(now);
-        now >= self.hurry || now >= since + QUIET
+        now >= self.hurry || now >= since + self.patience
     }
 
     /// The client or the server has said something.
@@ -58,7 +77,9 @@ impl Drain {
 
     /// When to look again, though nothing happens.
     pub fn next(&self) -> Instant {
-        let idle = self.quiet.map(|since| (since + QUIET).min(self.hurry));
+        let idle = self
+            .quiet
+            .map(|since| (since + self.patience).min(self.hurry));
         idle.unwrap_or(self.over).min(self.over)
     }
 }
@@ -80,7 +101,7 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_has_been_quiet_for_a_while() {
         let mut now = Instant::now();
-        let mut drain = Drain::begin(now, LIMIT);
+        let mut drain = Drain::begin(now, LIMIT, Leaving::Ends);
         assert!(!drain.is_due(now, true));
         now += QUIET / 2;
         assert!(!drain.is_due(now, true));
@@ -97,11 +118,21 @@ mod tests {
     #[test]
     fn in_the_last_part_idle_ones_go_at_once_and_then_all() {
         let began = Instant::now();
-        let mut drain = Drain::begin(began, LIMIT);
+        let mut drain = Drain::begin(began, LIMIT, Leaving::Ends);
         assert_eq!(drain.next(), began + LIMIT);
         let late = began + LIMIT * 4 / 5;
         assert!(!drain.is_due(late, false));
         assert!(drain.is_due(late, true));
         assert!(drain.is_due(began + LIMIT, false));
+    }
+
+    #[test]
+    fn where_another_process_has_taken_over_idle_ones_stay_until_the_last_part() {
+        let began = Instant::now();
+        let mut drain = Drain::begin(began, LIMIT, Leaving::Succeeded);
+        assert!(!drain.is_due(began, true));
+        assert_eq!(drain.next(), began + LIMIT * 4 / 5);
+        assert!(!drain.is_due(began + LIMIT / 2, true));
+        assert!(drain.is_due(drain.next(), true));
     }
 }

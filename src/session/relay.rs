@@ -12,7 +12,7 @@ use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::claim::Naming;
 use crate::session::denial;
-use crate::session::drain::drained;
+use crate::session::drain::{Leaving, drained};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
@@ -99,7 +99,7 @@ pub async fn relay<H, C, S>(
     opening: Box<Opening>,
     client: C,
     server: S,
-    drain: watch::Receiver<bool>,
+    drain: watch::Receiver<Leaving>,
 ) -> SessionEnd
 where
     H: Host,
@@ -182,7 +182,7 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
     }
 }
 
-async fn out_of_time(mut drain: watch::Receiver<bool>, limit: Duration) {
+async fn out_of_time(mut drain: watch::Receiver<Leaving>, limit: Duration) {
     drained(&mut drain).await;
     sleep(limit).await;
 }
@@ -193,7 +193,7 @@ async fn session<H, C, S>(
     opening: Box<Opening>,
     client: C,
     server: S,
-    drain: watch::Receiver<bool>,
+    drain: watch::Receiver<Leaving>,
 ) -> SessionEnd
 where
     H: Host,
@@ -247,12 +247,7 @@ where
         }
         (_, Some(end)) => end,
         (ToClientEnd::ServerClosed, None) => SessionEnd::Server,
-        (ToClientEnd::Stopped, None) => {
-            if !shared.lock().ledger.is_quiescent() {
-                tokio::spawn(host.cancel());
-            }
-            SessionEnd::Stopped
-        }
+        (ToClientEnd::Stopped, None) => SessionEnd::Stopped,
     };
     say_goodbye(shared, &mut server_write).await;
     linger(&mut client_read, &mut client_write).await;

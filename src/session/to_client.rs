@@ -19,7 +19,7 @@ use crate::auth::restrict;
 use crate::export::LimitKind;
 use crate::session::burst::Burst;
 use crate::session::denial;
-use crate::session::drain::{Drain, drained, passed};
+use crate::session::drain::{Drain, Leaving, drained, passed};
 use crate::session::exports::{self, Decision};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Stop, Unexpected};
@@ -77,14 +77,14 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
     }
 
-    /// Runs until one side ends. Once `drain` turns true, ends the session when it has been idle for a while, or when its time
-    /// is up.
+    /// Runs until one side ends. Once `drain` says so, ends the session when it has been idle for a while, or when its time is
+    /// up.
     /// Not cancel safe.
     pub async fn run<R, W>(
         &mut self,
         server: &mut R,
         client: &mut W,
-        mut drain: watch::Receiver<bool>,
+        mut drain: watch::Receiver<Leaving>,
     ) -> ToClientEnd
     where
         R: AsyncRead + Unpin,
@@ -127,8 +127,8 @@ impl<'a, H: Host> ToClient<'a, H> {
                         }
                     }
                 },
-                () = &mut draining, if drain_of.is_none() => {
-                    drain_of = Some(Drain::begin(Instant::now(), self.limits.drain));
+                leaving = &mut draining, if drain_of.is_none() => {
+                    drain_of = Some(Drain::begin(Instant::now(), self.limits.drain, leaving));
                 }
                 () = &mut dismissed => {
                     return self.stop(client, &denial::of_dismissal()).await;
@@ -203,12 +203,19 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
     }
 
-    /// Says the last words, if a message can be begun at all.
+    /// Ends what runs, on record too, and says the last words, if a message can be begun at all.
     async fn stop<W: AsyncWrite + Unpin>(
         &mut self,
         client: &mut W,
         words: &ErrorFields,
     ) -> ToClientEnd {
+        {
+            let mut state = self.shared.lock();
+            if !state.ledger.is_quiescent() {
+                tokio::spawn(self.host.cancel());
+            }
+            results::end_running(&**self.host, &mut state, &words.sqlstate);
+        }
         if self.burst.at_boundary() {
             self.burst.put(&words.frame(ERROR_RESPONSE));
             if let Err(error) = self.burst.flush(client).await {

@@ -412,13 +412,14 @@ impl<H: Host> ToClient<'_, H> {
     }
 }
 
-/// What was running ends on record with the session: rows of it may have been seen.
+/// What was under way ends on record with the session: rows of it may have been seen, and what the server had got may have
+/// been done.
 pub fn end_running<H: Host>(host: &H, state: &mut State, sqlstate: &str) {
-    if let Some(running) = state.ledger.take_running() {
-        let outcome = Outcome {
-            sqlstate: Some(sqlstate),
-            ..Outcome::default()
-        };
+    let outcome = Outcome {
+        sqlstate: Some(sqlstate),
+        ..Outcome::default()
+    };
+    for running in state.ledger.cut_off() {
         // The session ends in any case.
         if let Err(error) = put_on_record(host, state, &running, &outcome) {
             tracing::error!(%error, "the last statement of a session is not on record");
