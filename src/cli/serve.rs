@@ -5,6 +5,7 @@ mod certificates;
 mod detection;
 mod directory;
 mod door;
+mod ending;
 mod exports;
 pub mod gate;
 mod journal;
@@ -24,7 +25,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::Args;
@@ -56,14 +56,12 @@ use crate::export::Desk;
 use crate::export::notify::Notifier;
 use crate::policy::{Asking, Caller};
 use crate::session::assignment::Basis;
+use crate::session::drain::Leaving;
 use crate::session::listener::{self, Listeners, Phase, Places};
 use crate::session::login::{LoginGate, RoleMatch, SessionIds};
 use crate::session::proxy::{self, Proxy};
 use crate::session::relay::SessionEnd;
 use crate::sql::Planner;
-
-/// After limits.drain_timeout, in which sessions end themselves with a word to their clients, until they are cut off.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Run the proxy
 #[derive(Debug, Clone, Args)]
@@ -98,12 +96,11 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         }
     };
     running.announce()?;
-    let supervisor = Supervisor::of_environment();
+    let mut supervisor = Supervisor::of_environment();
     supervisor.ready(&format!("listening on {}", list(&running.listening)));
-    let why = upgrade::until_over(&mut running, &mut signals, &program).await;
-    supervisor.stopping();
-    running.end(why, &mut signals).await;
-    Ok(ExitCode::SUCCESS)
+    let over = upgrade::until_over(&mut running, &mut signals, &program, &mut supervisor).await;
+    let ended = running.end(over, &program, &mut supervisor, &mut signals);
+    ended.await.map(|()| ExitCode::SUCCESS)
 }
 
 /// A proxy that serves.
@@ -122,7 +119,7 @@ struct Running {
     /// Held while settings change or another process takes over.
     changing: Arc<tokio::sync::Mutex<()>>,
     phase: watch::Sender<Phase>,
-    draining: watch::Sender<bool>,
+    draining: watch::Sender<Leaving>,
     listening: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     console: Option<SocketAddr>,
@@ -144,8 +141,9 @@ impl Running {
         }
         let recipient = spool::recipient(&settings, &policy)?;
         keys::check(&settings, &policy)?;
+        let catalogs = Arc::new(catalogs::store(&settings)?);
         let mut inherited = match args.successor {
-            true => Some(upgrade::inherit(&settings, &policy).await?),
+            true => Some(upgrade::inherit(&settings, &policy, &catalogs).await?),
             false => None,
         };
         let metrics = Arc::new(Metrics::new().map_err(CliError::environment)?);
@@ -163,7 +161,6 @@ impl Running {
         }
         let sinks = sinks::start(&settings, &journal)?;
         let upstream = Arc::new(gate::upstream(&settings)?);
-        let catalogs = Arc::new(catalogs::store(&settings)?);
         let version: Arc<str> = policy.version().into();
         proxy::show_policy(&metrics, &policy);
         metrics.begin(
@@ -244,8 +241,7 @@ impl Running {
                     .map_err(|error| CliError::Environment(format!("admin: {error}")))?;
                 kept.push((Use::Admin, again(&socket)?));
                 let address = socket.local_addr().map_err(CliError::environment)?;
-                serving.push(serve_admin(socket, &journal, &readiness));
-                Some(address)
+                Some((socket, address))
             }
             None => None,
         };
@@ -314,7 +310,7 @@ impl Running {
             proxy.learn(catalog);
         }
         let (phase, watching) = watch::channel(Phase::Serving);
-        let (draining, drain) = watch::channel(false);
+        let (draining, drain) = watch::channel(Leaving::No);
         let door = Door {
             gate: Arc::clone(&gate),
             proxy: Arc::clone(&proxy),
@@ -337,8 +333,13 @@ impl Running {
         ));
         readiness.catalog(true);
         readiness.listening();
+        // Not before: the old process, where there is one, answers on the same socket that it is ready.
+        let admin = admin.map(|(socket, address)| {
+            serving.push(serve_admin(socket, &journal, &readiness));
+            address
+        });
         if let Some(predecessor) = &predecessor {
-            predecessor.serving().map_err(CliError::environment)?;
+            predecessor.serving();
         }
         Ok(Running {
             proxy,
@@ -379,52 +380,6 @@ impl Running {
     fn reload(&self) {
         tracing::info!("SIGHUP: settings, the files they name and policies are read again");
         self.reload.ask();
-    }
-
-    async fn end(&mut self, signal: &str, signals: &mut Signals) {
-        tracing::info!(signal, sessions = self.journal.metrics.sessions(), "ending");
-        self.readiness.draining();
-        let delay = self.proxy.settings.load().limits.drain_delay;
-        if !delay.is_zero() && !self.journal.spool.is_handed_over() {
-            // Who watches `/readyz` sends nobody any more by then.
-            let _ = tokio::time::timeout(delay, signals.until_end(|| ())).await;
-        }
-        // Connections are refused once nobody accepts any more.
-        self.sockets.clear();
-        self.draining.send_replace(true);
-        self.phase.send_replace(Phase::Draining);
-        let limit = self.proxy.settings.load().limits.drain_timeout + DRAIN_GRACE;
-        let cut_off = tokio::select! {
-            ended = &mut self.sessions => ended,
-            () = signals.until_drained(&self.phase, limit) => (&mut self.sessions).await,
-        };
-        let cut_off = match cut_off {
-            Ok(0) => String::new(),
-            Ok(count) => format!("; {count} sessions were cut off"),
-            Err(error) => format!("; the listeners failed: {error}"),
-        };
-        if let Some(predecessor) = &self.predecessor {
-            // Its records come through this process.
-            let _ = tokio::time::timeout(limit, predecessor.gone()).await;
-        }
-        if let Some(detection) = self.detection.take() {
-            let ended = tokio::task::spawn_blocking(|| detection.end()).await;
-            if let Err(error) = ended {
-                tracing::error!(%error, "the last records may not have been looked at for alarms");
-            }
-        }
-        let stop = self
-            .journal
-            .event(Event::Stop, format!("{signal}{cut_off}"));
-        self.journal.note(&stop);
-        if let Err(error) = self.desk.budgets.settle(true).await {
-            tracing::error!(%error, "leases of budgets are not given back; they run out by themselves");
-        }
-        let signed = self.journal.spool.checkpoint();
-        if let Err(error) = signed.and_then(|()| self.journal.spool.sync()) {
-            tracing::error!(%error, "the last audit records may not be on the disk");
-        }
-        self.sinks.stop(sinks::GRACE).await;
     }
 }
 

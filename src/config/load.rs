@@ -345,7 +345,6 @@ fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {
     for (leaf, slot) in [
         (&raw.login_timeout, &mut limits.login_timeout),
         (&raw.drain_timeout, &mut limits.drain_timeout),
-        (&raw.drain_delay, &mut limits.drain_delay),
         (&raw.connect_timeout, &mut limits.connect_timeout),
         (&raw.catalog_refresh, &mut limits.catalog_refresh),
         (&raw.tcp_keepalive, &mut limits.tcp_keepalive),
@@ -358,6 +357,13 @@ fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {
             units::duration,
         );
     }
+    set(
+        resolver,
+        &raw.drain_delay,
+        &mut limits.drain_delay,
+        units::DURATION_EXPECTED,
+        units::pause,
+    );
     for (leaf, slot) in [
         (&raw.max_statement_bytes, &mut limits.max_statement_bytes),
         (&raw.max_startup_bytes, &mut limits.max_startup_bytes),

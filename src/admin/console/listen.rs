@@ -232,7 +232,7 @@ mod tests {
             }),
             ..settings
         };
-        let refused = Listener::bind(&wrong).await.err().expect("refused");
+        let refused = Listener::bind(&wrong, None).await.err().expect("refused");
         assert!(
             refused.to_string().starts_with("console.tls: "),
             "{refused}"

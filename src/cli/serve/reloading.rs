@@ -138,11 +138,7 @@ impl Reloading {
                 return;
             }
             settle(&mut asks).await;
-            // Sinks and listeners are the successor's, where there is one.
-            let adjusted = match self.journal.spool.is_handed_over() {
-                true => Ok(Adjusted::Same),
-                false => self.settings.take().await,
-            };
+            let adjusted = self.settings.take().await;
             self.journal.metrics.settings_reload(adjusted.is_ok());
             again = matches!(adjusted, Err(CliError::Environment(_)));
             match &adjusted {

@@ -1,6 +1,5 @@
 //! What the signals of the operating system mean to a running proxy.
 use std::io;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -77,10 +76,9 @@ impl Signals {
         }
     }
 
-    /// Moves `phase` from [`Phase::Draining`] to [`Phase::Ending`] after `drain`, or at a second signal to end.
-    /// Never returns before that.
-    pub async fn until_drained(&mut self, phase: &watch::Sender<Phase>, drain: Duration) {
-        let deadline = Instant::now() + drain;
+    /// Moves `phase` from [`Phase::Draining`] to [`Phase::Ending`] at `deadline`, or at a second signal to end.
+    /// Never returns before that. Cancel safe.
+    pub async fn until_drained(&mut self, phase: &watch::Sender<Phase>, deadline: Instant) {
         let why = loop {
             tokio::select! {
                 () = sleep_until(deadline) => break "limits.drain_timeout is over",

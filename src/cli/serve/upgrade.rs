@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::signals::{Signals, Wanted};
 use super::succession::predecessor::{Inherited, Predecessor};
-use super::succession::successor::{CancelHere, Candidate, Heir, Program};
+use super::succession::successor::{CancelHere, Candidate, Heir, Program, Stage};
+use super::supervisor::Supervisor;
 use super::{Running, catalogs, detection, exports, gate, sinks, verifiers::StoredVerifiers};
 use crate::audit::Event;
+use crate::catalog::CatalogStore;
 use crate::cli::CliError;
 use crate::config::Settings;
-use crate::policy::PolicySet;
+use crate::policy::{Caller, PolicySet};
 use crate::session::login::RoleMatch;
 use crate::wire::cancel::CancelRegistry;
 
@@ -18,56 +20,92 @@ const OPENING: Duration = Duration::from_secs(60);
 /// Numbers of sessions that this process may still give: more logins than can come until the successor serves.
 const NUMBERS: u64 = 1_000_000;
 
-/// Runs until the process is to end; gives the reason.
+/// Why a process is to end.
+pub enum Over {
+    /// The signal's name.
+    Signal(&'static str),
+    /// This one has its place.
+    Succeeded(Arc<Heir>),
+}
+
+/// Runs until the process is to end.
 pub async fn until_over(
     running: &mut Running,
     signals: &mut Signals,
     program: &Program,
-) -> &'static str {
+    supervisor: &mut Supervisor,
+) -> Over {
     loop {
         if let Wanted::End(signal) = signals.until_wanted(|| running.reload()).await {
-            return signal;
+            return Over::Signal(signal);
         }
-        let candidate = match Candidate::start(program) {
-            Ok(candidate) => candidate,
-            Err(error) => {
-                running.stays(&error);
-                continue;
-            }
+        let reload = running.reload.clone();
+        let candidate = tokio::select! {
+            candidate = candidate(program) => candidate,
+            signal = signals.until_end(|| reload.ask()) => return Over::Signal(signal),
         };
-        tracing::info!(pid = candidate.pid(), "SIGUSR2: a successor is started");
-        let ready = tokio::select! {
-            ready = candidate.ready() => ready,
-            signal = signals.until_end(|| running.reload()) => return signal,
+        let heir = match candidate {
+            Ok(candidate) => running.hand_over(candidate, supervisor).await,
+            Err(error) => Err(error),
         };
-        let over = match ready {
-            Ok(()) => running.hand_over(candidate).await,
-            Err(error) => {
-                drop(candidate);
-                Err(CliError::environment(error))
-            }
-        };
-        match over {
-            Ok(()) => return "SIGUSR2",
+        match heir {
+            Ok(heir) => return Over::Succeeded(heir),
             Err(error) => running.stays(&error),
         }
     }
 }
 
+/// Starts a process and waits until it says that it could take over.
+async fn candidate(program: &Program) -> Result<Candidate, CliError> {
+    if std::process::id() == 1 {
+        return Err(CliError::Environment(
+            "this is the first process of a container, which ends with it: replace the container"
+                .to_owned(),
+        ));
+    }
+    let candidate = Candidate::start(program).map_err(CliError::environment)?;
+    tracing::info!(pid = candidate.pid(), "a successor is started");
+    candidate.ready().await.map_err(CliError::environment)?;
+    Ok(candidate)
+}
+
+/// The successor has died: another one takes over, from this process, which has the listening sockets still.
+///
+/// # Errors
+/// Yet another process has the audit chain, or none can take over: nobody accepts connections.
+pub async fn again(
+    running: &mut Running,
+    program: &Program,
+    supervisor: &mut Supervisor,
+) -> Result<Arc<Heir>, CliError> {
+    let spool = Arc::clone(&running.journal.spool);
+    tokio::task::block_in_place(|| spool.take_back()).map_err(CliError::environment)?;
+    let state = running.desk.store().take_back();
+    state.map_err(CliError::environment)?;
+    let candidate = candidate(program).await?;
+    running.hand_over(candidate, supervisor).await
+}
+
 impl Running {
     /// Lets go of everything that one process alone may have; on an error it is this one again.
-    async fn hand_over(&mut self, candidate: Candidate) -> Result<(), CliError> {
+    async fn hand_over(
+        &mut self,
+        candidate: Candidate,
+        supervisor: &mut Supervisor,
+    ) -> Result<Arc<Heir>, CliError> {
         let changing = Arc::clone(&self.changing);
         let _changing = changing.lock().await;
         let pid = candidate.pid();
         let heir = candidate.adopt(self.cancel_here());
         let heir = heir.map_err(CliError::environment)?;
+        tracing::info!(pid, "the successor could begin");
         self.fall_silent().await;
+        tracing::info!(pid, "the successor gets its turn");
         let served = match self.let_go(&heir) {
             Ok(()) => {
-                let served = tokio::time::timeout(OPENING, heir.serves()).await;
+                let served = tokio::time::timeout(OPENING, heir.beyond(Stage::Starting)).await;
                 match served {
-                    Ok(true) => Ok(()),
+                    Ok(Stage::Serving) => Ok(()),
                     _ => Err(CliError::Environment(
                         "it has had its turn and does not serve".to_owned(),
                     )),
@@ -81,10 +119,11 @@ impl Running {
             return Err(error);
         }
         tracing::info!(pid, "the successor serves");
+        supervisor.succeeded_by(pid);
         for task in self.serving.drain(..) {
             task.abort();
         }
-        Ok(())
+        Ok(heir)
     }
 
     /// Ends what follows the chain and what tells approvers.
@@ -92,7 +131,7 @@ impl Running {
         if let Some(detection) = self.detection.take() {
             let _ = tokio::task::spawn_blocking(|| detection.end()).await;
         }
-        self.sinks.stop(sinks::GRACE).await;
+        self.sinks.stop(sinks::BATCH_GRACE).await;
         let mut notifier = self.notifier.lock().unwrap_or_else(PoisonError::into_inner);
         notifier.take();
     }
@@ -145,7 +184,7 @@ impl Running {
         }
     }
 
-    fn stays(&self, error: &dyn std::fmt::Display) {
+    pub(super) fn stays(&self, error: &dyn std::fmt::Display) {
         tracing::error!(%error, "the successor does not take over; this process goes on");
         let message = "a successor was started and did not take over".to_owned();
         self.journal.note(&crate::audit::Record {
@@ -167,15 +206,18 @@ impl Running {
 ///
 /// # Errors
 /// Whatever would keep it from starting, as far as it can be known; nothing has changed then.
-pub async fn inherit(settings: &Settings, policy: &PolicySet) -> Result<Inherited, CliError> {
-    let store = Arc::new(catalogs::store(settings)?);
-    catalogs::check(policy, &store).await?;
-    let nobody = |_: &str, _: &str| RoleMatch::Denied {
+pub async fn inherit(
+    settings: &Settings,
+    policy: &PolicySet,
+    store: &Arc<CatalogStore>,
+) -> Result<Inherited, CliError> {
+    catalogs::check(policy, store).await?;
+    let nobody = |_: &Caller| RoleMatch::Denied {
         message: String::new(),
         hint: String::new(),
     };
     let upstream = Arc::new(gate::upstream(settings)?);
-    let stored = Arc::new(StoredVerifiers(store));
+    let stored = Arc::new(StoredVerifiers(Arc::clone(store)));
     gate::gate(settings, upstream, nobody, stored).await?;
     let claimed = tokio::task::spawn_blocking(Inherited::claim).await;
     let claimed = claimed.map_err(CliError::environment)?;

@@ -22,6 +22,8 @@ pub enum Kind {
     Turn,
     /// From it: it serves.
     Serving,
+    /// From it: it is to end, and nobody listens any more.
+    Leaving,
     /// To it: records to be appended.
     Append,
     /// From it: they are kept.
@@ -35,10 +37,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(u8, Kind); 8] = [
+    const ALL: [(u8, Kind); 9] = [
         (b'R', Kind::Ready),
         (b'T', Kind::Turn),
         (b'S', Kind::Serving),
+        (b'L', Kind::Leaving),
         (b'A', Kind::Append),
         (b'a', Kind::Appended),
         (b'n', Kind::NotAppended),

@@ -110,11 +110,13 @@ impl Predecessor {
     }
 
     /// Says that this process serves.
-    ///
-    /// # Errors
-    /// The old process is gone.
-    pub fn serving(&self) -> io::Result<()> {
-        self.0.send(Kind::Serving, 0, &[])
+    pub fn serving(&self) {
+        self.0.tell(Kind::Serving);
+    }
+
+    /// Says that this process is to end: the old one is not to keep the listening sockets open, nor to take it for dead.
+    pub fn leaving(&self) {
+        self.0.tell(Kind::Leaving);
     }
 
     /// Asks the old process to cancel what a session of its own runs; whether it had that session.
@@ -168,6 +170,13 @@ impl Shared {
                 }
             }
             other => tracing::warn!(?other, "the old process says what only a new one says"),
+        }
+    }
+
+    /// Where the old process is gone there is nobody to be told, and this one goes on.
+    fn tell(&self, kind: Kind) {
+        if let Err(error) = self.send(kind, 0, &[]) {
+            tracing::warn!(%error, "the old process cannot be told");
         }
     }
 

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -22,6 +22,9 @@ use crate::wire::startup::CancelRequest;
 
 /// The longest that a successor may take to find out whether it could begin.
 const REHEARSAL: Duration = Duration::from_secs(120);
+/// From the end of what it says to its own.
+const ENDING: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(5);
 /// The argument by which it knows what it is.
 pub const ARGUMENT: &str = "--successor";
 
@@ -62,6 +65,8 @@ impl Candidate {
         let (stream, end) = UnixStream::pair()?;
         let process = Command::new(&program.path)
             .args(&program.arguments)
+            // It would not take the service manager's watchdog for its own.
+            .env_remove("WATCHDOG_PID")
             .stdin(Stdio::from(OwnedFd::from(end)))
             .spawn()?;
         Ok(Candidate {
@@ -82,9 +87,13 @@ impl Candidate {
         let stream = self.stream.try_clone()?;
         stream.set_read_timeout(Some(REHEARSAL))?;
         let message = tokio::task::spawn_blocking(move || link::receive(&stream)).await;
-        match message.map_err(io::Error::other)?? {
-            message if message.kind == Kind::Ready => self.stream.set_read_timeout(None),
-            _ => Err(io::Error::other("it says something else")),
+        match message.map_err(io::Error::other)? {
+            Ok(message) if message.kind == Kind::Ready => self.stream.set_read_timeout(None),
+            Ok(_) => Err(io::Error::other("it says something else")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(io::Error::other("it has ended; its output says why"))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -96,12 +105,10 @@ impl Candidate {
         let heir = Arc::new(Heir {
             process: Mutex::new(self.process.take()),
             stream: self.stream.try_clone()?,
-            began: watch::Sender::new(false),
             writing: Mutex::new(()),
             waiting: Mutex::default(),
             next: AtomicU64::new(1),
-            serving: watch::Sender::new(false),
-            gone: AtomicBool::new(false),
+            stage: watch::Sender::new(Stage::Starting),
         });
         let (reader, runtime) = (Arc::clone(&heir), Handle::current());
         std::thread::Builder::new()
@@ -129,17 +136,33 @@ pub type CancelHere = Arc<
     dyn Fn(CancelRequest) -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync,
 >;
 
+/// How far a successor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Starting,
+    Serving,
+    /// It is to end, in good order, and does not listen any more.
+    Leaving,
+    /// It has ended in good order.
+    Left,
+    /// It has ended otherwise.
+    Lost,
+}
+
+impl Stage {
+    fn is_over(self) -> bool {
+        matches!(self, Stage::Left | Stage::Lost)
+    }
+}
+
 /// The process that has what was this one's.
 pub struct Heir {
     process: Mutex<Option<Child>>,
     stream: UnixStream,
-    /// It has been told that it is its turn.
-    began: watch::Sender<bool>,
     writing: Mutex<()>,
     waiting: Mutex<HashMap<u64, mpsc::Sender<Result<Appended, SuccessorError>>>>,
     next: AtomicU64,
-    serving: watch::Sender<bool>,
-    gone: AtomicBool,
+    stage: watch::Sender<Stage>,
 }
 
 impl std::fmt::Debug for Heir {
@@ -172,21 +195,21 @@ impl Heir {
         for (_, socket) in sockets {
             link::send_socket(&self.stream, socket.as_fd())?;
         }
-        self.began.send_replace(true);
         Ok(())
     }
 
-    /// Waits until it serves; `false` where it is gone before.
-    pub async fn serves(&self) -> bool {
-        let mut serving = self.serving.subscribe();
-        loop {
-            if *serving.borrow_and_update() {
-                return true;
-            }
-            if self.gone.load(Ordering::Acquire) || serving.changed().await.is_err() {
-                return false;
-            }
-        }
+    /// Waits until it is beyond that stage; gives the one that it has reached then. Cancel safe.
+    pub async fn beyond(&self, stage: Stage) -> Stage {
+        let mut stages = self.stage.subscribe();
+        // The sender is here.
+        stages
+            .wait_for(|reached| *reached != stage)
+            .await
+            .map_or(Stage::Lost, |reached| *reached)
+    }
+
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
     }
 
     /// Ends it.
@@ -201,7 +224,10 @@ impl Heir {
         while let Ok(message) = link::receive(&self.stream) {
             match message.kind {
                 Kind::Serving => {
-                    self.serving.send_replace(true);
+                    self.stage.send_replace(Stage::Serving);
+                }
+                Kind::Leaving => {
+                    self.stage.send_replace(Stage::Leaving);
                 }
                 Kind::Appended => self.answer(message.id, appended(&message.body)),
                 Kind::NotAppended => {
@@ -212,12 +238,28 @@ impl Heir {
                 other => tracing::warn!(?other, "the successor says what only an old process says"),
             }
         }
-        self.gone.store(true, Ordering::Release);
+        // Its locks are free when it has ended, and not before.
+        self.reap();
+        self.stage.send_modify(|stage| {
+            *stage = match stage {
+                Stage::Leaving => Stage::Left,
+                _ => Stage::Lost,
+            };
+        });
         // Who waits finds that nobody will answer.
         self.waiting().clear();
-        self.serving.send_modify(|_| ());
-        if let Some(process) = &mut *self.process.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = process.try_wait();
+    }
+
+    fn reap(&self) {
+        let began = Instant::now();
+        while began.elapsed() < ENDING {
+            let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+            let ended = process.as_mut().map(Child::try_wait);
+            if !matches!(ended, Some(Ok(None))) {
+                return;
+            }
+            drop(process);
+            std::thread::sleep(LOOK);
         }
     }
 
@@ -259,8 +301,11 @@ impl Successor for Heir {
             let _writing = self.hold();
             link::send(&self.stream, Kind::Append, id, &link::pack(bodies))
         };
-        // The reader takes everybody off the list once it is at the end; who comes later is not on it any more.
-        if sent.is_err() || self.gone.load(Ordering::Acquire) {
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the successor does not take records");
+        }
+        // The reader takes everybody off the list once the process has ended; who comes later finds that out here.
+        if self.stage().is_over() {
             self.waiting().remove(&id);
         }
         told.recv().unwrap_or(Err(SuccessorError::Gone))
