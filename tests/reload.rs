@@ -243,7 +243,7 @@ fn a_policy_that_changes_while_pgveil_starts_is_taken_up() {
     relay.set(Fault::Delay(Duration::from_millis(200)));
     let folder = Folder::new("policies");
     let put = |keep| {
-        folder.write("new.yaml.new", &policy(keep, AGENTS, DBA, "north"));
+        folder.write("new.yaml.new", policy(keep, AGENTS, DBA, "north"));
         fs::rename(
             folder.path().join("new.yaml.new"),
             folder.path().join("policy.yaml"),

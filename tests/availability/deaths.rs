@@ -29,7 +29,7 @@ fn without_its_state_pgveil_serves_what_needs_no_counting_and_refuses_the_rest()
         ),
     );
     let pgveil = Pgveil::start(&config);
-    let mut blind = attempt(pgveil.port(), "blind").ok().expect("in");
+    let mut blind = attempt(pgveil.port(), "blind").expect("in");
     let take = "SELECT phone FROM people WHERE id <= 5";
     assert_eq!(values(&blind.query(take)).len(), 5);
     state.crash();
@@ -48,7 +48,7 @@ fn without_its_state_pgveil_serves_what_needs_no_counting_and_refuses_the_rest()
     );
     // Whoever takes out nothing that is counted goes on, and comes in.
     assert_eq!(values(&blind.query("SELECT 'no row of it'")).len(), 1);
-    let mut clear = attempt(pgveil.port(), "clear").ok().expect("in");
+    let mut clear = attempt(pgveil.port(), "clear").expect("in");
     assert_eq!(values(&clear.query(take)).len(), 5);
     state.restart();
     let began = Instant::now();

@@ -2,6 +2,8 @@
 mod deaths;
 mod drain;
 mod failover;
+mod kills;
+mod line;
 mod reload;
 mod rolling;
 #[path = "../support/mod.rs"]

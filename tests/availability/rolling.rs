@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::guard::{Guard, signal};
-use crate::support::{Config, Folder, Options, PATIENCE, Pgveil, Postgres, free_port, skip};
-use crate::{POLICY, SCHEMA, attempt, error};
+use pgveil::session::drain::QUIET;
+
+use crate::line::{Stop, run, until};
+use crate::support::guard::Guard;
+use crate::support::{Config, Folder, Options, Pgveil, Postgres, free_port, skip};
+use crate::{POLICY, SCHEMA, attempt};
 
 const CLIENTS: usize = 64;
+const HAPROXY: &str = "/usr/sbin/haproxy";
 
 struct Balancer {
     process: Child,
@@ -35,7 +39,7 @@ impl Balancer {
             ));
         }
         let file = folder.write("haproxy.cfg", text);
-        let process = Command::new("/usr/sbin/haproxy")
+        let process = Command::new(HAPROXY)
             .args(["-db", "-f"])
             .arg(file)
             .stdout(Stdio::null())
@@ -79,17 +83,14 @@ impl Drop for Balancer {
     }
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < 4 * PATIENCE, "{what}");
-        thread::sleep(Duration::from_millis(20));
-    }
+/// Whether a client has let most of the time go by after which its session is ended.
+fn idle(begins: Instant, answered: Instant) -> bool {
+    begins.duration_since(answered) >= QUIET / 2
 }
 
 #[test]
 fn two_instances_are_restarted_in_turn_and_no_transaction_fails() {
-    if !fs::exists("/usr/sbin/haproxy").unwrap_or(false) {
+    if !fs::exists(HAPROXY).unwrap_or(false) {
         return skip(
             "two_instances_are_restarted_in_turn_and_no_transaction_fails",
             "haproxy is not installed",
@@ -118,26 +119,39 @@ fn two_instances_are_restarted_in_turn_and_no_transaction_fails() {
     let balancer = Balancer::start(&instances.iter().collect::<Vec<_>>());
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
+        let ending = Stop(&stop);
         for number in 0..CLIENTS {
             let (stop, done, port) = (&stop, &done, balancer.port);
             scope.spawn(move || {
                 let user = ["clear", "blind"][number % 2];
+                let pause = Duration::from_millis(100 + 20 * number as u64);
                 while !stop.load(Ordering::Relaxed) {
                     let mut client =
                         attempt(port, user).unwrap_or_else(|words| panic!("refused: {words:?}"));
+                    let mut answered = Instant::now();
                     // A new session for every other transaction.
                     for _ in 0..2 {
-                        for text in ["BEGIN", "INSERT INTO kept (who) VALUES ('rolling')"] {
-                            assert_eq!(error(&client.query(text)), None);
+                        let begins = Instant::now();
+                        match run(&mut client, "BEGIN") {
+                            Ok(()) => {}
+                            // On a machine that is busy this client itself may have been idle for too long.
+                            Err(words) if words.starts_with("57P01") && idle(begins, answered) => {
+                                break;
+                            }
+                            Err(words) => panic!("refused: {words}"),
                         }
-                        thread::sleep(Duration::from_millis(20 * number as u64));
-                        assert_eq!(error(&client.query("COMMIT")), None);
+                        run(&mut client, "INSERT INTO kept (who) VALUES ('rolling')")
+                            .expect("goes on");
+                        thread::sleep(pause);
+                        run(&mut client, "COMMIT").expect("ends");
+                        answered = Instant::now();
                         done.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             });
         }
-        for turn in 0..4 {
+        let began = Instant::now();
+        for turn in 0..2 {
             let mut instance = instances.remove(0);
             instance.terminate();
             until("it is not unhealthy", || {
@@ -147,12 +161,10 @@ fn two_instances_are_restarted_in_turn_and_no_transaction_fails() {
             assert!(instance.wait().success());
             instances.push(instance.restart());
             balancer.until_up(2);
-            println!(
-                "restart {turn}: {} transactions",
-                done.load(Ordering::Relaxed)
-            );
+            let done = done.load(Ordering::Relaxed);
+            println!("restart {turn}: {done} transactions, {:?}", began.elapsed());
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ending);
     });
     let kept = server.sql(
         "postgres",
@@ -167,7 +179,7 @@ fn two_instances_are_restarted_in_turn_and_no_transaction_fails() {
 
     // One is killed: its sessions break, and nobody else notices.
     let mut sessions: Vec<_> = (0..8)
-        .map(|_| attempt(balancer.port, "clear").ok().expect("in"))
+        .map(|_| attempt(balancer.port, "clear").expect("in"))
         .collect();
     instances[0].kill();
     let alive = sessions.iter_mut().filter_map(|client| {
@@ -183,5 +195,4 @@ fn two_instances_are_restarted_in_turn_and_no_transaction_fails() {
     for _ in 0..8 {
         assert!(attempt(balancer.port, "blind").is_ok());
     }
-    signal(instances[1].pid(), "TERM");
 }
