@@ -27,7 +27,7 @@ impl Balancer {
     fn start(instances: &[&Pgveil]) -> Balancer {
         let (folder, port, stats) = (Folder::new("haproxy"), free_port(), free_port());
         let mut text = format!(
-            "global\n    maxconn 1000\ndefaults\n    mode tcp\n    timeout connect 2s\n    timeout client 1h\n    timeout server 1h\n\
+            "global\n    maxconn 1000\ndefaults\n    mode tcp\n    timeout connect 5s\n    timeout check 30s\n    timeout client 1h\n    timeout server 1h\n\
              listen stats\n    mode http\n    bind 127.0.0.1:{stats}\n    stats enable\n    stats uri /stats\n\
              listen pgveil\n    bind 127.0.0.1:{port}\n    balance roundrobin\n    option httpchk GET /readyz\n    http-check expect status 200\n    \
              option redispatch\n    retries 3\n    default-server inter 200ms fall 1 rise 2\n"
@@ -105,7 +105,7 @@ fn two_instances_are_restarted_in_turn_and_no_transaction_fails() {
     let start = || {
         let mut config = Config::new(&server);
         config.policy(POLICY);
-        config.set("limits", "{ drain_delay: 2s, drain_timeout: 30s }");
+        config.set("limits", "{ drain_delay: 4s, drain_timeout: 30s }");
         config.set(
             "state",
             &format!(
