@@ -44,6 +44,8 @@ ensure_rust
 
 # Receivers of audit records for tests/sinks.
 ensure /usr/sbin/rsyslogd rsyslog '/usr/lib/*/rsyslog/lmnsd_gtls.so' rsyslog-gnutls nats-server nats-server
+# In front of two instances in tests/availability.
+ensure /usr/sbin/haproxy haproxy
 
 # A failure here shows up as the failure of the suite that needs it.
 prepare_drivers() {

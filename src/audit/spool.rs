@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 mod folder;
 mod lines;
 mod settings;
+pub mod succession;
 
 pub use self::folder::{KEY_FILE, PUBLIC_KEY_FILE};
 pub use self::settings::{
@@ -18,11 +19,12 @@ pub use self::settings::{
 
 use self::folder::{lock, signing_key};
 use self::lines::{LINE_OVERHEAD, Lines};
+use self::succession::{Successor, chain_end, torn_record};
 use super::chain::Hash;
 use super::checkpoint::{self, Removed};
 use super::key::{KeyError, PublicKey, SigningKey};
 use super::record::{Event, Record};
-use super::recover::{self, RecoverError};
+use super::recover::RecoverError;
 use super::segment::Segment;
 
 const CHAIN_ID_BYTES: usize = 16;
@@ -56,6 +58,8 @@ pub enum SpoolError {
     /// (the kernel reports a lost page once).
     #[error("audit spool stopped after a failed sync; restart pgveil once the disk is sound")]
     Stopped,
+    #[error("audit record cannot be written by the process that has the chain now: {0}")]
+    Successor(String),
     #[error("audit record cannot be put into JSON: {0}")]
     Encode(#[from] serde_json::Error),
     #[error("no random bytes for the id of a new audit chain")]
@@ -73,6 +77,8 @@ pub struct Spool {
     /// Id of the chain.
     chain: String,
     end: Mutex<ChainEnd>,
+    /// Who has the chain, where this process has it no more.
+    successor: Mutex<Option<Arc<dyn Successor>>>,
     /// Sequence number up to which records stay.
     kept: Arc<AtomicU64>,
     /// Sequence number up to which records are on the disk, to be looked at without waiting for one.
@@ -85,7 +91,7 @@ pub struct Spool {
     stopped: AtomicBool,
     /// The last append failed.
     failing: AtomicBool,
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug)]
@@ -116,52 +122,30 @@ impl Spool {
     /// Another process holds the directory; its last record is damaged; the disk.
     pub fn open(dir: &Path, settings: SpoolSettings) -> Result<Spool, SpoolError> {
         let lock = lock(dir)?;
-        let end = recover::recover(dir).map_err(|source| SpoolError::Recover {
-            dir: dir.to_owned(),
-            source,
-        })?;
-        let segment =
-            Segment::open(dir, end.segment, end.len).map_err(|source| SpoolError::Directory {
-                dir: dir.to_owned(),
-                source,
-            })?;
-        // A process that was killed may have left records that are not on the disk yet.
-        segment
-            .file()
-            .sync_data()
-            .map_err(|source| SpoolError::Sync {
-                path: segment.path.clone(),
-                source,
-            })?;
+        let (mut found, end) = chain_end(dir)?;
         let key = signing_key(dir, settings.key.as_deref())?;
-        let (seq, head, chain, is_new) = match end.last {
-            Some(last) => (last.seq, last.hash, last.chain, false),
-            None => {
-                let chain = chain_id()?;
-                (0, Hash::genesis(&chain), chain, true)
-            }
+        let (chain, is_new) = match end.last {
+            Some(last) => (last.chain, false),
+            None => (chain_id()?, true),
         };
+        if is_new {
+            found.head = Hash::genesis(&chain);
+        }
+        let seq = found.seq;
         let spool = Spool {
             dir: dir.to_owned(),
             settings,
             key,
             chain,
-            end: Mutex::new(ChainEnd {
-                segment,
-                seq,
-                head,
-                since: Instant::now(),
-                signed: 0,
-                signed_at: Instant::now(),
-                lost: 0,
-            }),
+            end: Mutex::new(found),
+            successor: Mutex::new(None),
             kept: Arc::new(AtomicU64::new(seq)),
             durable: Arc::new(AtomicU64::new(seq)),
             lost: AtomicU64::new(0),
             synced: Mutex::new(seq),
             stopped: AtomicBool::new(false),
             failing: AtomicBool::new(false),
-            _lock: lock,
+            lock,
         };
         if is_new {
             spool.append(&Record {
@@ -170,14 +154,7 @@ impl Spool {
             })?;
         }
         if let Some(torn) = end.torn {
-            spool.append(&Record {
-                message: Some(format!(
-                    "an unfinished record of {} bytes was moved to {}",
-                    torn.bytes,
-                    torn.moved_to.display()
-                )),
-                ..Record::new(Event::Recovered, SystemTime::now())
-            })?;
+            spool.append(&torn_record(&torn))?;
         }
         Ok(spool)
     }
@@ -201,8 +178,12 @@ impl Spool {
     /// Appends records that follow each other, all or none, with one write(2). Returns the place of the last.
     pub fn append_all(&self, records: &[Record]) -> Result<Appended, SpoolError> {
         let bodies = records.iter().map(body).collect::<Result<Vec<_>, _>>()?;
-        let result = self.write(&bodies).and_then(|appended| {
-            if self.settings.ack == Ack::Synced {
+        self.append_bodies(&bodies)
+    }
+
+    fn append_bodies(&self, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
+        let result = self.write(bodies).and_then(|appended| {
+            if self.settings.ack == Ack::Synced && !self.is_handed_over() {
                 off_the_runtime(|| self.sync_to(appended.seq))?;
             }
             Ok(appended)
@@ -217,7 +198,7 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn tend(&self) -> Result<(), SpoolError> {
-        let is_due = {
+        let is_due = !self.is_handed_over() && {
             let end = self.end();
             let interval = self.settings.checkpoint_interval;
             end.lost > 0
@@ -252,6 +233,9 @@ impl Spool {
 
     /// Brings everything appended so far to the disk.
     pub fn sync(&self) -> Result<(), SpoolError> {
+        if self.is_handed_over() {
+            return Ok(());
+        }
         let seq = self.end().seq;
         self.sync_to(seq)
     }
@@ -303,6 +287,9 @@ impl Spool {
 
     /// Records appended but not known to be on the disk.
     pub fn unsynced(&self) -> u64 {
+        if self.is_handed_over() {
+            return 0;
+        }
         let synced = *self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         self.end().seq.saturating_sub(synced)
     }
@@ -311,7 +298,13 @@ impl Spool {
     pub fn is_healthy(&self) -> bool {
         !self.stopped.load(Ordering::Relaxed)
             && !self.failing.load(Ordering::Relaxed)
-            && self.end().segment.is_in_place().unwrap_or(false)
+            && (self.is_handed_over() || self.end().segment.is_in_place().unwrap_or(false))
+    }
+
+    fn successor(&self) -> MutexGuard<'_, Option<Arc<dyn Successor>>> {
+        self.successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self) -> MutexGuard<'_, ChainEnd> {
@@ -325,14 +318,26 @@ impl Spool {
 
     /// Writes records and the signed ones that are due with them.
     fn write_with(&self, bodies: &[Vec<u8>], sign: bool) -> Result<Appended, SpoolError> {
-        let mut end = self.end();
-        let written = self.write_to(&mut end, bodies, sign);
-        if written.is_err() {
-            let count = bodies.len() as u64;
-            end.lost += count;
-            self.lost.fetch_add(count, Ordering::Relaxed);
+        let count = bodies.len() as u64;
+        loop {
+            if let Some(passed) = self.pass_on(bodies) {
+                if passed.is_err() {
+                    self.lost.fetch_add(count, Ordering::Relaxed);
+                }
+                return passed;
+            }
+            let mut end = self.end();
+            // While this waited for the chain it may have gone to another process.
+            if self.is_handed_over() {
+                continue;
+            }
+            let written = self.write_to(&mut end, bodies, sign);
+            if written.is_err() {
+                end.lost += count;
+                self.lost.fetch_add(count, Ordering::Relaxed);
+            }
+            return written;
         }
-        written
     }
 
     fn write_to(

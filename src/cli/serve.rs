@@ -5,6 +5,7 @@ mod certificates;
 mod detection;
 mod directory;
 mod door;
+mod ending;
 mod exports;
 pub mod gate;
 mod issuers;
@@ -15,14 +16,16 @@ mod settings;
 mod signals;
 mod sinks;
 pub mod spool;
+mod succession;
 mod supervisor;
+mod upgrade;
 mod verifiers;
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clap::Args;
@@ -37,28 +40,29 @@ use self::reloading::Reload;
 use self::settings::Adjustable;
 use self::signals::Signals;
 use self::spool::open_spool;
+use self::succession::link::Use;
+use self::succession::predecessor::Predecessor;
+use self::succession::successor::Program;
 use self::supervisor::Supervisor;
 use self::verifiers::StoredVerifiers;
 use super::{CliError, approvers, policies, print};
 use crate::admin::Metrics;
 use crate::admin::accounts::Accounts;
-use crate::admin::console::Served;
 use crate::admin::http::{Admin, Readiness};
 use crate::audit::sink::Sinks;
 use crate::audit::{Event, Record};
 use crate::auth::{Blame, VerifierSource};
 use crate::config;
 use crate::export::Desk;
+use crate::export::notify::Notifier;
 use crate::policy::{Asking, Caller};
 use crate::session::assignment::Basis;
+use crate::session::drain::Leaving;
 use crate::session::listener::{self, Listeners, Phase, Places};
-use crate::session::login::RoleMatch;
+use crate::session::login::{LoginGate, RoleMatch, SessionIds};
 use crate::session::proxy::{self, Proxy};
 use crate::session::relay::SessionEnd;
 use crate::sql::Planner;
-
-/// After limits.drain_timeout, in which sessions end themselves with a word to their clients, until they are cut off.
-const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Run the proxy
 #[derive(Debug, Clone, Args)]
@@ -68,11 +72,15 @@ const DRAIN_GRACE: Duration = Duration::from_secs(10);
     SIGTERM and SIGINT: no new sessions, running transactions may finish within limits.drain_timeout;\n\
     a second signal ends at once. SIGHUP: reads pgveil.yaml, the certificates and files it names and the policy again,\n\
     as is done when one of them changes; what is wrong changes nothing. SIGUSR1: logs more (debug, then trace), and as at\n\
-    the start the third time.")]
+    the start the third time. SIGUSR2: starts the program again, which takes over without refusing a connection; this\n\
+    process ends when its sessions have.")]
 pub struct ServeArgs {
     /// The configuration file
     #[arg(long, short, value_name = "FILE", default_value = "pgveil.yaml")]
     pub config: PathBuf,
+    /// Takes over from the process at the other end of standard input
+    #[arg(long, hide = true)]
+    pub successor: bool,
 }
 
 /// Runs until a signal ends it.
@@ -80,6 +88,7 @@ pub struct ServeArgs {
 /// # Errors
 /// What keeps it from starting: the configuration, the policy, the spool, the server, an address in use.
 pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
+    let program = Program::of_this_process().map_err(CliError::environment)?;
     let mut signals = Signals::listen().map_err(CliError::environment)?;
     let mut running = tokio::select! {
         started = Running::start(&args) => started?,
@@ -88,12 +97,11 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, CliError> {
         }
     };
     running.announce()?;
-    let supervisor = Supervisor::of_environment();
+    let mut supervisor = Supervisor::of_environment();
     supervisor.ready(&format!("listening on {}", list(&running.listening)));
-    let signal = signals.until_end(|| running.reload()).await;
-    supervisor.stopping();
-    running.end(signal, &mut signals).await;
-    Ok(ExitCode::SUCCESS)
+    let over = upgrade::until_over(&mut running, &mut signals, &program, &mut supervisor).await;
+    let ended = running.end(over, &program, &mut supervisor, &mut signals);
+    ended.await.map(|()| ExitCode::SUCCESS)
 }
 
 /// A proxy that serves.
@@ -101,11 +109,21 @@ struct Running {
     proxy: Arc<Proxy>,
     journal: Journal,
     readiness: Arc<Readiness>,
+    gate: Arc<ArcSwap<LoginGate>>,
+    /// Listening sockets once more, for a successor.
+    sockets: Vec<(Use, OwnedFd)>,
+    /// What serves the admin listener and the console.
+    serving: Vec<tokio::task::JoinHandle<()>>,
+    /// The process whose place this one took, as long as it has sessions.
+    predecessor: Option<Predecessor>,
+    notifier: Arc<Mutex<Option<Notifier>>>,
+    /// Held while settings change or another process takes over.
+    changing: Arc<tokio::sync::Mutex<()>>,
     phase: watch::Sender<Phase>,
-    draining: watch::Sender<bool>,
+    draining: watch::Sender<Leaving>,
     listening: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
-    console: Option<Served>,
+    console: Option<SocketAddr>,
     /// Ends when all sessions have; gives the number of those that were cut off.
     sessions: tokio::task::JoinHandle<u32>,
     desk: Arc<Desk>,
@@ -124,14 +142,26 @@ impl Running {
         }
         let recipient = spool::recipient(&settings, &policy)?;
         keys::check(&settings, &policy)?;
+        let catalogs = Arc::new(catalogs::store(&settings)?);
+        let mut inherited = match args.successor {
+            true => Some(upgrade::inherit(&settings, &policy, &catalogs).await?),
+            false => None,
+        };
         let metrics = Arc::new(Metrics::new().map_err(CliError::environment)?);
         let journal = Journal {
             spool: Arc::new(open_spool(&settings)?),
             metrics: Arc::clone(&metrics),
         };
+        let predecessor = inherited
+            .as_ref()
+            .map(|inherited| inherited.predecessor.clone());
+        if let Some(predecessor) = &predecessor {
+            // Sessions of the old process wait.
+            let spool = Arc::clone(&journal.spool);
+            predecessor.serve(spool).map_err(CliError::environment)?;
+        }
         let sinks = sinks::start(&settings, &journal)?;
         let upstream = Arc::new(gate::upstream(&settings)?);
-        let catalogs = Arc::new(catalogs::store(&settings)?);
         let version: Arc<str> = policy.version().into();
         proxy::show_policy(&metrics, &policy);
         metrics.begin(
@@ -172,7 +202,11 @@ impl Running {
         let proxy = Arc::new(proxy.sealing_to(recipient));
         let role = role_of(&proxy);
         let stored: Arc<dyn VerifierSource> = stored;
-        let gate = gate::gate(&settings, upstream, role, Arc::clone(&stored)).await?;
+        let mut gate = gate::gate(&settings, upstream, role, Arc::clone(&stored)).await?;
+        if let Some(inherited) = &inherited {
+            gate.sessions = Arc::new(SessionIds::after(inherited.sessions));
+            upgrade::ask(&gate.cancels, &inherited.predecessor);
+        }
         certificates::show(&settings, &gate, &metrics);
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         // After everything that needs no server, so that a wrong setting is not mistaken for a server that is away.
@@ -183,22 +217,45 @@ impl Running {
             directory::look(&proxy, rule, true).await;
         }
 
+        let mut open = |purpose, address| {
+            let socket = inherited
+                .as_mut()
+                .and_then(|inherited| inherited.socket(purpose, address));
+            match socket {
+                Some(socket) => TcpListener::from_std(socket).map_err(CliError::environment),
+                None => listener::bind(address).map_err(CliError::environment),
+            }
+        };
         let sockets = settings
             .listen
             .iter()
-            .map(|address| listener::bind(*address))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(CliError::environment)?;
+            .map(|address| open(Use::Sessions, *address))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (mut kept, mut serving) = (Vec::new(), Vec::new());
+        for socket in &sockets {
+            kept.push((Use::Sessions, again(socket)?));
+        }
         let readiness = Arc::new(Readiness::default());
         let admin = match settings.admin {
             Some(address) => {
-                let socket = listener::bind(address)
+                let socket = open(Use::Admin, address)
                     .map_err(|error| CliError::Environment(format!("admin: {error}")))?;
-                Some(serve_admin(socket, &journal, &readiness)?)
+                kept.push((Use::Admin, again(&socket)?));
+                let address = socket.local_addr().map_err(CliError::environment)?;
+                Some((socket, address))
             }
             None => None,
         };
-        let console = approvals::start(&settings, &journal, &desk, &proxy).await?;
+        let console = settings
+            .console
+            .as_ref()
+            .and_then(|console| inherited.as_mut()?.socket(Use::Console, console.listen));
+        let console = approvals::start(&settings, console, &journal, &desk, &proxy).await?;
+        let console = console.map(|console| {
+            kept.extend(console.socket.map(|socket| (Use::Console, socket)));
+            serving.push(console.task);
+            (console.address, console.certificate)
+        });
         let listening = sockets
             .iter()
             .map(TcpListener::local_addr)
@@ -210,8 +267,12 @@ impl Running {
             policy_version: Some(Arc::clone(&version)),
             ..journal.event(event, message)
         };
+        let instead = match predecessor {
+            Some(_) => " in the place of another process",
+            None => "",
+        };
         let started = format!(
-            "pgveil {} on {}",
+            "pgveil {} on {}{instead}",
             env!("CARGO_PKG_VERSION"),
             list(&listening)
         );
@@ -226,6 +287,8 @@ impl Running {
 
         let detection = Some(detection::start(&journal, &proxy)?);
         let places = Places::new(settings.limits.max_sessions);
+        let notifier = Arc::new(Mutex::new(notifier));
+        let changing = Arc::default();
         let adjustable = Adjustable {
             journal: journal.clone(),
             proxy: Arc::clone(&proxy),
@@ -234,10 +297,11 @@ impl Running {
             places: places.clone(),
             sinks: Arc::clone(&sinks),
             desk: Arc::clone(&desk),
-            notifier: Arc::new(Mutex::new(notifier)),
+            notifier: Arc::clone(&notifier),
             console: console
                 .as_ref()
-                .and_then(|console| console.certificate.clone()),
+                .and_then(|(_, certificate)| certificate.clone()),
+            changing: Arc::clone(&changing),
             stamp: Mutex::new(settings::stamp(&settings)),
             told: Mutex::default(),
         };
@@ -247,7 +311,7 @@ impl Running {
             proxy.learn(catalog);
         }
         let (phase, watching) = watch::channel(Phase::Serving);
-        let (draining, drain) = watch::channel(false);
+        let (draining, drain) = watch::channel(Leaving::No);
         let door = Door {
             gate: Arc::clone(&gate),
             proxy: Arc::clone(&proxy),
@@ -270,15 +334,29 @@ impl Running {
         ));
         readiness.catalog(true);
         readiness.listening();
+        // Not before: the old process, where there is one, answers on the same socket that it is ready.
+        let admin = admin.map(|(socket, address)| {
+            serving.push(serve_admin(socket, &journal, &readiness));
+            address
+        });
+        if let Some(predecessor) = &predecessor {
+            predecessor.serving();
+        }
         Ok(Running {
             proxy,
             journal,
             readiness,
+            gate,
+            sockets: kept,
+            serving,
+            predecessor,
+            notifier,
+            changing,
             phase,
             draining,
             listening,
             admin,
-            console,
+            console: console.map(|(address, _)| address),
             sessions,
             desk,
             sinks,
@@ -293,8 +371,7 @@ impl Running {
             Some(address) => format!(" ({name} {address})"),
             None => String::new(),
         };
-        let console = self.console.as_ref().map(|console| console.address);
-        let (admin, console) = (place("admin", self.admin), place("console", console));
+        let (admin, console) = (place("admin", self.admin), place("console", self.console));
         print(&format!(
             "pgveil ready on {}{admin}{console}\n",
             list(&self.listening)
@@ -305,56 +382,25 @@ impl Running {
         tracing::info!("SIGHUP: settings, the files they name and policies are read again");
         self.reload.ask();
     }
+}
 
-    async fn end(&mut self, signal: &str, signals: &mut Signals) {
-        tracing::info!(signal, sessions = self.journal.metrics.sessions(), "ending");
-        self.readiness.draining();
-        self.draining.send_replace(true);
-        self.phase.send_replace(Phase::Draining);
-        let limit = self.proxy.settings.load().limits.drain_timeout + DRAIN_GRACE;
-        let cut_off = tokio::select! {
-            ended = &mut self.sessions => ended,
-            () = signals.until_drained(&self.phase, limit) => (&mut self.sessions).await,
-        };
-        let cut_off = match cut_off {
-            Ok(0) => String::new(),
-            Ok(count) => format!("; {count} sessions were cut off"),
-            Err(error) => format!("; the listeners failed: {error}"),
-        };
-        if let Some(detection) = self.detection.take() {
-            let ended = tokio::task::spawn_blocking(|| detection.end()).await;
-            if let Err(error) = ended {
-                tracing::error!(%error, "the last records may not have been looked at for alarms");
-            }
-        }
-        let stop = self
-            .journal
-            .event(Event::Stop, format!("{signal}{cut_off}"));
-        self.journal.note(&stop);
-        if let Err(error) = self.desk.budgets.settle(true).await {
-            tracing::error!(%error, "leases of budgets are not given back; they run out by themselves");
-        }
-        let signed = self.journal.spool.checkpoint();
-        if let Err(error) = signed.and_then(|()| self.journal.spool.sync()) {
-            tracing::error!(%error, "the last audit records may not be on the disk");
-        }
-        self.sinks.stop(sinks::GRACE).await;
-    }
+/// A listening socket once more.
+fn again(socket: &TcpListener) -> Result<OwnedFd, CliError> {
+    let again = socket.as_fd().try_clone_to_owned();
+    again.map_err(CliError::environment)
 }
 
 fn serve_admin(
     socket: TcpListener,
     journal: &Journal,
     readiness: &Arc<Readiness>,
-) -> Result<SocketAddr, CliError> {
-    let address = socket.local_addr().map_err(CliError::environment)?;
+) -> tokio::task::JoinHandle<()> {
     let admin = Admin {
         metrics: Arc::clone(&journal.metrics),
         readiness: Arc::clone(readiness),
         spool: Arc::clone(&journal.spool),
     };
-    tokio::spawn(admin.serve(socket));
-    Ok(address)
+    tokio::spawn(admin.serve(socket))
 }
 
 /// The policy's answer at the door. It holds the proxy, so that a policy that replaces this one counts at once.

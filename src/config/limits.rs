@@ -7,6 +7,8 @@ pub const MAX_SESSIONS: usize = 1_000;
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long running transactions may take to finish after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// From SIGTERM, when `/readyz` turns unhealthy, until new connections are refused.
+pub const DRAIN_DELAY: Duration = Duration::ZERO;
 /// Text of one Query or Parse message of a restricted session.
 pub const MAX_STATEMENT_BYTES: u64 = 1024 * 1024;
 /// A startup packet; PostgreSQL's own `MAX_STARTUP_PACKET_LENGTH` is 10,000 (pqcomm.h).
@@ -30,6 +32,8 @@ pub struct Limits {
     pub login_timeout: Duration,
     /// Default [`DRAIN_TIMEOUT`].
     pub drain_timeout: Duration,
+    /// Default [`DRAIN_DELAY`].
+    pub drain_delay: Duration,
     /// Default [`MAX_STATEMENT_BYTES`].
     pub max_statement_bytes: u64,
     /// Default [`MAX_STARTUP_BYTES`].
@@ -52,6 +56,7 @@ impl Default for Limits {
             max_sessions: MAX_SESSIONS,
             login_timeout: LOGIN_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            drain_delay: DRAIN_DELAY,
             max_statement_bytes: MAX_STATEMENT_BYTES,
             max_startup_bytes: MAX_STARTUP_BYTES,
             plan_cache_bytes: PLAN_CACHE_BYTES,

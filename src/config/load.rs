@@ -361,6 +361,13 @@ fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {
             units::duration,
         );
     }
+    set(
+        resolver,
+        &raw.drain_delay,
+        &mut limits.drain_delay,
+        units::DURATION_EXPECTED,
+        units::pause,
+    );
     for (leaf, slot) in [
         (&raw.max_statement_bytes, &mut limits.max_statement_bytes),
         (&raw.max_startup_bytes, &mut limits.max_startup_bytes),

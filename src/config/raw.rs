@@ -203,6 +203,7 @@ pub struct RawLimits {
     pub max_sessions: Leaf,
     pub login_timeout: Leaf,
     pub drain_timeout: Leaf,
+    pub drain_delay: Leaf,
     pub max_statement_bytes: Leaf,
     pub max_startup_bytes: Leaf,
     pub plan_cache_bytes: Leaf,

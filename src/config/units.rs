@@ -25,6 +25,14 @@ pub fn duration(text: &str) -> Option<Duration> {
     quantity(text, &DURATIONS).map(Duration::from_millis)
 }
 
+/// A duration, or none at all: `0s`.
+pub fn pause(text: &str) -> Option<Duration> {
+    match text {
+        "0s" => Some(Duration::ZERO),
+        text => duration(text),
+    }
+}
+
 /// A whole number and a unit, or a number of bytes alone; more than zero.
 pub fn size(text: &str) -> Option<u64> {
     quantity(text, &SIZES).or_else(|| text.parse().ok().filter(|bytes| *bytes > 0))

@@ -8,6 +8,7 @@
 //! Whether a Sync that was sent during a COPY that failed had been ignored cannot be known: it is kept as one that
 //! may be answered (`may_be_ignored`), and nothing ever waits for it.
 mod answers;
+mod cut_off;
 #[cfg(test)]
 mod tests;
 
@@ -311,14 +312,6 @@ impl Ledger {
         self.transaction
     }
 
-    /// The statement that runs, or would be blamed if the server went away now.
-    pub fn take_running(&mut self) -> Option<Running> {
-        if self.running.is_none() && self.queue.front().is_some_and(Entry::runs_statement) {
-            self.start();
-        }
-        self.running.take()
-    }
-
     /// A prepared statement as it will be when the server gets to the next message, if nothing fails before.
     pub fn prepared_as_sent(&self, name: &Name) -> Option<Statement> {
         for entry in self.queue.iter().rev() {
@@ -503,14 +496,6 @@ impl Entry {
     /// The server stops skipping at it, for certain.
     fn ends_batch(&self) -> bool {
         matches!(self.sent, Sent::Sync) && !self.may_be_ignored
-    }
-
-    fn runs_statement(&self) -> bool {
-        match self.sent {
-            Sent::Query(_) | Sent::FunctionCall { .. } => !self.finished,
-            Sent::Parse { .. } | Sent::Bind { .. } | Sent::Execute { .. } => true,
-            _ => false,
-        }
     }
 }
 

@@ -25,7 +25,7 @@ pub mod claim;
 pub mod counter;
 pub mod denial;
 pub mod describe;
-mod drain;
+pub mod drain;
 pub mod exports;
 #[cfg(test)]
 mod fixtures;

@@ -21,6 +21,7 @@ use crate::policy::{
 };
 use crate::session::assignment::{Assignment, Basis};
 use crate::session::claim::{Naming, Verifier};
+use crate::session::drain::Leaving;
 use crate::session::host::{Limits, Unavailable};
 use crate::session::login::{LoggedIn, LoginFacts};
 use crate::session::record;
@@ -324,13 +325,13 @@ pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), S
     }
 }
 
-/// Runs a session that has logged in to its end. `draining` turns true when pgveil is to end.
+/// Runs a session that has logged in to its end. `draining` says when pgveil is to end.
 ///
 /// Not cancel safe: dropping the future closes both connections, and the logout goes without a record.
 pub async fn run(
     login: Box<LoggedIn>,
     proxy: Arc<Proxy>,
-    draining: watch::Receiver<bool>,
+    draining: watch::Receiver<Leaving>,
 ) -> SessionEnd {
     let LoggedIn {
         client,

@@ -12,12 +12,13 @@ use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::claim::Naming;
 use crate::session::denial;
-use crate::session::drain::drained;
+use crate::session::drain::{Leaving, drained};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
 use crate::session::scrub;
 use crate::session::shared::{Asks, Encodings, Shared, State};
+use crate::session::to_client::results;
 use crate::session::to_client::{ToClient, ToClientEnd, is_reported, strings_do_not_conform};
 use crate::session::to_server::{ToServer, ToServerEnd};
 use crate::sql::plan::SessionFacts;
@@ -98,7 +99,7 @@ pub async fn relay<H, C, S>(
     opening: Box<Opening>,
     client: C,
     server: S,
-    drain: watch::Receiver<bool>,
+    drain: watch::Receiver<Leaving>,
 ) -> SessionEnd
 where
     H: Host,
@@ -107,19 +108,42 @@ where
 {
     let limits = opening.limits;
     let shared = Shared::new(first_state(&opening, host.purse()));
-    let end = tokio::select! {
+    let mut logout = Logout {
+        host: &host,
+        shared: &shared,
+        end: SessionEnd::Stopped,
+    };
+    logout.end = tokio::select! {
         end = session(&host, &shared, opening, client, server, drain.clone()) => end,
         () = out_of_time(drain, limits.drain + DRAIN_GRACE) => SessionEnd::Stopped,
     };
-    let mut state = shared.lock();
-    let record = Record {
-        message: Some(end.label().to_owned()),
-        ..state.recorder.event(Event::Logout)
-    };
-    if let Err(error) = host.record(&record, false) {
-        tracing::error!(%error, "a logout is not on record");
+    logout.end
+}
+
+/// Puts the end of a session on record however it comes, and with it the statement that was running: also where the
+/// session is dropped in the middle of a result because pgveil ends.
+struct Logout<'a, H: Host> {
+    host: &'a Arc<H>,
+    shared: &'a Shared,
+    end: SessionEnd,
+}
+
+impl<H: Host> Drop for Logout<'_, H> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let sqlstate = match self.end {
+            SessionEnd::Stopped => "57P01",
+            _ => "08006",
+        };
+        results::end_running(&**self.host, &mut state, sqlstate);
+        let record = Record {
+            message: Some(self.end.label().to_owned()),
+            ..state.recorder.event(Event::Logout)
+        };
+        if let Err(error) = self.host.record(&record, false) {
+            tracing::error!(%error, "a logout is not on record");
+        }
     }
-    end
 }
 
 fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
@@ -153,11 +177,12 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
         dropping: false,
         last_word: None,
         ending: false,
+        client_waits: opening.client_bytes.is_empty(),
         server_at_boundary: true,
     }
 }
 
-async fn out_of_time(mut drain: watch::Receiver<bool>, limit: Duration) {
+async fn out_of_time(mut drain: watch::Receiver<Leaving>, limit: Duration) {
     drained(&mut drain).await;
     sleep(limit).await;
 }
@@ -168,7 +193,7 @@ async fn session<H, C, S>(
     opening: Box<Opening>,
     client: C,
     server: S,
-    drain: watch::Receiver<bool>,
+    drain: watch::Receiver<Leaving>,
 ) -> SessionEnd
 where
     H: Host,
@@ -218,18 +243,11 @@ where
     let end = match (down_end, client_end) {
         (ToClientEnd::ClientLost(error), _) => {
             tracing::debug!(%error, "client lost");
-            // Rows of it may have been seen.
-            to_client.put_running_on_record();
             SessionEnd::ClientLost
         }
         (_, Some(end)) => end,
         (ToClientEnd::ServerClosed, None) => SessionEnd::Server,
-        (ToClientEnd::Stopped, None) => {
-            if !shared.lock().ledger.is_quiescent() {
-                tokio::spawn(host.cancel());
-            }
-            SessionEnd::Stopped
-        }
+        (ToClientEnd::Stopped, None) => SessionEnd::Stopped,
     };
     say_goodbye(shared, &mut server_write).await;
     linger(&mut client_read, &mut client_write).await;

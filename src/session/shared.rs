@@ -139,6 +139,8 @@ pub struct State {
     pub last_word: Option<ErrorFields>,
     /// The server was told to end, or has said that it will.
     pub ending: bool,
+    /// Everything that the client has said was decided on and went on.
+    pub client_waits: bool,
     /// What was written to the server ends at a message's end.
     pub server_at_boundary: bool,
 }

@@ -1,7 +1,7 @@
 //! The pump from the server to the client: attributes what comes back, counts it, records it, and only then lets it
 //! go on.
 mod errors;
-mod results;
+pub mod results;
 mod traps;
 
 use std::io;
@@ -19,7 +19,7 @@ use crate::auth::restrict;
 use crate::export::LimitKind;
 use crate::session::burst::Burst;
 use crate::session::denial;
-use crate::session::drain::{drained, passed};
+use crate::session::drain::{Drain, Leaving, drained, passed};
 use crate::session::exports::{self, Decision};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Stop, Unexpected};
@@ -77,19 +77,20 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
     }
 
-    /// Runs until one side ends. Once `drain` turns true, ends the session as soon as it is idle, or when its time is up.
+    /// Runs until one side ends. Once `drain` says so, ends the session when it has been idle for a while, or when its time is
+    /// up.
     /// Not cancel safe.
     pub async fn run<R, W>(
         &mut self,
         server: &mut R,
         client: &mut W,
-        mut drain: watch::Receiver<bool>,
+        mut drain: watch::Receiver<Leaving>,
     ) -> ToClientEnd
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut deadline: Option<Instant> = None;
+        let mut drain_of: Option<Drain> = None;
         let mut draining = pin!(drained(&mut drain));
         let mut dismissed = pin!(self.host.dismissed());
         loop {
@@ -110,31 +111,39 @@ impl<'a, H: Host> ToClient<'a, H> {
                 }
                 Flow::Next | Flow::Wait => {}
             }
-            if deadline.is_some() && self.is_idle() {
+            let idle = drain_of.is_some() && self.is_idle();
+            if let Some(drain) = &mut drain_of
+                && drain.is_due(Instant::now(), idle)
+            {
                 return self.stop(client, &shutdown()).await;
             }
+            let look = drain_of.as_ref().map(Drain::next);
             tokio::select! {
                 read = self.burst.fill(server) => match read {
                     Ok(0) | Err(_) => return self.server_closed(client).await,
-                    Ok(_) => {}
+                    Ok(_) => {
+                        if let Some(drain) = &mut drain_of {
+                            drain.stirred();
+                        }
+                    }
                 },
-                () = &mut draining, if deadline.is_none() => {
-                    deadline = Some(Instant::now() + self.limits.drain);
+                leaving = &mut draining, if drain_of.is_none() => {
+                    drain_of = Some(Drain::begin(Instant::now(), self.limits.drain, leaving));
                 }
                 () = &mut dismissed => {
                     return self.stop(client, &denial::of_dismissal()).await;
                 }
-                () = passed(deadline) => {
-                    return self.stop(client, &shutdown()).await;
-                }
+                () = passed(look) => {}
             }
         }
     }
 
-    /// The server waits for a new statement outside a transaction, and everything it said has been passed on.
+    /// The server waits for a new statement outside a transaction, everything it said has been passed on, and nothing
+    /// that the client said is being decided on.
     fn is_idle(&self) -> bool {
         let state = self.shared.lock();
         self.burst.is_empty()
+            && state.client_waits
             && state.ledger.is_quiescent()
             && state.own.is_none()
             && !matches!(state.ledger.transaction(), Some(b'T' | b'E'))
@@ -194,12 +203,19 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
     }
 
-    /// Says the last words, if a message can be begun at all.
+    /// Ends what runs, on record too, and says the last words, if a message can be begun at all.
     async fn stop<W: AsyncWrite + Unpin>(
         &mut self,
         client: &mut W,
         words: &ErrorFields,
     ) -> ToClientEnd {
+        {
+            let mut state = self.shared.lock();
+            if !state.ledger.is_quiescent() {
+                tokio::spawn(self.host.cancel());
+            }
+            results::end_running(&**self.host, &mut state, &words.sqlstate);
+        }
         if self.burst.at_boundary() {
             self.burst.put(&words.frame(ERROR_RESPONSE));
             if let Err(error) = self.burst.flush(client).await {
@@ -212,7 +228,7 @@ impl<'a, H: Host> ToClient<'a, H> {
     async fn server_closed<W: AsyncWrite + Unpin>(&mut self, client: &mut W) -> ToClientEnd {
         let words = {
             let mut state = self.shared.lock();
-            self.blame_running(&mut state);
+            results::end_running(&**self.host, &mut state, "08006");
             match (state.last_word.take(), state.ending) {
                 (Some(words), _) => Some(words),
                 (None, true) => None,

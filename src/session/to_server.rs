@@ -96,7 +96,10 @@ impl<'a, H: Host> ToServer<'a, H> {
             if let Flow::End(end) = flow {
                 return end;
             }
-            match self.burst.fill(client).await {
+            self.shared.lock().client_waits = self.burst.is_empty();
+            let filled = self.burst.fill(client).await;
+            self.shared.lock().client_waits = false;
+            match filled {
                 Ok(0) => return ToServerEnd::ClientClosed,
                 // A client that ends TLS without its close_notify has closed its side and no more.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -3,7 +3,8 @@
 //! Clients never learn a backend's real key. What they get is pgveil's own, so that only sessions of this proxy can
 //! be cancelled through it, and only as long as they live.
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -69,11 +70,24 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// Cancels what a session of another process runs; whether it has that session.
+pub type Elsewhere = Box<
+    dyn Fn(CancelRequest) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync + 'static,
+>;
+
 /// The cancel keys of all sessions of this process.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct CancelRegistry {
+    /// Asked for what is not known here.
+    elsewhere: OnceLock<Elsewhere>,
     /// By process id. Several sessions share one only where there are several servers.
     sessions: DashMap<i32, Vec<Entry>>,
+}
+
+impl std::fmt::Debug for CancelRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CancelRegistry({} sessions)", self.len())
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -121,8 +135,19 @@ impl CancelRegistry {
     /// Sends a client's request on to the backend it stands for, and returns once the server has closed that
     /// connection: a client may close its own when the request is done, and not before it was delivered.
     pub async fn forward(&self, request: &CancelRequest) -> Result<(), CancelError> {
-        let target = self.find(request).ok_or(CancelError::Unknown)?;
-        target.cancel().await
+        if let Some(target) = self.find(request) {
+            return target.cancel().await;
+        }
+        let elsewhere = self.elsewhere.get().ok_or(CancelError::Unknown)?;
+        match elsewhere(request.clone()).await {
+            true => Ok(()),
+            false => Err(CancelError::Unknown),
+        }
+    }
+
+    /// Has another process asked for sessions that are not of this one. Once.
+    pub fn ask(&self, elsewhere: Elsewhere) {
+        let _ = self.elsewhere.set(elsewhere);
     }
 
     /// Keys are compared whole, and all keys of the process id are compared, so that time tells nothing of them.

@@ -1,8 +1,14 @@
 //! What goes on though something is changed, replaced or lost: servers, settings, pgveil itself.
+mod deaths;
+mod drain;
 mod failover;
+mod kills;
+mod line;
 mod reload;
+mod rolling;
 #[path = "../support/mod.rs"]
 mod support;
+mod upgrade;
 
 use support::message::{Client, Frame};
 

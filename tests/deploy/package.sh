@@ -125,9 +125,30 @@ in_machine sh -c "kill -STOP $pid"
 within 'a process that hangs is replaced by the watchdog' sh -c "! kill -0 $pid 2>/dev/null; $(declare -f in_machine); machine_pid=$machine_pid; in_machine sh -c 'systemctl is-active -q pgveil && [ \$(systemctl show -P MainPID pgveil) != $pid ] && pgveil health --admin 127.0.0.1:$admin'"
 in_machine sh -c 'rm -r /run/systemd/system/pgveil.service.d; systemctl daemon-reload'
 
+# A session is in the middle of something while another program takes over.
+coproc SESSION { psql -qAtX -h 127.0.0.1 -p "$listen" -U agent crm 2>&1; }
+session() {
+    local said
+    echo "$1" >&"${SESSION[1]}"
+    read -r -t 30 said <&"${SESSION[0]}"
+    [ "$said" = "$2" ] || { echo "it says: $said"; in_machine journalctl -u pgveil -n 15 --no-pager; return 1; }
+}
+other_than() { in_machine sh -c 'systemctl is-active -q pgveil && pgveil health --admin "$1" && shift && case " $* " in *" $(systemctl show -P MainPID pgveil) "*) exit 1 ;; esac' sh 127.0.0.1:$admin "$@"; }
+expect 'a transaction begins' session 'BEGIN; SELECT 1;' 1
 pid=$(main_pid)
 expect 'it is upgraded' in_machine dpkg -i /root/pgveil_0.1.0-2_amd64.deb
-within 'and runs again as another process' in_machine sh -c "systemctl is-active -q pgveil && [ \$(systemctl show -P MainPID pgveil) != $pid ] && pgveil health --admin 127.0.0.1:$admin"
+within 'and another process is the main one' other_than "$pid"
+expect 'the transaction goes on in the old one' session "SELECT 2;" 2
+new=$(main_pid)
+in_machine sh -c "kill -9 $new"
+within 'one that is killed meanwhile is replaced by the old one' other_than "$pid" "$new"
+expect 'and the transaction goes on' session 'COMMIT; SELECT 3;' 3
+exec {SESSION[1]}>&-
+within 'the old one ends with its session' in_machine sh -c "! kill -0 $pid 2>/dev/null"
+expect 'the service runs' state ActiveState active
+third=$(main_pid)
+in_machine sh -c "kill -9 $third"
+within 'systemd starts it again, though it was not the one to start it' other_than "$pid" "$new" "$third"
 expect 'with the configuration as it was' in_machine grep -q 'last: 2' /etc/pgveil/policies/policy.yaml
 expect 'the record goes on over all of it' in_machine runuser -u pgveil -- env PGVEIL_CATALOG_PASSWORD=x pgveil audit verify --config /etc/pgveil/pgveil.yaml
 

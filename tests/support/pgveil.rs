@@ -16,6 +16,7 @@ pub struct Config {
     sections: BTreeMap<String, String>,
     policies: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
+    program: Option<PathBuf>,
     port: u16,
     admin_port: u16,
 }
@@ -32,6 +33,7 @@ impl Config {
             sections: BTreeMap::new(),
             policies: BTreeMap::new(),
             environment: Vec::new(),
+            program: None,
             port,
             admin_port,
         };
@@ -77,6 +79,12 @@ impl Config {
         self
     }
 
+    /// Another file than the binary that was built: one that a test may replace.
+    pub fn program(&mut self, path: &Path) -> &mut Config {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     pub fn text(&self) -> String {
         self.sections
             .iter()
@@ -101,6 +109,7 @@ pub struct Pgveil {
     server: Child,
     log: Arc<Log>,
     environment: Vec<(String, String)>,
+    program: Option<PathBuf>,
     _guard: Guard,
 }
 
@@ -160,15 +169,16 @@ impl Pgveil {
             config.port,
             config.admin_port,
             config.environment.clone(),
+            config.program.clone(),
         )
     }
 
     /// Starts again with the same files and ports, after [`Pgveil::kill`] or [`Pgveil::stop`].
     pub fn restart(self) -> Pgveil {
         let (folder, port, admin_port) = (Arc::clone(&self.folder), self.port, self.admin_port);
-        let environment = self.environment.clone();
+        let (environment, program) = (self.environment.clone(), self.program.clone());
         drop(self);
-        launch(folder, port, admin_port, environment)
+        launch(folder, port, admin_port, environment, program)
     }
 
     pub fn port(&self) -> u16 {
@@ -295,8 +305,11 @@ fn launch(
     port: u16,
     admin_port: u16,
     environment: Vec<(String, String)>,
+    program: Option<PathBuf>,
 ) -> Pgveil {
-    let mut server = command()
+    let mut server = program
+        .as_ref()
+        .map_or_else(command, Command::new)
         .arg("serve")
         .arg("--config")
         .arg(folder.path().join("pgveil.yaml"))
@@ -317,6 +330,7 @@ fn launch(
         server,
         log,
         environment,
+        program,
         _guard: guard,
     };
     if !pgveil.log.wait_for("pgveil ready on") {

@@ -1,5 +1,6 @@
 //! The console's listener: HTTP/1.1, inside TLS where there is a certificate.
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,23 +75,34 @@ impl Certificate {
 }
 
 impl Listener {
-    /// Opens the socket that the settings name.
+    /// Opens the socket that the settings name, or takes one that listens there already.
     ///
     /// # Errors
     /// The address is in use, or the certificate cannot be used.
-    pub async fn bind(settings: &ConsoleSettings) -> Result<Self, ListenError> {
+    pub async fn bind(
+        settings: &ConsoleSettings,
+        inherited: Option<std::net::TcpListener>,
+    ) -> Result<Self, ListenError> {
         let tls = settings.tls.as_ref().map(Certificate::read).transpose()?;
         let bind = |error| ListenError::Bind {
             address: settings.listen,
             error,
         };
-        let tcp = TcpListener::bind(settings.listen).await.map_err(bind)?;
+        let tcp = match inherited {
+            Some(socket) => TcpListener::from_std(socket).map_err(bind)?,
+            None => TcpListener::bind(settings.listen).await.map_err(bind)?,
+        };
         let address = tcp.local_addr().map_err(bind)?;
         Ok(Listener { tcp, address, tls })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The socket once more, for another process.
+    pub fn socket(&self) -> std::io::Result<OwnedFd> {
+        self.tcp.as_fd().try_clone_to_owned()
     }
 
     pub fn certificate(&self) -> Option<Certificate> {
@@ -196,7 +208,7 @@ mod tests {
             session_lifetime: Duration::from_secs(1),
             oidc: None,
         };
-        let listener = Listener::bind(&settings).await.expect("bound");
+        let listener = Listener::bind(&settings, None).await.expect("bound");
         let port = listener.address().port();
         let served = tokio::spawn(listener.serve(router(Arc::clone(&bench.app))));
         let authority = reqwest::Certificate::from_pem(made.cert.pem().as_bytes());
@@ -220,7 +232,7 @@ mod tests {
             }),
             ..settings
         };
-        let refused = Listener::bind(&wrong).await.err().expect("refused");
+        let refused = Listener::bind(&wrong, None).await.err().expect("refused");
         assert!(
             refused.to_string().starts_with("console.tls: "),
             "{refused}"

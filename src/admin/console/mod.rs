@@ -173,6 +173,8 @@ pub struct Served {
     /// Its port may be one that the system chose.
     pub address: SocketAddr,
     pub certificate: Option<Certificate>,
+    /// The socket once more, for another process.
+    pub socket: Option<std::os::fd::OwnedFd>,
     pub task: tokio::task::JoinHandle<()>,
 }
 
@@ -180,13 +182,18 @@ pub struct Served {
 ///
 /// # Errors
 /// The address is in use, or the certificate or the identity provider's settings cannot be used.
-pub async fn start(settings: &ConsoleSettings, parts: Parts) -> Result<Served, ListenError> {
-    let listener = listen::Listener::bind(settings).await?;
+pub async fn start(
+    settings: &ConsoleSettings,
+    inherited: Option<std::net::TcpListener>,
+    parts: Parts,
+) -> Result<Served, ListenError> {
+    let listener = listen::Listener::bind(settings, inherited).await?;
     let address = listener.address();
     let app = Arc::new(Console::new(settings, address, parts)?);
     Ok(Served {
         address,
         certificate: listener.certificate(),
+        socket: listener.socket().ok(),
         task: tokio::spawn(listener.serve(router(app))),
     })
 }

@@ -47,11 +47,15 @@ pub fn lock(dir: &Path) -> Result<File, SpoolError> {
         .mode(0o600)
         .open(dir.join(LOCK_FILE))
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse {
-            dir: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    try_lock(&file, dir)?;
+    Ok(file)
+}
+
+/// Holds the directory of that file against other processes.
+pub fn try_lock(file: &File, dir: &Path) -> Result<(), SpoolError> {
+    let dir = dir.to_owned();
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => SpoolError::InUse { dir },
+        TryLockError::Error(source) => SpoolError::Directory { dir, source },
+    })
 }

@@ -1,4 +1,5 @@
 //! The approvals console, where the settings ask for one.
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use super::super::CliError;
@@ -13,6 +14,7 @@ use crate::session::proxy::Proxy;
 /// Starts it; its address, if there is one.
 pub(super) async fn start(
     settings: &Settings,
+    inherited: Option<TcpListener>,
     journal: &Journal,
     desk: &Arc<Desk>,
     proxy: &Arc<Proxy>,
@@ -26,7 +28,7 @@ pub(super) async fn start(
         recent: Arc::clone(&journal.metrics.recent),
         people: Arc::new(PolicyPeople(Arc::clone(proxy))),
     };
-    let served = console::start(console, parts)
+    let served = console::start(console, inherited, parts)
         .await
         .map_err(CliError::environment)?;
     Ok(Some(served))

@@ -12,6 +12,7 @@ use super::journal::{Journal, login_failed};
 use crate::admin::metrics::LoginResult;
 use crate::audit::{Event, Record};
 use crate::auth::Blame;
+use crate::session::drain::Leaving;
 use crate::session::listener::{Phase, Service};
 use crate::session::login::{LoginGate, Outcome, login};
 use crate::session::proxy::{Proxy, run};
@@ -25,8 +26,8 @@ pub struct Door {
     pub gate: Arc<ArcSwap<LoginGate>>,
     pub proxy: Arc<Proxy>,
     pub journal: Journal,
-    /// Turns true when sessions are to end.
-    pub draining: watch::Receiver<bool>,
+    /// Says when sessions are to end.
+    pub draining: watch::Receiver<Leaving>,
 }
 
 impl Service for Door {

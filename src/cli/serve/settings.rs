@@ -36,6 +36,8 @@ pub struct Adjustable {
     /// Keys that wait for a restart, as they were told last. What is told is written somewhere: where that is a folder that is
     /// watched, telling it again at each change would never end.
     pub told: Mutex<Vec<&'static str>>,
+    /// Held while something of this is exchanged.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What became of settings that were read.
@@ -54,6 +56,11 @@ impl Adjustable {
     /// # Errors
     /// They are wrong, or do not fit the servers: nothing has changed.
     pub async fn take(&self) -> Result<Adjusted, CliError> {
+        let _changing = self.changing.lock().await;
+        if self.journal.spool.is_handed_over() {
+            // Sinks and listeners are the successor's.
+            return Ok(Adjusted::Same);
+        }
         let old = self.proxy.settings.load_full();
         let path = old.path.clone();
         let read = tokio::task::spawn_blocking(move || config::load(&path)).await;

@@ -1,6 +1,5 @@
 //! What the signals of the operating system mean to a running proxy.
 use std::io;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -9,18 +8,27 @@ use tokio::time::{Instant, sleep_until};
 use crate::cli::logging;
 use crate::session::listener::Phase;
 
-/// SIGTERM and SIGINT end the process, SIGHUP reads files again, SIGUSR1 changes what is logged.
+/// SIGTERM and SIGINT end the process, SIGHUP reads files again, SIGUSR1 changes what is logged, SIGUSR2 starts a successor.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
     log: Signal,
+    upgrade: Signal,
 }
 
 enum Received {
     End(&'static str),
     Reload,
     Log,
+    Upgrade,
+}
+
+/// What a signal wants of a running proxy that is more than reading files.
+pub enum Wanted {
+    /// The signal's name.
+    End(&'static str),
+    Upgrade,
 }
 
 impl Signals {
@@ -31,6 +39,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             log: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -41,6 +50,7 @@ impl Signals {
             _ = self.interrupt.recv() => Received::End("SIGINT"),
             _ = self.hang_up.recv() => Received::Reload,
             _ = self.log.recv() => Received::Log,
+            _ = self.upgrade.recv() => Received::Upgrade,
         }
     }
 
@@ -48,18 +58,27 @@ impl Signals {
     /// Cancel safe.
     pub async fn until_end(&mut self, reload: impl Fn()) -> &'static str {
         loop {
+            if let Wanted::End(name) = self.until_wanted(&reload).await {
+                return name;
+            }
+        }
+    }
+
+    /// Waits for a signal that wants more than files to be read, with `reload` on every SIGHUP until then. Cancel safe.
+    pub async fn until_wanted(&mut self, reload: impl Fn()) -> Wanted {
+        loop {
             match self.next().await {
-                Received::End(name) => return name,
+                Received::End(name) => return Wanted::End(name),
+                Received::Upgrade => return Wanted::Upgrade,
                 Received::Reload => reload(),
                 Received::Log => change_log(),
             }
         }
     }
 
-    /// Moves `phase` from [`Phase::Draining`] to [`Phase::Ending`] after `drain`, or at a second signal to end.
-    /// Never returns before that.
-    pub async fn until_drained(&mut self, phase: &watch::Sender<Phase>, drain: Duration) {
-        let deadline = Instant::now() + drain;
+    /// Moves `phase` from [`Phase::Draining`] to [`Phase::Ending`] at `deadline`, or at a second signal to end.
+    /// Never returns before that. Cancel safe.
+    pub async fn until_drained(&mut self, phase: &watch::Sender<Phase>, deadline: Instant) {
         let why = loop {
             tokio::select! {
                 () = sleep_until(deadline) => break "limits.drain_timeout is over",

@@ -15,6 +15,9 @@ const COUNT: Duration = Duration::from_secs(1);
 /// What the last records get at the end.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 
+/// What a batch that is under way gets when another process goes on from its cursor.
+pub(super) const BATCH_GRACE: Duration = Duration::from_secs(1);
+
 /// Starts the sinks that the settings name.
 pub(super) fn start(settings: &Settings, journal: &Journal) -> Result<Arc<Sinks>, CliError> {
     let source = Source::of(&journal.spool);

@@ -102,6 +102,9 @@ pub async fn keep(journal: Journal, proxy: Arc<Proxy>, sinks: Arc<Sinks>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if journal.spool.is_handed_over() {
+            continue;
+        }
         let (spool, retention) = (
             Arc::clone(&journal.spool),
             retention(&proxy.settings.load()),

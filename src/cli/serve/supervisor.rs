@@ -1,4 +1,5 @@
-//! Words to the service manager that started the proxy and waits for them: ready, alive, ending (`sd_notify(3)` of systemd).
+//! Words to the service manager that started the proxy and waits for them: ready, alive, succeeded, ending (`sd_notify(3)` of
+//! systemd).
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing is said.
 use std::io;
@@ -6,6 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The socket of the service manager.
@@ -13,6 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 pub struct Supervisor {
     socket: Option<UnixDatagram>,
     watchdog: Option<Duration>,
+    /// Says that the process is alive.
+    alive: Option<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -33,20 +37,25 @@ impl Supervisor {
                 std::process::id(),
             ),
             socket,
+            alive: None,
         }
     }
 
     /// Sessions can come. From here on it is told that the process is alive, as often as it asked for: by a task, so that
     /// it falls silent when tasks are not run any more.
-    pub fn ready(&self, status: &str) {
+    pub fn ready(&mut self, status: &str) {
         self.say(&format!("READY=1\nSTATUS={}", status.replace('\n', " ")));
+        self.keep_alive();
+    }
+
+    fn keep_alive(&mut self) {
         let (Some(limit), Some(Ok(socket))) = (
             self.watchdog,
             self.socket.as_ref().map(UnixDatagram::try_clone),
         ) else {
             return;
         };
-        tokio::spawn(async move {
+        self.alive = Some(tokio::spawn(async move {
             // Twice within the limit, as sd_watchdog_enabled(3) asks for.
             let mut ticks = interval(limit / 2);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,7 +65,23 @@ impl Supervisor {
                     tracing::warn!(%error, "the service manager's watchdog cannot be told");
                 }
             }
-        });
+        }));
+    }
+
+    /// Another process is the one to watch from here on; this one has nothing to say any more. The manager has to be told
+    /// by this one: it may listen to the main process only.
+    pub fn succeeded_by(&mut self, pid: u32) {
+        if let Some(alive) = self.alive.take() {
+            alive.abort();
+        }
+        // The other process's first word may come before this one and be passed over.
+        self.say(&format!("MAINPID={pid}\nWATCHDOG=1"));
+    }
+
+    /// That process is no more, and this one is to be watched again.
+    pub fn main_again(&mut self) {
+        self.say(&format!("MAINPID={}\nWATCHDOG=1", std::process::id()));
+        self.keep_alive();
     }
 
     /// No new sessions; those that are there end.

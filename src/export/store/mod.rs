@@ -97,6 +97,23 @@ pub struct Taken {
 
 /// State that outlives the process. Every change is on the disk when its answer comes.
 pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Lets a successor of this process open the state; both work on it from then on. Nothing to do where several
+    /// processes may anyway.
+    ///
+    /// # Errors
+    /// The state cannot be let go of.
+    fn hand_over(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Undoes [`Store::hand_over`].
+    ///
+    /// # Errors
+    /// The successor still has it.
+    fn take_back(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn get<'a>(
         &'a self,
         kind: &'static str,

@@ -1,12 +1,14 @@
 //! The embedded store: one SQLite file in WAL mode, written by one thread.
 //!
 //! Requests queue up and are answered in batches, one transaction and one `fsync` for all that are waiting
-//! (`synchronous=FULL`): a change that was answered survives the loss of power. SQLite locks the file while it is open
-//! (`locking_mode=EXCLUSIVE`), so a second proxy on the same file is refused at start instead of counting on its own.
-use std::fs::OpenOptions;
+//! (`synchronous=FULL`): a change that was answered survives the loss of power. A file beside it is locked while it is
+//! open, so a second proxy on the same file is refused at start. Only an upgrade ([`Store::hand_over`]) has two processes
+//! on it for a time: every transaction takes SQLite's lock, so what they count they count together.
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +46,8 @@ type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub struct Sqlite {
     jobs: mpsc::Sender<Work>,
     path: PathBuf,
+    /// Held by the process that the file belongs to.
+    lock: Arc<File>,
 }
 
 struct Work(Job, Box<dyn FnOnce(StoreError) + Send>);
@@ -62,6 +66,9 @@ impl Sqlite {
                 .map_err(|error| StoreError(format!("{}: {error}", folder.display())))?;
         }
         make(path).map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
+        let lock =
+            lock(path).map_err(|error| StoreError(format!("{}: {error}", path.display())))?;
+        try_lock(&lock).map_err(|reason| StoreError(format!("{}: {reason}", path.display())))?;
         let connection = prepare(path)
             .map_err(|error| StoreError(format!("{}: {}", path.display(), told(&error))))?;
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -72,6 +79,7 @@ impl Sqlite {
         Ok(Sqlite {
             jobs,
             path: path.to_owned(),
+            lock: Arc::new(lock),
         })
     }
 
@@ -121,11 +129,44 @@ impl Sqlite {
 fn told(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::SqliteFailure(cause, _)
-            if matches!(cause.code, rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) =>
+            if matches!(
+                cause.code,
+                rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked
+            ) =>
         {
-            "another process uses this file; several proxies share a state by `state: postgres://...`".to_owned()
+            IN_USE.to_owned()
         }
         other => other.to_string(),
+    }
+}
+
+const IN_USE: &str =
+    "another process uses this file; several proxies share a state by `state: postgres://...`";
+
+/// The file that is locked, beside that of the database.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(name)
+}
+
+fn try_lock(file: &File) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            // Another command may be about to end.
+            Err(TryLockError::WouldBlock) if began.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Err(IN_USE.to_owned()),
+            Err(TryLockError::Error(error)) => return Err(error.to_string()),
+        }
     }
 }
 
@@ -145,7 +186,6 @@ fn make(path: &Path) -> std::io::Result<()> {
 fn prepare(path: &Path) -> Result<Connection, rusqlite::Error> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -166,8 +206,6 @@ fn prepare(path: &Path) -> Result<Connection, rusqlite::Error> {
         )?;
         transaction.commit()?;
     }
-    // Takes the lock now and not at the first change.
-    connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
     Ok(connection)
 }
 
@@ -324,6 +362,14 @@ fn take(
 }
 
 impl Store for Sqlite {
+    fn hand_over(&self) -> Result<(), StoreError> {
+        self.lock.unlock().map_err(StoreError::of)
+    }
+
+    fn take_back(&self) -> Result<(), StoreError> {
+        try_lock(&self.lock).map_err(StoreError)
+    }
+
     fn get<'a>(
         &'a self,
         kind: &'static str,

@@ -201,7 +201,7 @@ impl Ledger {
         }
     }
 
-    fn parsed(&mut self) -> Answer {
+    pub(super) fn parsed(&mut self) -> Answer {
         if let Some(Entry {
             sent: Sent::Parse { name, source },
             ..
@@ -215,7 +215,7 @@ impl Ledger {
 
     /// In a restricted session the server must have bound what was meant when the Bind was let through: a name that
     /// stands for another text, decided under another search path or policy, is not.
-    fn bound(&mut self) -> Option<Answer> {
+    pub(super) fn bound(&mut self) -> Option<Answer> {
         let Some(Entry {
             sent:
                 Sent::Bind {

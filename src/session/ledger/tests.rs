@@ -1,5 +1,6 @@
 //! Scripts of what is sent (`>`) and answered (`<`), and what each answer is attributed to (after `=`).
 mod copies;
+mod cut_off;
 mod extended;
 mod limits;
 mod queries;

@@ -16,6 +16,7 @@ use crate::policy::compiled::{ColumnMask, MaskSql, RolePolicy};
 use crate::session::asker::Asker;
 use crate::session::claim::Claim;
 use crate::session::denial;
+use crate::session::drain::Leaving;
 use crate::session::exports::{Decision, Excess};
 use crate::session::fixtures;
 use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
@@ -167,7 +168,7 @@ pub struct Bench {
     pub client: DuplexStream,
     pub server: DuplexStream,
     pub host: Arc<FakeHost>,
-    pub drain: watch::Sender<bool>,
+    pub drain: watch::Sender<Leaving>,
     task: JoinHandle<SessionEnd>,
 }
 
@@ -314,7 +315,7 @@ impl Bench {
         };
         let (client, proxy_client) = duplex(pipe);
         let (server, proxy_server) = duplex(pipe);
-        let (drain, draining) = watch::channel(false);
+        let (drain, draining) = watch::channel(Leaving::No);
         let session = relay(
             Arc::new(host.clone()),
             Box::new(opening),

@@ -1,5 +1,6 @@
 //! How sessions end, and what each side is told.
 use super::bench::{Bench, columns, complete, frame, query, ready};
+use crate::session::drain::Leaving;
 use crate::session::relay::SessionEnd;
 use tokio::io::AsyncWriteExt;
 
@@ -90,13 +91,13 @@ async fn a_broken_protocol_is_told_after_what_the_server_still_says() {
 }
 
 #[tokio::test]
-async fn an_idle_session_ends_at_once_when_pgveil_ends() {
+async fn an_idle_session_ends_when_pgveil_ends() {
     for restricted in [false, true] {
         let mut bench = match restricted {
             true => Bench::restricted().await,
             false => Bench::unrestricted().await,
         };
-        bench.drain.send(true).unwrap();
+        bench.drain.send(Leaving::Ends).unwrap();
         let words = bench.client_gets_error().await;
         assert_eq!((&*words.severity, &*words.sqlstate), ("FATAL", "57P01"));
         bench.server_gets(&frame('X', "")).await;
@@ -109,7 +110,7 @@ async fn a_running_transaction_finishes_first_when_pgveil_ends() {
     let mut bench = Bench::unrestricted().await;
     bench.client_sends(&[query("BEGIN")]).await;
     bench.server_gets(&query("BEGIN")).await;
-    bench.drain.send(true).unwrap();
+    bench.drain.send(Leaving::Ends).unwrap();
     bench.server_sends(&[complete("BEGIN"), ready('T')]).await;
     bench.client_gets(&complete("BEGIN")).await;
     bench.client_gets(&ready('T')).await;

@@ -40,7 +40,8 @@ impl<H: Host> ToClient<'_, H> {
     /// The backend ends: the statement that was running ends on record with it.
     fn server_ends(&mut self, state: &mut State, header: Header, fields: &ErrorFields) -> Flow {
         state.ending = true;
-        if let Some(running) = state.ledger.take_running() {
+        // What was sent behind it is not run.
+        if let Some(running) = state.ledger.cut_off().into_iter().next() {
             let outcome = Outcome {
                 sqlstate: Some(&fields.sqlstate),
                 ..Outcome::default()

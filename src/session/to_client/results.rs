@@ -8,7 +8,7 @@ use crate::audit::sealed::Clear;
 use crate::export::weight;
 use crate::session::denial;
 use crate::session::describe;
-use crate::session::host::Host;
+use crate::session::host::{Host, Unrecorded};
 use crate::session::ledger::{Answer, Counted, Running};
 use crate::session::messages;
 use crate::session::record::{self, Outcome};
@@ -402,18 +402,7 @@ impl<H: Host> ToClient<'_, H> {
         running: &Running,
         outcome: &Outcome<'_>,
     ) -> Option<Flow> {
-        let duration = Instant::now().saturating_duration_since(running.since);
-        let mut record = state.recorder.statement(running, outcome, duration);
-        if state.role_of(&running.statement).full_text
-            && let Some(clear) = clear(&running.statement)
-        {
-            record.sealed = self.host.seal(&clear).map(Box::new);
-        }
-        let protected = running
-            .governing()
-            .plan()
-            .is_some_and(|plan| plan.protected);
-        match self.host.record(&record, protected) {
+        match put_on_record(&**self.host, state, running, outcome) {
             Ok(()) => None,
             Err(error) => {
                 tracing::error!(%error, "the session is ended");
@@ -421,22 +410,19 @@ impl<H: Host> ToClient<'_, H> {
             }
         }
     }
+}
 
-    /// The session ends: so does what was running.
-    pub fn put_running_on_record(&mut self) {
-        let shared = self.shared;
-        self.blame_running(&mut shared.lock());
-    }
-
-    /// The connection went away: what was running ends on record.
-    pub(super) fn blame_running(&mut self, state: &mut State) {
-        if let Some(running) = state.ledger.take_running() {
-            let outcome = Outcome {
-                sqlstate: Some("08006"),
-                ..Outcome::default()
-            };
-            // The session ends in any case.
-            let _ = self.put_on_record(state, &running, &outcome);
+/// What was under way ends on record with the session: rows of it may have been seen, and what the server had got may have
+/// been done.
+pub fn end_running<H: Host>(host: &H, state: &mut State, sqlstate: &str) {
+    let outcome = Outcome {
+        sqlstate: Some(sqlstate),
+        ..Outcome::default()
+    };
+    for running in state.ledger.cut_off() {
+        // The session ends in any case.
+        if let Err(error) = put_on_record(host, state, &running, &outcome) {
+            tracing::error!(%error, "the last statement of a session is not on record");
         }
     }
 }
@@ -449,6 +435,26 @@ fn note_subjects(description: &[u8], state: &State, statement: Option<&Statement
     {
         statement.has_subjects(subjects);
     }
+}
+
+fn put_on_record<H: Host>(
+    host: &H,
+    state: &mut State,
+    running: &Running,
+    outcome: &Outcome<'_>,
+) -> Result<(), Unrecorded> {
+    let duration = Instant::now().saturating_duration_since(running.since);
+    let mut record = state.recorder.statement(running, outcome, duration);
+    if state.role_of(&running.statement).full_text
+        && let Some(clear) = clear(&running.statement)
+    {
+        record.sealed = host.seal(&clear).map(Box::new);
+    }
+    let protected = running
+        .governing()
+        .plan()
+        .is_some_and(|plan| plan.protected);
+    host.record(&record, protected)
 }
 
 /// A statement with its values.
