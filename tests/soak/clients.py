@@ -83,10 +83,10 @@ class Mischief(threading.Thread):
     def sends_rubbish(self):
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as rubbish:
             rubbish.sendall(self.random.randbytes(self.random.randrange(1, 400)))
-            rubbish.shutdown(socket.SHUT_WR)
             rubbish.settimeout(60)
-            # What it has not read may come back as a reset, as from any server.
-            with contextlib.suppress(ConnectionResetError):
+            # What it has not read may come back as a reset, as from any server; then there is nothing to shut down (ENOTCONN).
+            with contextlib.suppress(OSError):
+                rubbish.shutdown(socket.SHUT_WR)
                 while rubbish.recv(4096):
                     pass
 
