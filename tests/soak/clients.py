@@ -1,5 +1,5 @@
 """Clients that do not behave: each loops until it is told to end, and says how often it did what."""
-import contextlib
+import errno
 import random
 import socket
 import struct
@@ -85,10 +85,13 @@ class Mischief(threading.Thread):
             rubbish.sendall(self.random.randbytes(self.random.randrange(1, 400)))
             rubbish.settimeout(60)
             # What it has not read may come back as a reset, as from any server; then there is nothing to shut down (ENOTCONN).
-            with contextlib.suppress(OSError):
+            try:
                 rubbish.shutdown(socket.SHUT_WR)
                 while rubbish.recv(4096):
                     pass
+            except OSError as error:
+                if error.errno not in (errno.ECONNRESET, errno.ENOTCONN):
+                    raise
 
 
 KINDS = ("leaves_in_the_middle", "leaves_a_transaction_open", "errs", "copies_in", "walks_a_cursor",
