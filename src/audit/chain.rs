@@ -17,10 +17,9 @@
 //! The chain alone cannot show that its end was cut off at a line, or that all of it was computed anew by somebody
 //! who may write the files: for that, keep a `hash` elsewhere and give it to `pgveil audit verify --through`.
 use std::fmt;
+use std::io::Write as _;
 
 use sha2::{Digest, Sha256};
-
-use super::digits::{MOST_DIGITS, put_number};
 
 /// Hashed before the chain id to give the `prev` of the first line.
 pub const GENESIS_PREFIX: &str = "pgveil audit chain 1\n";
@@ -29,6 +28,8 @@ const HASH_OPEN: &[u8] = b"{\"hash\":\"";
 const PREV_OPEN: &[u8] = b"\",\"prev\":\"";
 const SEQ_OPEN: &[u8] = b"\",\"seq\":";
 const HEX: usize = 64;
+/// Of the largest sequence number.
+const SEQ_DIGITS: usize = 20;
 /// Length of `{"hash":"<64 hex>",`: the hashed part begins here.
 const HASHED_FROM: usize = HASH_OPEN.len() + HEX + 2;
 
@@ -114,7 +115,7 @@ impl fmt::Debug for Hash {
 /// `record` is a JSON object with at least one member and no newline.
 pub fn seal(out: &mut Vec<u8>, prev: Hash, seq: u64, record: &[u8]) -> Hash {
     let members = record.strip_prefix(b"{").unwrap_or(record);
-    out.reserve(SEALED + MOST_DIGITS + members.len() + 2);
+    out.reserve(SEALED + SEQ_DIGITS + members.len() + 2);
     let begin = out.len();
     out.extend_from_slice(HASH_OPEN);
     out.extend_from_slice(&[b'0'; HEX]);
@@ -122,7 +123,7 @@ pub fn seal(out: &mut Vec<u8>, prev: Hash, seq: u64, record: &[u8]) -> Hash {
     out.extend_from_slice(PREV_OPEN);
     out.extend_from_slice(&prev.hex());
     out.extend_from_slice(SEQ_OPEN);
-    put_number(out, seq);
+    let _ = write!(out, "{seq}");
     out.push(b',');
     out.extend_from_slice(members);
     let hash = Hash::of(out.get(begin + HASHED_FROM..).unwrap_or_default());

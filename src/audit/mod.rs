@@ -22,7 +22,6 @@ pub mod checkpoint;
 pub mod classes;
 pub mod csv;
 pub mod detect;
-mod digits;
 pub mod disk;
 pub mod durable;
 pub mod entry;

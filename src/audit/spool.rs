@@ -77,8 +77,6 @@ pub struct Spool {
     /// Id of the chain.
     chain: String,
     end: Mutex<ChainEnd>,
-    /// Who has the chain, where this process has it no more.
-    successor: Mutex<Option<Arc<dyn Successor>>>,
     /// Sequence number up to which records stay.
     kept: Arc<AtomicU64>,
     /// Sequence number up to which records are on the disk, to be looked at without waiting for one.
@@ -106,6 +104,8 @@ struct ChainEnd {
     signed_at: Instant,
     /// Records that could not be written since the last that could.
     lost: u64,
+    /// Who has the chain, where this process has it no more: then the rest is what it was when it went.
+    successor: Option<Arc<dyn Successor>>,
 }
 
 /// The chain's end as its last checkpoint gives it.
@@ -138,7 +138,6 @@ impl Spool {
             key,
             chain,
             end: Mutex::new(found),
-            successor: Mutex::new(None),
             kept: Arc::new(AtomicU64::new(seq)),
             durable: Arc::new(AtomicU64::new(seq)),
             lost: AtomicU64::new(0),
@@ -198,12 +197,13 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn tend(&self) -> Result<(), SpoolError> {
-        let is_due = !self.is_handed_over() && {
+        let is_due = {
             let end = self.end();
             let interval = self.settings.checkpoint_interval;
-            end.lost > 0
-                || (end.signed < end.seq && end.signed_at.elapsed() >= interval)
-                || self.is_too_old(&end)
+            end.successor.is_none()
+                && (end.lost > 0
+                    || (end.signed < end.seq && end.signed_at.elapsed() >= interval)
+                    || self.is_too_old(&end))
         };
         match is_due {
             true => self.checkpoint(),
@@ -233,10 +233,13 @@ impl Spool {
 
     /// Brings everything appended so far to the disk.
     pub fn sync(&self) -> Result<(), SpoolError> {
-        if self.is_handed_over() {
-            return Ok(());
-        }
-        let seq = self.end().seq;
+        let seq = {
+            let end = self.end();
+            if end.successor.is_some() {
+                return Ok(());
+            }
+            end.seq
+        };
         self.sync_to(seq)
     }
 
@@ -287,24 +290,21 @@ impl Spool {
 
     /// Records appended but not known to be on the disk.
     pub fn unsynced(&self) -> u64 {
-        if self.is_handed_over() {
-            return 0;
-        }
         let synced = *self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        self.end().seq.saturating_sub(synced)
+        let end = self.end();
+        match end.successor {
+            Some(_) => 0,
+            None => end.seq.saturating_sub(synced),
+        }
     }
 
     /// The last append succeeded, and the segment is still where it was put.
     pub fn is_healthy(&self) -> bool {
-        !self.stopped.load(Ordering::Relaxed)
-            && !self.failing.load(Ordering::Relaxed)
-            && (self.is_handed_over() || self.end().segment.is_in_place().unwrap_or(false))
-    }
-
-    fn successor(&self) -> MutexGuard<'_, Option<Arc<dyn Successor>>> {
-        self.successor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        if self.is_failing() {
+            return false;
+        }
+        let end = self.end();
+        end.successor.is_some() || end.segment.is_in_place().unwrap_or(false)
     }
 
     fn end(&self) -> MutexGuard<'_, ChainEnd> {
@@ -320,23 +320,29 @@ impl Spool {
     fn write_with(&self, bodies: &[Vec<u8>], sign: bool) -> Result<Appended, SpoolError> {
         let count = bodies.len() as u64;
         loop {
-            if let Some(passed) = self.pass_on(bodies) {
+            let mut end = self.end();
+            let Some(successor) = end.successor.clone() else {
+                let written = self.write_to(&mut end, bodies, sign);
+                if written.is_err() {
+                    end.lost += count;
+                    self.lost.fetch_add(count, Ordering::Relaxed);
+                }
+                return written;
+            };
+            if bodies.is_empty() {
+                // Signatures are the successor's.
+                return Ok(Appended {
+                    seq: end.seq,
+                    hash: end.head,
+                });
+            }
+            drop(end);
+            if let Some(passed) = self.pass_on(&*successor, bodies) {
                 if passed.is_err() {
                     self.lost.fetch_add(count, Ordering::Relaxed);
                 }
                 return passed;
             }
-            let mut end = self.end();
-            // While this waited for the chain it may have gone to another process.
-            if self.is_handed_over() {
-                continue;
-            }
-            let written = self.write_to(&mut end, bodies, sign);
-            if written.is_err() {
-                end.lost += count;
-                self.lost.fetch_add(count, Ordering::Relaxed);
-            }
-            return written;
         }
     }
 

@@ -3,15 +3,16 @@
 //! Most of a statement's record is known before it ends: who the session is and what the statement touches. Both are
 //! made into JSON once, for a session and for a plan, by the same code that makes whole records; what is left is the
 //! place, the time and the outcome.
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use super::{
-    Event, ExportRecord, Record, TraceRecord, VerdictRecord, WouldRecord, list, seconds, shared,
+    Event, ExportRecord, Record, TraceRecord, VerdictRecord, WouldRecord, list, rfc3339, seconds,
+    shared,
 };
-use crate::audit::digits::{put_number, put_time};
 use crate::audit::sealed::Sealed;
 
 /// Members of a record that were made into JSON before, each with a comma in front.
@@ -198,16 +199,13 @@ impl Record {
         if !outside.is_empty() {
             return Ok(false);
         }
-        out.extend_from_slice(b"{\"schema_version\":");
-        put_number(out, u64::from(*schema_version));
-        out.extend_from_slice(b",\"time\":\"");
-        put_time(out, *time);
-        out.extend_from_slice(b"\",\"event\":\"");
-        out.extend_from_slice(event.label().as_bytes());
-        out.extend_from_slice(b"\",\"session\":");
-        put_number(out, *session);
-        out.extend_from_slice(b",\"sequence\":");
-        put_number(out, *sequence);
+        let (time, event) = (rfc3339(*time), event.label());
+        // Into memory, which takes it.
+        let _ = write!(
+            out,
+            "{{\"schema_version\":{schema_version},\"time\":\"{time}\",\"event\":\"{event}\",\
+             \"session\":{session},\"sequence\":{sequence}"
+        );
         out.extend_from_slice(&rendered.session);
         out.extend_from_slice(&rendered.statement);
         let outcome = Outcome {

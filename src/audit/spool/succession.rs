@@ -49,13 +49,13 @@ impl Spool {
             dir: self.dir.clone(),
             source,
         })?;
-        *self.successor() = Some(successor);
+        end.successor = Some(successor);
         Ok(())
     }
 
     /// Whether another process has the chain.
     pub fn is_handed_over(&self) -> bool {
-        self.successor().is_some()
+        self.end().successor.is_some()
     }
 
     /// Goes on with the chain where the successor has left it.
@@ -66,7 +66,7 @@ impl Spool {
         // In the order in which they are taken elsewhere.
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let mut end = self.end();
-        if !self.is_handed_over() {
+        if end.successor.is_none() {
             return Ok(());
         }
         folder::try_lock(&self.lock, &self.dir)?;
@@ -81,7 +81,6 @@ impl Spool {
         *synced = end.seq;
         self.kept.store(end.seq, Ordering::Release);
         self.durable.store(end.seq, Ordering::Release);
-        *self.successor() = None;
         drop((end, synced));
         match recovered.torn {
             Some(torn) => self.append(&torn_record(&torn)).map(drop),
@@ -97,17 +96,12 @@ impl Spool {
         self.append_bodies(bodies)
     }
 
-    /// Sends records to whoever has the chain; `None` where that is this process.
-    pub(super) fn pass_on(&self, bodies: &[Vec<u8>]) -> Option<Result<Appended, SpoolError>> {
-        let successor = self.successor().clone()?;
-        if bodies.is_empty() {
-            // Signatures are the successor's.
-            let end = self.end();
-            return Some(Ok(Appended {
-                seq: end.seq,
-                hash: end.head,
-            }));
-        }
+    /// Sends records to whoever has the chain; `None`: it is gone, and this process has the chain again.
+    pub(super) fn pass_on(
+        &self,
+        successor: &dyn Successor,
+        bodies: &[Vec<u8>],
+    ) -> Option<Result<Appended, SpoolError>> {
         let passed = super::off_the_runtime(|| successor.append(bodies));
         Some(match passed {
             Ok(appended) => Ok(appended),
@@ -151,6 +145,7 @@ pub(super) fn chain_end(dir: &std::path::Path) -> Result<(ChainEnd, End), SpoolE
         signed: 0,
         signed_at: Instant::now(),
         lost: 0,
+        successor: None,
     };
     Ok((found, end))
 }
