@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use hmac::{Hmac, Mac};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Identity};
+use reqwest::{Certificate, ClientBuilder, Identity, Response};
 use sha2::Sha256;
 
 use crate::config::{Secret, TlsSettings};
@@ -92,6 +92,21 @@ pub fn sign(secret: &Secret, timestamp: &str, body: &[u8]) -> Option<String> {
     mac.update(body);
     let digits = mac.finalize().into_bytes();
     Some(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The body of an answer of up to `limit` bytes.
+///
+/// # Errors
+/// It is longer, or breaks off.
+pub async fn body(answer: &mut Response, limit: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| told(&error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > limit {
+            return Err("the answer is too long".to_owned());
+        }
+    }
+    Ok(body)
 }
 
 /// The whole chain of causes, without the address: it may hold a token.

@@ -27,6 +27,7 @@ use crate::admin::accounts::{Identity, random};
 use crate::config::OidcSettings;
 use crate::export::desk::now;
 use crate::export::store::{Document, Put, Seconds, Store, StoreError};
+use crate::outbound;
 
 /// Kind of the documents that remember who a provider's subject is.
 const SUBJECT: &str = "provider_subject";
@@ -286,17 +287,8 @@ impl Http {
             .await
             .map_err(|error| AskError::of(&error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| AskError::of(&error))?
-        {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(AskError("the answer is too long".to_owned()));
-            }
-        }
+        let body = outbound::body(&mut response, MAX_ANSWER).await;
+        let body = body.map_err(AskError)?;
         let mut answer = HttpResponse::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;

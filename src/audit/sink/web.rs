@@ -91,17 +91,8 @@ impl WebSender {
                 ..Failure::new(format!("answered {status}"))
             });
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer
-            .chunk()
-            .await
-            .map_err(|error| Failure::new(told(&error)))?
-        {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(Failure::new("the answer is too long"));
-            }
-        }
+        let body = outbound::body(&mut answer, MAX_ANSWER).await;
+        let body = body.map_err(Failure::new)?;
         match &self.receiver {
             Receiver::Splunk(_) => from_splunk(&body),
             Receiver::Elastic(_) => from_elastic(&body, messages.len()),

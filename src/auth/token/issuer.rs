@@ -6,10 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use serde::Deserialize;
 use tokio::sync::Mutex;
-use url::{Host, Url};
+use url::Url;
 
 use super::keys::Keys;
 use super::{Bearer, Refused, Rule, read};
+use crate::config::is_loopback_url;
 use crate::outbound;
 
 /// Bytes of an issuer's answer.
@@ -197,17 +198,7 @@ impl Issuer {
         if !answer.status().is_success() {
             return Err(format!("the issuer answers {}", answer.status()));
         }
-        let mut body = Vec::new();
-        loop {
-            let chunk = answer.chunk().await;
-            match chunk.map_err(|error| outbound::told(&error))? {
-                None => return Ok(body),
-                Some(chunk) if body.len() + chunk.len() > MAX_ANSWER => {
-                    return Err("the issuer's answer is too long".to_owned());
-                }
-                Some(chunk) => body.extend_from_slice(&chunk),
-            }
-        }
+        outbound::body(&mut answer, MAX_ANSWER).await
     }
 }
 
@@ -219,11 +210,5 @@ struct Description {
 
 /// Who could put keys of their own in the place of the issuer's could be anybody: they come by TLS, or from this machine.
 fn is_private(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback_url(url))
 }

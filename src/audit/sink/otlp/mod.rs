@@ -146,18 +146,8 @@ async fn http(
     if kind.is_none_or(|kind| !kind.as_bytes().starts_with(PROTOBUF.as_bytes())) {
         return Err(Failure::new("this is not the answer of a collector"));
     }
-    let mut read = Vec::new();
-    while let Some(chunk) = answer
-        .chunk()
-        .await
-        .map_err(|error| Failure::new(told(&error)))?
-    {
-        read.extend_from_slice(&chunk);
-        if read.len() > MAX_ANSWER {
-            return Err(Failure::new("the answer is too long"));
-        }
-    }
-    Ok(Some(read))
+    let read = outbound::body(&mut answer, MAX_ANSWER).await;
+    read.map(Some).map_err(Failure::new)
 }
 
 /// Who sends it.
