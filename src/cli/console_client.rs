@@ -1,5 +1,4 @@
 //! Calls the API of a console, for the commands that do what its pages do.
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::CliError;
+use crate::config::is_loopback;
 
 /// For one call.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -135,8 +135,7 @@ fn keeps_secrets(base: &str) -> bool {
         Some(six) => six.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     };
-    !authority.contains('@')
-        && (host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
+    !authority.contains('@') && is_loopback(host)
 }
 
 /// A name as a segment of a path.

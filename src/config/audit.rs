@@ -1,11 +1,10 @@
 //! The section `audit`: where the record is kept, and for how long.
-use std::time::Duration;
 
 use crate::config::yaml::Spanned;
 
 use super::alarms::alarms;
-use super::load::{path_or, set};
-use super::raw::{Leaf, RawAudit, RawRetain};
+use super::load::{path_or, set, set_duration};
+use super::raw::{RawAudit, RawRetain};
 use super::resolve::Resolver;
 use super::settings::{Ack, AuditSettings, OnFull};
 use super::sinks;
@@ -70,7 +69,7 @@ pub fn audit(
         (&raw.segment_age, &mut settings.segment_age),
         (&raw.checkpoint_interval, &mut settings.checkpoint_interval),
     ] {
-        duration(resolver, leaf, slot);
+        set_duration(resolver, leaf, slot);
     }
     set(
         resolver,
@@ -100,14 +99,4 @@ fn retention(resolver: &mut Resolver<'_>, raw: &RawRetain, settings: &mut AuditS
     settings.retain_bytes = resolver.optional(&raw.bytes, |resolver, leaf| {
         resolver.parse(leaf, units::SIZE_EXPECTED, units::size)
     });
-}
-
-fn duration(resolver: &mut Resolver<'_>, leaf: &Leaf, slot: &mut Duration) {
-    set(
-        resolver,
-        leaf,
-        slot,
-        units::DURATION_EXPECTED,
-        units::duration,
-    );
 }

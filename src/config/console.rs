@@ -7,6 +7,7 @@ use crate::config::yaml::Spanned;
 
 use super::diagnostics::Diagnostic;
 use super::load::{listener, name, set, tls, transpose};
+use super::loopback::is_loopback;
 use super::raw::{RawConsole, RawOidc};
 use super::resolve::Resolver;
 use super::secret::Secret;
@@ -18,7 +19,7 @@ use super::yaml::Value;
 const IDLE: Duration = Duration::from_secs(15 * 60);
 /// How long it lives at all.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
-const GROUPS_CLAIM: &str = "groups";
+pub(super) const GROUPS_CLAIM: &str = "groups";
 
 /// Where approvers sign, and how they sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,11 +176,7 @@ pub(super) fn web_address(text: &str) -> Option<String> {
         && rest
             .chars()
             .all(|c| c.is_ascii_graphic() && !"@?#\\\"<>".contains(c));
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    let allowed = scheme == "https" || (scheme == "http" && loopback);
+    let allowed = scheme == "https" || (scheme == "http" && is_loopback(host));
     (plain && allowed).then(|| text.to_owned())
 }
 

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::yaml::Spanned;
 
@@ -353,13 +354,7 @@ fn limits(resolver: &mut Resolver<'_>, raw: &RawLimits) -> Limits {
         (&raw.catalog_refresh, &mut limits.catalog_refresh),
         (&raw.tcp_keepalive, &mut limits.tcp_keepalive),
     ] {
-        set(
-            resolver,
-            leaf,
-            slot,
-            units::DURATION_EXPECTED,
-            units::duration,
-        );
+        set_duration(resolver, leaf, slot);
     }
     set(
         resolver,
@@ -384,6 +379,16 @@ fn count(text: &str) -> Option<usize> {
     text.parse()
         .ok()
         .filter(|count| (1..=MAX_COUNT).contains(count))
+}
+
+pub(super) fn set_duration(resolver: &mut Resolver<'_>, leaf: &Leaf, slot: &mut Duration) {
+    set(
+        resolver,
+        leaf,
+        slot,
+        units::DURATION_EXPECTED,
+        units::duration,
+    );
 }
 
 pub(super) fn set<T>(

@@ -12,6 +12,7 @@ mod files;
 mod fixed;
 pub mod limits;
 pub mod load;
+mod loopback;
 pub mod notify;
 pub mod raw;
 pub mod resolve;
@@ -31,6 +32,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use fixed::{Merged, merge};
 pub use limits::Limits;
 pub use load::{load, load_with};
+pub use loopback::{is_loopback, is_loopback_url};
 pub use notify::{Language, NotifySettings, SmtpLogin, SmtpSettings, SmtpTls, WebhookSettings};
 pub use secret::Secret;
 pub use settings::{

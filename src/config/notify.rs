@@ -1,12 +1,12 @@
 //! `notify`: how approvers are told of requests.
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::config::yaml::Spanned;
-use url::{Host, Url};
+use url::Url;
 
 use super::diagnostics::Diagnostic;
+use super::loopback::{is_loopback, is_loopback_url};
 use super::raw::{RawNotify, RawSmtp, RawWebhook};
 use super::resolve::Resolver;
 use super::secret::Secret;
@@ -147,10 +147,6 @@ fn web(text: &str) -> Option<Url> {
     })
 }
 
-pub(super) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn webhook(
     resolver: &mut Resolver<'_>,
     raw: &Spanned<RawWebhook>,
@@ -161,13 +157,7 @@ fn webhook(
     let url = leaf.and_then(|leaf| {
         let expected = "an address such as `https://hooks.example.com/pgveil`";
         let url = resolver.parse_secret(leaf, expected, web)?;
-        let near = match url.host() {
-            Some(Host::Domain(name)) => is_loopback(name),
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        if url.scheme() == "http" && !near && !plaintext {
+        if url.scheme() == "http" && !is_loopback_url(&url) && !plaintext {
             return in_the_clear(resolver, leaf, "use `https://`");
         }
         Some(Secret::new(url.into()))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::yaml::Spanned;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
 use super::diagnostics::{Diagnostic, closest};
 use super::raw::Leaf;
@@ -343,25 +343,8 @@ fn batch(resolver: &mut Resolver<'_>, raw: &RawSink) -> BatchSettings {
         "a size up to 64MiB such as `512KiB`",
         |text| units::size(text).filter(|bytes| *bytes <= MAX_BATCH_BYTES),
     );
-    super::load::set(
-        resolver,
-        &raw.batch_age,
-        &mut batch.age,
-        units::DURATION_EXPECTED,
-        units::duration,
-    );
+    super::load::set_duration(resolver, &raw.batch_age, &mut batch.age);
     batch
-}
-
-/// Whether what goes to that host stays on this machine.
-fn is_near(host: Option<Host<&str>>) -> bool {
-    match host {
-        // With a scheme that the URL standard does not know, an address of version 4 is a name, too.
-        Some(Host::Domain(name)) => super::notify::is_loopback(name),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 /// An address by one of those schemes, without a login in it.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::console::web_address;
+use super::console::{GROUPS_CLAIM, web_address};
 use super::diagnostics::Diagnostic;
-use super::load::{name, set};
+use super::load::{name, set, set_duration};
 use super::raw::Leaf;
 use super::resolve::Resolver;
 use super::secret::Secret;
@@ -23,7 +23,6 @@ const REFRESH: Duration = Duration::from_secs(600);
 const MAX_AGE: Duration = Duration::from_secs(3600);
 /// A token that is taken for so long after its end has none.
 const LONGEST_LEEWAY: Duration = Duration::from_secs(300);
-const GROUPS_CLAIM: &str = "groups";
 
 /// Who issues tokens, and what is taken from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,13 +193,7 @@ fn issuer(resolver: &mut Resolver<'_>, raw: &Spanned<RawTokenIssuer>) -> Option<
         });
     let (mut leeway, mut refresh, mut max_age) = (LEEWAY, REFRESH, MAX_AGE);
     for (leaf, slot) in [(&raw.refresh, &mut refresh), (&raw.max_age, &mut max_age)] {
-        set(
-            resolver,
-            leaf,
-            slot,
-            units::DURATION_EXPECTED,
-            units::duration,
-        );
+        set_duration(resolver, leaf, slot);
     }
     set(
         resolver,

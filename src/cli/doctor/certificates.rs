@@ -1,7 +1,7 @@
 //! When certificates end, on both legs.
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::finding::{Findings, Level};
 use crate::config::{Settings, StateSettings};
+use crate::export::clock::now;
 use crate::wire::connect::{Attempt, ConnectError, Connected, Server, Upstream};
 use crate::wire::stream::Stream;
 use crate::wire::tls::Validity;
@@ -98,13 +99,6 @@ fn shown(connected: &Connected, findings: &mut Findings) {
             validity(&what, leaf, now(), findings);
         }
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }
 
 fn validity(what: &str, certificate: &[u8], now: i64, findings: &mut Findings) {

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::finding::Findings;
 use crate::wire::connect::{Attempt, Upstream};
+use crate::wire::error::ErrorFields;
 use crate::wire::stream::Stream;
 use crate::wire::tls::SslMode;
 
@@ -120,18 +121,10 @@ fn startup(user: &str, database: &str) -> Vec<u8> {
 
 /// Fields of an ErrorResponse.
 fn refusal(fields: &[u8]) -> Answer {
-    let field = |code: u8| {
-        let found = fields
-            .split(|byte| *byte == 0)
-            .find(|field| field.first() == Some(&code));
-        found.map_or_else(String::new, |field| {
-            String::from_utf8_lossy(field.get(1..).unwrap_or_default()).into_owned()
-        })
-    };
-    let (sqlstate, message) = (field(b'C'), field(b'M'));
-    match message.starts_with("pgveil:") {
-        true => Answer::Pgveil,
-        false => Answer::Refuses(sqlstate, message),
+    match ErrorFields::parse(fields) {
+        Ok(fields) if fields.message.starts_with("pgveil:") => Answer::Pgveil,
+        Ok(fields) => Answer::Refuses(fields.sqlstate, fields.message),
+        Err(_) => Answer::Other,
     }
 }
 

@@ -7,8 +7,7 @@ use tokio_postgres::{Client, Error};
 
 use super::finding::{Findings, Level};
 use super::hba::Rule;
-use super::settings::is_loopback;
-use crate::config::Settings;
+use crate::config::{Settings, is_loopback};
 
 /// Versions that the tests run on.
 const OLDEST: i32 = 13;

@@ -1,6 +1,6 @@
 //! Settings that are allowed, and risky.
 use super::finding::Findings;
-use crate::config::{OnFull, Settings, SslMode, StateSettings};
+use crate::config::{OnFull, Settings, SslMode, StateSettings, is_loopback};
 
 pub fn look(settings: &Settings, findings: &mut Findings) {
     let open = |address: &std::net::SocketAddr| !address.ip().is_loopback();
@@ -89,11 +89,4 @@ pub fn look(settings: &Settings, findings: &mut Findings) {
             "put sslmode=verify-full and sslrootcert=... into the URL of `state`",
         );
     }
-}
-
-pub fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

@@ -6,10 +6,10 @@ use super::receivers::{
     Elasticsearch, HttpLogin, Kafka, KafkaLogin, Nats, NatsLogin, Otlp, OtlpProtocol, OtlpSignal,
     SinkKind, SplunkHec, Syslog, Web,
 };
-use super::{RawSink, address, in_the_clear, is_near, trust};
+use super::{RawSink, address, in_the_clear, trust};
 use crate::config::diagnostics::Diagnostic;
 use crate::config::load::name;
-use crate::config::notify::is_loopback;
+use crate::config::loopback::{is_loopback, is_loopback_url};
 use crate::config::resolve::Resolver;
 use crate::config::secret::Secret;
 use crate::config::source::Origin;
@@ -158,7 +158,7 @@ fn url(
         return None;
     }
     let url = resolver.parse_secret(leaf, &expected, |text| address(text, &[clear, secure]))?;
-    if url.scheme() == clear && !plaintext && !is_near(url.host()) {
+    if url.scheme() == clear && !plaintext && !is_loopback_url(&url) {
         return in_the_clear(resolver, leaf, &format!("use `{secure}://`"));
     }
     Some(Secret::new(url.into()))
