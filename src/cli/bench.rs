@@ -11,9 +11,7 @@ use super::{CliError, policies};
 use crate::catalog::{self, Catalog};
 use crate::config::{self, Settings};
 use crate::policy::compiled::RolePolicy;
-use crate::policy::{
-    self, Asking, Caller, CompiledPolicy, Directory, PolicySet, RoleRule, SessionValue,
-};
+use crate::policy::{self, Asking, Caller, CompiledPolicy, Directory, PolicySet, RoleRule};
 use crate::sql::Planner;
 use crate::sql::plan::{Plan, Refusal, SessionFacts, StatementPlan, Verdict};
 
@@ -170,16 +168,10 @@ impl Bench {
         address: Option<IpAddr>,
         search_path: Option<&str>,
     ) -> SessionFacts {
-        let mut values = self
+        let directory = self.directory();
+        let values = self
             .policy
-            .session_values(db_user, app_user, None, &self.directory());
-        let inside = address
-            .into_iter()
-            .flat_map(|address| self.policy.inside(address));
-        for region in inside {
-            let name = SessionValue::Region(Box::from(&*region.name));
-            values.insert(name, "inside".to_owned());
-        }
+            .session_values(db_user, app_user, None, &directory, address);
         SessionFacts {
             values: Arc::new(values),
             search_path: search_path.unwrap_or(SEARCH_PATH).to_owned(),

@@ -19,7 +19,7 @@ use tokio_postgres::Client;
 use self::finding::{Findings, Level};
 use self::server::Facts;
 use super::serve::{catalogs, gate};
-use super::{CliError, EXIT_FAILED, OutputFormat, policies, print};
+use super::{CliError, EXIT_FAILED, OutputFormat, policies, print, told};
 use crate::catalog::load;
 use crate::config::{self, Settings};
 use crate::policy::{PolicySet, RoleRule};
@@ -155,12 +155,6 @@ async fn server(
     looked.map_err(failed)?;
     let looked = rights::look_at_users(client, policy, findings).await;
     looked.map_err(failed)
-}
-
-/// The server's words, where it is the server that refused.
-fn told(error: &tokio_postgres::Error) -> String {
-    let refused = error.as_db_error().map(|error| error.message().to_owned());
-    refused.unwrap_or_else(|| error.to_string())
 }
 
 fn out_of_reach(error: &impl ToString, findings: &mut Findings) {

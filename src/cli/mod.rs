@@ -192,6 +192,14 @@ pub fn main() -> ExitCode {
     ran.unwrap_or_else(|error| error.report())
 }
 
+/// The server's own words; those of the client say only that the server had some.
+fn told(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => error.message().to_owned(),
+        None => error.to_string(),
+    }
+}
+
 /// Writes a result to standard output. A reader that has gone (`| head`) is no failure: `println!` would panic.
 fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();

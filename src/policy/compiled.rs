@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::catalog::{AttNum, Oid};
+use crate::policy::mask::quote_identifier;
 use crate::policy::rules::ExportRule;
 use crate::policy::trap::Trap;
 
@@ -108,10 +109,10 @@ impl MaskSql {
     /// The SQL over a column of this name, unquoted, of the row that stands under a quoted name, or alone if it is empty.
     pub fn over(&self, row: &str, column: &str) -> String {
         let reference = |name: &str| {
-            let name = name.replace('"', "\"\"");
+            let name = quote_identifier(name);
             match row.is_empty() {
-                true => format!("\"{name}\""),
-                false => format!("{row}.\"{name}\""),
+                true => name,
+                false => format!("{row}.{name}"),
             }
         };
         let pieces = self.0.iter().map(|piece| match piece {

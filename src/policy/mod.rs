@@ -33,6 +33,7 @@ pub use rules::{ClassRule, ExportRule, GrantRule, Person, Regime, RoleRule, Unma
 pub use who::{Asking, Caller, Certificate, Token};
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::Diagnostics;
@@ -104,6 +105,7 @@ impl PolicySet {
         app_user: &str,
         token: Option<&Token>,
         directory: &Directory,
+        address: Option<IpAddr>,
     ) -> BTreeMap<SessionValue, String> {
         let mut values = BTreeMap::from([
             (SessionValue::AppUser, app_user.to_owned()),
@@ -123,6 +125,10 @@ impl PolicySet {
         let person = self.people.iter().find(|known| known.name == app_user);
         for (name, value) in person.into_iter().flat_map(|person| &person.attributes) {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());
+        }
+        for region in address.into_iter().flat_map(|address| self.inside(address)) {
+            let name = SessionValue::Region(Box::from(&*region.name));
+            values.insert(name, "inside".to_owned());
         }
         values
     }

@@ -29,11 +29,11 @@ fn policy() -> PolicySet {
 fn a_session_has_the_attributes_of_its_person_and_of_nobody_else() {
     let policy = policy();
     let region = SessionValue::Attribute("region".into());
-    let values = policy.session_values("crm_app", "ann", None, &Directory::None);
+    let values = policy.session_values("crm_app", "ann", None, &Directory::None, None);
     assert_eq!(values[&SessionValue::AppUser], "ann");
     assert_eq!(values[&SessionValue::DbUser], "crm_app");
     assert_eq!(values[&region], "east");
-    let stranger = policy.session_values("crm_app", "bob", None, &Directory::None);
+    let stranger = policy.session_values("crm_app", "bob", None, &Directory::None, None);
     assert_eq!(stranger.get(&region), None);
     let names: BTreeSet<_> = stranger.into_keys().collect();
     assert_eq!(names, [SessionValue::AppUser, SessionValue::DbUser].into());

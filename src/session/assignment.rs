@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::export::Budgets;
 use crate::policy::who::Application;
-use crate::policy::{Asking, Caller, Directory, PolicySet, Regime, SessionValue};
+use crate::policy::{Asking, Caller, Directory, PolicySet, Regime};
 use crate::session::asker::Asker;
 use crate::session::claim::Claim;
 use crate::session::host::Unavailable;
@@ -233,13 +233,10 @@ impl Assignment {
     fn values_of(&self, basis: &Basis, person: &str) -> SessionValues {
         let policy = &basis.policy;
         let token = self.caller.token.as_deref();
-        let mut values =
-            policy.session_values(&self.caller.db_user, person, token, &basis.directory);
-        for region in policy.inside(self.caller.address) {
-            let name = SessionValue::Region(Box::from(&*region.name));
-            values.insert(name, "inside".to_owned());
-        }
-        values
+        let Caller {
+            db_user, address, ..
+        } = &*self.caller;
+        policy.session_values(db_user, person, token, &basis.directory, Some(*address))
     }
 
     fn look(&self, basis: &Basis) -> Arc<Seen> {

@@ -29,13 +29,8 @@ struct RenderedFor {
 
 /// What every record of a planned statement says, made once and kept beside its plan.
 struct Said {
-    text: Arc<str>,
-    fingerprint: Arc<str>,
-    reads: Arc<[String]>,
-    writes: Arc<[String]>,
-    masked: Arc<[String]>,
-    lookups: Arc<[String]>,
-    columns: Option<ColumnsRecord>,
+    record: Record,
+    /// The same as JSON. Without it records are made whole.
     rendered: Option<Arc<[u8]>>,
 }
 
@@ -58,15 +53,8 @@ impl Said {
             ..Record::new(Event::Statement, SystemTime::UNIX_EPOCH)
         };
         Said {
-            // Without it the record is made whole.
             rendered: Rendered::statement(&record).ok(),
-            text: record.text.unwrap_or_default(),
-            fingerprint: record.fingerprint.unwrap_or_default(),
-            reads: record.reads,
-            writes: record.writes,
-            masked: record.masked,
-            lookups: record.lookups,
-            columns: record.columns,
+            record,
         }
     }
 }
@@ -131,26 +119,27 @@ impl Recorder {
             }
             _ => None,
         };
-        let names = |of: fn(&Said) -> &Arc<[String]>| {
-            uses.as_deref()
-                .map(|uses| Arc::clone(of(uses)))
-                .unwrap_or_default()
+        let names = |of: fn(&Record) -> &Arc<[String]>| {
+            let uses = uses.as_deref();
+            uses.map_or_else(Arc::default, |uses| Arc::clone(of(&uses.record)))
         };
         Record {
             kind: Some(Cow::Borrowed(kind(
                 &running.statement,
                 running.fallback_kind,
             ))),
-            text: said.as_ref().map(|said| Arc::clone(&said.text)),
-            fingerprint: said.as_ref().map(|said| Arc::clone(&said.fingerprint)),
+            text: said.as_ref().and_then(|said| said.record.text.clone()),
+            fingerprint: said
+                .as_ref()
+                .and_then(|said| said.record.fingerprint.clone()),
             reads: names(|uses| &uses.reads),
             writes: names(|uses| &uses.writes),
             masked: names(|uses| &uses.masked),
             lookups: names(|uses| &uses.lookups),
-            columns: uses.as_ref().and_then(|uses| uses.columns.clone()),
-            classes: governing
-                .map(|plan| Arc::clone(&plan.columns.classes))
-                .unwrap_or_default(),
+            columns: uses.as_ref().and_then(|uses| uses.record.columns.clone()),
+            classes: uses
+                .as_ref()
+                .map_or_else(Arc::default, |uses| Arc::clone(&uses.record.classes)),
             traps: traps(running),
             would: match self.template.enforced {
                 Some(false) => would(running).map(Box::new),

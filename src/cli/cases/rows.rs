@@ -6,7 +6,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use crate::catalog::tls::RustlsConnector;
-use crate::cli::CliError;
+use crate::cli::{CliError, told};
 
 use crate::wire::tls::{self, client_config};
 
@@ -36,7 +36,7 @@ impl Fixture {
         let config = Config::from_str(url).map_err(|_| wrong())?;
         let client = connect(&config).await?;
         let failed = |what: &str, error: &tokio_postgres::Error| {
-            CliError::Environment(format!("{what}: {}", reason(error)))
+            CliError::Environment(format!("{what}: {}", told(error)))
         };
         client
             .batch_execute(LIMIT)
@@ -57,7 +57,7 @@ impl Fixture {
     /// What is wrong with the rows of a text.
     pub async fn compare(&self, text: &str, expected: &[Row]) -> Option<String> {
         if let Err(error) = self.client.batch_execute("SAVEPOINT pgveil_case").await {
-            return Some(format!("the fixture cannot be used: {}", reason(&error)));
+            return Some(format!("the fixture cannot be used: {}", told(&error)));
         }
         let found = self.client.simple_query(text).await;
         let undone = self
@@ -65,14 +65,11 @@ impl Fixture {
             .batch_execute("ROLLBACK TO SAVEPOINT pgveil_case")
             .await;
         if let Err(error) = undone {
-            return Some(format!(
-                "the statement cannot be undone: {}",
-                reason(&error)
-            ));
+            return Some(format!("the statement cannot be undone: {}", told(&error)));
         }
         let found: Vec<Row> = match found {
             Ok(messages) => messages.iter().filter_map(row).collect(),
-            Err(error) => return Some(format!("the statement failed: {}", reason(&error))),
+            Err(error) => return Some(format!("the statement failed: {}", told(&error))),
         };
         if found == expected {
             return None;
@@ -99,7 +96,7 @@ impl Fixture {
 
 async fn connect(config: &Config) -> Result<Client, CliError> {
     let unreachable = |error: &tokio_postgres::Error| {
-        CliError::Environment(format!("the private database: {}", reason(error)))
+        CliError::Environment(format!("the private database: {}", told(error)))
     };
     let tls = match config.get_ssl_mode() {
         SslMode::Require => {
@@ -131,14 +128,6 @@ fn row(message: &SimpleQueryMessage) -> Option<Row> {
     };
     let value = |index| row.get(index).map(str::to_owned);
     Some((0..row.len()).map(value).collect())
-}
-
-/// The server's own words; those of the client say only that the server had some.
-fn reason(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(error) => error.message().to_owned(),
-        None => error.to_string(),
-    }
 }
 
 fn shown(rows: &[Row]) -> String {

@@ -119,14 +119,18 @@ impl Running {
         }
     }
 
-    /// Brings to an end what goes on beside sessions.
-    async fn finish(&mut self, message: String) {
+    pub(super) async fn end_detection(&mut self) {
         if let Some(detection) = self.detection.take() {
             let ended = tokio::task::spawn_blocking(|| detection.end()).await;
             if let Err(error) = ended {
                 tracing::error!(%error, "the last records may not have been looked at for alarms");
             }
         }
+    }
+
+    /// Brings to an end what goes on beside sessions.
+    async fn finish(&mut self, message: String) {
+        self.end_detection().await;
         self.journal.note(&self.journal.event(Event::Stop, message));
         if let Err(error) = self.desk.budgets.settle(true).await {
             tracing::error!(%error, "leases of budgets are not given back; they run out by themselves");

@@ -128,9 +128,7 @@ impl Running {
 
     /// Ends what follows the chain and what tells approvers.
     async fn fall_silent(&mut self) {
-        if let Some(detection) = self.detection.take() {
-            let _ = tokio::task::spawn_blocking(|| detection.end()).await;
-        }
+        self.end_detection().await;
         self.sinks.stop(sinks::BATCH_GRACE).await;
         let mut notifier = self.notifier.lock().unwrap_or_else(PoisonError::into_inner);
         notifier.take();

@@ -265,7 +265,7 @@ unmatched: rest
     let of = |caller: &Caller| {
         let person = policy.bearer(caller);
         let token = caller.token.as_deref();
-        let values = policy.session_values("staff", person, token, &Directory::None);
+        let values = policy.session_values("staff", person, token, &Directory::None, None);
         values.get(&office).cloned()
     };
     assert_eq!(of(&dave).as_deref(), Some("south"));
