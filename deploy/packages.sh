@@ -36,15 +36,28 @@ as_root() {
     fi
 }
 
+# Services of which a package is installed for its program alone. Once for each run, lists of packages are fetched.
+UNWANTED_SERVICES=(haproxy nats-server rsyslog)
+lists_are_new=
+
 install_packages() {
-    local own_cluster=/etc/postgresql-common/createcluster.d/pgveil.conf
+    local own_cluster=/etc/postgresql-common/createcluster.d/pgveil.conf package status
     # Installing the server would start a cluster on port 5432. Nobody asked for one.
     as_root mkdir -p "$(dirname $own_cluster)"
     echo 'create_main_cluster = false' | as_root tee $own_cluster >/dev/null
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q || echo 'apt-get update failed; trying with what is known'
+    if [ -z "$lists_are_new" ]; then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q || echo 'apt-get update failed; trying with what is known'
+        lists_are_new=yes
+    fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
-    local status=$?
+    status=$?
     as_root rm -f $own_cluster
+    # Of those that were asked for, and so not there before. Tests start their own, on ports of their own.
+    if [ -d /run/systemd/system ]; then
+        for package in "${UNWANTED_SERVICES[@]}"; do
+            case " $* " in *" $package "*) as_root systemctl disable --quiet --now "$package" || echo "$package runs; nothing here needs it" ;; esac
+        done
+    fi
     [ $status = 0 ] || fail "apt-get could not install: $*"
 }
 
