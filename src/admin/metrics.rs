@@ -110,6 +110,7 @@ pub struct Metrics {
     policy_reload_time: IntGauge,
     settings_reload_successful: IntGauge,
     settings_reload_time: IntGauge,
+    upgrades_failed: IntCounter,
     policy_drift: IntGaugeVec,
     state_available: IntGauge,
     requests_pending: IntGauge,
@@ -183,6 +184,7 @@ impl Metrics {
             settings_reload_successful: made.gauge("pgveil_settings_last_reload_successful")?,
             settings_reload_time: made
                 .gauge("pgveil_settings_last_reload_success_timestamp_seconds")?,
+            upgrades_failed: made.counter("pgveil_upgrades_failed_total")?,
             policy_drift: made.gauges("pgveil_policy_drift", &["database"])?,
             state_available: made.gauge("pgveil_state_available")?,
             requests_pending: made.gauge("pgveil_export_requests_pending")?,
@@ -379,6 +381,11 @@ impl Metrics {
             self.settings_reload_time
                 .set(clamp(now.unwrap_or_default().as_secs()));
         }
+    }
+
+    /// A successor did not take over.
+    pub fn upgrade_failed(&self) {
+        self.upgrades_failed.inc();
     }
 
     /// How many names of the policy have lost what they meant in a database.

@@ -70,6 +70,8 @@ fn what_cannot_take_over_leaves_everything_as_it_was() {
     fs::rename(&kept, &program).expect("moved back");
     let failed = |line: &&String| line.contains("\"reason\":\"upgrade_failed\"");
     assert_eq!(pgveil.audit_lines().iter().filter(failed).count(), refused);
+    let counted = format!("\npgveil_upgrades_failed_total {refused}\n");
+    assert!(pgveil.http("/metrics").contains(&counted));
     line.upgrade();
     serves(&pgveil);
     drop(stays);

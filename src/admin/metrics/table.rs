@@ -214,6 +214,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "When they were last found to be right, as Unix time.",
     ),
     (
+        "pgveil_upgrades_failed_total",
+        "counter",
+        "Successors that SIGUSR2 asked for and that did not take over; this process went on.",
+    ),
+    (
         "pgveil_policy_drift",
         "gauge",
         "What of the policy does not fit a served `database` any more (and is protected all the same). Anything but 0 is an alarm.",

@@ -184,6 +184,7 @@ impl Running {
 
     pub(super) fn stays(&self, error: &dyn std::fmt::Display) {
         tracing::error!(%error, "the successor does not take over; this process goes on");
+        self.journal.metrics.upgrade_failed();
         let message = "a successor was started and did not take over".to_owned();
         self.journal.note(&crate::audit::Record {
             reason: Some("upgrade_failed".into()),
