@@ -24,11 +24,12 @@ const SCHEMA: &str = "
     INSERT INTO crm.s VALUES ('1', '1', 'CANARY sa'), ('2', '3', 'CANARY sa2');";
 
 /// Columns take each other's names, and others come and go: definitions are written with lists of aliases from then on.
+/// Without defaults: for one of the views PostgreSQL 15.20 refuses those (`rule _RETURN on view ... uses its row type`).
 const CHANGES: &str = "
     ALTER TABLE crm.a RENAME a TO x; ALTER TABLE crm.a RENAME b TO a; ALTER TABLE crm.a RENAME x TO b;
-    ALTER TABLE crm.b ADD c text DEFAULT 'CANARY bc';
+    ALTER TABLE crm.b ADD c text; UPDATE crm.b SET c = 'CANARY bc';
     ALTER TABLE crm.c RENAME TO x; ALTER TABLE crm.s RENAME TO c; ALTER TABLE crm.x RENAME TO s;
-    ALTER TABLE crm.s ADD a text DEFAULT 'CANARY new'; ALTER TABLE crm.c RENAME c TO b;";
+    ALTER TABLE crm.s ADD a text; UPDATE crm.s SET a = 'CANARY new'; ALTER TABLE crm.c RENAME c TO b;";
 
 const POLICY: &str = "
 version: 1
