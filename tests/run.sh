@@ -43,7 +43,7 @@ python3 -c 'import ensurepip' 2>/dev/null || ensure /no/ensurepip python3-venv
 ensure_rust
 
 # Receivers of audit records for tests/sinks.
-ensure /usr/sbin/rsyslogd rsyslog '/usr/lib/*/rsyslog/lmnsd_gtls.so' rsyslog-gnutls nats-server nats-server
+ensure /usr/sbin/rsyslogd rsyslog '/usr/lib/*/rsyslog/lmnsd_gtls.so' rsyslog-gnutls /usr/sbin/nats-server nats-server
 # In front of two instances in tests/availability.
 ensure /usr/sbin/haproxy haproxy
 
@@ -143,7 +143,13 @@ run_console() {
         npm install --prefix "$tools" --no-package-lock --no-audit --no-fund --silent || return
         cp tests/console/package.json "$tools/installed.json"
     fi
-    build_binary && CONSOLE_TOOLS=$tools tests/console/run.sh target/debug/pgveil
+    # What plays the identity provider and the browser's driver want a newer one than Debian 12 has.
+    local node=$tools/node path=$PATH
+    if ! node -e 'process.exit(URL.parse && parseInt(process.versions.node) >= 20 ? 0 : 1)'; then
+        [ -x "$node/node_modules/node/bin/node" ] || npm install --prefix "$node" --no-audit --no-fund --silent node@22.23.3 || return
+        path=$node/node_modules/node/bin:$PATH
+    fi
+    build_binary && PATH=$path CONSOLE_TOOLS=$tools tests/console/run.sh target/debug/pgveil
 }
 
 run_deploy() {
