@@ -135,6 +135,7 @@ impl Proxy {
         let version = policy.version().to_owned();
         show_policy(&self.metrics, &policy);
         self.policy.store(policy);
+        self.planner.forget();
         self.desk.policy_changed(&version);
         self.changes.send_replace(());
     }

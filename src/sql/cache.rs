@@ -22,8 +22,10 @@ use super::template::Templates;
 pub const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Plans that are expected in the cache; a hint for its tables, no limit.
 const EXPECTED_PLANS: usize = 10_000;
-/// One part of so many of the cache is for plans that serve all texts of a shape.
+/// One part of so many of the cache is for plans that serve all texts of a shape, ...
 const SHAPES_SHARE: u64 = 4;
+/// ... and one of so many for templates.
+const TEMPLATES_SHARE: u64 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -56,7 +58,13 @@ impl Key {
     fn size(&self) -> usize {
         let temporary = self.facts.temporary.iter();
         let temporary: usize = temporary.map(|name| name.len() + 24).sum();
-        self.text.len() + self.facts.search_path.len() + temporary
+        let values: usize = self
+            .facts
+            .values
+            .values()
+            .map(|value| value.len() + 64)
+            .sum();
+        self.text.len() + self.facts.search_path.len() + temporary + values
     }
 }
 
@@ -99,6 +107,13 @@ impl Weighter<Key, Known> for Bytes {
     }
 }
 
+/// What a planning thread is asked for.
+enum Work {
+    Plan(Job),
+    /// Everything kept is given back: here, for that takes its time.
+    Forget,
+}
+
 struct Job {
     text: Arc<str>,
     catalog: Arc<Catalog>,
@@ -127,11 +142,34 @@ pub struct CacheStats {
 
 /// Plans texts for all sessions. Cloning is not needed: share it behind an `Arc`.
 pub struct Planner {
-    cache: Cache<Key, Arc<Plan>, Bytes>,
-    shapes: Cache<Key, Known, Bytes>,
-    jobs: mpsc::Sender<Job>,
+    kept: Arc<Kept>,
+    jobs: mpsc::Sender<Work>,
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+/// What is kept of work that was done.
+struct Kept {
+    plans: Cache<Key, Arc<Plan>, Bytes>,
+    shapes: Cache<Key, Known, Bytes>,
+    templates: Templates,
+}
+
+impl Kept {
+    fn new(most: u64) -> Self {
+        let (shapes, templates) = (most / SHAPES_SHARE, most / TEMPLATES_SHARE);
+        Kept {
+            plans: Cache::with_weighter(EXPECTED_PLANS, most - shapes - templates, Bytes),
+            shapes: Cache::with_weighter(EXPECTED_PLANS, shapes, Bytes),
+            templates: Templates::new(templates),
+        }
+    }
+
+    fn forget(&self) {
+        self.plans.clear();
+        self.shapes.clear();
+        self.templates.forget();
+    }
 }
 
 impl Planner {
@@ -140,24 +178,19 @@ impl Planner {
     /// # Errors
     /// Where the operating system gives no thread.
     pub fn new(cache_bytes: u64, threads: usize) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel::<Job>();
+        let (jobs, queue) = mpsc::channel::<Work>();
         let queue = Arc::new(Mutex::new(queue));
-        let templates = Arc::new(Templates::default());
+        let kept = Arc::new(Kept::new(cache_bytes));
         for index in 0..threads.max(1) {
             let queue = Arc::clone(&queue);
-            let templates = Arc::clone(&templates);
+            let kept = Arc::clone(&kept);
             thread::Builder::new()
                 .name(format!("planner-{index}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || work(&queue, &templates))?;
+                .spawn(move || work(&queue, &kept))?;
         }
         Ok(Planner {
-            cache: Cache::with_weighter(
-                EXPECTED_PLANS,
-                cache_bytes - cache_bytes / SHAPES_SHARE,
-                Bytes,
-            ),
-            shapes: Cache::with_weighter(EXPECTED_PLANS, cache_bytes / SHAPES_SHARE, Bytes),
+            kept,
             jobs,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -179,7 +212,7 @@ impl Planner {
             facts: &facts,
             text: &text,
         };
-        if let Some(plan) = self.cache.get(&sought) {
+        if let Some(plan) = self.kept.plans.get(&sought) {
             self.hits.fetch_add(1, Ordering::Relaxed);
             return plan;
         }
@@ -207,7 +240,7 @@ impl Planner {
             derive,
             reply,
         };
-        let planned = match self.jobs.send(job) {
+        let planned = match self.jobs.send(Work::Plan(job)) {
             Ok(()) => answer.await.ok(),
             Err(_) => None,
         };
@@ -216,7 +249,7 @@ impl Planner {
                 if derive {
                     self.know(&key, planned.recipe);
                 }
-                self.cache.insert(key, Arc::clone(&planned.plan));
+                self.kept.plans.insert(key, Arc::clone(&planned.plan));
                 planned.plan
             }
             None => Arc::new(failed(role)),
@@ -230,14 +263,14 @@ impl Planner {
         };
         let own = shape.key();
         let first = key.of(&own);
-        match self.shapes.get(&first) {
+        match self.kept.shapes.get(&first) {
             None => {
-                self.shapes.insert(first, Known::Seen);
+                self.kept.shapes.insert(first, Known::Seen);
                 ByShape::Unknown
             }
             Some(Known::Seen) => ByShape::Derive,
             Some(Known::Lifted(lifted)) => {
-                match self.shapes.get(&key.of(&shape.complete(own, &lifted))) {
+                match self.kept.shapes.get(&key.of(&shape.complete(own, &lifted))) {
                     Some(Known::Recipe(recipe)) => ByShape::Plan(recipe.plan(&shape)),
                     Some(_) => ByShape::Unknown,
                     None => ByShape::Derive,
@@ -253,21 +286,29 @@ impl Planner {
             return;
         };
         let own = shape.key();
-        let known = self.shapes.get(&key.of(&own));
+        let known = self.kept.shapes.get(&key.of(&own));
         match (recipe, known) {
             (Some(recipe), _) => {
                 let lifted = recipe.lifted().into();
                 let complete = shape.complete(own.clone(), recipe.lifted());
-                self.shapes.insert(key.of(&own), Known::Lifted(lifted));
-                self.shapes
+                self.kept.shapes.insert(key.of(&own), Known::Lifted(lifted));
+                self.kept
+                    .shapes
                     .insert(key.of(&complete), Known::Recipe(Arc::new(recipe)));
             }
             (None, Some(Known::Lifted(lifted))) => {
                 let complete = shape.complete(own, &lifted);
-                self.shapes.insert(key.of(&complete), Known::Apart);
+                self.kept.shapes.insert(key.of(&complete), Known::Apart);
             }
-            (None, _) => self.shapes.insert(key.of(&own), Known::Apart),
+            (None, _) => self.kept.shapes.insert(key.of(&own), Known::Apart),
         }
+    }
+
+    /// Gives back what is kept, after a change that makes most of it useless: plans are found by the versions of policy and
+    /// catalog, so old ones do no harm, but nobody asks for them any more. What is in the making comes on top.
+    pub fn forget(&self) {
+        // No planning thread: nothing was made either.
+        let _ = self.jobs.send(Work::Forget);
     }
 
     /// Texts that had to be planned. Unlike [`Planner::stats`] it locks nothing.
@@ -279,8 +320,10 @@ impl Planner {
         CacheStats {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
-            bytes: self.cache.weight() + self.shapes.weight(),
-            plans: u64::try_from(self.cache.len()).unwrap_or(u64::MAX),
+            bytes: self.kept.plans.weight()
+                + self.kept.shapes.weight()
+                + self.kept.templates.size(),
+            plans: u64::try_from(self.kept.plans.len()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -321,17 +364,22 @@ fn planned(job: &Job, templates: &Templates) -> Planned {
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, templates: &Templates) {
+fn work(queue: &Mutex<mpsc::Receiver<Work>>, kept: &Kept) {
     loop {
-        let job = match queue.lock() {
+        let work = match queue.lock() {
             Ok(queue) => queue.recv(),
             Err(_) => return,
         };
-        let Ok(job) = job else {
-            return;
+        let job = match work {
+            Ok(Work::Plan(job)) => job,
+            Ok(Work::Forget) => {
+                kept.forget();
+                continue;
+            }
+            Err(_) => return,
         };
         // Neither parser is expected to panic; if one does, the statement is refused and the thread lives on.
-        let planned = catch_unwind(AssertUnwindSafe(|| planned(&job, templates)));
+        let planned = catch_unwind(AssertUnwindSafe(|| planned(&job, &kept.templates)));
         let planned = planned.unwrap_or_else(|_| Planned {
             plan: Arc::new(failed(&job.role)),
             recipe: None,

@@ -203,6 +203,9 @@ pub struct StatementPlan {
     pub companion: Companion,
 }
 
+/// Of a statement's record as it is kept beside the plan, whatever it says: the fields and their names as JSON.
+const RECORD: usize = 1024;
+
 impl StatementPlan {
     /// Memory that it takes, in bytes, as the caches count it.
     pub fn size(&self) -> usize {
@@ -215,6 +218,7 @@ impl StatementPlan {
         let columns = self.columns.size();
         // Its record says all of it once more, twice.
         size_of::<Self>()
+            + RECORD
             + 3 * said
             + 2 * columns
             + self.would.as_ref().map_or(0, |would| {

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dashmap::DashMap;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
 use crate::catalog::{Oid, Relation};
 use crate::policy::compiled::{RolePolicy, SessionValue};
@@ -66,6 +67,13 @@ impl Template {
         end
     }
 
+    /// Memory that it takes, in bytes. The rule's tree counts with the texts.
+    fn size(&self) -> usize {
+        let rule = self.rule.as_ref().map_or(0, String::len);
+        let texts = self.columns.len() + self.from.len() + rule;
+        size_of::<Self>() + texts + self.tree.size() + self.fenced.size()
+    }
+
     pub fn rule_node(&self) -> Option<&Node> {
         self.rule_tree.as_deref().and_then(clause)
     }
@@ -74,14 +82,61 @@ impl Template {
 /// By catalog version, role version, relation, ONLY, and the row rule with the session's values in it.
 type Key = (u64, u64, Oid, bool, Option<String>);
 
-/// Templates by relation and by whether descendants are left out (ONLY). Filled as statements ask for them.
-#[derive(Debug, Default)]
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Key, Option<Arc<Template>>> for Bytes {
+    fn weight(&self, key: &Key, made: &Option<Arc<Template>>) -> u64 {
+        let rule = key.4.as_ref().map_or(0, String::len);
+        bytes(rule + made.as_ref().map_or(0, |template| template.size()))
+    }
+}
+
+impl Weighter<String, Option<Arc<Tree>>> for Bytes {
+    fn weight(&self, text: &String, made: &Option<Arc<Tree>>) -> u64 {
+        bytes(text.len() + made.as_ref().map_or(0, |tree| tree.size()))
+    }
+}
+
+/// What an entry takes whose content takes so much.
+fn bytes(content: usize) -> u64 {
+    u64::try_from(content + ENTRY).unwrap_or(u64::MAX)
+}
+
+/// Templates by relation and by whether descendants are left out (ONLY). Made as statements ask for them, kept within
+/// bounds, and forgotten with the policy they were made for.
+#[derive(Debug)]
 pub struct Templates {
-    made: DashMap<Key, Option<Arc<Template>>>,
-    texts: DashMap<String, Option<Arc<Tree>>>,
+    made: Cache<Key, Option<Arc<Template>>, Bytes>,
+    texts: Cache<String, Option<Arc<Tree>>, Bytes>,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Templates::new(DEFAULT_BYTES)
+    }
 }
 
 impl Templates {
+    /// Templates that take at most so many bytes.
+    pub fn new(most: u64) -> Self {
+        Templates {
+            made: Cache::with_weighter(EXPECTED, most - most / TEXTS_SHARE, Bytes),
+            texts: Cache::with_weighter(EXPECTED, most / TEXTS_SHARE, Bytes),
+        }
+    }
+
+    /// What they take, in bytes.
+    pub fn size(&self) -> u64 {
+        self.made.weight() + self.texts.weight()
+    }
+
+    /// Gives all of them back.
+    pub fn forget(&self) {
+        self.made.clear();
+        self.texts.clear();
+    }
+
     /// The template for the relation, `None` where its text does not parse as it should: the statement is refused then.
     /// `catalog_version` and the role's version name the state it was made from.
     pub fn get(
@@ -95,10 +150,7 @@ impl Templates {
         let rule = rule(role, values, relation.oid, &quoted(&relation.name));
         let key = (catalog_version, role.version, relation.oid, only, rule);
         if let Some(found) = self.made.get(&key) {
-            return found.clone();
-        }
-        if self.made.len() > MAX_TEMPLATES {
-            self.made.clear();
+            return found;
         }
         let made = self.make(role, relation, only, key.4.clone()).map(Arc::new);
         self.made.insert(key, made.clone());
@@ -108,10 +160,7 @@ impl Templates {
     /// The tree of a text of pgveil's own that is one statement.
     pub fn text(&self, text: &str) -> Option<Arc<Tree>> {
         if let Some(found) = self.texts.get(text) {
-            return found.clone();
-        }
-        if self.texts.len() > MAX_TEMPLATES {
-            self.texts.clear();
+            return found;
         }
         let made = single(text).map(Arc::new);
         self.texts.insert(text.to_owned(), made.clone());
@@ -189,8 +238,14 @@ pub fn rule(
     Some(rule.sql(alias, |name| values.get(name).cloned()))
 }
 
-/// Templates kept at most; a change of policy or schema leaves old ones behind, so the store is emptied when full.
-const MAX_TEMPLATES: usize = 10_000;
+/// Where nobody says how many bytes they may take.
+const DEFAULT_BYTES: u64 = 16 * 1024 * 1024;
+/// Templates that are expected; a hint for the tables, no limit.
+const EXPECTED: usize = 1_000;
+/// One part of so many is for texts.
+const TEXTS_SHARE: u64 = 4;
+/// Of an entry whatever it holds: key, counters, its place in the tables.
+const ENTRY: usize = 256;
 
 /// The tree of a text that is exactly one statement.
 pub fn single(text: &str) -> Option<Tree> {

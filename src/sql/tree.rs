@@ -95,6 +95,21 @@ impl Tree {
         }
     }
 
+    /// Memory behind it, in bytes, without its own place.
+    pub fn size(&self) -> usize {
+        match self {
+            Tree::Nothing | Tree::Bool(_) | Tree::Int(_) => 0,
+            Tree::Text(text) => text.capacity(),
+            Tree::List(items) => {
+                items.capacity() * size_of::<Tree>() + items.iter().map(Tree::size).sum::<usize>()
+            }
+            Tree::Node(node) => {
+                let fields = node.fields.iter().map(|(_, value)| value.size());
+                node.fields.capacity() * size_of::<(&str, Tree)>() + fields.sum::<usize>()
+            }
+        }
+    }
+
     fn is_default(&self) -> bool {
         match self {
             Tree::Nothing => true,

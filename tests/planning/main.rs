@@ -3,5 +3,6 @@ mod cases;
 mod columns;
 mod fixture;
 mod judge;
+mod kept;
 mod marks;
 mod shapes;

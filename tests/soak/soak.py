@@ -25,6 +25,8 @@ EXAMPLES = """examples:
   tests/soak/run.sh                       half an hour, as fast as the machine goes
   tests/soak/run.sh --minutes 2           to see whether it runs
   tests/soak/run.sh --rate 40             about 40 transactions a second of each pgbench, beside other work
+  tests/soak/run.sh --minutes 3 --every 1 --policy-every 1
+                                          what a change of policy costs in memory, seen in minutes
 
 Memory is RssAnon: what no file backs. Flat means: the median of the last quarter is above that of the second quarter by no
 more than --growth (the first quarter fills caches: plans, metrics, allocator). Descriptors are flat if, once all clients have gone,
@@ -41,6 +43,7 @@ def options():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=int, default=0, help="transactions a second of each pgbench; 0: as many as go")
     parser.add_argument("--every", type=float, default=5, help="seconds between samples")
+    parser.add_argument("--policy-every", type=float, default=60, help="seconds between changes of policy")
     parser.add_argument("--growth", type=float, default=5.0, help="percent that memory may grow after the first quarter")
     parser.add_argument("--ack", choices=("written", "synced"), default="written")
     parser.add_argument("--pgveil", type=Path, default=servers.ROOT / "target/release/pgveil", help="the binary")
@@ -138,7 +141,7 @@ def run(chosen, house, out):
     changes = 0
     while time.monotonic() - began < seconds:
         time.sleep(chosen.every)
-        if time.monotonic() - began > (changes + 1) * 60:
+        if time.monotonic() - began > (changes + 1) * chosen.policy_every:
             changes += 1
             house.change_policy(changes)
         if house.servers["pgveil"].process.poll() is not None:
