@@ -3,6 +3,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +37,11 @@ const AGENTS: &str = "{ db_user: agent }, { db_user: second }";
 const DBA: &str = "{ db_user: dba }";
 
 fn start(text: &str) -> (Postgres, Pgveil) {
+    // What 500 reloads leave is more than a segment, and closed ones are compressed.
+    start_with(text, "{ dir: var/audit, segment_bytes: 4GiB }")
+}
+
+fn start_with(text: &str, audit: &str) -> (Postgres, Pgveil) {
     let server = Postgres::start(Options::default());
     server.sql("postgres", SCHEMA);
     let mut config = Config::new(&server);
@@ -45,8 +51,7 @@ fn start(text: &str) -> (Postgres, Pgveil) {
         server.port()
     );
     config.set("upstream", &upstream);
-    // What 500 reloads leave is more than a segment, and closed ones are compressed.
-    config.set("audit", "{ dir: var/audit, segment_bytes: 4GiB }");
+    config.set("audit", audit);
     let pgveil = Pgveil::start(&config);
     (server, pgveil)
 }
@@ -280,6 +285,30 @@ fn a_policy_that_changes_while_pgveil_starts_is_taken_up() {
             thread::sleep(Duration::from_millis(20));
         }
     });
+}
+
+#[test]
+fn a_policy_that_changes_while_pgveil_stops_is_not_taken_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let sinks = format!(
+        "{{ silent: {{ type: webhook, url: \"http://{}/\", secret: secret-of-the-webhook, batch_age: 10ms }} }}",
+        silent.local_addr().expect("an address")
+    );
+    let audit = format!("{{ dir: var/audit, sinks: {sinks} }}");
+    let (_server, mut pgveil) = start_with(&policy(4, AGENTS, DBA, "north"), &audit);
+    // Its answer is waited for when pgveil is to stop.
+    let (_waits, _) = silent.accept().expect("records come");
+    pgveil.terminate();
+    let stopped = |line: &String| line.contains("\"event\":\"stop\"");
+    let began = Instant::now();
+    while !pgveil.audit_lines().iter().any(stopped) {
+        assert!(began.elapsed() < PATIENCE, "it does not stop");
+        thread::sleep(Duration::from_millis(5));
+    }
+    put(&pgveil, &policy(2, AGENTS, DBA, "north"));
+    assert!(pgveil.wait().success());
+    let lines = pgveil.audit_lines();
+    assert!(lines.last().is_some_and(stopped), "{lines:#?}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use self::detection::Detection;
 use self::door::Door;
@@ -129,6 +130,8 @@ struct Running {
     desk: Arc<Desk>,
     sinks: Arc<Sinks>,
     reload: Reload,
+    /// What follows files, databases and the disk, and puts on record what it finds.
+    background: JoinSet<()>,
     /// Raises alarms until the end.
     detection: Option<Detection>,
 }
@@ -305,7 +308,8 @@ impl Running {
             stamp: Mutex::new(settings::stamp(&settings)),
             told: Mutex::default(),
         };
-        let reload = reloading::start(adjustable);
+        let mut background = JoinSet::new();
+        let reload = reloading::start(adjustable, &mut background);
         // A column that is renamed before its first reader comes is known by then.
         for catalog in &read {
             proxy.learn(catalog);
@@ -320,15 +324,15 @@ impl Running {
         };
         let listeners = Listeners::new(door, metrics, places);
         let sessions = tokio::spawn(listeners.run(sockets, watching));
-        tokio::spawn(directory::keep(Arc::clone(&proxy)));
-        tokio::spawn(catalogs::watch(Arc::clone(&proxy), Arc::clone(&readiness)));
-        tokio::spawn(spool::tend(journal.clone()));
-        tokio::spawn(spool::keep(
+        background.spawn(directory::keep(Arc::clone(&proxy)));
+        background.spawn(catalogs::watch(Arc::clone(&proxy), Arc::clone(&readiness)));
+        background.spawn(spool::tend(journal.clone()));
+        background.spawn(spool::keep(
             journal.clone(),
             Arc::clone(&proxy),
             Arc::clone(&sinks),
         ));
-        tokio::spawn(exports::keep_settled(
+        background.spawn(exports::keep_settled(
             Arc::clone(&desk),
             Arc::clone(&journal.metrics),
         ));
@@ -361,6 +365,7 @@ impl Running {
             desk,
             sinks,
             reload,
+            background,
             detection,
         })
     }

@@ -128,8 +128,17 @@ impl Running {
         }
     }
 
+    /// Ends what would put something on record after the end, or take up what nobody is left to use.
+    async fn end_background(&mut self) {
+        // Settings that are being taken up are so whole: sinks are replaced among them.
+        let changing = Arc::clone(&self.changing);
+        let _changing = timeout(sinks::GRACE, changing.lock()).await;
+        self.background.shutdown().await;
+    }
+
     /// Brings to an end what goes on beside sessions.
     async fn finish(&mut self, message: String) {
+        self.end_background().await;
         self.end_detection().await;
         self.journal.note(&self.journal.event(Event::Stop, message));
         if let Err(error) = self.desk.budgets.settle(true).await {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::journal::Journal;
@@ -44,8 +45,8 @@ enum Taken {
     Same,
 }
 
-/// Watches the files of the policy and of the settings from now on.
-pub fn start(settings: Adjustable) -> Reload {
+/// Watches the files of the policy and of the settings from now on, in a task of its own.
+pub fn start(settings: Adjustable, background: &mut JoinSet<()>) -> Reload {
     let (asked, asks) = mpsc::channel(1);
     let reload = Reload(asked);
     let journal = settings.journal.clone();
@@ -60,7 +61,7 @@ pub fn start(settings: Adjustable) -> Reload {
     reloading.follow();
     // What changed since it was read at the start was watched by nobody.
     reload.ask();
-    tokio::spawn(reloading.run(asks));
+    background.spawn(reloading.run(asks));
     reload
 }
 
