@@ -67,11 +67,12 @@ impl Template {
         end
     }
 
-    /// Memory that it takes, in bytes. The rule's tree counts with the texts.
+    /// Memory that it takes, in bytes. The rule's tree is among it: it stays when the text it was made of goes.
     fn size(&self) -> usize {
         let rule = self.rule.as_ref().map_or(0, String::len);
+        let rule_tree = self.rule_tree.as_ref().map_or(0, |tree| tree.size());
         let texts = self.columns.len() + self.from.len() + rule;
-        size_of::<Self>() + texts + self.tree.size() + self.fenced.size()
+        size_of::<Self>() + texts + self.tree.size() + self.fenced.size() + rule_tree
     }
 
     pub fn rule_node(&self) -> Option<&Node> {
@@ -109,12 +110,6 @@ fn bytes(content: usize) -> u64 {
 pub struct Templates {
     made: Cache<Key, Option<Arc<Template>>, Bytes>,
     texts: Cache<String, Option<Arc<Tree>>, Bytes>,
-}
-
-impl Default for Templates {
-    fn default() -> Self {
-        Templates::new(DEFAULT_BYTES)
-    }
 }
 
 impl Templates {
@@ -238,8 +233,6 @@ pub fn rule(
     Some(rule.sql(alias, |name| values.get(name).cloned()))
 }
 
-/// Where nobody says how many bytes they may take.
-const DEFAULT_BYTES: u64 = 16 * 1024 * 1024;
 /// Templates that are expected; a hint for the tables, no limit.
 const EXPECTED: usize = 1_000;
 /// One part of so many is for texts.

@@ -38,7 +38,7 @@ impl Fixture {
         Fixture {
             catalog,
             role,
-            templates: Templates::default(),
+            templates: Templates::new(16 << 20),
             values: SessionValues::from([(SessionValue::AppUser, "o'neil".to_owned())]),
         }
     }

@@ -170,7 +170,7 @@ fn planned(catalog: &Catalog, role: &RolePolicy, sql: &str) -> String {
         user: "agent".into(),
         ..SessionFacts::default()
     };
-    let plan = pgveil::sql::planner::plan(sql, catalog, role, &facts, &Templates::default());
+    let plan = pgveil::sql::planner::plan(sql, catalog, role, &facts, &Templates::new(16 << 20));
     plan.text
         .unwrap_or_else(|| panic!("{sql}: {:?}", plan.statements))
         .to_string()
