@@ -37,7 +37,7 @@ as_root() {
 }
 
 # Services of which a package is installed for its program alone. Once for each run, lists of packages are fetched.
-UNWANTED_SERVICES=(haproxy nats-server rsyslog)
+UNWANTED_SERVICES=(haproxy nats-server pgbouncer rsyslog)
 lists_are_new=
 
 install_packages() {

@@ -406,6 +406,7 @@ const WAYS: &[(char, &str, usize)] = &[
     ('H', "COPY, cursors and batches", 7),
     ('E', "errors and counts of rows", 3),
     ('S', "system catalogs", 12),
+    ('D', "what expressions make of values", 3),
 ];
 
 #[test]
