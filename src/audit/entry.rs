@@ -29,6 +29,8 @@ pub struct Entry {
     pub person: Option<String>,
     pub role: Option<String>,
     pub application_name: Option<String>,
+    /// What the statement was for.
+    pub purpose: Option<String>,
     pub database: Option<String>,
     pub kind: Option<String>,
     pub text: Option<String>,
