@@ -2,7 +2,7 @@
 use crate::export::LimitKind;
 use crate::session::statements::Source;
 use crate::sql::plan::{
-    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, Verdict,
+    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, TIED, Verdict,
 };
 use crate::wire::error::ErrorFields;
 
@@ -71,6 +71,9 @@ pub fn of_check(error: &ErrorFields, plan: Option<&StatementPlan>) -> Option<Err
     if error.message.contains(MASKED_PARTS) {
         return Some(of_masked_parts());
     }
+    if error.message.contains(TIED) {
+        return Some(of_tied(plan));
+    }
     error.message.contains(ROW_RULE).then(|| of_row_rule(plan))
 }
 
@@ -82,6 +85,16 @@ fn of_masked_parts() -> ErrorFields {
     );
     words.hint =
         Some("give new values for the masked parts, or leave the value as it is shown".to_owned());
+    words
+}
+
+/// A column would get another value, and a constraint would tell by it of one that is masked.
+fn of_tied(plan: Option<&StatementPlan>) -> ErrorFields {
+    let columns = plan.map_or(String::new(), |plan| plan.tied.join("; "));
+    let refusal = refuse::tied(&columns);
+    let mut words = ErrorFields::error(refusal.sqlstate, format!("pgveil: {}", refusal.message));
+    words.detail = Some(refusal.detail);
+    words.hint = Some(refusal.hint);
     words
 }
 
@@ -282,6 +295,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         lookups: Vec::new(),
         columns: known.map(|k| k.columns.clone()).unwrap_or_default(),
         hidden_rows: false,
+        tied: Vec::new(),
         protected: true,
         packed: Default::default(),
         origins: Vec::new(),

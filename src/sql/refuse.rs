@@ -110,6 +110,28 @@ pub fn column(name: &str) -> Refusal {
     )
 }
 
+/// A column would get another value, and what the schema checks would tell by it of one that is masked.
+#[track_caller]
+pub fn tied(columns: &str) -> Refusal {
+    denial(
+        Reason::Construct,
+        format!("this role may not change {columns}"),
+        "whether the write succeeds would tell the stored value of a masked column that stands in it",
+        format!("leave the column as it is, have a role do it that sees the masked column, or {ASK}"),
+    )
+}
+
+/// New rows would be held against masked values.
+#[track_caller]
+pub fn probed(relation: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Construct,
+        format!("this role may not add rows to {relation}: {why} holds them against masked values of others"),
+        "whether the write succeeds would tell between which bounds the stored values lie",
+        format!("have a role do it that sees the masked column, or {ASK}"),
+    )
+}
+
 #[track_caller]
 pub fn function(name: &str) -> Refusal {
     denial(
