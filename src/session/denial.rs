@@ -2,7 +2,8 @@
 use crate::export::LimitKind;
 use crate::session::statements::Source;
 use crate::sql::plan::{
-    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, TIED, Verdict,
+    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, TIED,
+    TIED_DETAIL, TIED_HINT, Verdict,
 };
 use crate::wire::error::ErrorFields;
 
@@ -91,11 +92,12 @@ fn of_masked_parts() -> ErrorFields {
 /// A column would get another value, and a constraint would tell by it of one that is masked.
 fn of_tied(plan: Option<&StatementPlan>) -> ErrorFields {
     let columns = plan.map_or(String::new(), |plan| plan.tied.join("; "));
-    let refusal = refuse::tied(&columns);
-    let mut words = ErrorFields::error(refusal.sqlstate, format!("pgveil: {}", refusal.message));
-    words.detail = Some(refusal.detail);
-    words.hint = Some(refusal.hint);
-    words
+    ErrorFields::error(
+        INSUFFICIENT_PRIVILEGE,
+        format!("pgveil: this role may not change {columns}"),
+    )
+    .with_detail(TIED_DETAIL.to_owned())
+    .with_hint(TIED_HINT)
 }
 
 /// A row that a write leaves behind is outside the row rule: as a view's CHECK OPTION says it.

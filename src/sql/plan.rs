@@ -369,6 +369,12 @@ pub const ROW_RULE: &str = "pgveil_row_rule";
 /// What a new value of a column that a constraint ties to masked ones makes the server complain of (22P02).
 pub const TIED: &str = "pgveil_tied";
 
+/// The same to the client, and what it can do.
+pub const TIED_DETAIL: &str =
+    "whether the write succeeds would tell the stored value of a masked column that stands in it";
+pub const TIED_HINT: &str = "leave the column as it is, have a role do it that sees the masked column, or ask the owner of \
+     the pgveil policy if your role needs this";
+
 /// What a value that holds masks among other things makes the server complain of (22P02).
 pub const MASKED_PARTS: &str = "pgveil_masked_parts";
 

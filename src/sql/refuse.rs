@@ -2,7 +2,7 @@
 use std::panic::Location;
 
 use super::marks;
-use super::plan::{Reason, Refusal};
+use super::plan::{Reason, Refusal, TIED_DETAIL, TIED_HINT};
 
 const ASK: &str = "ask the owner of the pgveil policy if your role needs this";
 
@@ -116,8 +116,8 @@ pub fn tied(columns: &str) -> Refusal {
     denial(
         Reason::Construct,
         format!("this role may not change {columns}"),
-        "whether the write succeeds would tell the stored value of a masked column that stands in it",
-        format!("leave the column as it is, have a role do it that sees the masked column, or {ASK}"),
+        TIED_DETAIL,
+        TIED_HINT.to_owned(),
     )
 }
 

@@ -47,7 +47,7 @@ pub(super) fn around(
         Otherwise::Taken(parts) => format!("{} ELSE {ROW}.\"v\"", masked_parts(parts)),
         Otherwise::Refused => format!(
             " WHEN {} THEN {ROW}.\"v\"",
-            template::raising(TIED, &format!("{ROW}.\"v\""))
+            template::raising(TIED, &format!("{target}.{}", quoted(&column.name)))
         ),
     };
     let open = format!(
