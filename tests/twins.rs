@@ -318,8 +318,13 @@ fn restricted_sessions_see_the_same_of_both_twins() {
             runs.push(("extended", extended));
         }
         for (protocol, run) in runs {
-            let (frames, differs) =
-                difference(&bench, "crm_app", &case, run, matches!(letter(&case), Some('W' | 'T')));
+            let (frames, differs) = difference(
+                &bench,
+                "crm_app",
+                &case,
+                run,
+                matches!(letter(&case), Some('W' | 'T')),
+            );
             if let Some(differs) = differs {
                 failures.push(format!(
                     "{} {protocol}: {}\n    {differs}",

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::version::content_version;
 use super::{
-    AttNum, Cascade, Cast, CastContext, Catalog, Checker, Function, Oid, Operator, Relation, RewriteRule,
-    Storage, Tie, Type, ViewReads,
+    AttNum, Cascade, Cast, CastContext, Catalog, Checker, Function, Oid, Operator, Relation,
+    RewriteRule, Storage, Tie, Type, ViewReads,
 };
 
 /// Of the file's shape. It rises when a field changes its meaning, goes away or is added: a snapshot that lacks something

@@ -126,7 +126,9 @@ pub fn tied(columns: &str) -> Refusal {
 pub fn probed(relation: &str, why: &str) -> Refusal {
     denial(
         Reason::Construct,
-        format!("this role may not add rows to {relation}: {why} holds them against masked values of others"),
+        format!(
+            "this role may not add rows to {relation}: {why} holds them against masked values of others"
+        ),
         "whether the write succeeds would tell between which bounds the stored values lie",
         format!("have a role do it that sees the masked column, or {ASK}"),
     )

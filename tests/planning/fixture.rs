@@ -140,12 +140,7 @@ fn catalog() -> Catalog {
         },
     ];
     catalog.insert(view);
-    catalog.insert(relation(
-        PAY,
-        "crm",
-        "pay",
-        &["id", "cap", "phone", "note"],
-    ));
+    catalog.insert(relation(PAY, "crm", "pay", &["id", "cap", "phone", "note"]));
     let mut view = relation(PAY_VIEW, "crm", "v_pay", &["id", "cap"]);
     view.kind = RelationKind::View;
     view.sources = [1, 2]
@@ -155,7 +150,12 @@ fn catalog() -> Catalog {
         })
         .into();
     catalog.insert(view);
-    catalog.insert(relation(BOOKINGS, "crm", "bookings", &["id", "upto", "phone"]));
+    catalog.insert(relation(
+        BOOKINGS,
+        "crm",
+        "bookings",
+        &["id", "upto", "phone"],
+    ));
     catalog.insert(relation(RULED, "crm", "ruled", &["id", "note"]));
     let rule = |name: &str, event, definition: &str| RewriteRule {
         name: name.into(),

@@ -102,7 +102,10 @@ impl Finder<'_> {
                 let why = described(tie, partition);
                 for key in &keys {
                     let name = relation.column_number(*key).map(|column| &column.name);
-                    if names.iter().any(|hidden| name.is_none_or(|name| name != hidden)) {
+                    if names
+                        .iter()
+                        .any(|hidden| name.is_none_or(|name| name != hidden))
+                    {
                         self.tie((relation.oid, *key), &why);
                     }
                 }
@@ -155,7 +158,10 @@ impl Finder<'_> {
                 let name = relation.column_number(*column).map(|column| &column.name);
                 let related = relation.parents.iter().chain(catalog.children(*oid));
                 for other in related.filter_map(|oid| catalog.relations.get(oid)) {
-                    let same = other.columns.iter().find(|column| Some(&column.name) == name);
+                    let same = other
+                        .columns
+                        .iter()
+                        .find(|column| Some(&column.name) == name);
                     if let Some(same) = same {
                         grown |= self.tie((other.oid, same.num), why);
                     }
@@ -209,7 +215,9 @@ impl Finder<'_> {
     /// What ties the column behind that of a view.
     fn behind(&self, view: Oid, source: &ColumnSource) -> Option<Arc<str>> {
         match source {
-            ColumnSource::Same { relation, column } => self.tied.get(&(*relation, *column)).cloned(),
+            ColumnSource::Same { relation, column } => {
+                self.tied.get(&(*relation, *column)).cloned()
+            }
             // It cannot be written to.
             ColumnSource::Computed { .. } => None,
             ColumnSource::Unknown => {

@@ -22,7 +22,12 @@ pub fn by_classified_columns(
             let masked = classes
                 .flat_map(|taint| taint.all())
                 .filter_map(|index| policy.classes.get(index))
-                .find(|class| policy.roles.iter().any(|role| role.mask(&class.name).is_some()));
+                .find(|class| {
+                    policy
+                        .roles
+                        .iter()
+                        .any(|role| role.mask(&class.name).is_some())
+                });
             if let (Some(class), Some(column)) = (masked, relation.column_number(column)) {
                 found.push((relation.full_name(), column.name.clone(), class));
             }

@@ -72,7 +72,12 @@ impl Walk<'_> {
     }
 
     /// A new row is refused where it would be held against masked values of others.
-    pub(super) fn probes(&self, node: &Node, relation: &Relation, location: i32) -> Result<(), Refusal> {
+    pub(super) fn probes(
+        &self,
+        node: &Node,
+        relation: &Relation,
+        location: i32,
+    ) -> Result<(), Refusal> {
         let Some(why) = self.rules.role.probed.get(&relation.oid) else {
             return Ok(());
         };
@@ -306,7 +311,11 @@ impl Walk<'_> {
 
     /// What has to stand around the value of an assignment, and why if the column may not change; `None` where it may
     /// take any.
-    fn write_back(&self, item: &Node, name: &str) -> Result<Option<(WriteBack, Option<String>)>, Refusal> {
+    fn write_back(
+        &self,
+        item: &Node,
+        name: &str,
+    ) -> Result<Option<(WriteBack, Option<String>)>, Refusal> {
         let Some(target) = &self.target else {
             return Ok(None);
         };
@@ -323,9 +332,8 @@ impl Walk<'_> {
         if let Some(why) = tied {
             // What cannot be compared with the stored value could be another.
             let compared = item.get("indirection").is_none()
-                && value.is_some_and(|value| {
-                    !matches!(value.kind, "SetToDefault" | "MultiAssignRef")
-                })
+                && value
+                    .is_some_and(|value| !matches!(value.kind, "SetToDefault" | "MultiAssignRef"))
                 && !role.denies(target.relation.oid, column.num);
             if !compared {
                 return Err(at(refuse::tied(&why), item.location));
