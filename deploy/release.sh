@@ -18,7 +18,7 @@ unset CARGO_BUILD_RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 
 # No path of this machine in messages of panics and in asserts of the C code. Of several that fit, rustc and the C compilers take
 # the last. A mirror of the registry has a folder of its own name, which says nothing about what is in it.
-cargo fetch --locked --quiet
+cargo fetch --locked --quiet --target "$(rustc -vV | sed -n 's/^host: //p')"
 maps=("$here=/pgveil" "$target=/pgveil/target" "$cargo_home=/cargo" "$(rustc --print sysroot)=/rust")
 for registry in "$cargo_home"/registry/src/*/; do maps+=("${registry%/}=/cargo/registry"); done
 # cargo leaves flags that remap paths out of the hashes that name files and symbols.

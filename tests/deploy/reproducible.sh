@@ -13,6 +13,7 @@ mkdir -p "$kept" "$work/checkout" "$work/cargo"
 
 # Files that git knows, as they are now.
 git ls-files -z | tar --null --files-from - --create | tar -x -C "$work/checkout"
+cargo fetch --locked --quiet # once, for the two would unpack into each other's way
 home=${CARGO_HOME:-$HOME/.cargo}
 for part in registry config.toml; do [ ! -e "$home/$part" ] || ln -s "$home/$part" "$work/cargo/$part"; done
 elsewhere() {
