@@ -5,7 +5,7 @@
 #   tests/deploy/sizing.sh PGVEIL           the binary of a release; some minutes
 #
 # Starts a private PostgreSQL with the CRM, and pgveil over it with TLS; prints a table in Markdown. SESSIONS (400) and STATEMENTS (4000)
-# change how many.
+# change how many; STATEMENTS=0 leaves the first table out.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 export LC_ALL=C.UTF-8
@@ -17,12 +17,12 @@ PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/pgveil-sizing.XXXXXX")
 chmod 711 "$work"
-proxy='' crowd=''
+proxy='' crowds=()
 as_server() {
     if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
 }
 cleanup() {
-    [ -z "$crowd" ] || kill "$crowd" 2>/dev/null
+    [ ${#crowds[@]} = 0 ] || kill "${crowds[@]}" 2>/dev/null
     [ -z "$proxy" ] || kill -KILL "$proxy" 2>/dev/null
     wait 2>/dev/null
     as_server "$PG_BIN/pg_ctl" -D "$work/server/data" -s -m immediate stop >/dev/null 2>&1
@@ -32,7 +32,7 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 wait_for() {
-    for _ in $(seq 600); do
+    for _ in $(seq 3000); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done
@@ -62,9 +62,14 @@ audit: { dir: audit }
 limits: { max_sessions: $((sessions + 50)) }
 admin: { listen: 127.0.0.1:$admin }
 EOF
-"$pgveil" serve --config "$work/pgveil.yaml" >"$work/pgveil.log" 2>&1 &
-proxy=$!
-wait_for grep -q 'pgveil ready' "$work/pgveil.log" || { cat "$work/pgveil.log"; fail 'pgveil does not start'; }
+# A process that nobody has used, for what a crowd took is kept for the next one.
+serve() {
+    [ -z "$proxy" ] || { kill -KILL "$proxy"; wait "$proxy" 2>/dev/null; }
+    "$pgveil" serve --config "$work/pgveil.yaml" >"$work/pgveil.log" 2>&1 &
+    proxy=$!
+    wait_for grep -q 'pgveil ready' "$work/pgveil.log" || { cat "$work/pgveil.log"; fail 'pgveil does not start'; }
+}
+serve
 
 # In clock ticks and in KiB.
 ticks() { sed 's/.*) //' "/proc/$proxy/stat" | awk '{ print $12 + $13 }'; }
@@ -93,40 +98,43 @@ cpu() {
         'BEGIN { printf "| %s | %.0f ms |\n", words, ticks * 1000 / hertz * 1000 / count }'
 }
 
-# A crowd of sessions that have done one statement; gives RssAnon.
+# More and more sessions of a user that have done one statement.
 crowd() {
-    local count=$1 user=$2 tls=$3
-    PGSSLMODE=$tls pgbench -n -h 127.0.0.1 -p "$port" -U "$user" -f "$work/idle.sql" -c "$count" -j 1 -M prepared -T 900 crm >"$work/crowd.log" 2>&1 &
-    crowd=$!
-    wait_for eval "[ \"\$(serving)\" = $count ]" || fail "$(serving) sessions, not $count"
-    # Each has had its row once the record has as many statements: the sessions' last word of it.
-    wait_for eval "[ \"\$(direct -Atc \"SELECT count(*) >= $count FROM pg_stat_activity WHERE usename = '$user' AND state = 'idle' AND query LIKE '%contacts%'\" postgres)\" = t ]" || fail 'sessions are not idle'
-    memory
-    kill "$crowd"; wait "$crowd" 2>/dev/null
-    crowd=''
-    wait_for eval '[ "$(serving)" = 0 ]' || fail 'sessions do not end'
+    PGSSLMODE=$3 pgbench -n -h 127.0.0.1 -p "$port" -U "$2" -f "$work/idle.sql" -c "$1" -j 1 -M prepared -T 3600 crm >"$work/crowd.log" 2>&1 &
+    crowds+=($!)
+    there=$((there + $1))
+    wait_for eval "[ \"\$(serving)\" = $there ]" || fail "$(serving) sessions, not $there"
+    # Each has had its row: the server says of none that it has done nothing yet.
+    wait_for eval "[ \"\$(direct -Atc \"SELECT count(*) = $there FROM pg_stat_activity WHERE usename = '$2' AND state = 'idle' AND query ILIKE 'SELECT%'\" postgres)\" = t ]" || fail 'sessions are not idle'
 }
 
 echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores; $(psql --version | cut -d ' ' -f 3); $("$pgveil" --version)"
 echo
-echo '| CPU time of pgveil for a thousand | |'
-echo '| --- | --- |'
-export PGSSLMODE=disable
-cpu 'statements of one row, prepared, unmasked role' 8 "$statements" -U crm_dpo -M prepared -f "$work/one.sql"
-cpu 'statements of one row, prepared, masked role' 8 "$statements" -U crm_agent -M prepared -f "$work/one.sql"
-PGSSLMODE=require cpu 'the same over TLS' 8 "$statements" -U crm_agent -M prepared -f "$work/one.sql"
-cpu 'the same with literals in each text (simple protocol)' 8 "$statements" -U crm_agent -M simple -f "$work/one.sql"
-cpu 'results of 1,000 rows, masked role' 8 $((statements / 10)) -U crm_agent -M prepared -f "$work/thousand.sql"
-cpu 'logins with one statement, no TLS' 8 $((statements / 4)) -C -U crm_agent -M simple -f "$work/one.sql"
-PGSSLMODE=require cpu 'logins with one statement over TLS' 8 $((statements / 4)) -C -U crm_agent -M simple -f "$work/one.sql"
+if [ "$statements" != 0 ]; then
+    echo '| CPU time of pgveil for a thousand | |'
+    echo '| --- | --- |'
+    export PGSSLMODE=disable
+    cpu 'statements of one row, prepared, unmasked role' 8 "$statements" -U crm_dpo -M prepared -f "$work/one.sql"
+    cpu 'statements of one row, prepared, masked role' 8 "$statements" -U crm_agent -M prepared -f "$work/one.sql"
+    PGSSLMODE=require cpu 'the same over TLS' 8 "$statements" -U crm_agent -M prepared -f "$work/one.sql"
+    cpu 'the same with literals in each text (simple protocol)' 8 "$statements" -U crm_agent -M simple -f "$work/one.sql"
+    cpu 'results of 1,000 rows, masked role' 8 $((statements / 10)) -U crm_agent -M prepared -f "$work/thousand.sql"
+    cpu 'logins with one statement, no TLS' 8 $((statements / 4)) -C -U crm_agent -M simple -f "$work/one.sql"
+    PGSSLMODE=require cpu 'logins with one statement over TLS' 8 $((statements / 4)) -C -U crm_agent -M simple -f "$work/one.sql"
+fi
 echo
 echo '| memory of pgveil (RssAnon) | |'
 echo '| --- | --- |'
 for tls in disable require; do
     for user in crm_dpo crm_agent; do
-        few=$(crowd $((sessions / 4)) $user $tls) || exit 1
-        many=$(crowd "$sessions" $user $tls) || exit 1
-        echo "| one more idle session of $user, sslmode=$tls | $(((many - few) / (sessions - sessions / 4))) KiB |"
+        serve
+        none=$(memory) there=0
+        crowd $((sessions / 4)) $user $tls
+        few=$(memory)
+        crowd $((sessions - sessions / 4)) $user $tls
+        many=$(memory)
+        echo "| idle sessions of $user, sslmode=$tls: none, $((sessions / 4)), $sessions | $((none / 1024)), $((few / 1024)), $((many / 1024)) MiB: $(((many - few) / (sessions - sessions / 4))) KiB for one more |"
+        kill "${crowds[@]}"; wait "${crowds[@]}" 2>/dev/null
+        crowds=()
     done
 done
-echo "| all, with no session left | $(($(memory) / 1024)) MiB |"
