@@ -184,7 +184,7 @@ fn policies_compile_against_a_catalog() {
 #[test]
 fn policies_are_reviewed() {
     let mut catalog = crm();
-    let columns = "pin varchar, code varchar, price numeric, day date, n int4";
+    let columns = "pin varchar, code varchar, price numeric, day date, n int4, ip inet";
     let mut codes = table(40, "crm.codes", RelationKind::Table, columns, &[]);
     codes.columns[0].typmod = 4 + 4;
     codes.columns[0].type_sql = "pg_catalog.varchar(4)".into();
@@ -373,6 +373,7 @@ fn crm() -> Catalog {
         (16, "bool", 'B'),
         (23, "int4", 'N'),
         (25, "text", 'S'),
+        (869, "inet", 'I'),
         (1043, "varchar", 'S'),
         (1082, "date", 'D'),
         (1700, "numeric", 'N'),
@@ -577,6 +578,7 @@ fn table(number: Oid, name: &str, kind: RelationKind, columns: &str, parents: &[
                 "phone" => (9000, -1, "crm.phone"),
                 "mood" => (9001, -1, "crm.mood"),
                 "date" => (1082, -1, "pg_catalog.date"),
+                "inet" => (869, -1, "pg_catalog.inet"),
                 "numeric" => (1700, 786_438, "numeric(12,2)"),
                 _ => (16, -1, "boolean"),
             };

@@ -361,7 +361,7 @@ fn whoever_loses_a_role_loses_the_session() {
 #[test]
 fn each_statement_is_wholly_under_one_version_and_its_record_names_it() {
     const CLIENTS: usize = 64;
-    // Each waits for a moment of quiet. PGVEIL_RELOADS asks for more.
+    // Each waits for a moment of quiet. PGVEIL_RELOADS asks for more, and `tests/run.sh reload` for 500.
     let reloads = std::env::var("PGVEIL_RELOADS");
     let reloads: usize = reloads.map_or(50, |count| count.parse().expect("a number"));
     let text =

@@ -10,10 +10,10 @@ version: 1
 data:
   phone: { columns: [public.tickets.phone] }
 people:
-  bob: { team: west }
+  bob: { team: west, db_user: bob_mobile }
 roles:
   agent:
-    who: [{ db_user: alice }, { db_user: bob }]
+    who: [{ db_user: alice }, { db_user: [bob, bob_mobile] }]
     mask: { phone: { show: { first: 3, last: 4 }, lookup: exact } }
     rows:
       public.tickets: "owner = {app_user}"
@@ -32,13 +32,13 @@ fn start() -> Bench {
     let server = Postgres::start(Options::default());
     server.sql(
         "postgres",
-        "CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE clear LOGIN SUPERUSER; \
+        "CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE bob_mobile LOGIN; CREATE ROLE clear LOGIN SUPERUSER; \
          CREATE TABLE tickets (id int PRIMARY KEY, owner text DEFAULT 'nobody', phone text, note text, n int); \
          INSERT INTO tickets SELECT g, CASE WHEN g % 2 = 0 THEN 'alice' ELSE 'bob' END, '138' || lpad(g::text, 8, '0'), 'note ' || g, \
            g % 5 FROM generate_series(1, 5000) g; \
          CREATE INDEX ON tickets (phone); CREATE TABLE teams (name text); INSERT INTO teams VALUES ('west'), ('east'); \
          CREATE TABLE plain (id int); INSERT INTO plain VALUES (1), (2), (3); \
-         GRANT ALL ON tickets, teams, plain TO alice, bob; ANALYZE",
+         GRANT ALL ON tickets, teams, plain TO alice, bob, bob_mobile; ANALYZE",
     );
     let mut config = Config::new(&server);
     config.policy(POLICY);
@@ -107,6 +107,9 @@ fn each_person_sees_and_changes_their_own_rows() {
         ["bob"]
     );
     assert_eq!(firsts(&bob.query("SELECT name FROM teams")), ["west"]);
+    // By another database user of his, too.
+    let mut mobile = bench.login("bob_mobile");
+    assert_eq!(firsts(&mobile.query("SELECT name FROM teams")), ["west"]);
     // No value for the attribute: no row.
     assert_eq!(ends(&alice.query("SELECT name FROM teams")), "SELECT 0");
     for (text, end) in [

@@ -16,6 +16,7 @@
 #              (tests/logins/run.sh)
 #   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
+#   reload     500 changes of the policy under 64 clients (PGVEIL_RELOADS); 50 are among the tests of every day
 #   soak       half an hour of mixed clients: memory and descriptors stay flat (tests/soak/run.sh --help)
 # and ends with a summary; the exit code is 0 if nothing failed. tests/skips.txt names what is left out, and why.
 #
@@ -30,8 +31,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | deploy | package | reproducible | crm | generated | regress | suites | logins | versions | corpora | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, package, reproducible, crm, generated, regress, suites, logins, versions, corpora, soak" ;;
+        cargo | drivers | demo | console | deploy | package | reproducible | crm | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, package, reproducible, crm, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
@@ -257,6 +258,10 @@ run_logins() (
 
 run_corpora() {
     cargo test --locked --test corpora -- --ignored --nocapture
+}
+
+run_reload() {
+    PGVEIL_RELOADS=${PGVEIL_RELOADS:-500} cargo test --locked --test reload -- each_statement
 }
 
 run_soak() {

@@ -595,3 +595,17 @@ fn starters_fit_the_schemas_that_they_were_made_for() {
         }
     }
 }
+
+/// By default TLS is tried first. That there is none is not what keeps somebody out whom the server does not know.
+#[test]
+fn a_login_that_fails_is_told_by_its_own_reason() {
+    let server = Postgres::start(Options::default());
+    let address = format!("postgres://nosuch@127.0.0.1:{}/postgres", server.port());
+    let output = program::command()
+        .args(["scan", "--database", &address])
+        .output()
+        .expect("cannot run pgveil");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("role \"nosuch\" does not exist"), "{said}");
+}

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::checkpoint::{Checkpoint, Tombstone};
 use super::sealed::Sealed;
@@ -30,6 +29,8 @@ pub struct Entry {
     pub person: Option<String>,
     pub role: Option<String>,
     pub application_name: Option<String>,
+    /// What the statement was for.
+    pub purpose: Option<String>,
     pub database: Option<String>,
     pub kind: Option<String>,
     pub text: Option<String>,
@@ -137,89 +138,6 @@ pub struct ExportEntry {
 pub struct SignatureEntry {
     pub group: String,
     pub person: String,
-}
-
-/// What [`super::detect`] looks at of an [`Entry`].
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Glance {
-    seq: u64,
-    time: String,
-    event: String,
-    db_user: Option<String>,
-    app_user: Option<String>,
-    person: Option<String>,
-    masked: Vec<String>,
-    lookups: Vec<String>,
-    columns: ColumnsEntry,
-    classes: Vec<String>,
-    traps: Vec<String>,
-    rows: Option<u64>,
-    bytes: Option<u64>,
-}
-
-impl Glance {
-    /// Fields that were not looked at are empty.
-    pub fn into_entry(self) -> Entry {
-        Entry {
-            seq: self.seq,
-            time: self.time,
-            event: self.event,
-            db_user: self.db_user,
-            app_user: self.app_user,
-            person: self.person,
-            masked: self.masked,
-            lookups: self.lookups,
-            columns: self.columns,
-            classes: self.classes,
-            traps: self.traps,
-            rows: self.rows,
-            bytes: self.bytes,
-            ..Entry::default()
-        }
-    }
-}
-
-/// What the detectors look at in the record of a usual statement: one that neither looks anything up nor meets a
-/// honeytoken row. Borrowed from its line, which spares most of the time of a [`Glance`].
-#[derive(Debug, Deserialize)]
-pub(super) struct Usual<'a> {
-    seq: u64,
-    time: &'a str,
-    event: &'a str,
-    #[serde(default)]
-    db_user: Option<&'a str>,
-    #[serde(default)]
-    app_user: Option<&'a str>,
-    #[serde(default)]
-    person: Option<&'a str>,
-    #[serde(default)]
-    lookups: Option<IgnoredAny>,
-    #[serde(default)]
-    traps: Option<IgnoredAny>,
-    #[serde(default)]
-    rows: Option<u64>,
-    #[serde(default)]
-    bytes: Option<u64>,
-}
-
-impl Usual<'_> {
-    /// The entry with the fields alone that count in one like this; `None` if it is another.
-    pub fn into_entry(self) -> Option<Entry> {
-        let is_usual = self.event == "statement" && self.lookups.is_none() && self.traps.is_none();
-        let owned = |name: Option<&str>| name.map(str::to_owned);
-        is_usual.then(|| Entry {
-            seq: self.seq,
-            time: self.time.to_owned(),
-            event: self.event.to_owned(),
-            db_user: owned(self.db_user),
-            app_user: owned(self.app_user),
-            person: owned(self.person),
-            rows: self.rows,
-            bytes: self.bytes,
-            ..Entry::default()
-        })
-    }
 }
 
 /// Seconds since 1970 of a time as records have it.

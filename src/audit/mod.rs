@@ -14,7 +14,8 @@
 //! * [`read`], [`entry`], [`range`]: the records as they are read back.
 //! * [`search`], [`glob`], [`classes`]: finding some of them; [`csv`]: for spreadsheets.
 //! * [`report`]: all of them summed up.
-//! * [`detect`]: what is out of the ordinary in them; [`watch`] looks at each as it comes, and opens an [`incident`].
+//! * [`detect`]: what is out of the ordinary in them; [`watch`] looks at each as it comes ([`tail`]), and opens an
+//!   [`incident`].
 //! * [`disk`]: room on it; [`durable`]: small files that are there whole or not at all.
 //! * [`format`], [`sink`]: the records as others get them, and how they do.
 pub mod chain;
@@ -43,6 +44,7 @@ pub mod search;
 pub mod segment;
 pub mod sink;
 pub mod spool;
+pub mod tail;
 pub mod verify;
 pub mod watch;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::chain::{self, LineError, Link};
-use super::entry::{Entry, Glance, Usual};
+use super::entry::Entry;
 use super::range::Bound;
 use super::segment;
 
@@ -38,23 +38,6 @@ impl Line<'_> {
     /// The record is not one that this version understands.
     pub fn entry(&self) -> Result<Entry, serde_json::Error> {
         serde_json::from_slice(self.bytes)
-    }
-
-    /// The entry with the fields alone that [`super::detect`] looks at; the others are empty. Takes a fraction of the
-    /// time.
-    ///
-    /// # Errors
-    /// As [`Line::entry`].
-    pub fn glance(&self) -> Result<Entry, serde_json::Error> {
-        serde_json::from_slice(self.bytes).map(Glance::into_entry)
-    }
-
-    /// As [`Line::glance`], of a statement in which no column matters: it looks nothing up and meets no honeytoken row.
-    /// `None` of every other record, and where that cannot be told without a closer look.
-    pub fn usual(&self) -> Option<Entry> {
-        serde_json::from_slice::<Usual<'_>>(self.bytes)
-            .ok()
-            .and_then(Usual::into_entry)
     }
 }
 
@@ -154,6 +137,12 @@ impl Reader {
     /// Of the next record.
     pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// Goes on to a later record without reading those between.
+    pub fn pass_to(&mut self, position: Position) {
+        self.open = None;
+        self.at = position;
     }
 
     /// The next record; `None` where there is none yet.

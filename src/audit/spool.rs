@@ -18,14 +18,16 @@ pub use self::settings::{
 };
 
 use self::folder::{lock, signing_key};
-use self::lines::{LINE_OVERHEAD, Lines};
+use self::lines::{Body, LINE_OVERHEAD, Lines};
 use self::succession::{Successor, chain_end, torn_record};
 use super::chain::Hash;
 use super::checkpoint::{self, Removed};
 use super::key::{KeyError, PublicKey, SigningKey};
+use super::read::Position;
 use super::record::{Event, Record};
 use super::recover::RecoverError;
 use super::segment::Segment;
+use super::tail::{Follower, Tail};
 
 const CHAIN_ID_BYTES: usize = 16;
 
@@ -89,6 +91,8 @@ pub struct Spool {
     stopped: AtomicBool,
     /// The last append failed.
     failing: AtomicBool,
+    /// What detection has not looked at.
+    tail: Arc<Tail>,
     lock: File,
 }
 
@@ -144,6 +148,7 @@ impl Spool {
             synced: Mutex::new(seq),
             stopped: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            tail: Arc::default(),
             lock,
         };
         if is_new {
@@ -176,11 +181,12 @@ impl Spool {
 
     /// Appends records that follow each other, all or none, with one write(2). Returns the place of the last.
     pub fn append_all(&self, records: &[Record]) -> Result<Appended, SpoolError> {
-        let bodies = records.iter().map(body).collect::<Result<Vec<_>, _>>()?;
-        self.append_bodies(&bodies)
+        let is_followed = self.tail.is_followed();
+        let bodies = records.iter().map(|record| Body::new(record, is_followed));
+        self.append_bodies(&mut bodies.collect::<Result<Vec<_>, _>>()?)
     }
 
-    fn append_bodies(&self, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
+    fn append_bodies(&self, bodies: &mut [Body]) -> Result<Appended, SpoolError> {
         let result = self.write(bodies).and_then(|appended| {
             if self.settings.ack == Ack::Synced && !self.is_handed_over() {
                 off_the_runtime(|| self.sync_to(appended.seq))?;
@@ -216,7 +222,7 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn checkpoint(&self) -> Result<(), SpoolError> {
-        let result = self.write_with(&[], true).map(drop);
+        let result = self.write_with(&mut [], true).map(drop);
         self.failing.store(result.is_err(), Ordering::Relaxed);
         result
     }
@@ -252,6 +258,11 @@ impl Spool {
     /// The sequence number up to which records are on the disk: they stay whatever happens to the machine.
     pub fn durable(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.durable)
+    }
+
+    /// Keeps the newest lines for who looks at each, from now on.
+    pub fn follow(&self) -> Follower {
+        Follower::new(Arc::clone(&self.tail))
     }
 
     /// Records that could not be written since the process began.
@@ -312,12 +323,12 @@ impl Spool {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
+    fn write(&self, bodies: &mut [Body]) -> Result<Appended, SpoolError> {
         self.write_with(bodies, false)
     }
 
     /// Writes records and the signed ones that are due with them.
-    fn write_with(&self, bodies: &[Vec<u8>], sign: bool) -> Result<Appended, SpoolError> {
+    fn write_with(&self, bodies: &mut [Body], sign: bool) -> Result<Appended, SpoolError> {
         let count = bodies.len() as u64;
         loop {
             let mut end = self.end();
@@ -349,7 +360,7 @@ impl Spool {
     fn write_to(
         &self,
         end: &mut ChainEnd,
-        bodies: &[Vec<u8>],
+        bodies: &mut [Body],
         sign: bool,
     ) -> Result<Appended, SpoolError> {
         if self.stopped.load(Ordering::Relaxed) {
@@ -357,7 +368,7 @@ impl Spool {
         }
         let expected = bodies
             .iter()
-            .map(|body| body.len() + LINE_OVERHEAD)
+            .map(|body| body.json.len() + LINE_OVERHEAD)
             .sum::<usize>();
         if !end.segment.is_empty()
             && (end.segment.len() + expected as u64 > self.settings.segment_bytes
@@ -365,7 +376,12 @@ impl Spool {
         {
             self.rotate(end)?;
         }
-        let mut lines = Lines::after((end.seq, end.head), expected + 2 * LINE_OVERHEAD);
+        let begin = Position {
+            segment: end.segment.number,
+            offset: end.segment.len(),
+        };
+        let mut lines = Lines::after((end.seq, end.head), begin, expected + 2 * LINE_OVERHEAD);
+        lines.shorts = self.tail.is_followed().then(Vec::new);
         let now = SystemTime::now();
         // Every segment but the first begins with a signature over all before it, which names the chain, too.
         let begins = end.segment.is_empty() && end.seq > 0;
@@ -380,7 +396,7 @@ impl Spool {
             })?);
         }
         for body in bodies {
-            lines.push(body);
+            lines.push_body(body);
         }
         let unsigned = lines.seq.saturating_sub(lines.signed.unwrap_or(end.signed));
         let is_due = sign && unsigned > 0;
@@ -400,6 +416,7 @@ impl Spool {
             end.signed = signed;
             end.signed_at = Instant::now();
         }
+        self.tail.extend(lines.shorts.into_iter().flatten());
         self.kept.store(end.seq, Ordering::Release);
         Ok(Appended {
             seq: end.seq,
@@ -455,16 +472,6 @@ impl Spool {
             source,
         }
     }
-}
-
-/// Bytes of most records.
-const BODY_BYTES: usize = 1024;
-
-/// A record as JSON.
-fn body(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
-    let mut body = Vec::with_capacity(BODY_BYTES);
-    serde_json::to_writer(&mut body, record)?;
-    Ok(body)
 }
 
 /// Runs what waits for a disk without holding up the tasks of the runtime's thread, where there is one.

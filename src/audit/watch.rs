@@ -11,13 +11,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::classes::Classes;
-use super::detect::{self, Alarm, Detector, Kind, Thresholds, trap};
+use super::detect::observed::Observed;
+use super::detect::{Alarm, Detector, Kind, Thresholds, trap};
 use super::durable;
 use super::entry::Entry;
 use super::incident::{self, Evidence, Incident, IncidentError};
 use super::read::{Line, Position, ReadError, Reader};
 use super::record::{AlarmRecord, Event, Record};
 use super::spool::Spool;
+use super::tail::{Follower, Short};
 
 /// Under the directory of the spool.
 pub const STATE_FILE: &str = "detect.json";
@@ -61,7 +63,13 @@ pub struct Watch {
     key: String,
     kept: Arc<AtomicU64>,
     reader: Reader,
+    /// The newest lines without reading them, ...
+    tail: Follower,
+    /// ... and those of them that were not looked at.
+    shorts: VecDeque<Short>,
     seq: u64,
+    /// Alarms of the record after that, which could not be read yet.
+    found: Option<Vec<Alarm>>,
     detector: Detector,
     thresholds: Thresholds,
     /// Up to this record nothing is raised: they were there before anybody watched.
@@ -80,6 +88,7 @@ impl Watch {
     /// The spool or an incident cannot be read.
     pub fn open(spool: &Spool, thresholds: Thresholds) -> Result<Self, WatchError> {
         let dir = spool.dir();
+        let tail = spool.follow();
         let head = spool.head().seq;
         let kept = spool.kept();
         let state = read_state(dir, spool.chain());
@@ -100,7 +109,10 @@ impl Watch {
             key: spool.public_key().id().to_owned(),
             reader: Reader::new(dir, position).up_to(Arc::clone(&kept)),
             kept,
+            tail,
+            shorts: VecDeque::new(),
             seq,
+            found: None,
             detector,
             thresholds,
             quiet_until,
@@ -169,6 +181,9 @@ impl Watch {
         self.put_on_record(raise)?;
         let mut kinds = Vec::new();
         for _ in 0..ROUND {
+            if self.passes_short(traps) {
+                continue;
+            }
             let line = match self.reader.next() {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
@@ -183,21 +198,18 @@ impl Watch {
                 Err(error) => return Err(error.into()),
             };
             self.seq = line.link.seq;
-            // Where no class raises an alarm, columns matter to lookups alone.
-            let usual = if traps.is_empty() { line.usual() } else { None };
-            let glance = match usual {
-                Some(usual) => usual,
-                None => match line.glance() {
-                    Ok(glance) => glance,
-                    Err(_) => continue,
-                },
+            let found = self.found.take();
+            let Ok(entry) = line.entry() else { continue };
+            let Some(observed) = Observed::of_entry(&entry) else {
+                continue;
             };
-            let mut alarms = self.detector.take(&glance, traps, &self.thresholds);
-            // Nearly all records end here.
-            if glance.seq <= self.quiet_until || (alarms.is_empty() && self.open.is_empty()) {
+            let mut alarms = match found {
+                Some(alarms) => alarms,
+                None => self.detector.take(&observed, traps, &self.thresholds),
+            };
+            if entry.seq <= self.quiet_until || (alarms.is_empty() && self.open.is_empty()) {
                 continue;
             }
-            let Ok(entry) = line.entry() else { continue };
             for alarm in &mut alarms {
                 if alarm.kind == Kind::Volume {
                     alarm.classes.clone_from(&entry.classes);
@@ -205,7 +217,7 @@ impl Watch {
             }
             let evidence = evidence(&line, &entry);
             if alarms.is_empty() {
-                self.add_touch(&entry, evidence, traps)?;
+                self.add_touch(&observed, &entry, evidence, traps)?;
                 continue;
             }
             for alarm in alarms {
@@ -221,6 +233,40 @@ impl Watch {
             self.put_on_record(raise)?;
         }
         Ok(kinds)
+    }
+
+    /// Goes past the next record where it need not be read: nearly all are like this.
+    fn passes_short(&mut self, traps: &Classes) -> bool {
+        // To an open incident each record may be evidence.
+        if !self.open.is_empty() || self.found.is_some() {
+            return false;
+        }
+        if self.shorts.is_empty() {
+            self.shorts = self.tail.take();
+        }
+        while let Some(short) = self.shorts.pop_front_if(|short| short.seq <= self.seq + 1) {
+            if short.seq <= self.seq {
+                continue;
+            }
+            if short.is_unknown {
+                return false;
+            }
+            let alarms = short
+                .observed
+                .map(|observed| self.detector.take(&observed, traps, &self.thresholds));
+            match alarms {
+                Some(alarms) if !alarms.is_empty() && short.seq > self.quiet_until => {
+                    self.found = Some(alarms);
+                    return false;
+                }
+                _ => {
+                    self.seq = short.seq;
+                    self.reader.pass_to(short.next);
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     fn alarm(
@@ -264,22 +310,18 @@ impl Watch {
     /// A further touch of a trap, so soon after the last that it raises no alarm, is evidence all the same.
     fn add_touch(
         &mut self,
+        observed: &Observed,
         entry: &Entry,
         evidence: Evidence,
         traps: &Classes,
     ) -> Result<(), WatchError> {
-        // Alarms name classes, too, and are no evidence of themselves.
-        let Some(person) = entry.actor().filter(|_| detect::is_use(entry)) else {
-            return Ok(());
-        };
         let honeytoken = Kind::Honeytoken.label();
-        let open = self
-            .open
-            .iter_mut()
-            .rev()
-            .find(|incident| incident.kind == honeytoken && incident.person == person);
+        let open =
+            self.open.iter_mut().rev().find(|incident| {
+                incident.kind == honeytoken && incident.person == *observed.person
+            });
         if let Some(incident) = open
-            && !trap::touched(entry, traps).is_empty()
+            && !trap::touched(observed, traps).is_empty()
         {
             incident.add_record(entry, evidence);
             incident::save(&self.dir, incident)?;
@@ -300,7 +342,7 @@ impl Watch {
     /// # Errors
     /// The disk.
     pub fn save(&self) -> Result<(), WatchError> {
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || self.found.is_some() {
             return Ok(());
         }
         let path = self.dir.join(STATE_FILE);

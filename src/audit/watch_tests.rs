@@ -142,3 +142,100 @@ fn the_state_of_another_chain_or_a_broken_one_is_no_state() {
     std::fs::write(&path, &text[..text.len() / 2]).expect("written");
     assert!(Watch::open(&spool, Thresholds::default()).is_ok());
 }
+
+fn usual() -> Record {
+    Record {
+        db_user: Some("ann".into()),
+        reads: vec!["crm.orders".to_owned()].into(),
+        rows: Some(3),
+        bytes: Some(90),
+        ..Record::new(Event::Statement, SystemTime::now())
+    }
+}
+
+/// Makes the segment unreadable where the records stand that `write` writes.
+fn spoilt(spool: &Spool, dir: &Dir, write: impl FnOnce()) {
+    let path = dir
+        .path()
+        .join(super::super::segment::file_name(spool.segment()));
+    let before = std::fs::metadata(&path).expect("there").len() as usize;
+    write();
+    let mut bytes = std::fs::read(&path).expect("read");
+    bytes[before..].fill(b'x');
+    std::fs::write(&path, bytes).expect("written");
+}
+
+#[test]
+fn what_was_just_written_is_not_read_back() {
+    let dir = Dir::new();
+    let spool = spool(&dir);
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
+    round(&mut watch, &spool);
+    spoilt(&spool, &dir, || {
+        for _ in 0..3 {
+            spool.append(&usual()).expect("appended");
+            spool.checkpoint().expect("signed");
+        }
+    });
+    assert_eq!(round(&mut watch, &spool), []);
+    assert_eq!(watch.behind(), 0);
+    let touched = spool.append(&touch("eve")).expect("appended");
+    assert_eq!(round(&mut watch, &spool), [Kind::Honeytoken]);
+    let incidents = incident::list(dir.path()).expect("listed");
+    assert_eq!(incidents[0].evidence[0].hash, touched.hash.to_string());
+}
+
+#[test]
+fn an_alarm_whose_record_cannot_be_read_is_not_lost_and_counts_once() {
+    let dir = Dir::new();
+    let spool = spool(&dir);
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
+    round(&mut watch, &spool);
+    let path = dir.path().join(super::super::segment::file_name(1));
+    let sound = std::fs::read(&path).expect("read");
+    spool.append(&touch("eve")).expect("appended");
+    let whole = std::fs::read(&path).expect("read");
+    let mut spoilt = whole.clone();
+    spoilt[sound.len()..].fill(b'x');
+    spoilt.pop();
+    spoilt.push(b'\n');
+    std::fs::write(&path, spoilt).expect("written");
+    let mut raise = |_: &Record| Ok(());
+    for _ in 0..2 {
+        let failed = watch.round(&traps(), &mut raise);
+        assert!(matches!(failed, Err(WatchError::Read(_))), "{failed:?}");
+    }
+    std::fs::write(&path, whole).expect("written");
+    assert_eq!(round(&mut watch, &spool), [Kind::Honeytoken]);
+    assert_eq!(on_record(&dir).len(), 1);
+}
+
+#[test]
+fn what_is_written_for_another_process_is_looked_at() {
+    let dir = Dir::new();
+    let spool = spool(&dir);
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
+    round(&mut watch, &spool);
+    let json = |record| serde_json::to_vec(&record).expect("a record is JSON");
+    let passed = [json(usual()), json(touch("eve")), json(usual())];
+    spool.append_for(&passed).expect("appended");
+    spool.append(&usual()).expect("appended");
+    assert_eq!(round(&mut watch, &spool), [Kind::Honeytoken]);
+    assert_eq!(watch.behind(), 0);
+}
+
+#[test]
+fn records_that_went_by_are_read() {
+    let dir = Dir::new();
+    let spool = spool(&dir);
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
+    round(&mut watch, &spool);
+    spool.append(&touch("eve")).expect("appended");
+    let many = vec![usual(); super::super::tail::MOST + 1];
+    spool.append_all(&many).expect("appended");
+    let mut kinds = Vec::new();
+    while watch.behind() > 0 {
+        kinds.extend(round(&mut watch, &spool));
+    }
+    assert_eq!(kinds, [Kind::Honeytoken]);
+}

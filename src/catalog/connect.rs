@@ -212,11 +212,19 @@ impl ConnectSettings {
         let client = match (first, self.ssl_mode) {
             (Ok(client), _) => client,
             (Err(error), SslMode::Disable | SslMode::Require) => return Err(failed(&error)),
-            // The other way, as libpq does; its failure says more only if the first was about TLS.
+            // The other way, as libpq does.
             (Err(error), SslMode::Allow) => {
                 self.encrypted(place).await?.map_err(|_| failed(&error))?
             }
-            (Err(error), SslMode::Prefer) => self.plain(place).await.map_err(|_| failed(&error))?,
+            // Where the server did not come to answer over TLS, its answer without it says what is wrong.
+            (Err(error), SslMode::Prefer) => {
+                self.plain(place)
+                    .await
+                    .map_err(|plain| match error.as_db_error() {
+                        Some(_) => failed(&error),
+                        None => place.failed_twice(&error, &plain),
+                    })?
+            }
         };
         Ok(client)
     }
@@ -280,6 +288,17 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    fn failed_twice(
+        self,
+        over_tls: &tokio_postgres::Error,
+        plain: &tokio_postgres::Error,
+    ) -> CatalogError {
+        CatalogError::Connect {
+            database: self.database.to_owned(),
+            reason: format!("{}; without TLS: {}", reason(over_tls), reason(plain)).into(),
+        }
+    }
+
     fn failed(self, error: &tokio_postgres::Error) -> CatalogError {
         CatalogError::Connect {
             database: self.database.to_owned(),

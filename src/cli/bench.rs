@@ -109,12 +109,18 @@ impl Bench {
         })
     }
 
-    /// The rules of a role, in force or not, for who comes from there; from nowhere is outside of all regions.
+    /// The rules of a role, in force or not, for a purpose that is said and for who comes from there; from nowhere is
+    /// outside of all regions.
     ///
     /// # Errors
     /// The policy has no such role.
-    pub fn role(&self, name: &str, address: Option<IpAddr>) -> Result<&Arc<RolePolicy>, CliError> {
-        self.find(name, address).ok_or_else(|| {
+    pub fn role(
+        &self,
+        name: &str,
+        purpose: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Result<&Arc<RolePolicy>, CliError> {
+        self.find(name, purpose, address).ok_or_else(|| {
             let mut known: Vec<&str> = self.compiled.roles.keys().map(|name| &**name).collect();
             known.sort_unstable();
             CliError::Configuration(format!(
@@ -124,9 +130,15 @@ impl Bench {
         })
     }
 
-    pub fn find(&self, name: &str, address: Option<IpAddr>) -> Option<&Arc<RolePolicy>> {
+    /// A purpose that is said counts for nothing where the role has one of its own.
+    pub fn find(
+        &self,
+        name: &str,
+        purpose: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> Option<&Arc<RolePolicy>> {
         let outside = self.policy.masked_outside(address);
-        let role = self.compiled.role(name, None, outside);
+        let role = self.compiled.role(name, purpose, outside);
         role.map(|role| role.rules())
     }
 

@@ -73,15 +73,15 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
             let Some(role) = compiled.roles.get(&rule.name).map(|role| role.rules()) else {
                 continue;
             };
+            if role.protected.is_empty() {
+                continue;
+            }
             if rule.regime() == Regime::Trial {
                 let _ = writeln!(
                     summary,
                     "{}: {} is not enforced; if it were:",
                     catalog.database, rule.name
                 );
-            }
-            if role.protected.is_empty() {
-                continue;
             }
             let (database, name) = (&catalog.database, &rule.name);
             // The built-in ones of system relations are not the policy's.

@@ -37,6 +37,9 @@ pub struct ExplainArgs {
     /// The person behind it, for `{app_user}` and `{attr.…}` in row rules [default: the database user]
     #[arg(long, value_name = "NAME")]
     pub app_user: Option<String>,
+    /// What the statement is for, as it would say itself; a role's own purpose stands before it
+    #[arg(long, value_name = "NAME")]
+    pub purpose: Option<String>,
     /// The session's search_path, as SET would take it [default: "$user", public]
     #[arg(long, value_name = "PATH")]
     pub search_path: Option<String>,
@@ -53,17 +56,18 @@ pub struct ExplainArgs {
 /// error but exit code 1.
 pub async fn run(args: ExplainArgs) -> Result<ExitCode, CliError> {
     let bench = Bench::new(args.place.policy()?, args.place.catalog().await?)?;
-    let role = Arc::clone(bench.role(&args.role, None)?);
+    let purpose = args.purpose.as_deref();
+    let role = Arc::clone(bench.role(&args.role, purpose, None)?);
     let db_user = args.db_user.as_deref().unwrap_or(&args.role);
     let app_user = args.app_user.as_deref();
-    let app_user = app_user.unwrap_or_else(|| bench.policy.person(db_user));
+    let app_user = app_user.unwrap_or(db_user);
     let facts = Arc::new(bench.facts(db_user, app_user, None, args.search_path.as_deref()));
     let mut refused = false;
     for text in statements(&args)? {
         let text = text?;
         let plan = bench.plan(&role, &facts, &text).await;
         refused |= refusal(&plan).is_some();
-        let account = Account::new(&bench, &role, &facts, &text, &plan)?;
+        let account = Account::new(&bench, &role, purpose, &facts, &text, &plan)?;
         print(&match args.format {
             OutputFormat::Json => format!("{}\n", told::json(&account)),
             OutputFormat::Text => told::text(&account),

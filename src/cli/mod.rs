@@ -196,7 +196,11 @@ pub fn main() -> ExitCode {
 fn told(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => error.message().to_owned(),
-        None => error.to_string(),
+        // `invalid configuration` says nothing without what is behind it.
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
     }
 }
 

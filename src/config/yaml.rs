@@ -64,7 +64,10 @@ fn explain(source: &Arc<Source>, error: &Error) -> Diagnostic {
     match error {
         Error::SerdeUnknownField {
             field, expected, ..
-        } => unknown(diagnostic, field, expected),
+        } => match outdented(source, &diagnostic, expected) {
+            Some(way_out) => diagnostic.suggest(way_out),
+            None => unknown(diagnostic, field, expected),
+        },
         Error::Unexpected { expected, .. } if *expected == "mapping start" => {
             match keyless(source, &diagnostic) {
                 Some(written) => diagnostic.suggest(written),
@@ -74,8 +77,49 @@ fn explain(source: &Arc<Source>, error: &Error) -> Diagnostic {
         Error::MergeKeyNotAllowed { .. } => {
             diagnostic.suggest("write the keys out, or use an alias for a whole value")
         }
-        _ => diagnostic,
+        Error::DuplicateMappingKey { .. } => {
+            diagnostic.suggest("keep one of the two; what belongs together stands under one key")
+        }
+        _ => match shape_of_lines(&diagnostic.message) {
+            Some(way_out) => diagnostic.suggest(way_out),
+            None => diagnostic,
+        },
     }
+}
+
+/// What to do where the parser stumbles over how lines are indented; it says so in words that only its makers know.
+fn shape_of_lines(message: &str) -> Option<&'static str> {
+    if message.contains("tabs") {
+        return Some("indent with spaces: YAML takes no tabs");
+    }
+    ["did not find expected key", "did not find expected '-'", "mapping values are not allowed"]
+        .iter()
+        .any(|words| message.contains(words))
+        .then_some(
+            "look at the indentation of this line and the one before: keys of one level begin in the same column, and a \
+             colon within a text needs quotes",
+        )
+}
+
+/// The key above that what stands at the place is under, if it is one of those that could stand there: it is then read as
+/// a name, for it is indented too little.
+fn outdented(
+    source: &Source,
+    diagnostic: &Diagnostic,
+    expected: &[&'static str],
+) -> Option<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let place = diagnostic.line?;
+    let own = indent(source.line(place)?);
+    let above = (1..place).rev().find_map(|number| {
+        let line = source.line(number)?;
+        let text = line.trim();
+        (!text.is_empty() && !text.starts_with('#') && indent(line) < own).then_some(text)
+    })?;
+    let key = above.strip_suffix(':')?;
+    expected.contains(&key).then(|| {
+        format!("`{key}` above is read as a name here, beside others of its level: indent it further if it is the key")
+    })
 }
 
 /// How what stands there is meant, where most people leave the key out.

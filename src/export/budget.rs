@@ -152,6 +152,16 @@ impl Purse {
         taken.collect()
     }
 
+    /// There is nothing in it that the store does not know, or that is asked for often.
+    fn is_empty(&self, now: Seconds) -> bool {
+        let subjects = lock(&self.subjects);
+        let is_of_today = subjects.day == day(now);
+        lock(&self.rows).is_empty()
+            && subjects.pending.is_empty()
+            && subjects.unsure.is_empty()
+            && !(is_of_today && (subjects.left > 0 || !subjects.known.is_empty()))
+    }
+
     fn put(&self, taken: Taken, now: Seconds) {
         if taken.amount == 0 {
             return;
@@ -397,6 +407,7 @@ impl Budgets {
     }
 
     /// Gives back leases that have run out, and stores what is known here alone. `all`: leases that have not run out too.
+    /// Purses with nothing left in them are forgotten.
     ///
     /// # Errors
     /// The store cannot be asked.
@@ -411,6 +422,9 @@ impl Budgets {
             self.give_back(&purse, all, self.clock.now()).await?;
             self.flush_subjects(&purse).await?;
         }
+        let now = self.clock.now();
+        self.purses
+            .retain(|_, purse| Arc::strong_count(purse) > 1 || !purse.is_empty(now));
         Ok(())
     }
 

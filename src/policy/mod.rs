@@ -111,8 +111,13 @@ impl PolicySet {
             (SessionValue::AppUser, app_user.to_owned()),
             (SessionValue::DbUser, db_user.to_owned()),
         ]);
+        // Where no application names anybody, it is the person whom `people` has behind the database user.
+        let known_as = match app_user == db_user {
+            true => self.person(db_user),
+            false => app_user,
+        };
         if let Directory::Known(known) = directory
-            && let Some(listed) = known.people.get(app_user)
+            && let Some(listed) = known.people.get(known_as)
         {
             for (name, value) in &listed.attributes {
                 values.insert(SessionValue::Attribute(name.clone()), value.clone());
@@ -122,7 +127,7 @@ impl PolicySet {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());
         }
         // What the policy says of a person stands before what a token says, and that before what the directory says.
-        let person = self.people.iter().find(|known| known.name == app_user);
+        let person = self.people.iter().find(|known| known.name == known_as);
         for (name, value) in person.into_iter().flat_map(|person| &person.attributes) {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());
         }

@@ -40,3 +40,22 @@ fn a_session_has_the_attributes_of_its_person_and_of_nobody_else() {
     assert_eq!(policy.attribute("ann", "region"), Some("east"));
     assert_eq!(policy.attribute("ann", "desk"), None);
 }
+
+#[test]
+fn the_person_behind_a_database_user_lends_it_attributes_and_not_the_name() {
+    let mut policy = policy();
+    let users = Person::DB_USERS.into();
+    let named = policy.people.iter_mut().find(|known| known.name == "ann");
+    let ann = named.expect("ann");
+    ann.attributes
+        .insert(users, "crm_ann, crm_ann_mobile".into());
+    let region = SessionValue::Attribute("region".into());
+    for user in ["crm_ann", "crm_ann_mobile"] {
+        let values = policy.session_values(user, user, None, &Directory::None, None);
+        assert_eq!(values[&SessionValue::AppUser], user);
+        assert_eq!(values[&region], "east");
+    }
+    // Whom an application names is not looked for behind its database user.
+    let named = policy.session_values("crm_ann", "bob", None, &Directory::None, None);
+    assert_eq!(named.get(&region), None);
+}

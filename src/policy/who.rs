@@ -120,6 +120,56 @@ impl WhoRule {
             || (says_nothing && sets.iter().all(|set| set.is_none()))
     }
 
+    /// Whether everybody of the other entry is of this one, too, as far as the two entries tell.
+    pub fn covers(&self, other: &WhoRule) -> bool {
+        if self.is_void() {
+            return false;
+        }
+        let within = |ours: &Option<BTreeSet<String>>, theirs: &Option<BTreeSet<String>>| {
+            ours.as_ref()
+                .is_none_or(|ours| theirs.as_ref().is_some_and(|theirs| theirs.is_subset(ours)))
+        };
+        let networks = self.networks.as_ref().is_none_or(|ours| {
+            let held = |network: &IpNet| ours.iter().any(|own| own.contains(network));
+            other
+                .networks
+                .as_ref()
+                .is_some_and(|theirs| theirs.iter().all(held))
+        });
+        networks
+            && within(&self.db_users, &other.db_users)
+            && within(&self.databases, &other.databases)
+            && within(&self.subjects, &other.subjects)
+            && within(&self.common_names, &other.common_names)
+            && within(&self.application_names, &other.application_names)
+            && within(&self.app_users, &other.app_users)
+            && within(&self.groups, &other.groups)
+            && (self.when.is_none() || self.when == other.when)
+    }
+
+    /// The entry once for each database user that it names.
+    fn by_user(&self) -> Vec<WhoRule> {
+        let Some(users) = &self.db_users else {
+            return vec![self.clone()];
+        };
+        let alone = |user: &String| WhoRule {
+            db_users: Some(BTreeSet::from([user.clone()])),
+            ..self.clone()
+        };
+        users.iter().map(alone).collect()
+    }
+
+    /// The first of the roles that has all of the entry's sessions to itself; `None`: some are left.
+    pub fn taken_by<'a>(&self, roles: &'a [RoleRule]) -> Option<&'a RoleRule> {
+        let mut first = None;
+        for part in self.by_user() {
+            let covers = |role: &&RoleRule| role.who.iter().any(|entry| entry.covers(&part));
+            let taken = roles.iter().find(covers)?;
+            first.get_or_insert(taken);
+        }
+        first
+    }
+
     /// Whether a session can be of the entry at some time and for some user of its application.
     fn admits(&self, caller: &Caller) -> bool {
         let holds = |set: &Option<BTreeSet<String>>, value: Option<&str>| {

@@ -248,3 +248,30 @@ fn a_file_of_cases_is_checked_as_everything_is() {
         "{said}"
     );
 }
+
+#[test]
+fn a_case_may_say_what_its_statement_is_for() {
+    let folder = Folder::new("cases-purpose");
+    folder.write(
+        "p.yaml",
+        "version: 1\ndata: { phone: { columns: [crm.contacts.phone], purposes: support } }\nroles:\n  agent:\n    who: [{ db_user: a }]\n    mask: { phone: { show: { last: 4 }, lookup: exact } }\n",
+    );
+    let catalog = root().join("policies/tests/crm.catalog.zst");
+    let case = |purpose: &str, lookups: &str| {
+        format!(
+            "  - {{ db_user: a, {purpose}statement: \"SELECT id FROM crm.contacts WHERE phone = '1'\", expect: {{ verdict: rewrite, lookups: [{lookups}] }} }}\n"
+        )
+    };
+    let file = folder.write(
+        "cases.yaml",
+        format!(
+            "version: 1\npolicy: p.yaml\ncatalog: {}\ncases:\n{}{}{}",
+            catalog.display(),
+            case("", ""),
+            case("purpose: marketing, ", ""),
+            case("purpose: support, ", "crm.contacts.phone"),
+        ),
+    );
+    let text = out(&run(&["test", &file.display().to_string()]));
+    assert!(text.contains("3 passed"), "{text}");
+}

@@ -122,3 +122,55 @@ fn row_rules_show_the_condition_of_the_session() {
         assert!(told.contains(said), "{said}: {told}");
     }
 }
+
+/// A class that may not be used for what the statement is for is redacted, whatever its mask; who says a purpose that it
+/// lists is told the mask.
+#[test]
+fn what_a_purpose_does_is_told() {
+    let folder = Folder::new("explain-purpose");
+    let policy = folder.write(
+        "p.yaml",
+        "version: 1\ndata: { phone: { columns: [crm.contacts.phone], purposes: [support, billing] } }\nroles:\n  agent:\n    who: [{ db_user: a }]\n    mask: { phone: { show: { last: 4 } } }\n",
+    );
+    let policy = policy.display().to_string();
+    let place = [
+        "explain",
+        "--catalog",
+        PLACE[2],
+        "--policy",
+        &policy,
+        "--role",
+        "agent",
+    ];
+    let sql = "SELECT phone FROM crm.contacts";
+    let told = |more: &[&str]| out(&run(&[&place[..], more].concat()));
+    let redacted = "class phone, redacted: phone is for billing, support alone";
+    for purpose in [&[sql][..], &["--purpose", "marketing", sql]] {
+        let told = told(purpose);
+        assert!(
+            told.contains(redacted) && !told.contains("`show`"),
+            "{told}"
+        );
+    }
+    let allowed = told(&["--purpose", "support", sql]);
+    assert!(
+        allowed.contains("class phone, masked by `show`"),
+        "{allowed}"
+    );
+    assert!(allowed.contains("pg_catalog.\"right\""), "{allowed}");
+}
+
+#[test]
+fn of_what_does_not_exist_nothing_is_told_but_that() {
+    let refused = run(&[
+        &PLACE[..],
+        &["--role", "agent", "SELECT phone FROM crm.contract"],
+    ]
+    .concat());
+    let text = out(&refused);
+    assert!(text.contains("(undefined)"), "{text}");
+    assert!(
+        !text.contains("column:") && !text.contains("rule:"),
+        "{text}"
+    );
+}

@@ -271,3 +271,44 @@ fn people_behind_a_user_and_roles_on_trial_meet_what_they_would() {
         "{enforced:#}"
     );
 }
+
+const FOR_SUPPORT: &str = "version: 1
+data: { phone: { columns: [crm.contacts.phone], purposes: [support] } }
+applications: { temp: { setting: app.person } }
+roles:
+  agent:
+    who: [{ db_user: [agent, temp] }]
+    mask: { phone: { show: { last: 1 }, lookup: exact } }
+";
+
+/// What a statement was for is on record. Which setting `set_config` set is not: that is told, and no refusal made of it.
+#[test]
+fn a_statement_is_replayed_for_what_it_was_for() {
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", SCHEMA);
+    let mut config = Config::new(&server);
+    config.policy(FOR_SUPPORT);
+    let pgveil = Pgveil::start(&config);
+    let lookup = "SELECT id FROM crm.contacts WHERE phone = '138'";
+    let mut agent = Client::login(pgveil.port(), "agent", "", "postgres");
+    for text in [lookup, "SET pgveil.purpose = 'support'", lookup] {
+        agent.query(text);
+    }
+    let mut temp = Client::login(pgveil.port(), "temp", "", "postgres");
+    temp.query("SELECT set_config('app.person', 'alice', false)");
+    drop((agent, temp));
+    let config = pgveil.folder().join("pgveil.yaml").display().to_string();
+    let base = ["replay", "--config", &config, "--database", "postgres"];
+    let text = out(&run(&[&base[..], &["--format", "json", "--check"]].concat()));
+    let same: Value = serde_json::from_str(&text).expect("JSON");
+    let counts = &same["counts"];
+    assert_eq!(
+        (&counts["none"], &counts["untold"], &counts["refused"]),
+        (&3.into(), &1.into(), &0.into()),
+        "{same:#}"
+    );
+    assert_eq!(
+        same["changes"][0]["message"], "which setting it sets is not on record",
+        "{same:#}"
+    );
+}

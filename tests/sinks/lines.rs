@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use pgveil::audit::retention::{Retention, keep};
@@ -149,6 +150,34 @@ async fn a_sink_that_starts_now_gets_what_comes_after() {
     assert_eq!(lines.first().map(|line| seq(line)), Some(head + 1));
     assert_eq!(lines.len() as u64, house.spool.head().seq - head);
     assert_eq!(status(&sinks, "late").missing, 0);
+}
+
+/// Settings that change while pgveil runs bring a sink long after the others began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_comes_later_and_starts_now_gets_what_comes_after_that() {
+    let house = House::of_segments(10_000);
+    house.write(10);
+    let sinks = house.start(&[]);
+    house.write(100);
+    let head = house.spool.head().seq;
+    let durable = house.spool.durable();
+    until("what was written is on the disk", || async {
+        durable.load(Ordering::Acquire) == head
+    })
+    .await;
+    let path = house.path("out.jsonl");
+    let mut sink = file_sink("late", &path);
+    sink.start = SinkStart::Now;
+    let prepared = sinks.prepare(&[sink]).expect("prepared");
+    sinks
+        .take(prepared, Duration::from_secs(5))
+        .await
+        .expect("taken");
+    house.write(10);
+    caught_up(&sinks, "late").await;
+    let lines = lines(&path);
+    assert_eq!(lines.first().map(|line| seq(line)), Some(head + 1));
+    assert_eq!(lines.len() as u64, house.spool.head().seq - head);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

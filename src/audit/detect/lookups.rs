@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::observed::Observed;
 use super::people::People;
 use super::{Alarm, Kind};
-use crate::audit::entry::Entry;
 
 /// Minutes with lookups after which it is known what is usual.
 pub const KNOWN_AFTER: u32 = 30;
@@ -83,26 +83,25 @@ struct Column {
 impl Lookups {
     pub fn take(
         &mut self,
-        entry: &Entry,
-        person: &str,
-        at: u64,
+        observed: &Observed,
         (many, probing): (&Enumeration, &Probing),
         alarms: &mut Vec<Alarm>,
     ) {
-        if entry.lookups.is_empty() {
+        if observed.lookups.is_empty() {
             return;
         }
-        let columns = self.0.of(person, at);
-        for name in &entry.lookups {
+        let at = observed.at;
+        let columns = self.0.of(&observed.person, at);
+        for name in observed.lookups.iter() {
             if !columns.contains_key(name) && columns.len() >= MAX_COLUMNS {
                 continue;
             }
             let column = columns.entry(name.clone()).or_default();
-            column.count(at, entry.rows.unwrap_or(0) == 0, many);
+            column.count(at, observed.rows.unwrap_or(0) == 0, many);
             let alarm = |kind, message| Alarm {
                 kind,
-                person: person.to_owned(),
-                seq: entry.seq,
+                person: observed.person.to_string(),
+                seq: observed.seq,
                 message,
                 classes: Vec::new(),
             };

@@ -1,7 +1,7 @@
 //! What is out of the ordinary, told from the records as they come.
 //!
-//! Detectors are pure: they take entries in their order and the time from them, and their state is bounded and can be
-//! written down. Alarms are records themselves, which no detector looks at.
+//! Detectors are pure: they take records as [`observed`] in their order and the time from them, and their state is
+//! bounded and can be written down. Alarms are records themselves, which no detector looks at.
 //!
 //! * [`lookups`]: somebody tries values out on a column that can be looked up.
 //! * [`volume`]: somebody takes far more than that person usually does.
@@ -11,14 +11,15 @@
 //! What they cannot see: the values of lookups are not on record, so whether they count upwards is not known, only how
 //! many there are and how few find anything; and one lookup with a list of a thousand values is one lookup.
 pub mod lookups;
+pub mod observed;
 mod people;
 pub mod trap;
 pub mod volume;
 
 use serde::{Deserialize, Serialize};
 
+use self::observed::{Observable, Observed};
 use super::classes::Classes;
-use super::entry::Entry;
 
 /// What is wrong. Also the label of `pgveil_alarms_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,14 +75,6 @@ pub struct Alarm {
     pub classes: Vec<String>,
 }
 
-/// Whether a record is about somebody's statement.
-pub fn is_use(entry: &Entry) -> bool {
-    matches!(
-        entry.event.as_str(),
-        "statement" | "export_stop" | "refusal"
-    )
-}
-
 /// What raises alarms that are a matter of measure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Thresholds {
@@ -99,35 +92,31 @@ pub struct Detector {
     traps: trap::Traps,
 }
 
-/// Somebody without a name.
-const NOBODY: &str = "-";
-
 impl Detector {
     /// Takes the next record. `traps` are the classes of which nobody has a reason to touch a column.
-    pub fn take(&mut self, entry: &Entry, traps: &Classes, thresholds: &Thresholds) -> Vec<Alarm> {
-        let person = entry.actor().unwrap_or(NOBODY);
-        let at = entry.seconds().unwrap_or(0);
-        match entry.event.as_str() {
-            "violation" => vec![Alarm {
+    pub fn take(
+        &mut self,
+        observed: &Observed,
+        traps: &Classes,
+        thresholds: &Thresholds,
+    ) -> Vec<Alarm> {
+        if observed.event == Observable::Violation {
+            return vec![Alarm {
                 kind: Kind::Violation,
-                person: person.to_owned(),
-                seq: entry.seq,
+                person: observed.person.to_string(),
+                seq: observed.seq,
                 message: "a result was stopped: the server sent what the policy masks".to_owned(),
                 classes: Vec::new(),
-            }],
-            _ if is_use(entry) => {
-                let mut alarms = Vec::new();
-                alarms.extend(self.traps.take(entry, person, at, traps));
-                if entry.event != "refusal" {
-                    let lookups = (&thresholds.enumeration, &thresholds.probing);
-                    self.lookups.take(entry, person, at, lookups, &mut alarms);
-                    let unusual = self.volume.take(entry, person, at, &thresholds.volume);
-                    alarms.extend(unusual);
-                }
-                alarms
-            }
-            _ => Vec::new(),
+            }];
         }
+        let mut alarms = Vec::new();
+        alarms.extend(self.traps.take(observed, traps));
+        if observed.event == Observable::Statement {
+            let lookups = (&thresholds.enumeration, &thresholds.probing);
+            self.lookups.take(observed, lookups, &mut alarms);
+            self.volume.take(observed, &thresholds.volume, &mut alarms);
+        }
+        alarms
     }
 }
 

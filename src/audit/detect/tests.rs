@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit::classes::ClassColumns;
-use crate::audit::entry::ColumnsEntry;
+use crate::audit::entry::{ColumnsEntry, Entry};
 use crate::audit::glob::Glob;
 use crate::audit::record::rfc3339;
 use std::time::{Duration, UNIX_EPOCH};
@@ -56,7 +56,8 @@ fn alarms_with(
     let traps = traps();
     entries
         .into_iter()
-        .flat_map(|entry| detector.take(&entry, &traps, thresholds))
+        .filter_map(|entry| Observed::of_entry(&entry))
+        .flat_map(|observed| detector.take(&observed, &traps, thresholds))
         .map(|alarm| (alarm.kind, alarm.seq))
         .collect()
 }
@@ -271,7 +272,8 @@ fn what_is_remembered_outlives_a_restart() {
     let mut detector = Detector::default();
     let mut raised = Vec::new();
     for entry in &stream {
-        raised.extend(detector.take(entry, &traps, &Thresholds::default()));
+        let observed = Observed::of_entry(entry).expect("a statement");
+        raised.extend(detector.take(&observed, &traps, &Thresholds::default()));
         let kept = serde_json::to_string(&detector).expect("json");
         detector = serde_json::from_str(&kept).expect("read again");
     }

@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::observed::Observed;
 use super::people::People;
 use super::{Alarm, Kind};
 use crate::audit::classes::Classes;
-use crate::audit::entry::Entry;
 
 /// After an alarm further touches of the same class by the same person raise no other for so long: seconds. The
 /// records of them are there all the same.
@@ -18,12 +18,13 @@ pub struct Traps(People<BTreeMap<String, u64>>);
 
 impl Traps {
     /// Whether a statement touches a column of one of the classes or a row that is a trap, refused or not.
-    pub fn take(&mut self, entry: &Entry, person: &str, at: u64, traps: &Classes) -> Option<Alarm> {
-        let touched = touched(entry, traps);
+    pub fn take(&mut self, observed: &Observed, traps: &Classes) -> Option<Alarm> {
+        let touched = touched(observed, traps);
         if touched.is_empty() {
             return None;
         }
-        let told = self.0.of(person, at);
+        let at = observed.at;
+        let told = self.0.of(&observed.person, at);
         told.retain(|_, last| at < last.saturating_add(QUIET));
         let new: Vec<String> = touched
             .into_iter()
@@ -44,8 +45,8 @@ impl Traps {
         }
         Some(Alarm {
             kind: Kind::Honeytoken,
-            person: person.to_owned(),
-            seq: entry.seq,
+            person: observed.person.to_string(),
+            seq: observed.seq,
             message: format!("a statement touched {}", touches.join(" and ")),
             classes,
         })
@@ -54,20 +55,21 @@ impl Traps {
 
 /// The traps that a statement touches: those whose rows the record names, and classes, by the classes of the record as
 /// well as by its columns, for the trap may be newer than the record's policy.
-pub fn touched(entry: &Entry, traps: &Classes) -> Vec<String> {
+pub fn touched(observed: &Observed, traps: &Classes) -> Vec<String> {
+    let rows = observed.traps.iter().map(ToString::to_string);
     if traps.is_empty() {
-        return entry.traps.clone();
+        return rows.collect();
     }
-    let mut touched: Vec<String> = entry
+    let mut touched: Vec<String> = observed
         .classes
         .iter()
         .filter(|class| traps.contains(class))
-        .cloned()
+        .map(ToString::to_string)
         .collect();
-    for column in entry.column_names() {
+    for column in observed.column_names() {
         touched.extend(traps.of_column(column).map(str::to_owned));
     }
-    touched.extend(entry.traps.iter().cloned());
+    touched.extend(rows);
     touched.sort();
     touched.dedup();
     touched

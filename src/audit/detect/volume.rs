@@ -1,9 +1,9 @@
 //! Unusual volume: far more rows within an hour or a day than the person usually takes.
 use serde::{Deserialize, Serialize};
 
+use super::observed::Observed;
 use super::people::People;
 use super::{Alarm, Kind};
-use crate::audit::entry::Entry;
 
 /// Hours and days with rows after which it is known what is usual.
 pub const KNOWN_AFTER: [u32; 2] = [24, 7];
@@ -52,17 +52,17 @@ struct Baseline {
 }
 
 impl Volume {
-    pub fn take(&mut self, entry: &Entry, person: &str, at: u64, unusual: &Unusual) -> Vec<Alarm> {
+    pub fn take(&mut self, observed: &Observed, unusual: &Unusual, alarms: &mut Vec<Alarm>) {
         let times = f64::from(unusual.times_usual);
         // Rows that a statement wrote have no bytes: nobody took them out.
-        let rows = entry
+        let rows = observed
             .rows
-            .filter(|_| entry.bytes.is_some_and(|bytes| bytes > 0));
+            .filter(|_| observed.bytes.is_some_and(|bytes| bytes > 0));
         let Some(rows) = rows.filter(|rows| *rows > 0) else {
-            return Vec::new();
+            return;
         };
-        let baselines = self.0.of(person, at);
-        let mut alarms = Vec::new();
+        let at = observed.at;
+        let baselines = self.0.of(&observed.person, at);
         let constants = SPAN
             .iter()
             .zip([unusual.per_hour, unusual.per_day])
@@ -77,17 +77,16 @@ impl Volume {
                 baseline.told = true;
                 alarms.push(Alarm {
                     kind: Kind::Volume,
-                    person: person.to_owned(),
-                    seq: entry.seq,
+                    person: observed.person.to_string(),
+                    seq: observed.seq,
                     message: format!(
                         "{} rows within this {name}, {:.0} are usual",
                         baseline.rows, baseline.usual
                     ),
-                    classes: entry.classes.clone(),
+                    classes: observed.classes.iter().map(ToString::to_string).collect(),
                 });
             }
         }
-        alarms
     }
 }
 

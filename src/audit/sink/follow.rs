@@ -303,12 +303,21 @@ fn now(source: &Source, path: &Path) -> Result<Begin, ReadError> {
         segment: source.segment,
         offset: 0,
     };
+    // A sink may come long after the others began: with other settings.
+    let head = source.upto.load(Ordering::Acquire).max(source.head.seq);
     let mut reader = Reader::new(&source.dir, start);
     let mut last = None;
-    while let Some(line) = reader.next()? {
-        if line.link.seq > source.head.seq {
-            break;
-        }
+    loop {
+        let line = match reader.next() {
+            Ok(Some(line)) if line.link.seq <= head => line,
+            Ok(_) => break,
+            // The segment of the beginning is gone by now.
+            Err(ReadError::Removed { .. }) if last.is_none() => {
+                reader = Reader::from_start(&source.dir)?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let length = line.bytes.len() as u64 + 1;
         last = Some(Cursor {
             chain: source.chain.clone(),

@@ -4,14 +4,60 @@ use std::time::SystemTime;
 use super::SpoolError;
 use crate::audit::chain::{self, Hash};
 use crate::audit::checkpoint;
+use crate::audit::detect::observed::Observed;
 use crate::audit::key::SigningKey;
+use crate::audit::read::Position;
+use crate::audit::record::Record;
+use crate::audit::tail::Short;
 
 /// Room for `{"hash":"...","prev":"...","seq":...,` and what a checkpoint holds.
 pub const LINE_OVERHEAD: usize = 600;
 
+/// Bytes of most records.
+const BODY_BYTES: usize = 1024;
+
+/// A record as JSON, before it has a place in the chain.
+pub struct Body {
+    pub json: Vec<u8>,
+    view: View,
+}
+
+/// What is known of a line for [`crate::audit::tail`].
+enum View {
+    /// Nobody follows.
+    Unseen,
+    /// The record as another process wrote it.
+    Unknown,
+    Seen(Option<Observed>),
+}
+
+impl Body {
+    pub fn new(record: &Record, is_followed: bool) -> Result<Self, serde_json::Error> {
+        let mut json = Vec::with_capacity(BODY_BYTES);
+        serde_json::to_writer(&mut json, record)?;
+        let view = match is_followed {
+            true => View::Seen(Observed::of_record(record, 0)),
+            false => View::Unseen,
+        };
+        Ok(Body { json, view })
+    }
+
+    /// Of another process's record.
+    pub fn passed(json: Vec<u8>) -> Self {
+        Body {
+            json,
+            view: View::Unknown,
+        }
+    }
+}
+
 /// Lines on their way to a segment.
 pub struct Lines {
     pub bytes: Vec<u8>,
+    /// Where the first of them begins.
+    begin: Position,
+    /// The same lines as detection looks at them, where anybody follows.
+    pub shorts: Option<Vec<Short>>,
     pub seq: u64,
     pub head: Hash,
     /// Of the checkpoint among them.
@@ -19,18 +65,50 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub fn after((seq, head): (u64, Hash), capacity: usize) -> Self {
+    pub fn after((seq, head): (u64, Hash), begin: Position, capacity: usize) -> Self {
         Lines {
             bytes: Vec::with_capacity(capacity),
+            begin,
+            shorts: None,
             seq,
             head,
             signed: None,
         }
     }
 
-    pub fn push(&mut self, body: &[u8]) {
+    /// A record of the spool's own, which no detector looks at.
+    pub fn push(&mut self, json: &[u8]) {
+        self.line(json, View::Seen(None));
+    }
+
+    /// Takes from the body what detection looks at.
+    pub fn push_body(&mut self, body: &mut Body) {
+        let view = std::mem::replace(&mut body.view, View::Unknown);
+        self.line(&body.json, view);
+    }
+
+    fn line(&mut self, json: &[u8], view: View) {
         self.seq += 1;
-        self.head = chain::seal(&mut self.bytes, self.head, self.seq, body);
+        self.head = chain::seal(&mut self.bytes, self.head, self.seq, json);
+        let Some(shorts) = &mut self.shorts else {
+            return;
+        };
+        let (observed, is_unknown) = match view {
+            View::Seen(observed) => (observed, false),
+            View::Unseen | View::Unknown => (None, true),
+        };
+        shorts.push(Short {
+            seq: self.seq,
+            next: Position {
+                offset: self.begin.offset + self.bytes.len() as u64,
+                ..self.begin
+            },
+            observed: observed.map(|observed| Observed {
+                seq: self.seq,
+                ..observed
+            }),
+            is_unknown,
+        });
     }
 
     pub fn sign(

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use super::lines::Body;
 use super::{Appended, ChainEnd, Spool, SpoolError, folder};
 use crate::audit::record::{Event, Record};
 use crate::audit::recover::{self, End};
@@ -39,7 +40,7 @@ impl Spool {
     /// The disk. This process keeps the chain then.
     pub fn hand_over(&self, successor: Arc<dyn Successor>) -> Result<(), SpoolError> {
         let mut end = self.end();
-        self.write_to(&mut end, &[], true)?;
+        self.write_to(&mut end, &mut [], true)?;
         let path = &end.segment.path;
         let synced = end.segment.file().sync_data();
         synced.map_err(|source| self.stop(path, source))?;
@@ -93,16 +94,18 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn append_for(&self, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
-        self.append_bodies(bodies)
+        let mut bodies: Vec<Body> = bodies.iter().cloned().map(Body::passed).collect();
+        self.append_bodies(&mut bodies)
     }
 
     /// Sends records to whoever has the chain; `None`: it is gone, and this process has the chain again.
     pub(super) fn pass_on(
         &self,
         successor: &dyn Successor,
-        bodies: &[Vec<u8>],
+        bodies: &[Body],
     ) -> Option<Result<Appended, SpoolError>> {
-        let passed = super::off_the_runtime(|| successor.append(bodies));
+        let records: Vec<Vec<u8>> = bodies.iter().map(|body| body.json.clone()).collect();
+        let passed = super::off_the_runtime(|| successor.append(&records));
         Some(match passed {
             Ok(appended) => Ok(appended),
             Err(SuccessorError::Gone) => match self.take_back() {

@@ -36,6 +36,7 @@ struct RawCase {
     groups: Option<Spanned<OneOrMany>>,
     address: Leaf,
     application_name: Leaf,
+    purpose: Leaf,
     search_path: Leaf,
     statement: Leaf,
     expect: Option<Spanned<RawExpect>>,
@@ -76,6 +77,8 @@ pub struct Case {
     /// Where the session comes from.
     pub address: IpAddr,
     pub application_name: Option<String>,
+    /// What the session says that it is for.
+    pub purpose: Option<String>,
     pub search_path: Option<String>,
     pub statement: String,
     pub expect: Expect,
@@ -209,6 +212,7 @@ impl Reader<'_> {
             },
             address: self.address(&raw.address),
             application_name: self.text(&raw.application_name),
+            purpose: self.text(&raw.purpose),
             search_path: self.text(&raw.search_path),
             expect: self.expect(expect)?,
             statement,

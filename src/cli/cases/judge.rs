@@ -50,10 +50,10 @@ pub async fn judged(
     };
     // Who is not named is somebody of whom the policy knows nothing.
     let db_user = db_user.unwrap_or(role);
-    let app_user = app_user.unwrap_or_else(|| bench.policy.person(db_user));
+    let app_user = app_user.unwrap_or(db_user);
     let from = Some(case.address);
     let facts = bench.facts(db_user, app_user, from, case.search_path.as_deref());
-    let rules = bench.role(role, from)?;
+    let rules = bench.role(role, case.purpose.as_deref(), from)?;
     let plan = bench.plan(rules, &Arc::new(facts), &case.statement).await;
     wrong.extend(compared(&plan, expect));
     let runs = refusal(&plan).is_none();

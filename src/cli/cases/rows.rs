@@ -33,7 +33,10 @@ impl Fixture {
                 "--database-url is no address such as postgres://user@host/database".to_owned(),
             )
         };
-        let config = Config::from_str(url).map_err(|_| wrong())?;
+        let mut config = Config::from_str(url).map_err(|_| wrong())?;
+        if let (None, Ok(password)) = (config.get_password(), std::env::var("PGPASSWORD")) {
+            config.password(password);
+        }
         let client = connect(&config).await?;
         let failed = |what: &str, error: &tokio_postgres::Error| {
             CliError::Environment(format!("{what}: {}", told(error)))

@@ -4,14 +4,14 @@ use std::thread;
 
 use crate::catalog::{AttNum, Oid};
 use crate::cli::CliError;
-use crate::cli::bench::{Bench, gathered};
+use crate::cli::bench::{Bench, gathered, refusal};
 use crate::config::Origin;
-use crate::policy::compiled::RolePolicy;
-use crate::policy::mask::quote_identifier;
+use crate::policy::compiled::{MaskSql, RolePolicy};
+use crate::policy::mask::{ColumnType, Mask, quote_identifier};
 use crate::policy::rules::RoleRule;
 use crate::sql::cache::STACK_BYTES;
 use crate::sql::columns::{self, OutputColumn};
-use crate::sql::plan::{Plan, SessionFacts};
+use crate::sql::plan::{Plan, Reason, SessionFacts};
 
 /// A planned text with all that is told of it.
 pub struct Account<'a> {
@@ -53,6 +53,8 @@ pub struct Masked {
     pub kind: Option<&'static str>,
     /// Where the rule stands, `file:line:column`.
     pub rule: Option<String>,
+    /// The class that may not be used for this purpose, and what for it may be.
+    pub off_purpose: Option<String>,
     /// What is read in the column's place.
     pub sql: String,
     /// Equality with a constant or parameter runs on the stored value.
@@ -73,13 +75,25 @@ impl<'a> Account<'a> {
     pub fn new(
         bench: &'a Bench,
         role: &'a RolePolicy,
+        said: Option<&str>,
         facts: &SessionFacts,
         text: &'a str,
         plan: &'a Plan,
     ) -> Result<Self, CliError> {
         let rule = bench.policy.role(&role.name);
-        let desk = Desk { bench, role, rule };
-        let outputs = traced(bench, facts, text)?;
+        let purpose = rule.and_then(|rule| rule.purpose.as_deref()).or(said);
+        let desk = Desk {
+            bench,
+            role,
+            rule,
+            purpose,
+        };
+        // Of what does not exist nothing is to be told.
+        let unknown = refusal(plan).is_some_and(|refusal| refusal.reason == Reason::Undefined);
+        let outputs = match unknown {
+            true => Vec::new(),
+            false => traced(bench, facts, text)?,
+        };
         let masked = gathered(plan, |plan| &plan.masked);
         let read = gathered(plan, |plan| &plan.reads);
         let written = gathered(plan, |plan| &plan.writes);
@@ -115,6 +129,8 @@ struct Desk<'a> {
     bench: &'a Bench,
     role: &'a RolePolicy,
     rule: Option<&'a RoleRule>,
+    /// What the statement is for.
+    purpose: Option<&'a str>,
 }
 
 impl Desk<'_> {
@@ -153,15 +169,46 @@ impl Desk<'_> {
 
     fn mask(&self, relation: Oid, column: AttNum) -> Option<Masked> {
         let mask = self.role.mask(relation, column)?;
-        let rule = self.rule.and_then(|rule| rule.mask(&mask.class));
         let catalog = &self.bench.catalog;
         let named = catalog.relations.get(&relation)?.column_number(column)?;
+        let rule = self.rule.and_then(|rule| rule.mask(&mask.class));
+        let rule = rule.filter(|rule| {
+            // It may have given way: to a purpose, or where it does not fit or a second class holds.
+            matches!(rule.mask, Mask::Redact)
+                || !is_redacted(&mask.sql, &ColumnType::of(named, catalog))
+        });
+        let off_purpose = match rule {
+            Some(_) => None,
+            None => self.off_purpose(relation, column),
+        };
         Some(Masked {
+            off_purpose,
             class: Arc::clone(&mask.class),
             kind: rule.map(|rule| rule.mask.name()),
             rule: rule.map(|rule| place(&rule.origin)),
             sql: mask.sql.over("", &named.name),
             lookup: mask.lookup,
+        })
+    }
+
+    fn off_purpose(&self, relation: Oid, column: AttNum) -> Option<String> {
+        let classes = self.role.classes_of(relation, column);
+        let rules = self.bench.policy.classes.iter();
+        let mut rules = rules.filter(|class| classes.contains(&class.name));
+        rules.find_map(|class| {
+            let allowed = class.purposes.as_ref()?;
+            if self
+                .purpose
+                .is_some_and(|purpose| allowed.contains(purpose))
+            {
+                return None;
+            }
+            let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+            Some(format!(
+                "{} is for {} alone",
+                class.name,
+                allowed.join(", ")
+            ))
         })
     }
 
@@ -181,6 +228,11 @@ impl Desk<'_> {
             }),
         })
     }
+}
+
+fn is_redacted(sql: &MaskSql, data_type: &ColumnType) -> bool {
+    let redact = Mask::Redact.sql(MaskSql::COLUMN, data_type);
+    redact.is_ok_and(|redact| *sql == MaskSql::from_template(&redact))
 }
 
 fn place(origin: &Origin) -> String {

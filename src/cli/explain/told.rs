@@ -53,6 +53,7 @@ fn masked(source: &Source) -> Value {
         "mask": mask.map(|mask| mask.sql.as_str()),
         "kind": mask.and_then(|mask| mask.kind),
         "rule": mask.and_then(|mask| mask.rule.as_deref()),
+        "off_purpose": mask.and_then(|mask| mask.off_purpose.as_deref()),
     })
 }
 
@@ -81,11 +82,13 @@ pub fn text(account: &Account<'_>) -> String {
     if let Some(refusal) = refusal(plan) {
         let _ = writeln!(
             out,
-            "reason:    {} ({})\nrule:      {}",
+            "reason:    {} ({})",
             refusal.message,
-            refusal.reason.label(),
-            refusal.detail
+            refusal.reason.label()
         );
+        if !refusal.detail.is_empty() {
+            let _ = writeln!(out, "rule:      {}", refusal.detail);
+        }
         if !refusal.hint.is_empty() {
             let _ = writeln!(out, "hint:      {}", refusal.hint);
         }
@@ -144,8 +147,9 @@ fn becomes(source: &Source) -> String {
     };
     match &source.mask {
         None => format!("{class}, as it is"),
-        Some(mask) => match (mask.kind, &mask.rule) {
-            (Some(kind), Some(rule)) => format!("{class}, masked by `{kind}` ({rule})"),
+        Some(mask) => match (mask.kind, &mask.rule, &mask.off_purpose) {
+            (Some(kind), Some(rule), _) => format!("{class}, masked by `{kind}` ({rule})"),
+            (_, _, Some(why)) => format!("{class}, redacted: {why}"),
             _ => format!("{class}, redacted ({})", mask.class),
         },
     }

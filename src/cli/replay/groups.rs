@@ -14,6 +14,7 @@ const MAX_TEXTS: usize = 128 * 1024 * 1024;
 struct Key {
     role: String,
     db_user: String,
+    purpose: Option<String>,
     /// What the other policy takes them for.
     standing: Standing,
     fingerprint: String,
@@ -28,6 +29,7 @@ impl Key {
         Key {
             role: text(&entry.role),
             db_user: text(&entry.db_user),
+            purpose: entry.purpose.clone(),
             standing: standing.clone(),
             fingerprint: text(&entry.fingerprint),
             refused: entry.verdict.as_deref() == Some("refuse"),

@@ -128,16 +128,18 @@ fn address(entry: &Entry) -> Option<IpAddr> {
 
 /// What runs whoever is asking.
 fn names_nobody(entry: &Entry) -> bool {
-    let sets = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        let called = text.strip_prefix("select ").unwrap_or_default();
-        let called = called.strip_prefix("pg_catalog.").unwrap_or(called);
-        called.starts_with("set_config(")
-    };
     entry.kind.as_deref().is_some_and(names_nothing)
         || (entry.reads.is_empty()
             && entry.writes.is_empty()
             && entry.text.as_deref().is_some_and(sets))
+}
+
+/// Gives a setting a value by `set_config`, and does nothing else at first.
+fn sets(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let called = text.strip_prefix("select ").unwrap_or_default();
+    let called = called.strip_prefix("pg_catalog.").unwrap_or(called);
+    called.starts_with("set_config(")
 }
 
 fn nobody() -> Fate {
@@ -178,7 +180,7 @@ impl<'a> Judge<'a> {
         let Fate::Runs { counted: true, .. } = meets.fate else {
             return None;
         };
-        let role = self.bench.find(meets.role.as_deref()?, None)?;
+        let role = self.bench.find(meets.role.as_deref()?, None, None)?;
         role.export.limits().then(|| Arc::clone(&role.export))
     }
 
@@ -217,7 +219,10 @@ impl<'a> Judge<'a> {
     }
 
     async fn under(&mut self, entry: &Entry, name: &str) -> Fate {
-        let Some(role) = self.bench.find(name, address(entry)) else {
+        let Some(role) = self
+            .bench
+            .find(name, entry.purpose.as_deref(), address(entry))
+        else {
             return Fate::TurnedAway;
         };
         let regime = self.bench.policy.role(name).map(RoleRule::regime);
@@ -269,6 +274,14 @@ impl<'a> Judge<'a> {
             Some(refusal) if refusal.reason == Reason::Undefined && !was_refused => Fate::Untold(
                 "it names what the catalog does not know: something temporary, dropped since, or on another search_path",
             ),
+            // Which setting it was is not on record: a name that is not literal is refused, and did not run.
+            Some(refusal)
+                if refusal.reason == Reason::Setting
+                    && !was_refused
+                    && entry.text.as_deref().is_some_and(sets) =>
+            {
+                Fate::Untold("which setting it sets is not on record")
+            }
             Some(refusal) => Fate::Refused {
                 reason: refusal.reason.label(),
                 message: refusal.message.clone(),

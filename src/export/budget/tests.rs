@@ -272,3 +272,34 @@ async fn subjects_survive_a_restart() {
     assert_eq!(till.show(&next, &customers, 64).await, (20, None));
     assert_eq!(till.taken(&format!("subjects:ann:{}", day(NOON))).await, 20);
 }
+
+#[tokio::test]
+async fn purses_with_nothing_in_them_are_forgotten_and_nothing_is_given_back_by_that() {
+    let till = till();
+    let allowed = per_hour(100);
+    for number in 0..50 {
+        let person = format!("p{number}");
+        till.serve(&person, 100, allowed).await;
+    }
+    assert_eq!(till.serve("bob", 1, allowed).await, (1, None));
+    assert_eq!(till.show(&till.budgets, &[1, 2], 64).await, (2, None));
+    let held = till.budgets.purse("held");
+    till.budgets.settle(false).await.unwrap();
+    let mut kept: Vec<String> = till
+        .budgets
+        .purses
+        .iter()
+        .map(|entry| entry.key().clone())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["ann", "bob", "held"]);
+    drop(held);
+    assert_eq!(
+        till.serve("p7", 1, allowed).await,
+        (0, Some(LimitKind::PerHour))
+    );
+    // A day later nobody has anything.
+    till.hands.advance(86_400 + LEASE);
+    till.budgets.settle(false).await.unwrap();
+    assert!(till.budgets.purses.is_empty());
+}

@@ -125,25 +125,22 @@ impl Checker {
             self.diagnostics
                 .push(diagnostic.suggest("add `roles:` with at least one role"));
         }
-        for role in &self.roles {
-            let users: Vec<&str> = role.db_users().collect();
-            let earlier = users.iter().filter_map(|user| self.users.get(*user));
-            let earlier: Vec<_> = earlier.filter(|first| **first != role.name).collect();
+        for (place, role) in self.roles.iter().enumerate() {
+            let earlier = self.roles.get(..place).unwrap_or_default();
             let fallback =
                 matches!(&self.unmatched, Some((Unmatched::Role(name), _)) if *name == role.name);
-            let by_user =
-                !users.is_empty() && role.who.iter().all(|entry| entry.db_users.is_some());
-            if let (true, true, Some(first)) =
-                (by_user, earlier.len() == users.len(), earlier.first())
-                && !fallback
-            {
+            let entries = role.who.iter().filter(|entry| !entry.is_void());
+            let taken: Option<Vec<&RoleRule>> =
+                entries.map(|entry| entry.taken_by(earlier)).collect();
+            if let (false, Some(first)) = (fallback, taken.as_deref().and_then(<[_]>::first)) {
                 let message = format!(
                     "the rules of the role `{}` never hold: everyone it names has an earlier role",
                     role.name
                 );
                 let diagnostic = Diagnostic::warning(&role.origin, message);
                 self.diagnostics.push(diagnostic.suggest(format!(
-                    "put it above `{first}`, or take it out: the first role from the top that matches is the session's"
+                    "put it above `{}`, or take it out: the first role from the top that matches is the session's",
+                    first.name
                 )));
             }
         }

@@ -133,6 +133,9 @@ fn report(catalog: &Catalog, column: &ClassColumn, missing: Missing) -> Diagnost
     }
 }
 
+/// Tables that are named where none has a name that is close.
+const SHOWN: usize = 3;
+
 /// The name that was most likely meant: a column of the right table, else a table of the right schema, else a schema.
 fn nearest(catalog: &Catalog, pattern: &ColumnPattern) -> Option<String> {
     let (NamePattern::Exact(schema), NamePattern::Exact(table)) = (&pattern.schema, &pattern.table)
@@ -156,11 +159,33 @@ fn nearest(catalog: &Catalog, pattern: &ColumnPattern) -> Option<String> {
                 .values()
                 .filter(|relation| relation.schema == *schema),
         );
-        let found = closest(table, tables)?;
-        return Some(format!(
-            "did you mean `{schema}.{found}.{}`?",
-            pattern.column
-        ));
+        // A table that has the column is meant sooner than one with a name that is closer still.
+        let having: Vec<&str> = sorted(catalog.relations.values().filter(|relation| {
+            relation.schema == *schema
+                && relation
+                    .columns
+                    .iter()
+                    .any(|column| pattern.column.matches(&column.name))
+        }));
+        if let Some(found) = closest(table, having.iter().copied()) {
+            return Some(format!(
+                "did you mean `{schema}.{found}.{}`?",
+                pattern.column
+            ));
+        }
+        return match having.as_slice() {
+            [] => closest(table, tables).map(|found| {
+                format!("the table may be `{schema}.{found}`, which has no such column")
+            }),
+            few => {
+                let few: Vec<String> = few
+                    .iter()
+                    .take(SHOWN)
+                    .map(|table| format!("`{schema}.{table}`"))
+                    .collect();
+                Some(format!("a column of that name is in {}", few.join(", ")))
+            }
+        };
     }
     let mut schemas: Vec<&str> = catalog.schemas.iter().map(String::as_str).collect();
     schemas.sort_unstable();

@@ -22,6 +22,15 @@ impl Network {
         (ipv4 <= IPV4 && ipv6 <= IPV6 && narrower).then_some(Self { ipv4, ipv6 })
     }
 
+    /// The kind of addresses that stay as they are.
+    pub fn untouched(self) -> Option<&'static str> {
+        match self {
+            Network { ipv4: IPV4, .. } => Some("IPv4"),
+            Network { ipv6: IPV6, .. } => Some("IPv6"),
+            Network { .. } => None,
+        }
+    }
+
     /// See [`super::Mask::Network`]. A network that is wider already stays as wide as it is.
     pub(super) fn sql(self, column: &str, data_type: &ColumnType) -> String {
         let address = format!("{column}::pg_catalog.inet");

@@ -79,6 +79,9 @@ fn complaint(mask: &Mask, data_type: &ColumnType) -> Option<String> {
         Mask::Truncate(TimeUnit::Day) if data_type.family == Family::Date => Some(format!(
             "sees every value as it is: `truncate: day` changes nothing of `{shown}`"
         )),
+        Mask::Network(network) => network.untouched().map(|kind| {
+            format!("sees every {kind} address as it is: `network` of as many bits changes nothing of it")
+        }),
         _ => None,
     }
 }

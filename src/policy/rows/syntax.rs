@@ -13,7 +13,15 @@ pub fn condition(sql: &str) -> Result<Node, Objection> {
     let tokens = pg_query::scan(sql).map_err(|error| Objection::new(message(&error)))?;
     check_tokens(sql, &tokens.tokens)?;
     // The parentheses keep what follows a condition (GROUP BY, UNION) out; the tokens were seen to balance within.
-    where_clause(&format!("{HEAD}({sql})"))
+    where_clause(&format!("{HEAD}({sql})")).map_err(|objection| {
+        // What PostgreSQL stumbles over is then the parenthesis, which is not the author's.
+        match pg_query::parse(&format!("{HEAD}{sql}"), pg_query::ParserOptions::DEFAULT) {
+            Err(error) if message(&error).ends_with("at end of input") => {
+                Objection::new("syntax error: the rule ends where more is expected")
+            }
+            _ => objection,
+        }
+    })
 }
 
 /// The condition of a text that begins with [`HEAD`], if it is nothing but that.

@@ -304,6 +304,10 @@ fn what_is_no_single_safe_condition_is_turned_down() {
         ("true GROUP BY 1", "syntax error"),
         ("true UNION SELECT 1", "syntax error"),
         ("", "syntax error"),
+        (
+            "owner = {app_user} AND",
+            "the rule ends where more is expected",
+        ),
         ("owner = '{app_user}'", "in quotes"),
         ("owner = 'x{app_user}y'", "in quotes"),
         ("owner = E'\\'{app_user}'", "in quotes"),
