@@ -293,7 +293,7 @@ fn may_raise(expression: &str) -> bool {
                 }
                 None => {
                     word = found;
-                    constant = first.is_ascii_digit();
+                    constant = first.is_ascii_digit() || ["NULL", "true", "false"].contains(&found);
                 }
             }
             end
