@@ -54,7 +54,8 @@ fn server() -> Postgres {
     postgres.sql(
         "crm",
         "CREATE SCHEMA crm; CREATE TABLE crm.contacts (id int, phone text);
-         CREATE VIEW crm.calls AS SELECT phone FROM crm.contacts",
+         CREATE VIEW crm.calls AS SELECT phone FROM crm.contacts;
+         CREATE ROLE agent LOGIN; CREATE ROLE clerk LOGIN; CREATE ROLE dpo LOGIN",
     );
     postgres
 }
@@ -105,6 +106,38 @@ fn row_rules_are_summed_up_and_what_they_close_is_told() {
         told.contains("give it a row rule of its own: `crm.calls: \"...\"`"),
         "{told}"
     );
+}
+
+#[test]
+fn a_user_or_database_that_the_server_lacks_is_told_with_what_was_probably_meant() {
+    let postgres = server();
+    let policy = POLICY.replace(
+        "[{ db_user: agent }]",
+        "[{ db_user: agemt }, { db_user: [agent, CHANGE_ME], database: [crm, others] }]",
+    );
+    let output = check(postgres.port(), &policy, &[]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("crm.yaml:5:29: warning: the server has no user `agemt`\n"),
+        "{told}"
+    );
+    assert!(told.contains("= help: did you mean `agent`?\n"), "{told}");
+    assert!(
+        told.contains("warning: the server has no user `CHANGE_ME`\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("warning: the server has no database `others`\n"),
+        "{told}"
+    );
+    assert!(told.contains("= help: did you mean `other`?\n"), "{told}");
+    assert_eq!(told.matches("the server has no").count(), 3, "{told}");
+
+    let offline = check(postgres.port(), &policy, &["--offline"]);
+    assert_eq!(text(&offline.stderr), "", "files alone do not tell");
+    let right = check(postgres.port(), POLICY, &[]);
+    assert!(!text(&right.stderr).contains("the server has no"));
 }
 
 #[test]

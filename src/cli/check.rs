@@ -1,4 +1,6 @@
 //! `pgveil check`: what is wrong with the configuration and the policy, and what the policy comes to in each database.
+mod server;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         let catalogs = read_catalogs(&settings).await?;
         let (found, compiled) = against(&policy, &catalogs);
         findings.extend(found);
+        findings.extend(server::findings(&policy, &settings, &catalogs).await?);
         summary.push_str(&compiled);
     }
     report(&findings, &summary, args.format)

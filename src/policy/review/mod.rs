@@ -2,6 +2,7 @@
 mod classes;
 mod likeness;
 mod masks;
+mod names;
 mod views;
 
 use super::PolicySet;
