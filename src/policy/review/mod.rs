@@ -3,6 +3,7 @@ mod classes;
 mod likeness;
 mod masks;
 mod names;
+mod rows;
 mod views;
 
 use super::PolicySet;
