@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::{fs, thread};
 
@@ -357,6 +357,38 @@ fn what_is_proposed_is_a_policy_that_check_takes() {
         report.contains("also shown by public.book.number"),
         "{report}"
     );
+}
+
+#[test]
+fn on_a_terminal_a_bar_goes_over_the_relations() {
+    let server = Postgres::start(Options::default());
+    server.create_database("odd");
+    server.sql("odd", ODD);
+    let elsewhere = scan_as(&server, "postgres", "odd", &[]);
+    assert_eq!(String::from_utf8_lossy(&elsewhere.stderr), "");
+    let scan = format!(
+        "stty rows 24 cols 120; {} scan --database 'postgres://postgres@127.0.0.1:{}/odd?sslmode=disable' >/dev/null",
+        env!("CARGO_BIN_EXE_pgveil"),
+        server.port()
+    );
+    let output = Command::new("script")
+        .args(["-qec", &scan, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .expect("cannot run script");
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("[   ") && shown.contains("] 0/3 relations looked at, "),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("=>") && shown.contains("] 2/3 relations looked at, "),
+        "{shown}"
+    );
+    assert!(!shown.contains("/s"), "{shown}");
 }
 
 const UNREADABLE: &str = "
