@@ -121,6 +121,24 @@ fn row_rules_are_summed_up_and_what_they_close_is_told() {
 }
 
 #[test]
+fn a_role_is_summed_up_where_it_has_something_and_in_words_where_that_is_nothing() {
+    let postgres = server();
+    let policy = format!(
+        "{POLICY}  elsewhere: {{ who: [{{ db_user: agent, database: other }}], mask: {{ phone: redact }} }}\n  \
+         clerk: {{ who: [{{ db_user: clerk }}] }}\n"
+    );
+    let output = check(postgres.port(), &policy, &[]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        shown.contains("crm: clerk sees no column masked\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("elsewhere"), "{shown}");
+    assert!(!shown.contains(" 0 "), "{shown}");
+}
+
+#[test]
 fn a_user_or_database_that_the_server_lacks_is_told_with_what_was_probably_meant() {
     let postgres = server();
     let policy = POLICY.replace(
