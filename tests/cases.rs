@@ -9,6 +9,7 @@ use pgveil::catalog::{
     Catalog, Column, ColumnSource, Function, Oid, Relation, RelationKind, Type, TypeKind,
     ViewReads, Volatility,
 };
+use pgveil::catalog::{Tie, TieKind};
 use pgveil::config::{Diagnostics, Severity};
 use pgveil::policy::{self, Asking, Caller, CompiledPolicy, Directory, PolicySet, RolePolicy};
 
@@ -552,6 +553,13 @@ fn crm() -> Catalog {
         catalog.view_reads.insert(oid(view), reads);
     }
     catalog.foreign_keys.insert((oid(2), 1), (oid(1), 1));
+    let key = Tie {
+        kind: TieKind::PartitionKey,
+        name: "events".into(),
+        columns: vec![3],
+        inherited: false,
+    };
+    catalog.ties.insert(oid(3), vec![key]);
     catalog.insert(table(30, "pg_catalog.pg_phone", Table, "phone text", &[]));
     catalog.insert(table(
         31,

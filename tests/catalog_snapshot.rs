@@ -341,6 +341,48 @@ fn equal_content_has_an_equal_version() {
 }
 
 #[test]
+fn what_compares_columns_at_a_write_is_known() {
+    let server = Postgres::start(Options::default());
+    server.sql(
+        "postgres",
+        "CREATE SCHEMA s;
+         CREATE TABLE s.a (id int PRIMARY KEY, x int, y int, z text, w int GENERATED ALWAYS AS (x / y) STORED,
+           full_text text GENERATED ALWAYS AS (lower(z)) STORED, CONSTRAINT less CHECK (x < y),
+           CONSTRAINT apart EXCLUDE USING gist (int4range(x, y) WITH &&));
+         CREATE UNIQUE INDEX partly ON s.a (z) INCLUDE (x) WHERE y IS NULL;
+         CREATE INDEX plain ON s.a (z, x); CREATE INDEX lowered ON s.a (lower(z)); CREATE INDEX cast_down ON s.a ((z::int));
+         CREATE TABLE s.p (id int, x int) PARTITION BY RANGE (x, abs(id));
+         CREATE TABLE s.p1 PARTITION OF s.p (CHECK (x > 0)) DEFAULT;
+         CREATE TABLE s.r (a int REFERENCES s.a ON UPDATE CASCADE)",
+    );
+    let catalog = read(&server, "postgres");
+    let oid = |name: &str| catalog.relation("s", name).expect("the relation").oid;
+    let ties = |name: &str| -> Vec<String> {
+        let ties = catalog.ties[&oid(name)].iter();
+        ties.map(|tie| format!("{} {:?}", tie.described(), tie.columns))
+            .collect()
+    };
+    assert_eq!(
+        ties("a"),
+        [
+            "CHECK constraint less [2, 3]",
+            "unique index a_pkey [1]",
+            "exclusion constraint apart [2, 3]",
+            "expression cast_down [4]",
+            "unique index partly [2, 3, 4]",
+            "expression w [5]",
+        ]
+    );
+    assert_eq!(ties("p"), ["partition key p [1, 2]"]);
+    assert_eq!(ties("p1"), ["CHECK constraint p1_x_check [2]"]);
+    let cascades = Vec::from_iter(&catalog.cascades);
+    let [cascade] = cascades.as_slice() else {
+        panic!("{cascades:?}")
+    };
+    assert_eq!((cascade.from, cascade.to), ((oid("a"), 1), (oid("r"), 1)));
+}
+
+#[test]
 fn keys_elements_and_what_views_read_are_known() {
     let server = Postgres::start(Options::default());
     server.sql(

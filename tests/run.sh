@@ -7,6 +7,7 @@
 #   deploy   every panel asked of a real Prometheus (tests/deploy/panels.sh); Dockerfile, compose.yaml and chart (tests/deploy/charts.py)
 # and, where they are named, what takes too long for every day:
 #   package    the Debian package on a clean machine with a running systemd (tests/deploy/package.sh)
+#   reproducible  the release built in two folders: the same bytes, with no path, date or symbol in them (tests/deploy/reproducible.sh)
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
@@ -30,8 +31,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | deploy | package | crm | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, package, crm, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
+        cargo | drivers | demo | console | deploy | package | reproducible | crm | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, package, reproducible, crm, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
@@ -166,6 +167,11 @@ run_package() {
     [ "$(id -u)" = 0 ] || { echo 'SKIPPED deploy/package: needs root'; return; }
     ensure debootstrap debootstrap /usr/bin/systemd-analyze systemd dpkg-shlibdeps dpkg-dev strip binutils nsenter util-linux
     build_binary && tests/deploy/package.sh target/debug/pgveil
+}
+
+run_reproducible() {
+    ensure strings binutils
+    tests/deploy/reproducible.sh
 }
 
 run_demo() {

@@ -244,7 +244,14 @@ impl Watch {
         if self.shorts.is_empty() {
             self.shorts = self.tail.take();
         }
-        while let Some(short) = self.shorts.pop_front_if(|short| short.seq <= self.seq + 1) {
+        while self
+            .shorts
+            .front()
+            .is_some_and(|short| short.seq <= self.seq + 1)
+        {
+            let Some(short) = self.shorts.pop_front() else {
+                return false;
+            };
             if short.seq <= self.seq {
                 continue;
             }

@@ -36,6 +36,12 @@ pub struct ConnectSettings {
     pub pace: Pace,
 }
 
+/// A connection, and where it leads.
+pub(super) struct Reached {
+    pub client: Client,
+    pub addr: SocketAddr,
+}
+
 /// When snapshots are looked after.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -73,12 +79,29 @@ const STANDING: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
 impl ConnectSettings {
     /// Opens a connection and makes it safe. It ends when the client is dropped.
     pub async fn connect(&self, database: &str) -> Result<Client, CatalogError> {
+        Ok(self.reach(database).await?.client)
+    }
+
+    /// The same, for who keeps the connection.
+    pub(super) async fn reach(&self, database: &str) -> Result<Reached, CatalogError> {
         self.search(database, "pgveil catalog", Some(PREPARE)).await
+    }
+
+    /// Whether a connection leads to a server of the list still, by the addresses that names have now. A name that cannot be
+    /// resolved takes nothing away.
+    pub(super) async fn still_leads(&self, reached: &Reached) -> bool {
+        for host in self.hosts.turns() {
+            match self.addresses(host, "").await {
+                Ok(addresses) if !addresses.contains(&reached.addr) => {}
+                Ok(_) | Err(_) => return true,
+            }
+        }
+        false
     }
 
     /// Opens a connection as it is, for other purposes than the catalog's.
     pub async fn open(&self, database: &str, application: &str) -> Result<Client, CatalogError> {
-        self.search(database, application, None).await
+        Ok(self.search(database, application, None).await?.client)
     }
 
     /// The first server of the list that is what it has to be.
@@ -87,7 +110,7 @@ impl ConnectSettings {
         database: &str,
         application: &str,
         prepare: Option<&str>,
-    ) -> Result<Client, CatalogError> {
+    ) -> Result<Reached, CatalogError> {
         let mut failures = Vec::new();
         for target in self.hosts.passes() {
             for host in self.hosts.turns() {
@@ -112,10 +135,10 @@ impl ConnectSettings {
                             let prepared = client.batch_execute(prepare).await;
                             prepared.map_err(|error| place.failed(&error))?;
                         }
-                        Ok(client)
+                        Ok(Reached { client, addr })
                     };
                     match within(self.pace.connect_timeout, place, opened).await {
-                        Ok(client) => return Ok(client),
+                        Ok(reached) => return Ok(reached),
                         Err(error) => failures.push(error),
                     }
                 }

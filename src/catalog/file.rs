@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::version::content_version;
 use super::{
-    AttNum, Cast, CastContext, Catalog, Checker, Function, Oid, Operator, Relation, RewriteRule,
-    Storage, Type, ViewReads,
+    AttNum, Cascade, Cast, CastContext, Catalog, Checker, Function, Oid, Operator, Relation,
+    RewriteRule, Storage, Tie, Type, ViewReads,
 };
 
 /// Of the file's shape. It rises when a field changes its meaning, goes away or is added: a snapshot that lacks something
 /// would be planned on as if there were nothing of it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A snapshot of ten thousand tables takes about a tenth of this.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
 const LEVEL: i32 = 19;
@@ -53,6 +53,8 @@ struct Snapshot {
     elements: BTreeMap<Oid, Oid>,
     view_reads: BTreeMap<Oid, ViewReads>,
     rewrite_rules: BTreeMap<Oid, Vec<RewriteRule>>,
+    ties: BTreeMap<Oid, Vec<Tie>>,
+    cascades: BTreeSet<Cascade>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +172,8 @@ fn snapshot(catalog: &Catalog) -> Snapshot {
         elements: sorted(&catalog.elements),
         view_reads: sorted(&catalog.view_reads),
         rewrite_rules: sorted(&catalog.rewrite_rules),
+        ties: sorted(&catalog.ties),
+        cascades: catalog.cascades.clone(),
     }
 }
 
@@ -189,6 +193,8 @@ fn catalog(snapshot: Snapshot) -> Catalog {
         elements: snapshot.elements.into_iter().collect(),
         view_reads: snapshot.view_reads.into_iter().collect(),
         rewrite_rules: snapshot.rewrite_rules.into_iter().collect(),
+        ties: snapshot.ties.into_iter().collect(),
+        cascades: snapshot.cascades,
         ..Catalog::default()
     };
     for relation in snapshot.relations {

@@ -33,7 +33,8 @@ SELECT concat_ws(' ',
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
      FROM pg_namespace WHERE oid NOT IN (SELECT oid FROM temporary_schema)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8)))
-     FROM pg_constraint WHERE (contype IN ('p', 'f') OR contypid <> 0) AND conrelid NOT IN (SELECT oid FROM temporary)),
+     FROM pg_constraint WHERE conrelid NOT IN (SELECT oid FROM temporary)),
+  (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8))) FROM pg_policy),
   (SELECT concat(count(*), ':', sum(hashint8extended(inhrelid::int8 << 32 | inhparent::int8, xmin::text::int8)))
      FROM pg_inherits WHERE inhrelid NOT IN (SELECT oid FROM temporary)),
   (SELECT concat(count(*), ':', sum(hashint8extended(oid::int8, xmin::text::int8))) FROM pg_operator),

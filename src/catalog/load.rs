@@ -10,7 +10,7 @@ use super::type_sql::type_sql;
 use super::version::content_version;
 use super::{
     AttNum, Catalog, CatalogError, Column, ColumnSource, Function, Oid, Operator, Relation,
-    RelationKind, Type, TypeKind, Volatility, code, queries,
+    RelationKind, Type, TypeKind, Volatility, code, queries, ties,
 };
 
 /// Object identifiers of `pg_class`, `pg_proc` and `pg_operator`, fixed since bootstrapping (catalog/pg_*.h).
@@ -84,6 +84,7 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
         let referred = (field(&row, 2)?, field(&row, 3)?);
         catalog.foreign_keys.insert(column, referred);
     }
+    ties::read(client, &mut catalog).await?;
     read_types(client, &mut catalog, &members).await?;
     code::read(client, &mut catalog, &members).await?;
     Ok((catalog, views, aggregates))

@@ -1,15 +1,15 @@
 //! Current snapshots of all databases in use.
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
 use tracing::{debug, info, warn};
 
-use super::connect::ConnectSettings;
+use super::connect::{ConnectSettings, Reached};
 use super::fingerprint::fingerprint;
 use super::verifier::{Verifier, verifier};
 use super::{Catalog, CatalogError, load};
@@ -19,6 +19,9 @@ const MAINTENANCE_DATABASE: &str = "postgres";
 
 /// The longest pause between two attempts to reach a database that fails.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Addresses of servers that are remembered. A name that has another one at each look must not fill the memory.
+const MAX_MET: usize = 256;
 
 const DATABASES: &str = "SELECT datname::text FROM pg_database \
      WHERE datallowconn AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT') ORDER BY 1";
@@ -32,7 +35,7 @@ pub struct CatalogStore {
     settings: Arc<ArcSwap<ConnectSettings>>,
     databases: DashMap<String, Arc<Database>>,
     /// For what belongs to the whole server.
-    server: Mutex<Option<Arc<Client>>>,
+    server: Mutex<Option<Arc<Reached>>>,
 }
 
 /// One database's snapshot and connection.
@@ -42,6 +45,8 @@ struct Database {
     snapshot: ArcSwapOption<Snapshot>,
     /// Held while the database is looked at: one look at a time.
     connection: Mutex<Connection>,
+    /// Where the catalog was looked at after a session had come there, since the connection is where it is.
+    met: DashSet<SocketAddr>,
     since: Instant,
     /// Milliseconds from `since` to when somebody asked last.
     last_use: AtomicU64,
@@ -51,7 +56,7 @@ struct Database {
 
 #[derive(Default)]
 struct Connection {
-    client: Option<Client>,
+    reached: Option<Reached>,
     /// The last look that failed: when it began, and why.
     failed: Option<(Instant, CatalogError)>,
 }
@@ -124,13 +129,45 @@ impl CatalogStore {
         .unwrap_or_else(|error| Err(CatalogError::Malformed(error.to_string())))
     }
 
+    /// To be called when a session has come to a server, before it is judged by a snapshot. If that is an address where none has been
+    /// since the catalog's own connection was made, the catalog is looked at first: a name may lead elsewhere by now, and what
+    /// was read at its old address says nothing of the new one. Where it cannot be looked at, the last snapshot serves for as
+    /// long as it does otherwise.
+    pub async fn meet(&self, database: &str, addr: SocketAddr) {
+        let is_met = |known: &Arc<Database>| known.met.contains(&addr);
+        if self
+            .databases
+            .get(database)
+            .is_some_and(|known| is_met(&known))
+        {
+            return;
+        }
+        // A server that hangs keeps the look waiting, not the sessions that have found another one.
+        let limit = self.settings.load().pace.connect_timeout;
+        match tokio::time::timeout(limit, self.refresh(database)).await {
+            Ok(Ok(_)) => {
+                if let Some(known) = self.databases.get(database).map(|known| Arc::clone(&known)) {
+                    known.remember(addr);
+                }
+            }
+            Ok(Err(error)) => {
+                warn!(database, %addr, %error, "cannot look at the catalog for a server that is new");
+            }
+            Err(_) => warn!(
+                database,
+                %addr,
+                "the catalog does not answer for a server that is new"
+            ),
+        }
+    }
+
     /// The databases pgveil serves: those of the settings, else all that accept the catalog user.
     pub async fn databases(&self) -> Result<Vec<String>, CatalogError> {
         if let Some(names) = &self.settings.load().databases {
             return Ok(names.clone());
         }
-        let client = self.server().await?;
-        let rows = client.query(DATABASES, &[]).await;
+        let server = self.server().await?;
+        let rows = server.client.query(DATABASES, &[]).await;
         let rows = rows.map_err(|error| CatalogError::query("the list of databases", &error))?;
         rows.iter()
             .map(|row| {
@@ -142,8 +179,8 @@ impl CatalogStore {
 
     /// The stored password of a user, for `auth: scram`. The catalog user needs SELECT on `pg_authid`.
     pub async fn verifier(&self, user: &str) -> Result<Option<Verifier>, CatalogError> {
-        let client = self.server().await?;
-        verifier(&client, user).await
+        let server = self.server().await?;
+        verifier(&server.client, user).await
     }
 
     /// Takes a database into care by the server's own spelling of its name: a name may come from a client, and no
@@ -163,6 +200,7 @@ impl CatalogStore {
                 settings: Arc::clone(&self.settings),
                 snapshot: ArcSwapOption::empty(),
                 connection: Mutex::default(),
+                met: DashSet::new(),
                 since: Instant::now(),
                 last_use: AtomicU64::new(0),
                 watched: AtomicBool::new(false),
@@ -171,17 +209,26 @@ impl CatalogStore {
         Ok(Arc::clone(&known))
     }
 
-    async fn server(&self) -> Result<Arc<Client>, CatalogError> {
+    async fn server(&self) -> Result<Arc<Reached>, CatalogError> {
         let mut server = self.server.lock().await;
-        if let Some(client) = server.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(Arc::clone(client));
-        }
         let settings = self.settings.load_full();
+        if let Some(reached) = server.as_ref()
+            && reached.holds(&settings).await
+        {
+            return Ok(Arc::clone(reached));
+        }
         let configured = settings.databases.as_ref().and_then(|names| names.first());
         let database = configured.map_or(MAINTENANCE_DATABASE, String::as_str);
-        let client = Arc::new(settings.connect(database).await?);
-        *server = Some(Arc::clone(&client));
-        Ok(client)
+        let reached = Arc::new(settings.reach(database).await?);
+        *server = Some(Arc::clone(&reached));
+        Ok(reached)
+    }
+}
+
+impl Reached {
+    /// Open, and not left behind by a change of names.
+    async fn holds(&self, settings: &ConnectSettings) -> bool {
+        !self.client.is_closed() && settings.still_leads(self).await
     }
 }
 
@@ -231,7 +278,7 @@ impl Database {
         looked.map_err(|error| {
             let error = self.stale(error);
             *connection = Connection {
-                client: None,
+                reached: None,
                 failed: Some((began, error.clone())),
             };
             error
@@ -241,16 +288,21 @@ impl Database {
     /// One look: the fingerprint, and the whole catalog if it changed.
     async fn look(&self, connection: &mut Connection) -> Result<Arc<Catalog>, CatalogError> {
         let began = Instant::now();
-        let client = match connection
-            .client
-            .take()
-            .filter(|client| !client.is_closed())
-        {
-            Some(client) => connection.client.insert(client),
-            None => connection
-                .client
-                .insert(self.settings.load_full().connect(&self.name).await?),
+        let settings = self.settings.load_full();
+        let kept = match connection.reached.take() {
+            Some(reached) if reached.holds(&settings).await => Some(reached),
+            _ => None,
         };
+        let reached = match kept {
+            Some(reached) => reached,
+            None => {
+                let reached = settings.reach(&self.name).await?;
+                self.met.clear();
+                self.remember(reached.addr);
+                reached
+            }
+        };
+        let client = &connection.reached.insert(reached).client;
         // Taken before the snapshot: a change between the two is seen at the next look.
         let fingerprint = fingerprint(client).await?;
         let previous = self.snapshot.load_full();
@@ -280,6 +332,13 @@ impl Database {
             confirmed: began,
         })));
         Ok(catalog)
+    }
+
+    fn remember(&self, addr: SocketAddr) {
+        if self.met.len() >= MAX_MET {
+            self.met.clear();
+        }
+        self.met.insert(addr);
     }
 
     /// What a failure means for those who ask: with a snapshot that is too old, that it is too old.

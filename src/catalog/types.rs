@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ties::{Cascade, Tie};
+
 /// An object identifier as PostgreSQL assigns it (`pg_class.oid` and the like).
 pub type Oid = u32;
 /// A column number (`pg_attribute.attnum`); user columns start at 1, system columns are negative.
@@ -247,6 +249,9 @@ pub struct Catalog {
     pub view_reads: HashMap<Oid, ViewReads>,
     /// By relation, in the order of their names.
     pub rewrite_rules: HashMap<Oid, Vec<RewriteRule>>,
+    /// What compares columns when a row is written, by relation.
+    pub ties: HashMap<Oid, Vec<Tie>>,
+    pub cascades: BTreeSet<Cascade>,
     pub(super) names: HashMap<String, HashMap<String, Oid>>,
     pub(super) type_names: HashMap<String, Vec<Oid>>,
     pub(super) children: HashMap<Oid, Vec<Oid>>,

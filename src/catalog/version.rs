@@ -34,6 +34,8 @@ pub fn content_version(catalog: &Catalog) -> u64 {
     digest.sorted(&catalog.elements);
     digest.sorted(&catalog.view_reads);
     digest.sorted(&catalog.rewrite_rules);
+    digest.sorted(&catalog.ties);
+    digest.one(&catalog.cascades);
     let hash = digest.0.finalize();
     hash.iter()
         .take(8)

@@ -225,6 +225,12 @@ pub struct RolePolicy {
     /// Columns that say in which region a row belongs, of relations that are masked by region: who is outside may not move a
     /// row to where it is not masked.
     pub anchors: HashMap<Oid, HashSet<AttNum>>,
+    /// Columns that may not get another value, with the reason: what the schema checks at a write would compare it with a
+    /// stored value that the role does not see.
+    pub tied: HashMap<Oid, HashMap<AttNum, Arc<str>>>,
+    /// Relations that take no new rows, with the reason: one would be held against masked values of others by more than
+    /// equality.
+    pub probed: HashMap<Oid, Arc<str>>,
     /// Relations that the role may neither read nor write, with the reason: a view that would show rows which a row
     /// rule hides.
     pub closed: HashMap<Oid, Arc<str>>,
@@ -282,6 +288,11 @@ impl RolePolicy {
         self.anchors
             .get(&relation)
             .is_some_and(|columns| columns.contains(&column))
+    }
+
+    /// Why the column may not get another value.
+    pub fn tied(&self, relation: Oid, column: AttNum) -> Option<&Arc<str>> {
+        self.tied.get(&relation)?.get(&column)
     }
 
     pub fn denies(&self, relation: Oid, column: AttNum) -> bool {

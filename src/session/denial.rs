@@ -2,7 +2,8 @@
 use crate::export::LimitKind;
 use crate::session::statements::Source;
 use crate::sql::plan::{
-    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, Verdict,
+    MASKED_PARTS, POISON, Plan, PositionMap, ROW_RULE, Reason, Refusal, StatementPlan, TIED,
+    TIED_DETAIL, TIED_HINT, Verdict,
 };
 use crate::wire::error::ErrorFields;
 
@@ -71,6 +72,9 @@ pub fn of_check(error: &ErrorFields, plan: Option<&StatementPlan>) -> Option<Err
     if error.message.contains(MASKED_PARTS) {
         return Some(of_masked_parts());
     }
+    if error.message.contains(TIED) {
+        return Some(of_tied(plan));
+    }
     error.message.contains(ROW_RULE).then(|| of_row_rule(plan))
 }
 
@@ -83,6 +87,17 @@ fn of_masked_parts() -> ErrorFields {
     words.hint =
         Some("give new values for the masked parts, or leave the value as it is shown".to_owned());
     words
+}
+
+/// A column would get another value, and a constraint would tell by it of one that is masked.
+fn of_tied(plan: Option<&StatementPlan>) -> ErrorFields {
+    let columns = plan.map_or(String::new(), |plan| plan.tied.join("; "));
+    ErrorFields::error(
+        INSUFFICIENT_PRIVILEGE,
+        format!("pgveil: this role may not change {columns}"),
+    )
+    .with_detail(TIED_DETAIL.to_owned())
+    .with_hint(TIED_HINT)
 }
 
 /// A row that a write leaves behind is outside the row rule: as a view's CHECK OPTION says it.
@@ -282,6 +297,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         lookups: Vec::new(),
         columns: known.map(|k| k.columns.clone()).unwrap_or_default(),
         hidden_rows: false,
+        tied: Vec::new(),
         protected: true,
         packed: Default::default(),
         origins: Vec::new(),

@@ -71,6 +71,7 @@ pub fn statement(text: &str) -> StatementPlan {
         columns: Default::default(),
         would: None,
         hidden_rows: false,
+        tied: Vec::new(),
         protected: text.contains("SECRET"),
         packed: Default::default(),
         origins: Vec::new(),

@@ -54,6 +54,7 @@ pub struct LoginFacts {
     /// Unique in this process.
     pub session: u64,
     pub client_addr: SocketAddr,
+    pub server_addr: SocketAddr,
     pub db_user: String,
     pub database: String,
     pub application_name: String,

@@ -352,6 +352,10 @@ pub async fn run(
         None => known.map_or(Regime::Enforced, RoleRule::regime),
     };
     let restricted = regime == Regime::Enforced;
+    if regime != Regime::Unmasked {
+        let catalogs = &proxy.catalogs;
+        catalogs.meet(&facts.database, facts.server_addr).await;
+    }
     // On the heap, as is all that an idle session does not need.
     let assignment = Assignment::new(&facts, regime, basis);
     let opening = Box::new(Opening {

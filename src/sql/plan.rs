@@ -189,6 +189,8 @@ pub struct StatementPlan {
     pub columns: Arc<Columns>,
     /// The rows that come back are of pgveil's own asking: neither they nor their description are for the client.
     pub hidden_rows: bool,
+    /// Columns that it may leave as they are and not change, each with what it is that forbids it.
+    pub tied: Vec<String>,
     /// The statement reads a protected relation: its rows are counted.
     pub protected: bool,
     /// For how many rows one of them may count.
@@ -214,7 +216,8 @@ impl StatementPlan {
             + strings(&self.reads)
             + strings(&self.writes)
             + strings(&self.masked)
-            + strings(&self.lookups);
+            + strings(&self.lookups)
+            + strings(&self.tied);
         let columns = self.columns.size();
         // Its record says all of it once more, twice.
         size_of::<Self>()
@@ -248,6 +251,7 @@ impl StatementPlan {
             lookups: Vec::new(),
             columns: Arc::default(),
             hidden_rows: false,
+            tied: Vec::new(),
             protected: false,
             packed: Packed::default(),
             origins: Vec::new(),
@@ -361,6 +365,15 @@ impl PositionMap {
 
 /// What a row that a row rule forbids makes the server complain of (22P02): it stands in the message.
 pub const ROW_RULE: &str = "pgveil_row_rule";
+
+/// What a new value of a column that a constraint ties to masked ones makes the server complain of (22P02).
+pub const TIED: &str = "pgveil_tied";
+
+/// The same to the client, and what it can do.
+pub const TIED_DETAIL: &str =
+    "whether the write succeeds would tell the stored value of a masked column that stands in it";
+pub const TIED_HINT: &str = "leave the column as it is, have a role do it that sees the masked column, or ask the owner of \
+     the pgveil policy if your role needs this";
 
 /// What a value that holds masks among other things makes the server complain of (22P02).
 pub const MASKED_PARTS: &str = "pgveil_masked_parts";

@@ -133,6 +133,7 @@ impl Desk<'_> {
                 }
                 plan.origins = origins;
                 plan.hidden_rows = client.hidden_rows;
+                plan.tied = client.tied.into_iter().collect();
                 plan.effects = client.effects;
                 (plan, Ready::Text(text))
             }

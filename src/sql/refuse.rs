@@ -2,7 +2,7 @@
 use std::panic::Location;
 
 use super::marks;
-use super::plan::{Reason, Refusal};
+use super::plan::{Reason, Refusal, TIED_DETAIL, TIED_HINT};
 
 const ASK: &str = "ask the owner of the pgveil policy if your role needs this";
 
@@ -107,6 +107,30 @@ pub fn column(name: &str) -> Refusal {
         format!("column {name} is not open to this role"),
         "the policy denies the role columns that no class names",
         format!("leave the column out, or {ASK}"),
+    )
+}
+
+/// A column would get another value, and what the schema checks would tell by it of one that is masked.
+#[track_caller]
+pub fn tied(columns: &str) -> Refusal {
+    denial(
+        Reason::Construct,
+        format!("this role may not change {columns}"),
+        TIED_DETAIL,
+        TIED_HINT.to_owned(),
+    )
+}
+
+/// New rows would be held against masked values.
+#[track_caller]
+pub fn probed(relation: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Construct,
+        format!(
+            "this role may not add rows to {relation}: {why} holds them against masked values of others"
+        ),
+        "whether the write succeeds would tell between which bounds the stored values lie",
+        format!("have a role do it that sees the masked column, or {ASK}"),
     )
 }
 

@@ -4,6 +4,7 @@ mod drain;
 mod failover;
 mod kills;
 mod line;
+mod names;
 mod reload;
 mod rolling;
 #[path = "../support/mod.rs"]

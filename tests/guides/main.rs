@@ -1,6 +1,7 @@
 //! The documents hold: their examples load, their commands exist, their links lead somewhere, their tables are the
 //! program's, and the two languages say the same.
 mod commands;
+mod elsewhere;
 mod examples;
 mod languages;
 mod links;

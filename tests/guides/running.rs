@@ -210,6 +210,9 @@ impl Stage {
         copy(&folder.join("policies"), &folder.join("policies.next"));
         fs::create_dir_all(folder.join("auditor")).expect("a folder");
         fs::create_dir_all(folder.join("draft")).expect("a folder");
+        let one =
+            "\\set id random(1, 2000)\nSELECT full_name, phone FROM crm.contacts WHERE id = :id;\n";
+        fs::write(folder.join("one.sql"), one).expect("written");
         let yaml = fs::read_to_string(folder.join("pgveil.yaml")).expect("settings");
         let yaml = yaml.replace("policies: policies/", "policies: ../policies/");
         fs::write(folder.join("draft/pgveil.yaml"), yaml).expect("written");
@@ -264,6 +267,23 @@ impl Stage {
                 "--out policies.next/found.yaml".to_owned(),
             ),
             ("--seen 2", "--seen 1".to_owned()),
+            // Loads are short, and of as many rows as the role may have.
+            ("-T 60", "-t 3".to_owned()),
+            ("-t 1000", "-t 10".to_owned()),
+            ("-c 32 -j 2", "-c 4".to_owned()),
+            (
+                "-h db.example.com",
+                format!("-h 127.0.0.1 -p {}", self.server.port()),
+            ),
+            (
+                "-h pgveil.example.com -p 6432",
+                format!("-h 127.0.0.1 -p {}", self.pgveil.port()),
+            ),
+            (
+                "-h 127.0.0.1 -p 6432",
+                format!("-h 127.0.0.1 -p {}", self.pgveil.port()),
+            ),
+            ("$(pidof pgveil)", self.pgveil.pid().to_string()),
         ]);
     }
 
@@ -296,6 +316,7 @@ fn run(line: &str, folder: &Path, environment: &[(&str, &str)]) -> Output {
         .env("PATH", path)
         .env("PGVEIL_CATALOG_PASSWORD", "unasked")
         .env("PGPASSWORD", "unasked")
+        .env("PGUSER", "crm_agent")
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -319,7 +340,7 @@ fn every_command_of_the_documents_runs() {
     let (mut ran, mut failures) = (0, Vec::new());
     for path in DOCUMENTS {
         for line in typed(&Document::read(path)) {
-            let ours = ["pgveil ", "openssl "]
+            let ours = ["pgveil ", "openssl ", "pgbench ", "awk "]
                 .iter()
                 .any(|first| line.starts_with(first));
             if !ours || is_one_of(&ELSEWHERE, &line) {

@@ -3,7 +3,7 @@
 //! `cases.txt` holds blocks separated by blank lines. A block's first line is the statement; the second is `= text that
 //! runs` with templates written as `{relation}` or `{ONLY relation}`, `pass`, or `refuse reason: part of the message`. In
 //! writes `<alias.phone>` is the mask of a target's column, `<alias.phone := text>` the text with what keeps the stored
-//! value around it.
+//! value around it, `<alias.cap := text>` with what refuses every other.
 use pgveil::sql::plan::{Plan, Verdict};
 
 use crate::fixture::Fixture;
@@ -95,6 +95,19 @@ fn masks(text: &str) -> String {
                  {value})::\"pg_catalog\".\"text\" AS \"v\", {mask} AS \"m\") AS \"pgveil_w\")"
             ),
         };
+        text.replace_range(open..=close, &new);
+    }
+    while let Some(at) = text.find(".cap := ") {
+        let open = text[..at].rfind('<').expect("an opening bracket");
+        let close = at + text[at..].find('>').expect("a closing bracket");
+        let column = format!("\"{}\".\"cap\"", &text[open + 1..at]);
+        let value = &text[at + ".cap := ".len()..close];
+        let new = format!(
+            "(SELECT CASE WHEN (\"pgveil_w\".\"v\" IS NULL AND \"pgveil_w\".\"m\" IS NULL) OR \"pgveil_w\".\"v\" \
+             OPERATOR(pg_catalog.=) \"pgveil_w\".\"m\" THEN {column} WHEN pg_catalog.concat('pgveil_tied', \
+             pg_catalog.\"left\"({column}::pg_catalog.text, 0))::pg_catalog.bool THEN \"pgveil_w\".\"v\" END FROM (SELECT ( \
+             {value})::\"pg_catalog\".\"text\" AS \"v\", {column} AS \"m\") AS \"pgveil_w\")"
+        );
         text.replace_range(open..=close, &new);
     }
     text

@@ -19,6 +19,11 @@ pub const PARENT: u32 = 16_420;
 pub const VIEW: u32 = 16_430;
 /// With rules of the rewrite system.
 pub const RULED: u32 = 16_450;
+/// With a column that a constraint ties to a masked one, and a view of it that shows neither masked column nor mask.
+pub const PAY: u32 = 16_460;
+pub const PAY_VIEW: u32 = 16_461;
+/// New rows of it are held against masked values.
+pub const BOOKINGS: u32 = 16_462;
 pub const SETTINGS: u32 = 12_001;
 /// Under a row rule, with a column that is looked up.
 pub const TICKETS: u32 = 16_440;
@@ -135,6 +140,22 @@ fn catalog() -> Catalog {
         },
     ];
     catalog.insert(view);
+    catalog.insert(relation(PAY, "crm", "pay", &["id", "cap", "phone", "note"]));
+    let mut view = relation(PAY_VIEW, "crm", "v_pay", &["id", "cap"]);
+    view.kind = RelationKind::View;
+    view.sources = [1, 2]
+        .map(|column| ColumnSource::Same {
+            relation: PAY,
+            column,
+        })
+        .into();
+    catalog.insert(view);
+    catalog.insert(relation(
+        BOOKINGS,
+        "crm",
+        "bookings",
+        &["id", "upto", "phone"],
+    ));
     catalog.insert(relation(RULED, "crm", "ruled", &["id", "note"]));
     let rule = |name: &str, event, definition: &str| RewriteRule {
         name: name.into(),
@@ -294,11 +315,23 @@ fn role() -> RolePolicy {
             (PARENT, second()),
             (VIEW, second()),
             (TICKETS, looked_up),
+            (PAY, mask()),
+            (BOOKINGS, mask()),
         ]),
         protected: [CONTACTS, PARENT, VIEW, TICKETS].into(),
         rows: HashMap::from([(TICKETS, Arc::new(rule))]),
         denied: HashMap::new(),
         anchors: HashMap::new(),
+        tied: [PAY, PAY_VIEW]
+            .map(|relation| {
+                let why: Arc<str> = Arc::from("the CHECK constraint pay_cap of crm.pay");
+                (relation, HashMap::from([(2, why)]))
+            })
+            .into(),
+        probed: HashMap::from([(
+            BOOKINGS,
+            Arc::from("the exclusion constraint one of crm.bookings"),
+        )]),
         closed: HashMap::new(),
         traps: Arc::default(),
         classes: Default::default(),

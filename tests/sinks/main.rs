@@ -18,4 +18,5 @@ mod otlp;
 mod pager;
 mod rsyslog;
 mod syslog;
+mod upgrade;
 mod web;

@@ -5,6 +5,7 @@ mod missing;
 mod outside;
 mod role;
 mod rows;
+mod ties;
 mod unlisted;
 mod version;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rows::Rows;
 use super::version::version;
 use super::{column_name, locate};
-use super::{outside, unlisted};
+use super::{outside, ties, unlisted};
 use crate::catalog::{AttNum, Catalog, Column, Oid, Relation};
 use crate::config::{Diagnostic, Diagnostics};
 use crate::policy::compiled::{Classes, ColumnMask, MaskSql, RolePolicy, Traps};
@@ -96,6 +96,8 @@ pub(super) fn compile(
         rows: rows.rules,
         denied,
         anchors: HashMap::new(),
+        tied: HashMap::new(),
+        probed: HashMap::new(),
         closed: rows.closed,
         classes: Arc::clone(common.classes),
         traps: Arc::clone(common.traps),
@@ -119,6 +121,7 @@ pub(super) fn compile(
     }
     if !policy.unmasked {
         outside::apply(&mut policy, scene);
+        ties::apply(&mut policy, catalog);
         // Last: what it adds depends on all the role is kept from seeing.
         system::guard(&mut policy, catalog);
     }
@@ -137,6 +140,8 @@ fn on_trial(rules: RolePolicy) -> RolePolicy {
         rows: HashMap::new(),
         denied: HashMap::new(),
         anchors: HashMap::new(),
+        tied: HashMap::new(),
+        probed: HashMap::new(),
         closed: HashMap::new(),
         ..rules.clone()
     };

@@ -71,6 +71,20 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
             }
         }
     }
+    put(&policy.tied.len().to_be_bytes());
+    for (oid, columns) in policy.tied.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(&columns.len().to_be_bytes());
+        for (num, why) in columns.iter().collect::<BTreeMap<_, _>>() {
+            put(&num.to_be_bytes());
+            put(why.as_bytes());
+        }
+    }
+    put(&policy.probed.len().to_be_bytes());
+    for (oid, why) in policy.probed.iter().collect::<BTreeMap<_, _>>() {
+        put(&oid.to_be_bytes());
+        put(why.as_bytes());
+    }
     put(&policy.closed.len().to_be_bytes());
     for (oid, reason) in policy.closed.iter().collect::<BTreeMap<_, _>>() {
         put(&oid.to_be_bytes());

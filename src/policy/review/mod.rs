@@ -4,6 +4,7 @@ mod likeness;
 mod masks;
 mod names;
 mod rows;
+mod partitions;
 mod views;
 
 use super::PolicySet;
@@ -27,6 +28,7 @@ impl PolicySet {
         for (catalog, flow) in &traced {
             masks::that_show_too_much(self, catalog, flow, &mut findings);
             likeness::left_out(self, catalog, flow, &mut findings);
+            partitions::by_classified_columns(self, catalog, flow, &mut findings);
             views::not_attributed(self, catalog, flow, &mut findings);
         }
         findings.sort();

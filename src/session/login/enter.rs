@@ -139,6 +139,7 @@ pub(super) async fn enter(
     let facts = LoginFacts {
         session: gate.sessions.next(),
         client_addr: peer,
+        server_addr: addr,
         db_user: startup.user().to_owned(),
         database: startup.database().to_owned(),
         application_name: application_name

@@ -185,7 +185,7 @@ fn assigns(node: &Node, named: &BTreeSet<&str>) -> bool {
         .any(|item| named.contains(item.text("name")))
 }
 
-fn inserts(clause: &Node) -> bool {
+pub(super) fn inserts(clause: &Node) -> bool {
     const NOT_MATCHED_BY_TARGET: i64 = 3;
     clause.int("match_kind") == NOT_MATCHED_BY_TARGET
         && (clause.get("values").is_some() || clause.get("target_list").is_some())

@@ -150,6 +150,8 @@ pub struct Examined {
     pub fence: bool,
     /// The rows that come back are pgveil's own: the client asked for none.
     pub hidden_rows: bool,
+    /// Columns that are assigned to and may not change, with the reason.
+    pub tied: BTreeSet<String>,
     /// System columns that templates must show.
     pub system: BTreeSet<String>,
     /// Columns that are looked up by their stored value.
@@ -202,6 +204,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         lookups: walk.lookups,
         target_reads: walk.target_reads,
         hidden_rows: walk.hidden_rows,
+        tied: walk.tied,
         system,
         whole_rows: walk.stars || !walk.columns.is_disjoint(&walk.aliases),
         columns: walk.columns,

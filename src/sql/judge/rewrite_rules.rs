@@ -142,6 +142,9 @@ fn judged(
             };
             return Err(format!("it {verb} {name}"));
         }
+        if let Some(why) = walk.tied.first() {
+            return Err(format!("it may change {why}"));
+        }
         written.extend(
             walk.written
                 .iter()

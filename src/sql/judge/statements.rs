@@ -251,6 +251,11 @@ impl Walk<'_> {
         };
         if node.flag("is_from") {
             self.relation(&mut relation, Access::Write)?;
+            let written = self.uses.last().map(|found| found.relation);
+            let written = written.and_then(|oid| self.rules.catalog.relations.get(&oid));
+            if let Some(written) = written.cloned() {
+                self.probes(node, &written, relation.location)?;
+            }
             let ruled = |found: &super::Use| self.rules.role.rows.contains_key(&found.relation);
             if self.uses.last().is_some_and(ruled) {
                 return Err(refuse::construct(

@@ -108,7 +108,10 @@ impl Walk<'_> {
         };
         let name = self.into(into.node_mut(), kind)?;
         match node.get_mut("query").and_then(Tree::node_mut) {
-            Some(query) if query.kind == "SelectStmt" => self.node(query)?,
+            Some(query) if query.kind == "SelectStmt" => {
+                self.no_whole_rows(query)?;
+                self.node(query)?;
+            }
             Some(query) if query.kind == "ExecuteStmt" => {
                 self.effects
                     .push(Effect::Execute(query.text("name").to_owned()));
@@ -127,9 +130,38 @@ impl Walk<'_> {
         kind: &'static str,
     ) -> Result<(), Refusal> {
         let name = self.into(into.node_mut(), kind)?;
+        self.no_whole_rows(node)?;
         self.node(node)?;
         put_into(node, into);
         self.effects.push(Effect::TemporaryMade(name));
+        Ok(())
+    }
+
+    /// A template's row is a `record`, which no table can have a column of: the server's error would name neither the
+    /// cause nor the way out.
+    fn no_whole_rows(&self, query: &Node) -> Result<(), Refusal> {
+        if self.side == Side::Run || query.get("with_clause").is_some() {
+            return Ok(());
+        }
+        let offer = self.reader().from(query.list("from_clause"));
+        for item in query.list("target_list").iter().filter_map(Tree::node) {
+            let value = item.child("val").filter(|value| value.kind == "ColumnRef");
+            let names = value.and_then(|value| value.names("fields"));
+            let Some([name]) = names.as_deref() else {
+                continue;
+            };
+            let relation = offer.item(name).and_then(|item| item.relation);
+            let substituted = relation.is_some_and(|oid| self.rules.role.substitutes(oid));
+            if substituted && offer.names_column(name) == Some(false) {
+                return Err(at(
+                    refuse::construct(
+                        &format!("the whole row {name} as a column of a new table"),
+                        &format!("take its columns, for instance {name}.*"),
+                    ),
+                    item.location,
+                ));
+            }
+        }
         Ok(())
     }
 

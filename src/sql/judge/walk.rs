@@ -34,6 +34,8 @@ pub(super) struct Walk<'a> {
     pub conditions: Vec<(usize, Condition)>,
     pub lookups: Vec<(Oid, String)>,
     pub hidden_rows: bool,
+    /// Columns that are assigned to and may not change, with the reason.
+    pub tied: BTreeSet<String>,
     /// System columns that templates of the text that runs show.
     pub system_in_templates: BTreeSet<String>,
     /// A NATURAL join was met.
@@ -73,6 +75,7 @@ impl<'a> Walk<'a> {
             conditions: Vec::new(),
             lookups: Vec::new(),
             hidden_rows: false,
+            tied: BTreeSet::new(),
             system_in_templates: BTreeSet::new(),
             natural: false,
             inside_with: 0,

@@ -5,7 +5,7 @@
 use crate::catalog::{Catalog, Column, TypeKind};
 use crate::policy::compiled::MaskedPart;
 use crate::sql::names::{literal, qualified, quoted};
-use crate::sql::plan::MASKED_PARTS;
+use crate::sql::plan::{MASKED_PARTS, TIED};
 use crate::sql::template;
 use crate::sql::tree::{Node, Tree};
 
@@ -19,13 +19,21 @@ pub struct WriteBack {
 /// The name of the row that holds the new value and the mask of the old one.
 const ROW: &str = "\"pgveil_w\"";
 
+/// What becomes of a value that is not the one that is shown.
+pub(super) enum Otherwise<'a> {
+    /// It is stored, unless it holds masks of such parts.
+    Taken(&'a [MaskedPart]),
+    /// An error: the column may not change.
+    Refused,
+}
+
 /// `target` is the quoted name of the relation that is written, `mask` the SQL of the masked stored value.
 pub(super) fn around(
     catalog: &Catalog,
     column: &Column,
     target: &str,
     mask: &str,
-    parts: &[MaskedPart],
+    otherwise: Otherwise<'_>,
 ) -> Option<WriteBack> {
     let (base, data_type) = base_type(catalog, column)?;
     let (new, old) = match comparison(base) {
@@ -35,10 +43,16 @@ pub(super) fn around(
             format!("::pg_catalog.{name}"),
         ),
     };
-    let partly = masked_parts(parts);
+    let otherwise = match otherwise {
+        Otherwise::Taken(parts) => format!("{} ELSE {ROW}.\"v\"", masked_parts(parts)),
+        Otherwise::Refused => format!(
+            " WHEN {} THEN {ROW}.\"v\"",
+            template::raising(TIED, &format!("{target}.{}", quoted(&column.name)))
+        ),
+    };
     let open = format!(
         "(SELECT CASE WHEN ({ROW}.\"v\" IS NULL AND {ROW}.\"m\" IS NULL) OR {ROW}.\"v\"{new} OPERATOR(pg_catalog.=) \
-         {ROW}.\"m\"{old} THEN {target}.{}{partly} ELSE {ROW}.\"v\" END FROM (SELECT (",
+         {ROW}.\"m\"{old} THEN {target}.{}{otherwise} END FROM (SELECT (",
         quoted(&column.name)
     );
     let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\") AS {ROW})");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{Relation, RelationKind};
-use crate::sql::names::quoted;
+use crate::sql::names::{qualified, quoted};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::scope::Reader;
@@ -15,7 +15,7 @@ use crate::sql::tree::{Node, Tree};
 use super::rewrite_rules::Written;
 use super::target::Target;
 use super::walk::{Walk, at, offset};
-use super::writeback::{self, WriteBack};
+use super::writeback::{self, Otherwise, WriteBack};
 use super::{Access, Change, Side};
 
 impl Walk<'_> {
@@ -47,8 +47,14 @@ impl Walk<'_> {
             .uses
             .last()
             .and_then(|found| self.rules.catalog.relations.get(&found.relation))
-            .filter(|relation| self.rules.role.substitutes(relation.oid))
             .cloned();
+        if let Some(relation) = &relation {
+            self.probes(node, relation, named.location)?;
+        }
+        let role = self.rules.role;
+        let relation = relation.filter(|relation| {
+            role.substitutes(relation.oid) || role.tied.contains_key(&relation.oid)
+        });
         match relation {
             None => self.children(node)?,
             Some(relation) => {
@@ -63,6 +69,28 @@ impl Walk<'_> {
         // The field order is the same on both sides: the target goes last.
         node.set("relation", Tree::Node(named));
         Ok(())
+    }
+
+    /// A new row is refused where it would be held against masked values of others.
+    pub(super) fn probes(
+        &self,
+        node: &Node,
+        relation: &Relation,
+        location: i32,
+    ) -> Result<(), Refusal> {
+        let Some(why) = self.rules.role.probed.get(&relation.oid) else {
+            return Ok(());
+        };
+        let clauses = node.list("merge_when_clauses").iter();
+        let inserts = match node.kind {
+            "InsertStmt" | "CopyStmt" => true,
+            "MergeStmt" => clauses.filter_map(Tree::node).any(super::checks::inserts),
+            _ => false,
+        };
+        match inserts {
+            true => Err(at(refuse::probed(&relation.full_name(), why), location)),
+            false => Ok(()),
+        }
     }
 
     fn protected(
@@ -252,9 +280,10 @@ impl Walk<'_> {
                 item.location,
             ));
         }
-        let Some(keep) = self.write_back(item, &name)? else {
+        let Some((keep, tied)) = self.write_back(item, &name)? else {
             return self.children(item);
         };
+        self.tied.extend(tied);
         match self.side {
             Side::Client => {
                 self.children(item)?;
@@ -280,17 +309,52 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What has to stand around the value of an assignment; `None` where the column is not masked.
-    fn write_back(&self, item: &Node, name: &str) -> Result<Option<WriteBack>, Refusal> {
+    /// What has to stand around the value of an assignment, and why if the column may not change; `None` where it may
+    /// take any.
+    fn write_back(
+        &self,
+        item: &Node,
+        name: &str,
+    ) -> Result<Option<(WriteBack, Option<String>)>, Refusal> {
         let Some(target) = &self.target else {
             return Ok(None);
         };
         let role = self.rules.role;
-        let Some((column, mask)) = target.mask(role, name) else {
+        let Some(column) = target.relation.column(name) else {
+            return Ok(None);
+        };
+        let mask = role.mask(target.relation.oid, column.num);
+        let value = item.child("val");
+        let tied = role.tied(target.relation.oid, column.num).map(|why| {
+            let name = format!("{}.{name}", target.relation.full_name());
+            format!("{name}, which {why} compares with masked values")
+        });
+        if let Some(why) = tied {
+            // What cannot be compared with the stored value could be another.
+            let compared = item.get("indirection").is_none()
+                && value
+                    .is_some_and(|value| !matches!(value.kind, "SetToDefault" | "MultiAssignRef"))
+                && !role.denies(target.relation.oid, column.num);
+            if !compared {
+                return Err(at(refuse::tied(&why), item.location));
+            }
+            let shown = target
+                .masked(role, &target.alias, name)
+                .unwrap_or_else(|| qualified(&target.alias, name));
+            let keep = writeback::around(
+                self.rules.catalog,
+                column,
+                &quoted(&target.alias),
+                &shown,
+                Otherwise::Refused,
+            );
+            let keep = keep.ok_or_else(|| refuse::judge("the type of a column is not known"))?;
+            return Ok(Some((keep, Some(why))));
+        }
+        let Some(mask) = mask else {
             return Ok(None);
         };
         let parts = &mask.parts;
-        let value = item.child("val");
         if value.is_some_and(|value| value.kind == "SetToDefault") {
             return Ok(None);
         }
@@ -320,11 +384,11 @@ impl Walk<'_> {
                     column,
                     &quoted(&target.alias),
                     &mask,
-                    parts,
+                    Otherwise::Taken(parts),
                 )
             })
             .ok_or_else(|| refuse::judge("the type of a masked column is not known"))?;
-        Ok(Some(keep))
+        Ok(Some((keep, None)))
     }
 }
 

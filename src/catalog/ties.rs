@@ -1,0 +1,376 @@
+//! What compares columns of a table with each other or with those of other rows whenever a row is written: constraints,
+//! unique indexes, partition bounds, security policies, and expressions that are computed beside the row and can fail.
+//!
+//! Where such a thing holds two columns, a write of one of them succeeds or fails by the stored value of the other.
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+
+use super::load::{field, rows};
+use super::{AttNum, Catalog, CatalogError, Oid, Relation};
+
+/// How what ties columns looks at a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TieKind {
+    /// A CHECK that is enforced.
+    Check,
+    /// A unique index, or an exclusion constraint by equality alone.
+    Unique,
+    /// An exclusion constraint by another operator: a new row tells by ranges about others.
+    Exclusion,
+    ForeignKey,
+    /// The key by which a partitioned table puts rows where they belong.
+    PartitionKey,
+    /// A policy of row level security that new versions of a row must meet.
+    Policy,
+    /// An index or generated column whose expression can raise an error, or whose value can be refused.
+    Expression,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tie {
+    pub kind: TieKind,
+    /// Of the constraint, index, policy or column; the table's for a partition key.
+    pub name: String,
+    /// 0: the whole row.
+    pub columns: Vec<AttNum>,
+    /// The parent has one like it, so that all partitions do.
+    pub inherited: bool,
+}
+
+impl Tie {
+    /// In the words of an error: without its table.
+    pub fn described(&self) -> String {
+        let kind = match self.kind {
+            TieKind::Check => "CHECK constraint",
+            TieKind::Unique => "unique index",
+            TieKind::Exclusion => "exclusion constraint",
+            TieKind::ForeignKey => "foreign key",
+            TieKind::PartitionKey => "partition key",
+            TieKind::Policy => "row level security policy",
+            TieKind::Expression => "expression",
+        };
+        format!("{kind} {}", self.name)
+    }
+}
+
+/// A column of another relation that an UPDATE of this one carries along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cascade {
+    pub from: (Oid, AttNum),
+    pub to: (Oid, AttNum),
+}
+
+/// CHECK constraints and foreign keys. A constraint that is not enforced (version 18) tells nothing.
+const CONSTRAINTS: &str = "SELECT k.conrelid, k.contype::text, k.conname::text, coalesce(k.conkey, '{}'), \
+       k.coninhcount > 0 OR k.conparentid <> 0 \
+     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
+     WHERE k.contype IN ('c', 'f') AND k.conrelid >= 16384 AND c.relpersistence <> 't' \
+       AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) ORDER BY k.conrelid, k.conname, k.oid";
+
+/// Indexes that are unique, excluding, or of expressions. What expressions read is in `pg_depend`; a whole row is not
+/// (find_expr_references_walker in dependency.c), and pg_get_expr writes it as `t.*`.
+const INDEXES: &str = "SELECT i.indrelid, n.relname::text, \
+       ARRAY(SELECT u.k FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u(k, o) WHERE u.o <= i.indnkeyatts AND u.k > 0 \
+             UNION SELECT d.refobjsubid::int2 FROM pg_depend d \
+               WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjsubid > 0 \
+                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid \
+                 AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) \
+             UNION SELECT 0::int2 WHERE concat(e.exprs, ' ', e.pred) ~ '\\.\\*' ORDER BY 1), \
+       EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.indexrelid), i.indisunique OR i.indisexclusion, \
+       EXISTS (SELECT FROM pg_constraint k, unnest(k.conexclop) o(oid) JOIN pg_operator p ON p.oid = o.oid \
+               WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype = 'x' AND p.oprname <> '='), \
+       concat_ws(', ', e.exprs, e.pred) \
+     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class n ON n.oid = i.indexrelid \
+     CROSS JOIN LATERAL (SELECT pg_get_expr(i.indexprs, i.indrelid) AS exprs, pg_get_expr(i.indpred, i.indrelid) AS pred) e \
+     WHERE i.indrelid >= 16384 AND c.relpersistence <> 't' AND c.relkind IN ('r', 'p') \
+       AND (i.indisunique OR i.indisexclusion OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) \
+     ORDER BY i.indrelid, n.relname, i.indexrelid";
+
+/// Columns that take part in a key depend on the table for it (`StorePartitionKey` in heap.c).
+const PARTITION_KEYS: &str = "SELECT p.partrelid, c.relname::text, \
+       ARRAY(SELECT u.k FROM unnest(p.partattrs::int2[]) AS u(k) WHERE u.k > 0 \
+             UNION SELECT d.objsubid::int2 FROM pg_depend d \
+               WHERE d.classid = 'pg_class'::regclass AND d.objid = p.partrelid AND d.objsubid > 0 \
+                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.partrelid AND d.refobjsubid = 0 \
+                 AND d.deptype = 'i' ORDER BY 1) \
+     FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid \
+     WHERE c.relpersistence <> 't' ORDER BY p.partrelid";
+
+/// Policies that a new version of a row must meet: those for SELECT, too, where the UPDATE reads.
+const POLICIES: &str = "SELECT p.polrelid, p.polname::text, \
+       ARRAY(SELECT d.refobjsubid::int2 FROM pg_depend d \
+               WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refobjsubid > 0 \
+                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid \
+             UNION SELECT 0::int2 WHERE concat(pg_get_expr(p.polqual, p.polrelid), ' ', \
+               pg_get_expr(p.polwithcheck, p.polrelid)) ~ '\\.\\*' ORDER BY 1) \
+     FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid \
+     WHERE c.relrowsecurity AND p.polcmd IN ('*', 'r', 'w') ORDER BY p.polrelid, p.polname";
+
+/// Generated columns. What is computed when it is read (version 18) is computed at a write where it may not be NULL.
+const GENERATED: &str = "SELECT d.adrelid, d.adnum, a.attname::text, pg_get_expr(d.adbin, d.adrelid), \
+       a.attnotnull OR (a.attgenerated = 's' AND (a.atttypmod >= 0 OR t.typtype = 'd')), a.attgenerated = 's', \
+       a.attinhcount > 0 \
+     FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> '' \
+     JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid \
+     WHERE c.relpersistence <> 't' AND NOT a.attisdropped ORDER BY d.adrelid, d.adnum";
+
+/// Foreign keys by which an UPDATE of the referred row writes to those that refer to it.
+const CASCADES: &str = "SELECT f.confrelid, k.referred, f.conrelid, k.num FROM pg_constraint f \
+     JOIN pg_class c ON c.oid = f.conrelid CROSS JOIN LATERAL unnest(f.conkey, f.confkey) AS k(num, referred) \
+     WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd') AND c.relpersistence <> 't' ORDER BY 1, 2, 3, 4";
+
+pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), CatalogError> {
+    for row in rows(client, "constraints", CONSTRAINTS).await? {
+        let tie = Tie {
+            kind: match field::<String>(&row, 1)?.as_str() {
+                "c" => TieKind::Check,
+                _ => TieKind::ForeignKey,
+            },
+            name: field(&row, 2)?,
+            columns: field(&row, 3)?,
+            inherited: field(&row, 4)?,
+        };
+        add(catalog, field(&row, 0)?, tie);
+    }
+    for row in rows(client, "indexes", INDEXES).await? {
+        let kind = match (field(&row, 4)?, field(&row, 5)?) {
+            (_, true) => TieKind::Exclusion,
+            (true, false) => TieKind::Unique,
+            (false, false) if may_raise(&field::<String>(&row, 6)?) => TieKind::Expression,
+            (false, false) => continue,
+        };
+        let tie = Tie {
+            kind,
+            name: field(&row, 1)?,
+            columns: field(&row, 2)?,
+            inherited: field(&row, 3)?,
+        };
+        add(catalog, field(&row, 0)?, tie);
+    }
+    for row in rows(client, "partition keys", PARTITION_KEYS).await? {
+        let tie = Tie {
+            kind: TieKind::PartitionKey,
+            name: field(&row, 1)?,
+            columns: field(&row, 2)?,
+            inherited: false,
+        };
+        add(catalog, field(&row, 0)?, tie);
+    }
+    for row in rows(client, "policies", POLICIES).await? {
+        let tie = Tie {
+            kind: TieKind::Policy,
+            name: field(&row, 1)?,
+            columns: field(&row, 2)?,
+            inherited: false,
+        };
+        add(catalog, field(&row, 0)?, tie);
+    }
+    for row in rows(client, "generated columns", GENERATED).await? {
+        let expression: Option<String> = field(&row, 3)?;
+        let raises = expression.is_none_or(|text| may_raise(&text));
+        if field(&row, 4)? || (field(&row, 5)? && raises) {
+            let tie = Tie {
+                kind: TieKind::Expression,
+                name: field(&row, 2)?,
+                columns: vec![field(&row, 1)?],
+                inherited: field(&row, 6)?,
+            };
+            add(catalog, field(&row, 0)?, tie);
+        }
+    }
+    for row in rows(client, "cascades", CASCADES).await? {
+        catalog.cascades.insert(Cascade {
+            from: (field(&row, 0)?, field(&row, 1)?),
+            to: (field(&row, 2)?, field(&row, 3)?),
+        });
+    }
+    Ok(())
+}
+
+fn add(catalog: &mut Catalog, relation: Oid, tie: Tie) {
+    if !tie.columns.is_empty() {
+        catalog.ties.entry(relation).or_default().push(tie);
+    }
+}
+
+impl Relation {
+    /// The stored columns that decide what holds these: a generated column stands for those it is made of.
+    pub fn stored(&self, columns: &[AttNum]) -> Vec<AttNum> {
+        let mut stored = Vec::new();
+        let mut open: Vec<AttNum> = match columns.contains(&0) {
+            true => self.columns.iter().map(|column| column.num).collect(),
+            false => columns.to_vec(),
+        };
+        // Generated columns are made of stored ones, so the list ends.
+        while let Some(num) = open.pop() {
+            match self.column_number(num) {
+                Some(column) if !column.generated_from.is_empty() => {
+                    open.extend(&column.generated_from);
+                }
+                Some(_) if !stored.contains(&num) => stored.push(num),
+                _ => {}
+            }
+        }
+        stored.sort_unstable();
+        stored
+    }
+}
+
+/// Functions of pg_catalog that give a value whatever they are given; forms of the grammar that are written like calls, too.
+const TOTAL: &[&str] = &[
+    "abs",
+    "and",
+    "any",
+    "array",
+    "btrim",
+    "casefold",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "greatest",
+    "in",
+    "initcap",
+    "least",
+    "left",
+    "length",
+    "lower",
+    "ltrim",
+    "md5",
+    "not",
+    "nullif",
+    "or",
+    "reverse",
+    "right",
+    "row",
+    "rtrim",
+    "setweight",
+    "then",
+    "to_tsvector",
+    "upper",
+    "when",
+    "else",
+    "case",
+    "is",
+    "array_to_tsvector",
+    "hashtext",
+];
+const TOTAL_OPERATORS: &[&str] = &["=", "<>", "<", ">", "<=", ">=", "||", "::"];
+/// Types to which everything can be cast.
+const TOTAL_TYPES: &[&str] = &["text"];
+
+/// Whether an expression as `pg_get_expr` writes it could raise an error for some value. What is not known not to, may.
+fn may_raise(expression: &str) -> bool {
+    let mut rest = expression;
+    let mut word = "";
+    let mut cast: Option<bool> = None;
+    // Whether what stands before is a constant: its cast has been tried when the expression was made.
+    let mut constant = false;
+    while let Some(first) = rest.chars().next() {
+        if first.is_whitespace() {
+            rest = rest.trim_start();
+            continue;
+        }
+        let taken = if first == '\'' || first == '"' {
+            let end = quoted_end(rest, first);
+            if first == '"' && cast.is_some() {
+                return true; // a type by a quoted name
+            }
+            word = if first == '"' { "\"" } else { "" };
+            constant = first == '\'';
+            end
+        } else if first.is_alphanumeric() || first == '_' {
+            let end = rest
+                .find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '.' | '$'))
+                .unwrap_or(rest.len());
+            let found = rest.get(..end).unwrap_or("");
+            match cast.take() {
+                Some(of_constant) => {
+                    if !of_constant && !TOTAL_TYPES.contains(&found) {
+                        return true;
+                    }
+                    constant = of_constant;
+                    word = "";
+                }
+                None => {
+                    word = found;
+                    constant = first.is_ascii_digit();
+                }
+            }
+            end
+        } else if first == '(' {
+            let called = !word.is_empty();
+            if called && !TOTAL.contains(&word.to_lowercase().as_str()) {
+                return true;
+            }
+            (word, constant) = ("", false);
+            1
+        } else if matches!(first, ')' | ',' | '[' | ']') {
+            (word, constant) = ("", false);
+            1
+        } else {
+            let end = rest
+                .find(|c: char| !"+-*/<>=~!@#%^&|`?:.".contains(c))
+                .unwrap_or(rest.len())
+                .max(first.len_utf8());
+            let found = rest.get(..end).unwrap_or("");
+            if !TOTAL_OPERATORS.contains(&found) {
+                return true;
+            }
+            cast = (found == "::").then_some(constant);
+            (word, constant) = ("", false);
+            end
+        };
+        rest = rest.get(taken..).unwrap_or("");
+    }
+    false
+}
+
+fn quoted_end(text: &str, quote: char) -> usize {
+    let mut end = quote.len_utf8();
+    let after = |end: usize| text.get(end..).unwrap_or("");
+    while let Some(next) = after(end).find(quote) {
+        end += next + 1;
+        if !after(end).starts_with(quote) {
+            return end;
+        }
+        end += 1;
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_raise;
+
+    #[test]
+    fn an_expression_raises_unless_it_is_known_not_to() {
+        for harmless in [
+            "lower(email)",
+            "(((first_name)::text || ' '::text) || (last_name)::text)",
+            "to_tsvector('english'::regconfig, ((COALESCE(title, ''::text) || ' it''s '::text) || COALESCE(body, ''::text)))",
+            "(deleted_at IS NULL)",
+            "((state = 'open'::ticket_state) AND (NOT \"Odd \"\"name\"))",
+            "(state = ANY (ARRAY['a'::text, 'b'::text]))",
+            "CASE WHEN (a > 5) THEN b ELSE NULL::integer END",
+            "",
+        ] {
+            assert!(!may_raise(harmless), "{harmless}");
+        }
+        for harmful in [
+            "((100)::numeric / (salary - ceiling))",
+            "(phone)::integer",
+            "(phone ~~ pattern)",
+            "crm.phone_of(id)",
+            "\"substring\"(phone, start)",
+            "(t.* IS NOT NULL)",
+            "(a OPERATOR(crm.=) b)",
+            "(doc -> 'x'::text)",
+            "(phone)::\"Digits\"",
+            "date_part('year'::text, born)",
+            "(a + b)",
+            "(- a)",
+        ] {
+            assert!(may_raise(harmful), "{harmful}");
+        }
+    }
+}

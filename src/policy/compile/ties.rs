@@ -1,0 +1,239 @@
+//! Columns whose new value would be compared with a stored one that the role does not see, by what the schema checks when a
+//! row is written ([`crate::catalog::ties`]).
+//!
+//! A value that the role itself gives tells nothing by a comparison with others that it gives: a new row is free. What is
+//! held back is a stored value: of another column of the row in an UPDATE, or of other rows, whose column stands beside one
+//! that changes.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::catalog::{AttNum, Catalog, ColumnSource, Oid, Relation, Tie, TieKind};
+use crate::policy::compiled::RolePolicy;
+use crate::policy::flow::{Cell, is_view};
+
+pub(super) fn apply(policy: &mut RolePolicy, catalog: &Catalog) {
+    if catalog.ties.is_empty() || (policy.masks.is_empty() && policy.denied.is_empty()) {
+        return;
+    }
+    let mut finder = Finder {
+        policy,
+        catalog,
+        tied: BTreeMap::new(),
+        probed: BTreeMap::new(),
+    };
+    // In one order, so that the same constraint is named every time.
+    let relations: BTreeSet<Oid> = catalog.ties.keys().copied().collect();
+    for oid in relations {
+        if let Some(relation) = catalog.relations.get(&oid) {
+            finder.own(relation);
+            finder.moves(relation);
+        }
+    }
+    if finder.tied.is_empty() {
+        return;
+    }
+    finder.spread();
+    let Finder { tied, probed, .. } = finder;
+    let mut columns: HashMap<Oid, HashMap<AttNum, Arc<str>>> = HashMap::new();
+    for ((relation, column), why) in tied {
+        columns.entry(relation).or_default().insert(column, why);
+    }
+    policy.tied = columns;
+    policy.probed = probed.into_iter().collect();
+}
+
+struct Finder<'a> {
+    policy: &'a RolePolicy,
+    catalog: &'a Catalog,
+    tied: BTreeMap<Cell, Arc<str>>,
+    /// Relations in which a new row would be held against others by more than equality.
+    probed: BTreeMap<Oid, Arc<str>>,
+}
+
+impl Finder<'_> {
+    fn hidden(&self, relation: Oid, column: AttNum) -> bool {
+        self.policy.mask(relation, column).is_some() || self.policy.denies(relation, column)
+    }
+
+    /// What ties columns of the relation itself.
+    fn own(&mut self, relation: &Relation) {
+        for tie in self.catalog.ties.get(&relation.oid).into_iter().flatten() {
+            let columns = relation.stored(&tie.columns);
+            let hidden = |column: &AttNum| self.hidden(relation.oid, *column);
+            let hidden: Vec<AttNum> = columns.iter().copied().filter(hidden).collect();
+            if hidden.is_empty() {
+                continue;
+            }
+            let why = described(tie, relation);
+            for column in columns {
+                let by_others = hidden.iter().any(|other| *other != column);
+                if by_others || tie.kind == TieKind::Exclusion {
+                    self.tie((relation.oid, column), &why);
+                }
+            }
+            if tie.kind == TieKind::Exclusion {
+                self.probed.entry(relation.oid).or_insert(why);
+            }
+        }
+    }
+
+    /// A row that goes to another partition meets what that one alone checks.
+    fn moves(&mut self, relation: &Relation) {
+        let ties = self.catalog.ties.get(&relation.oid).into_iter().flatten();
+        let keys: Vec<AttNum> = ties
+            .filter(|tie| tie.kind == TieKind::PartitionKey)
+            .flat_map(|tie| relation.stored(&tie.columns))
+            .collect();
+        if keys.is_empty() {
+            return;
+        }
+        for below in self.below(relation.oid) {
+            let Some(partition) = self.catalog.relations.get(&below) else {
+                continue;
+            };
+            let ties = self.catalog.ties.get(&below).into_iter().flatten();
+            for tie in ties.filter(|tie| !tie.inherited && tie.kind != TieKind::Policy) {
+                let names: Vec<&str> = partition
+                    .stored(&tie.columns)
+                    .into_iter()
+                    .filter(|column| self.hidden(below, *column))
+                    .filter_map(|column| Some(partition.column_number(column)?.name.as_str()))
+                    .collect();
+                let why = described(tie, partition);
+                for key in &keys {
+                    let name = relation.column_number(*key).map(|column| &column.name);
+                    if names
+                        .iter()
+                        .any(|hidden| name.is_none_or(|name| name != hidden))
+                    {
+                        self.tie((relation.oid, *key), &why);
+                    }
+                }
+            }
+        }
+    }
+
+    fn below(&self, relation: Oid) -> Vec<Oid> {
+        let mut found = self.catalog.children(relation).to_vec();
+        let mut next = 0;
+        while let Some(oid) = found.get(next).copied() {
+            next += 1;
+            for child in self.catalog.children(oid) {
+                if !found.contains(child) {
+                    found.push(*child);
+                }
+            }
+        }
+        found
+    }
+
+    fn tie(&mut self, cell: Cell, why: &Arc<str>) -> bool {
+        if self.tied.contains_key(&cell) {
+            return false;
+        }
+        self.tied.insert(cell, Arc::clone(why));
+        true
+    }
+
+    /// To whatever a write of a tied column may be written through.
+    fn spread(&mut self) {
+        let catalog = self.catalog;
+        let views: Vec<&Arc<Relation>> = catalog
+            .relations
+            .values()
+            .filter(|relation| is_view(relation))
+            .collect();
+        loop {
+            let mut grown = false;
+            let found: Vec<(Cell, Arc<str>)> = self
+                .tied
+                .iter()
+                .map(|(cell, why)| (*cell, Arc::clone(why)))
+                .collect();
+            for ((oid, column), why) in &found {
+                // An UPDATE of a parent reaches the rows of its children; one of a partition the bounds of its parents.
+                let Some(relation) = catalog.relations.get(oid) else {
+                    continue;
+                };
+                let name = relation.column_number(*column).map(|column| &column.name);
+                let related = relation.parents.iter().chain(catalog.children(*oid));
+                for other in related.filter_map(|oid| catalog.relations.get(oid)) {
+                    let same = other
+                        .columns
+                        .iter()
+                        .find(|column| Some(&column.name) == name);
+                    if let Some(same) = same {
+                        grown |= self.tie((other.oid, same.num), why);
+                    }
+                }
+            }
+            for cascade in &catalog.cascades {
+                if let Some(why) = self.tied.get(&cascade.to).cloned() {
+                    grown |= self.tie(cascade.from, &why);
+                }
+            }
+            for view in &views {
+                for (column, source) in view.columns.iter().zip(&view.sources) {
+                    if let Some(why) = self.behind(view.oid, source) {
+                        grown |= self.tie((view.oid, column.num), &why);
+                    }
+                }
+            }
+            if !grown {
+                break;
+            }
+        }
+        loop {
+            let probed: Vec<(Oid, Arc<str>)> = self
+                .probed
+                .iter()
+                .map(|(oid, why)| (*oid, Arc::clone(why)))
+                .collect();
+            let views = views.iter().filter_map(|view| {
+                let reads = &self.catalog.view_reads.get(&view.oid)?.relations;
+                let (_, why) = probed.iter().find(|(oid, _)| reads.contains(oid))?;
+                Some((view.oid, Arc::clone(why)))
+            });
+            let parents = probed.iter().flat_map(|(oid, why)| {
+                let parents = self.catalog.relations.get(oid).map(|found| &found.parents);
+                parents
+                    .into_iter()
+                    .flatten()
+                    .map(|parent| (*parent, Arc::clone(why)))
+            });
+            let before = self.probed.len();
+            let further: Vec<(Oid, Arc<str>)> = views.chain(parents).collect();
+            for (oid, why) in further {
+                self.probed.entry(oid).or_insert(why);
+            }
+            if self.probed.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// What ties the column behind that of a view.
+    fn behind(&self, view: Oid, source: &ColumnSource) -> Option<Arc<str>> {
+        match source {
+            ColumnSource::Same { relation, column } => {
+                self.tied.get(&(*relation, *column)).cloned()
+            }
+            // It cannot be written to.
+            ColumnSource::Computed { .. } => None,
+            ColumnSource::Unknown => {
+                let reads: &BTreeSet<Oid> = &self.catalog.view_reads.get(&view)?.relations;
+                let mut tied = self.tied.iter();
+                let (_, why) = tied.find(|((relation, _), _)| reads.contains(relation))?;
+                Some(Arc::clone(why))
+            }
+        }
+    }
+}
+
+fn described(tie: &Tie, relation: &Relation) -> Arc<str> {
+    match tie.kind {
+        TieKind::PartitionKey => format!("the partition key of {}", relation.full_name()),
+        _ => format!("the {} of {}", tie.described(), relation.full_name()),
+    }
+    .into()
+}
