@@ -3,8 +3,8 @@ mod classes;
 mod likeness;
 mod masks;
 mod names;
-mod rows;
 mod partitions;
+mod rows;
 mod views;
 
 use super::PolicySet;
