@@ -199,6 +199,10 @@ fn policies_are_reviewed() {
         Ok(policy) => {
             let mut shown = lines(&policy.warnings);
             shown.extend(lines(&policy.review([&catalog])));
+            let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let users = names(&["a", "b", "arzt", "pg_monitor"]);
+            let databases = names(&["klinik", "postgres"]);
+            shown.extend(lines(&policy.strangers(&users, &databases)));
             shown
         }
     });

@@ -30,11 +30,23 @@ fn check_in(
     settings: &str,
     arguments: &[&str],
 ) -> Output {
+    check_as("postgres", folder, port, policy, settings, arguments)
+}
+
+/// [`check_in`] with another catalog user.
+fn check_as(
+    catalog_user: &str,
+    folder: &Folder,
+    port: u16,
+    policy: &str,
+    settings: &str,
+    arguments: &[&str],
+) -> Output {
     folder.write("policies/crm.yaml", policy);
     let config = folder.write(
         "pgveil.yaml",
         format!(
-            "upstream: {{ host: 127.0.0.1, port: {port}, catalog_user: {{ name: postgres }}, databases: [crm, other] }}\n\
+            "upstream: {{ host: 127.0.0.1, port: {port}, catalog_user: {{ name: {catalog_user} }}, databases: [crm, other] }}\n\
              policies: policies/\nstate: state.db\n{settings}"
         ),
     );
@@ -54,7 +66,8 @@ fn server() -> Postgres {
     postgres.sql(
         "crm",
         "CREATE SCHEMA crm; CREATE TABLE crm.contacts (id int, phone text);
-         CREATE VIEW crm.calls AS SELECT phone FROM crm.contacts",
+         CREATE VIEW crm.calls AS SELECT phone FROM crm.contacts;
+         CREATE ROLE agent LOGIN; CREATE ROLE clerk LOGIN; CREATE ROLE dpo LOGIN",
     );
     postgres
 }
@@ -105,6 +118,130 @@ fn row_rules_are_summed_up_and_what_they_close_is_told() {
         told.contains("give it a row rule of its own: `crm.calls: \"...\"`"),
         "{told}"
     );
+}
+
+#[test]
+fn a_role_is_summed_up_where_it_has_something_and_in_words_where_that_is_nothing() {
+    let postgres = server();
+    let policy = format!(
+        "{POLICY}  elsewhere: {{ who: [{{ db_user: agent, database: other }}], mask: {{ phone: redact }} }}\n  \
+         clerk: {{ who: [{{ db_user: clerk }}] }}\n"
+    );
+    let output = check(postgres.port(), &policy, &[]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        shown.contains("crm: clerk sees no column masked\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("elsewhere"), "{shown}");
+    assert!(!shown.contains(" 0 "), "{shown}");
+}
+
+#[test]
+fn a_user_or_database_that_the_server_lacks_is_told_with_what_was_probably_meant() {
+    let postgres = server();
+    let policy = POLICY.replace(
+        "[{ db_user: agent }]",
+        "[{ db_user: agemt }, { db_user: [agent, CHANGE_ME], database: [crm, others] }]",
+    );
+    let output = check(postgres.port(), &policy, &[]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("crm.yaml:5:29: warning: the server has no user `agemt`\n"),
+        "{told}"
+    );
+    assert!(told.contains("= help: did you mean `agent`?\n"), "{told}");
+    assert!(
+        told.contains("warning: the server has no user `CHANGE_ME`\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("warning: the server has no database `others`\n"),
+        "{told}"
+    );
+    assert!(told.contains("= help: did you mean `other`?\n"), "{told}");
+    assert_eq!(told.matches("the server has no").count(), 3, "{told}");
+
+    let offline = check(postgres.port(), &policy, &["--offline"]);
+    assert_eq!(text(&offline.stderr), "", "files alone do not tell");
+    let right = check(postgres.port(), POLICY, &[]);
+    assert!(!text(&right.stderr).contains("the server has no"));
+}
+
+#[test]
+fn row_rules_are_held_against_types_by_the_server_without_a_right_on_the_tables() {
+    let postgres = server();
+    postgres.sql(
+        "crm",
+        "CREATE TYPE crm.grade AS ENUM ('a', 'b');
+         CREATE TABLE crm.wards (id int PRIMARY KEY, beds int, name varchar(20), opened date, open bool, level crm.grade);
+         CREATE TABLE crm.duty (ward int PRIMARY KEY, person text);
+         CREATE ROLE looker LOGIN; REVOKE ALL ON SCHEMA crm FROM PUBLIC",
+    );
+    let folder = Folder::new("check");
+    let run = |rule: &str| {
+        let policy = POLICY.replace(
+            "mask: { phone: { show: { last: 4 } } }",
+            &format!("mask: {{ phone: redact }}, rows: {{ crm.wards: \"{rule}\" }}"),
+        );
+        check_as("looker", &folder, postgres.port(), &policy, "", &[])
+    };
+    let duty = "(SELECT d.ward FROM crm.duty d WHERE";
+    for (rule, complaint) in [
+        (
+            "beds = 'x'".to_owned(),
+            "invalid input syntax for type integer: \"x\"",
+        ),
+        (
+            "beds = {db_user}".to_owned(),
+            "invalid input syntax for type integer: \"agent\"",
+        ),
+        ("name = 7".to_owned(), "operator does not exist"),
+        (
+            "opened > 'soon'".to_owned(),
+            "invalid input syntax for type date",
+        ),
+        (
+            "lower(beds) = 'x'".to_owned(),
+            "function pg_catalog.lower(integer) does not exist",
+        ),
+        ("beds + 1".to_owned(), "must be type boolean"),
+        (
+            format!("id IN {duty} d.person = 7)"),
+            "operator does not exist",
+        ),
+        (
+            format!("name IN {duty} d.person = {{app_user}})"),
+            "operator does not exist",
+        ),
+    ] {
+        let output = run(&rule);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{rule}: {told}");
+        let message = "error: the server turns down the row rule of `crm.wards`: ";
+        assert!(
+            told.contains("crm.yaml:5:") && told.contains(message) && told.contains(complaint),
+            "{rule}: {told}"
+        );
+    }
+    for rule in [
+        "beds = '7' AND name = 'x' AND open".to_owned(),
+        "beds = {attr.beds} AND name = {app_user}".to_owned(),
+        "opened < CURRENT_DATE OR opened IS NULL".to_owned(),
+        format!("id IN {duty} d.person = {{app_user}})"),
+        "(SELECT count(*) FROM crm.duty d WHERE d.ward = wards.id) < 3".to_owned(),
+        // True by the key of the table, which its stand-in has not.
+        "EXISTS (SELECT d.person FROM crm.duty d GROUP BY d.ward)".to_owned(),
+        // A type that the catalog user may not name.
+        "level = 'a'".to_owned(),
+    ] {
+        let output = run(&rule);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{rule}: {told}");
+        assert!(!told.contains("row rule of"), "{rule}: {told}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::{fs, thread};
 
@@ -312,12 +312,18 @@ fn what_is_proposed_is_a_policy_that_check_takes() {
             let checked = check(&server, &folder, "policy.yaml", database);
             let told = String::from_utf8_lossy(&checked.stderr);
             let written = fs::read_to_string(out).expect("policy");
-            // Check may know a column that looks like one of those found, and was not: that is for a person to decide.
+            // Check may know a column that looks like one of those found, and was not: that is for a person to decide. So is
+            // who comes in the place of the users.
             let mut warnings = told.lines().filter(|line| line.contains("warning"));
+            let expected = |line: &str| {
+                line.contains("by name and type like this one")
+                    || line.contains("the server has no user `CHANGE_ME")
+            };
             assert!(
                 checked.status.success()
                     && !told.contains("error")
-                    && warnings.all(|line| line.contains("by name and type like this one")),
+                    && told.contains("the server has no user `CHANGE_ME")
+                    && warnings.all(expected),
                 "{database} {preset}: {checked:?}\n{written}"
             );
             // The file stays as it is.
@@ -351,6 +357,38 @@ fn what_is_proposed_is_a_policy_that_check_takes() {
         report.contains("also shown by public.book.number"),
         "{report}"
     );
+}
+
+#[test]
+fn on_a_terminal_a_bar_goes_over_the_relations() {
+    let server = Postgres::start(Options::default());
+    server.create_database("odd");
+    server.sql("odd", ODD);
+    let elsewhere = scan_as(&server, "postgres", "odd", &[]);
+    assert_eq!(String::from_utf8_lossy(&elsewhere.stderr), "");
+    let scan = format!(
+        "stty rows 24 cols 120; {} scan --database 'postgres://postgres@127.0.0.1:{}/odd?sslmode=disable' >/dev/null",
+        env!("CARGO_BIN_EXE_pgveil"),
+        server.port()
+    );
+    let output = Command::new("script")
+        .args(["-qec", &scan, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .expect("cannot run script");
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("[   ") && shown.contains("] 0/3 relations looked at, "),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("=>") && shown.contains("] 2/3 relations looked at, "),
+        "{shown}"
+    );
+    assert!(!shown.contains("/s"), "{shown}");
 }
 
 const UNREADABLE: &str = "

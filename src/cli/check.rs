@@ -1,4 +1,6 @@
 //! `pgveil check`: what is wrong with the configuration and the policy, and what the policy comes to in each database.
+mod server;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, policies, print};
 use crate::catalog::Catalog;
 use crate::config::{self, Diagnostics, Settings};
 use crate::policy::system::SYSTEM;
-use crate::policy::{PolicySet, Regime};
+use crate::policy::{PolicySet, Regime, RoleRule, Unmatched};
 
 /// Findings go to standard error, as JSON to standard output. Exit code 2 if one of them is an error.
 ///
@@ -45,6 +47,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CliError> {
         let catalogs = read_catalogs(&settings).await?;
         let (found, compiled) = against(&policy, &catalogs);
         findings.extend(found);
+        findings.extend(server::findings(&policy, &settings, &catalogs).await?);
         summary.push_str(&compiled);
     }
     report(&findings, &summary, args.format)
@@ -73,7 +76,7 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
             let Some(role) = compiled.roles.get(&rule.name).map(|role| role.rules()) else {
                 continue;
             };
-            if role.protected.is_empty() {
+            if role.protected.is_empty() || !comes_to(policy, rule, &catalog.database) {
                 continue;
             }
             if rule.regime() == Regime::Trial {
@@ -95,9 +98,10 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
                 .filter(|columns| *columns > 0)
                 .collect();
             let (columns, relations) = (masked.iter().sum(), masked.len());
-            let _ = match role.unmasked {
-                true => writeln!(summary, "{database}: {name} sees everything"),
-                false => writeln!(
+            let _ = match (role.unmasked, columns) {
+                (true, _) => writeln!(summary, "{database}: {name} sees everything"),
+                (false, 0) => writeln!(summary, "{database}: {name} sees no column masked"),
+                (false, _) => writeln!(
                     summary,
                     "{database}: {name} sees {} masked in {}",
                     count(columns, "column"),
@@ -121,6 +125,13 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
         }
     }
     (findings, summary)
+}
+
+/// Whether a session in that database can have the role.
+fn comes_to(policy: &PolicySet, role: &RoleRule, database: &str) -> bool {
+    let fallback = matches!(&policy.unmatched, Unmatched::Role(name) if *name == role.name);
+    let mut databases = role.who.iter().map(|entry| entry.databases.as_ref());
+    fallback || databases.any(|named| named.is_none_or(|named| named.contains(database)))
 }
 
 fn overview(policy: &PolicySet) -> String {

@@ -140,12 +140,10 @@ pub async fn run(args: ScanArgs) -> Result<ExitCode, CliError> {
         checked: args.check,
         ..Report::default()
     };
-    let work = Work::new("columns looked at");
-    let mut done: u64 = 0;
+    let work = Work::of(tables.len() as u64, "relations looked at");
     let mut lost = false;
-    for table in tables {
+    for (done, table) in (0..).zip(tables) {
         work.at(done, table.relation.full_name());
-        done += table.columns.len() as u64;
         let samples = match args.no_sample || lost {
             true => vec![Sample::default(); table.columns.len()],
             false => samples(&client, &table, &args, &mut report, &mut lost).await,

@@ -62,6 +62,8 @@ pub struct PolicySet {
     /// Where groups and attributes are kept besides.
     pub directory: Option<directory::DirectoryRule>,
     pub regions: Vec<region::Region>,
+    /// Users and databases of the server, wherever the policy names them.
+    pub server_names: Vec<rules::ServerName>,
     /// Honeytoken rows.
     pub traps: Option<trap::TrapRules>,
     /// Findings that do not keep the policy from being used.

@@ -136,6 +136,20 @@ pub enum Unlisted {
     Deny,
 }
 
+/// A user or database of the server that the policy names.
+#[derive(Debug, Clone)]
+pub struct ServerName {
+    pub kind: ServerObject,
+    pub name: String,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerObject {
+    User,
+    Database,
+}
+
 /// A row rule as the policy has it.
 #[derive(Debug, Clone)]
 pub struct RowsRule {

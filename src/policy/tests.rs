@@ -20,6 +20,7 @@ fn policy() -> PolicySet {
         token_users: Default::default(),
         directory: None,
         regions: vec![],
+        server_names: vec![],
         traps: None,
         warnings: Diagnostics::default(),
     }

@@ -113,6 +113,7 @@ impl TrapRules {
             token_users: Default::default(),
             directory: None,
             regions: Vec::new(),
+            server_names: Vec::new(),
             traps: None,
             warnings: Diagnostics::default(),
         };

@@ -19,7 +19,7 @@ use super::directory::DirectoryRule;
 use super::pattern::ColumnPattern;
 use super::raw::{Leaf, NotYet, RawClass, RawPolicy};
 use super::region::Region;
-use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, Unmatched};
+use super::rules::{ClassColumn, ClassRule, Missing, Person, RoleRule, ServerName, Unmatched};
 use super::trap::{Trap, TrapRules};
 use super::who::{Application, Groups, WhoRule};
 use super::{Content, DERIVED, PolicySet, UNLISTED};
@@ -45,6 +45,7 @@ pub struct Checker {
     token_users: BTreeMap<String, Arc<str>>,
     directory: Option<DirectoryRule>,
     regions: Vec<Region>,
+    server_names: Vec<ServerName>,
     /// Where each database user was named first.
     users: HashMap<String, Arc<str>>,
 }
@@ -63,6 +64,7 @@ impl Checker {
             token_users: BTreeMap::new(),
             directory: None,
             regions: Vec::new(),
+            server_names: Vec::new(),
             users: HashMap::new(),
         }
     }
@@ -181,6 +183,7 @@ impl Checker {
             token_users: self.token_users,
             directory: self.directory,
             regions: self.regions,
+            server_names: self.server_names,
             traps,
             warnings: self.diagnostics,
         })

@@ -12,6 +12,7 @@ use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::OneOrMany;
 use crate::policy::raw::{Leaf, RawApplication, RawRole, RawWhen, RawWho};
+use crate::policy::rules::{ServerName, ServerObject};
 use crate::policy::when::{self, Edge, When};
 use crate::policy::who::{Application, NamedBy, WhoRule};
 
@@ -64,11 +65,42 @@ impl Checker {
                 .map(|value| self.networks(source, value)),
             when: raw.when.as_ref().map(|raw| self.when(source, raw)),
         };
+        self.at_server(source, &raw.db_user, ServerObject::User);
+        self.at_server(source, &raw.database, ServerObject::Database);
         if complete {
             self.known_groups(source, raw);
             self.trusted(source, origin, raw, &entry);
         }
         entry
+    }
+
+    /// Remembers names of which the server knows whether they are right, with their places. What is no name is told
+    /// elsewhere.
+    fn at_server(
+        &mut self,
+        source: &Arc<Source>,
+        names: &Option<Spanned<OneOrMany>>,
+        kind: ServerObject,
+    ) {
+        let leaves: Vec<(Origin, Option<&str>)> = match names.as_ref().map(|n| (n, &n.value)) {
+            Some((value, OneOrMany::One(scalar))) => {
+                vec![(Origin::new(source, value), scalar.text())]
+            }
+            Some((_, OneOrMany::Many(list))) => list
+                .iter()
+                .map(|leaf| (Origin::new(source, leaf), leaf.value.text()))
+                .collect(),
+            None => Vec::new(),
+        };
+        for (origin, name) in leaves {
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
+                self.server_names.push(ServerName {
+                    kind,
+                    name: name.to_owned(),
+                    origin,
+                });
+            }
+        }
     }
 
     /// Texts of a value that may be one or a list.
@@ -381,6 +413,11 @@ impl Checker {
         raw: &Spanned<RawApplication>,
     ) {
         let origin = Origin::new(source, user);
+        self.server_names.push(ServerName {
+            kind: ServerObject::User,
+            name: user.value.clone(),
+            origin: origin.clone(),
+        });
         let keys = &raw.value;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let name = |text: &str| {

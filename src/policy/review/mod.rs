@@ -2,7 +2,9 @@
 mod classes;
 mod likeness;
 mod masks;
+mod names;
 mod partitions;
+mod rows;
 mod views;
 
 use super::PolicySet;

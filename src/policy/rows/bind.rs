@@ -19,11 +19,12 @@ pub fn column_marker(index: usize) -> String {
 }
 
 /// Qualifies everything in the tree. Gives the names of the relation's columns by the number of their
-/// [`column_marker`].
+/// [`column_marker`]. `apart`: other relations are replaced by NULLs of their columns' types.
 pub fn bind(
     tree: &mut Node,
     relation: &Relation,
     catalog: &Catalog,
+    apart: bool,
 ) -> Result<Vec<Box<str>>, Objection> {
     let mut binder = Binder {
         catalog,
@@ -31,6 +32,7 @@ pub fn bind(
         columns: Vec::new(),
         scopes: Vec::new(),
         aliases: 0,
+        apart,
     };
     binder.expression(tree)?;
     binder.is_condition(tree)?;
@@ -45,6 +47,8 @@ pub struct Binder<'a> {
     pub scopes: Vec<Scope>,
     /// How many aliases were given.
     pub aliases: usize,
+    /// Relations are replaced by NULLs of their columns' types.
+    pub apart: bool,
 }
 
 type Bound = Result<(), Objection>;

@@ -3,10 +3,14 @@
 //! Each relation gets an alias of pgveil's own. The rule stands beside names that a client's statement chose, and none
 //! of those may come between a column and the relation it was written for.
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, Node, RangeVar, SelectStmt, SetOperation};
+use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeVar, SelectStmt, SetOperation};
 
 use super::bind::{Binder, no_column};
+use super::syntax::{HEAD, where_clause};
 use super::{ALIAS_PREFIX, Objection, names};
+use crate::catalog::Relation;
+use crate::policy::mask::quote_identifier;
+use crate::policy::pattern::is_system;
 
 /// The relations of one FROM.
 #[derive(Debug, Default)]
@@ -123,7 +127,13 @@ impl Binder<'_> {
     /// Names what FROM holds; conditions of joins come when all of it has a name.
     fn item(&mut self, item: &mut Node, scope: &mut Scope) -> Result<(), Objection> {
         match item.node.as_mut() {
-            Some(NodeEnum::RangeVar(relation)) => self.relation(relation, scope),
+            Some(NodeEnum::RangeVar(relation)) => {
+                let stand_in = self.relation(relation, scope)?;
+                if let Some(stand_in) = stand_in {
+                    item.node = Some(stand_in);
+                }
+                Ok(())
+            }
             Some(NodeEnum::RangeSubselect(query)) => {
                 if query.lateral {
                     return Err(refuse("`LATERAL`"));
@@ -160,7 +170,12 @@ impl Binder<'_> {
         }
     }
 
-    fn relation(&mut self, relation: &mut RangeVar, scope: &mut Scope) -> Result<(), Objection> {
+    /// Gives what is to stand there instead, if anything is.
+    fn relation(
+        &mut self,
+        relation: &mut RangeVar,
+        scope: &mut Scope,
+    ) -> Result<Option<NodeEnum>, Objection> {
         if relation.schemaname.is_empty() || !relation.catalogname.is_empty() {
             return Err(Objection::new(format!(
                 "the relation `{}` needs its schema",
@@ -176,6 +191,11 @@ impl Binder<'_> {
         let named = plain_alias(relation.alias.as_ref())?;
         let alias = self.fresh();
         relation.alias = Some(alias_node(&alias));
+        // Everybody may name those of the system.
+        let stand_in = match self.apart && !is_system(&found.schema) {
+            true => Some(nulls(found, &alias)?),
+            false => None,
+        };
         scope.tables.push(Table {
             schema: named.is_none().then(|| relation.schemaname.clone()),
             name: named.unwrap_or_else(|| relation.relname.clone()),
@@ -188,7 +208,7 @@ impl Binder<'_> {
                     .collect(),
             ),
         });
-        Ok(())
+        Ok(stand_in)
     }
 
     fn join_conditions(&mut self, item: &mut Node) -> Result<(), Objection> {
@@ -243,6 +263,27 @@ fn plain_alias(alias: Option<&Alias>) -> Result<Option<String>, Objection> {
         Some(alias) if alias.colnames.is_empty() => Ok(Some(alias.aliasname.clone())),
         Some(_) => Err(refuse("an alias with a list of columns")),
         None => Ok(None),
+    }
+}
+
+/// A query that has the columns of a relation, and no row of it.
+fn nulls(relation: &Relation, alias: &str) -> Result<NodeEnum, Objection> {
+    let columns: Vec<String> = relation
+        .columns
+        .iter()
+        .map(|column| {
+            let name = quote_identifier(&column.name);
+            format!("NULL::{} AS {name}", column.type_sql)
+        })
+        .collect();
+    let sql = format!("{HEAD}EXISTS (SELECT {})", columns.join(", "));
+    match where_clause(&sql)?.node {
+        Some(NodeEnum::SubLink(link)) => Ok(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+            lateral: false,
+            subquery: link.subselect,
+            alias: Some(alias_node(alias)),
+        }))),
+        _ => Err(refuse("a relation of these columns")),
     }
 }
 

@@ -90,9 +90,27 @@ impl Condition {
     /// # Errors
     /// [`Objection`] where a name does not exist or cannot be qualified.
     pub fn bind(&self, relation: &Relation, catalog: &Catalog) -> Result<RowRule, Objection> {
+        self.bound(relation, catalog, false)
+    }
+
+    /// [`Condition::bind`] with NULLs of the columns' types in the place of each relation that the rule reads besides, for who may
+    /// not read those.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bind_apart(&self, relation: &Relation, catalog: &Catalog) -> Result<RowRule, Objection> {
+        self.bound(relation, catalog, true)
+    }
+
+    fn bound(
+        &self,
+        relation: &Relation,
+        catalog: &Catalog,
+        apart: bool,
+    ) -> Result<RowRule, Objection> {
         on_deep_stack(|| {
             let mut tree = self.tree.clone();
-            let columns = bind::bind(&mut tree, relation, catalog)?;
+            let columns = bind::bind(&mut tree, relation, catalog, apart)?;
             let parts = emit::parts(tree, &columns, &self.values)?;
             Ok(RowRule { parts })
         })

@@ -384,6 +384,25 @@ fn a_deep_rule_is_read_or_turned_down_without_running_out_of_stack() {
 }
 
 #[test]
+fn what_a_rule_reads_besides_can_be_stood_in_for() {
+    let catalog = catalog();
+    let relation = catalog.relation("crm", "contacts").unwrap();
+    let text = "id IN (SELECT t.contact_id FROM crm.team t WHERE t.agent = {app_user})";
+    let rule = Condition::read(text)
+        .and_then(|condition| condition.bind_apart(relation, &catalog))
+        .unwrap();
+    let sql = rule.sql("c", |_| None);
+    assert!(!sql.contains("crm.team"), "{sql}");
+    assert!(sql.contains("NULL::"), "{sql}");
+    assert!(rule.has_subquery());
+    let condition = Condition::read("id = 1").unwrap();
+    assert_eq!(
+        condition.bind_apart(relation, &catalog),
+        condition.bind(relation, &catalog)
+    );
+}
+
+#[test]
 fn a_rule_tells_whether_it_reads_other_relations() {
     assert!(!bind("owner = {app_user}").unwrap().has_subquery());
     assert!(
