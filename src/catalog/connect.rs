@@ -87,12 +87,12 @@ impl ConnectSettings {
         self.search(database, "pgveil catalog", Some(PREPARE)).await
     }
 
-    /// Whether a connection leads to a server of the list still, by the addresses that names have now. A name that cannot be
+    /// Whether a server of the list is at that address still, by the addresses that names have now. A name that cannot be
     /// resolved takes nothing away.
-    pub(super) async fn still_leads(&self, reached: &Reached) -> bool {
+    pub(super) async fn still_leads(&self, addr: SocketAddr) -> bool {
         for host in self.hosts.turns() {
             match self.addresses(host, "").await {
-                Ok(addresses) if !addresses.contains(&reached.addr) => {}
+                Ok(addresses) if !addresses.contains(&addr) => {}
                 Ok(_) | Err(_) => return true,
             }
         }

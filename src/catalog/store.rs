@@ -1,7 +1,7 @@
 //! Current snapshots of all databases in use.
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -45,7 +45,9 @@ struct Database {
     snapshot: ArcSwapOption<Snapshot>,
     /// Held while the database is looked at: one look at a time.
     connection: Mutex<Connection>,
-    /// Where the catalog was looked at after a session had come there, since the connection is where it is.
+    /// Where the connection leads, or led last.
+    read_at: std::sync::Mutex<Option<SocketAddr>>,
+    /// Where sessions were found to be on a server of the same list, since the connection was made.
     met: DashSet<SocketAddr>,
     since: Instant,
     /// Milliseconds from `since` to when somebody asked last.
@@ -129,35 +131,13 @@ impl CatalogStore {
         .unwrap_or_else(|error| Err(CatalogError::Malformed(error.to_string())))
     }
 
-    /// To be called when a session has come to a server, before it is judged by a snapshot. If that is an address where none has been
-    /// since the catalog's own connection was made, the catalog is looked at first: a name may lead elsewhere by now, and what
-    /// was read at its old address says nothing of the new one. Where it cannot be looked at, the last snapshot serves for as
-    /// long as it does otherwise.
+    /// To be called when a session has come to a server, before it is judged by a snapshot. If names lead there and no more to
+    /// where the snapshot was read, that one says nothing of this server: it is let go, and the next [`CatalogStore::get`] reads
+    /// another one or fails.
     pub async fn meet(&self, database: &str, addr: SocketAddr) {
-        let is_met = |known: &Arc<Database>| known.met.contains(&addr);
-        if self
-            .databases
-            .get(database)
-            .is_some_and(|known| is_met(&known))
-        {
-            return;
-        }
-        // A server that hangs keeps the look waiting, not the sessions that have found another one.
-        let limit = self.settings.load().pace.connect_timeout;
-        match tokio::time::timeout(limit, self.refresh(database)).await {
-            Ok(Ok(_)) => {
-                if let Some(known) = self.databases.get(database).map(|known| Arc::clone(&known)) {
-                    known.remember(addr);
-                }
-            }
-            Ok(Err(error)) => {
-                warn!(database, %addr, %error, "cannot look at the catalog for a server that is new");
-            }
-            Err(_) => warn!(
-                database,
-                %addr,
-                "the catalog does not answer for a server that is new"
-            ),
+        let known = self.databases.get(database).map(|known| Arc::clone(&known));
+        if let Some(known) = known {
+            known.meet(addr).await;
         }
     }
 
@@ -200,6 +180,7 @@ impl CatalogStore {
                 settings: Arc::clone(&self.settings),
                 snapshot: ArcSwapOption::empty(),
                 connection: Mutex::default(),
+                read_at: std::sync::Mutex::default(),
                 met: DashSet::new(),
                 since: Instant::now(),
                 last_use: AtomicU64::new(0),
@@ -228,7 +209,7 @@ impl CatalogStore {
 impl Reached {
     /// Open, and not left behind by a change of names.
     async fn holds(&self, settings: &ConnectSettings) -> bool {
-        !self.client.is_closed() && settings.still_leads(self).await
+        !self.client.is_closed() && settings.still_leads(self.addr).await
     }
 }
 
@@ -299,6 +280,7 @@ impl Database {
                 let reached = settings.reach(&self.name).await?;
                 self.met.clear();
                 self.remember(reached.addr);
+                *self.read_at() = Some(reached.addr);
                 reached
             }
         };
@@ -332,6 +314,37 @@ impl Database {
             confirmed: began,
         })));
         Ok(catalog)
+    }
+
+    async fn meet(&self, addr: SocketAddr) {
+        if self.met.contains(&addr) {
+            return;
+        }
+        let Some(read_at) = *self.read_at() else {
+            return;
+        };
+        if self.settings.load_full().still_leads(read_at).await {
+            // Servers of one list are copies of each other.
+            self.remember(addr);
+            return;
+        }
+        // A look that is under way may be one at the old server: it must not come after this.
+        let mut connection = self.connection.lock().await;
+        if *self.read_at() == Some(read_at) {
+            info!(
+                database = self.name,
+                %addr,
+                %read_at,
+                "the catalog is read anew, for names lead elsewhere"
+            );
+            *connection = Connection::default();
+            self.snapshot.store(None);
+            *self.read_at() = None;
+        }
+    }
+
+    fn read_at(&self) -> MutexGuard<'_, Option<SocketAddr>> {
+        self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, addr: SocketAddr) {
