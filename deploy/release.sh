@@ -4,7 +4,7 @@
 #
 #   deploy/release.sh [--out FOLDER]        the default is target/dist
 set -eu
-cd "$(dirname "$0")/.."
+cd -P "$(dirname "$0")/.."
 out=target/dist
 [ "${1:-}" = --out ] && out=${2:?--out needs a folder}
 
@@ -20,7 +20,10 @@ unset CARGO_BUILD_RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 # the last. A mirror of the registry has a folder of its own name, which says nothing about what is in it.
 cargo fetch --locked --quiet --target "$(rustc -vV | sed -n 's/^host: //p')"
 maps=("$here=/pgveil" "$target=/pgveil/target" "$cargo_home=/cargo" "$(rustc --print sysroot)=/rust")
-for registry in "$cargo_home"/registry/src/*/; do maps+=("${registry%/}=/cargo/registry"); done
+for registry in "$cargo_home"/registry/src/*/; do
+    # rustc goes by the place that a link leads to, too.
+    maps+=("${registry%/}=/cargo/registry" "$(realpath "$registry")=/cargo/registry")
+done
 # cargo leaves flags that remap paths out of the hashes that name files and symbols.
 export RUSTFLAGS="${maps[*]/#/--remap-path-prefix=}" CFLAGS="-g0 ${maps[*]/#/-ffile-prefix-map=}"
 export CXXFLAGS=$CFLAGS
