@@ -12,7 +12,7 @@
 //! | `sink` | names in `audit.sinks` | those of the configuration |
 //! | `database` | databases that the policy was held against: existing ones, by the server's spelling | those of the server |
 //! | `version` | the policy in force, the program | 1 |
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
@@ -106,6 +106,8 @@ pub struct Metrics {
     audit_held: IntGauge,
     audit_sinks: SinkMetrics,
     policy_info: IntGaugeVec,
+    /// The version that it shows.
+    policy_shown: Mutex<String>,
     policy_reload_successful: IntGauge,
     policy_reload_time: IntGauge,
     settings_reload_successful: IntGauge,
@@ -178,6 +180,7 @@ impl Metrics {
             audit_held: made.gauge("pgveil_audit_segments_held")?,
             audit_sinks: SinkMetrics::new(&made)?,
             policy_info: made.gauges("pgveil_policy_info", &["version"])?,
+            policy_shown: Mutex::default(),
             policy_reload_successful: made.gauge("pgveil_policy_last_reload_successful")?,
             policy_reload_time: made
                 .gauge("pgveil_policy_last_reload_success_timestamp_seconds")?,
@@ -357,10 +360,19 @@ impl Metrics {
         self.audit_sinks.set(status);
     }
 
-    /// The policy in force; the one before goes.
+    /// The policy in force; the one before goes, and not before: a scrape always finds one.
     pub fn policy(&self, version: &str) {
-        self.policy_info.reset();
+        let mut shown = self
+            .policy_shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *shown == version {
+            return;
+        }
         self.policy_info.with_label_values(&[version]).set(1);
+        let before = std::mem::replace(&mut *shown, version.to_owned());
+        // The first has none before it.
+        let _ = self.policy_info.remove_label_values(&[&before]);
     }
 
     /// The policy's files were read: whether they are right.

@@ -83,3 +83,20 @@ fn types(metrics: &Metrics) -> BTreeSet<String> {
         .map(str::to_owned)
         .collect()
 }
+
+#[test]
+fn a_scrape_while_the_policy_changes_finds_one() {
+    let metrics = Metrics::new().expect("every metric registers");
+    metrics.policy("0");
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            for number in 1..=20_000 {
+                metrics.policy(&number.to_string());
+            }
+        });
+        while !changes.is_finished() {
+            let text = String::from_utf8(metrics.render().expect("rendered")).expect("utf-8");
+            assert!(text.contains("pgveil_policy_info{"), "none is shown");
+        }
+    });
+}

@@ -247,7 +247,7 @@ fn settings_that_are_wrong_change_nothing_and_those_that_must_wait_are_named() {
             .is_some_and(|line| line.contains("listen, limits.planner_threads"))
     });
     assert_eq!(told(&pgveil).len(), before + 1);
-    assert!(pgveil.log().contains("settings wait for a restart"));
+    assert!(pgveil.wait_for_log("settings wait for a restart"));
     // A file beside them has them read again, and a log may be one: what was told is not told anew.
     let last = || {
         let metrics = pgveil.http("/metrics");
