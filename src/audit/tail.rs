@@ -18,10 +18,17 @@ pub struct Short {
     pub seq: u64,
     /// Where the next line begins.
     pub next: Position,
-    /// What detectors look at; `None` where they look at nothing, ...
-    pub observed: Option<Observed>,
-    /// ... but if this is set, the line has to be read to know.
-    pub is_unknown: bool,
+    pub view: View,
+}
+
+/// What is known of a line without reading it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum View {
+    /// It has to be read: nobody followed when it was made, or another process did.
+    Unknown,
+    /// No detector looks at it.
+    Nothing,
+    Observed(Observed),
 }
 
 /// The newest lines, oldest first.
@@ -85,8 +92,7 @@ mod tests {
                 segment: 1,
                 offset: seq * 100,
             },
-            observed: None,
-            is_unknown: false,
+            view: View::Nothing,
         }
     }
 

@@ -19,7 +19,7 @@ use super::incident::{self, Evidence, Incident, IncidentError};
 use super::read::{Line, Position, ReadError, Reader};
 use super::record::{AlarmRecord, Event, Record};
 use super::spool::Spool;
-use super::tail::{Follower, Short};
+use super::tail::{Follower, Short, View};
 
 /// Under the directory of the spool.
 pub const STATE_FILE: &str = "detect.json";
@@ -217,7 +217,11 @@ impl Watch {
             }
             let evidence = evidence(&line, &entry);
             if alarms.is_empty() {
-                self.add_touch(&observed, &entry, evidence, traps)?;
+                let dir = self.dir.clone();
+                if let Some(incident) = self.touched_again(&observed, traps) {
+                    incident.add_record(&entry, evidence);
+                    incident::save(&dir, incident)?;
+                }
                 continue;
             }
             for alarm in alarms {
@@ -237,8 +241,7 @@ impl Watch {
 
     /// Goes past the next record where it need not be read: nearly all are like this.
     fn passes_short(&mut self, traps: &Classes) -> bool {
-        // To an open incident each record may be evidence.
-        if !self.open.is_empty() || self.found.is_some() {
+        if self.found.is_some() {
             return false;
         }
         if self.shorts.is_empty() {
@@ -255,23 +258,22 @@ impl Watch {
             if short.seq <= self.seq {
                 continue;
             }
-            if short.is_unknown {
-                return false;
-            }
-            let alarms = short
-                .observed
-                .map(|observed| self.detector.take(&observed, traps, &self.thresholds));
-            match alarms {
-                Some(alarms) if !alarms.is_empty() && short.seq > self.quiet_until => {
-                    self.found = Some(alarms);
-                    return false;
+            match short.view {
+                View::Unknown => return false,
+                View::Observed(observed) => {
+                    let alarms = self.detector.take(&observed, traps, &self.thresholds);
+                    let is_told = short.seq > self.quiet_until
+                        && (!alarms.is_empty() || self.touched_again(&observed, traps).is_some());
+                    if is_told {
+                        self.found = Some(alarms);
+                        return false;
+                    }
                 }
-                _ => {
-                    self.seq = short.seq;
-                    self.reader.pass_to(short.next);
-                    return true;
-                }
+                View::Nothing => {}
             }
+            self.seq = short.seq;
+            self.reader.pass_to(short.next);
+            return true;
         }
         false
     }
@@ -314,26 +316,15 @@ impl Watch {
         incident
     }
 
-    /// A further touch of a trap, so soon after the last that it raises no alarm, is evidence all the same.
-    fn add_touch(
-        &mut self,
-        observed: &Observed,
-        entry: &Entry,
-        evidence: Evidence,
-        traps: &Classes,
-    ) -> Result<(), WatchError> {
+    /// The open incident that a further touch of a trap belongs to: so soon after the last that it raises no alarm, it is
+    /// evidence all the same.
+    fn touched_again(&mut self, observed: &Observed, traps: &Classes) -> Option<&mut Incident> {
         let honeytoken = Kind::Honeytoken.label();
         let open =
             self.open.iter_mut().rev().find(|incident| {
                 incident.kind == honeytoken && incident.person == *observed.person
             });
-        if let Some(incident) = open
-            && !trap::touched(observed, traps).is_empty()
-        {
-            incident.add_record(entry, evidence);
-            incident::save(&self.dir, incident)?;
-        }
-        Ok(())
+        open.filter(|_| !trap::touched(observed, traps).is_empty())
     }
 
     fn put_on_record(&mut self, raise: Raise<'_>) -> Result<(), WatchError> {

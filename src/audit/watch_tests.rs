@@ -186,6 +186,25 @@ fn what_was_just_written_is_not_read_back() {
 }
 
 #[test]
+fn while_an_incident_is_open_evidence_alone_is_read_back() {
+    let dir = Dir::new();
+    let spool = spool(&dir);
+    let mut watch = Watch::open(&spool, Thresholds::default()).expect("watching");
+    round(&mut watch, &spool);
+    spool.append(&touch("eve")).expect("appended");
+    assert_eq!(round(&mut watch, &spool), [Kind::Honeytoken]);
+    spoilt(&spool, &dir, || {
+        spool.append(&usual()).expect("appended");
+    });
+    let again = spool.append(&touch("eve")).expect("appended");
+    assert_eq!(round(&mut watch, &spool), []);
+    assert_eq!(watch.behind(), 0);
+    let incidents = incident::list(dir.path()).expect("listed");
+    let evidence = incidents[0].evidence.last().expect("two touches");
+    assert_eq!(evidence.seq, again.seq);
+}
+
+#[test]
 fn an_alarm_whose_record_cannot_be_read_is_not_lost_and_counts_once() {
     let dir = Dir::new();
     let spool = spool(&dir);

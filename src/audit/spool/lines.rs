@@ -8,7 +8,7 @@ use crate::audit::detect::observed::Observed;
 use crate::audit::key::SigningKey;
 use crate::audit::read::Position;
 use crate::audit::record::Record;
-use crate::audit::tail::Short;
+use crate::audit::tail::{Short, View};
 
 /// Room for `{"hash":"...","prev":"...","seq":...,` and what a checkpoint holds.
 pub const LINE_OVERHEAD: usize = 600;
@@ -22,22 +22,13 @@ pub struct Body {
     view: View,
 }
 
-/// What is known of a line for [`crate::audit::tail`].
-enum View {
-    /// Nobody follows.
-    Unseen,
-    /// The record as another process wrote it.
-    Unknown,
-    Seen(Option<Observed>),
-}
-
 impl Body {
     pub fn new(record: &Record, is_followed: bool) -> Result<Self, serde_json::Error> {
         let mut json = Vec::with_capacity(BODY_BYTES);
         serde_json::to_writer(&mut json, record)?;
         let view = match is_followed {
-            true => View::Seen(Observed::of_record(record, 0)),
-            false => View::Unseen,
+            true => Observed::of_record(record).map_or(View::Nothing, View::Observed),
+            false => View::Unknown,
         };
         Ok(Body { json, view })
     }
@@ -78,7 +69,7 @@ impl Lines {
 
     /// A record of the spool's own, which no detector looks at.
     pub fn push(&mut self, json: &[u8]) {
-        self.line(json, View::Seen(None));
+        self.line(json, View::Nothing);
     }
 
     /// Takes from the body what detection looks at.
@@ -87,27 +78,22 @@ impl Lines {
         self.line(&body.json, view);
     }
 
-    fn line(&mut self, json: &[u8], view: View) {
+    fn line(&mut self, json: &[u8], mut view: View) {
         self.seq += 1;
         self.head = chain::seal(&mut self.bytes, self.head, self.seq, json);
         let Some(shorts) = &mut self.shorts else {
             return;
         };
-        let (observed, is_unknown) = match view {
-            View::Seen(observed) => (observed, false),
-            View::Unseen | View::Unknown => (None, true),
-        };
+        if let View::Observed(observed) = &mut view {
+            observed.seq = self.seq;
+        }
         shorts.push(Short {
             seq: self.seq,
             next: Position {
                 offset: self.begin.offset + self.bytes.len() as u64,
                 ..self.begin
             },
-            observed: observed.map(|observed| Observed {
-                seq: self.seq,
-                ..observed
-            }),
-            is_unknown,
+            view,
         });
     }
 
