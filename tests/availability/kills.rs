@@ -96,11 +96,11 @@ fn a_successor_that_is_killed_before_it_serves_changes_nothing() {
         }
         signal(pid, "KILL");
         until("nothing comes of it", || {
-            pgveil.log().matches(STAYS).count() + line.named(SERVES).len() == turn + 1
+            pgveil.log().matches(STAYS).count() + pgveil.pids_in_log(SERVES).len() == turn + 1
         });
         assert_eq!(values(&stays.query("SELECT 'as before'")), ["as before"]);
         serves(&pgveil);
-        if line.named(SERVES).contains(&pid) {
+        if pgveil.pids_in_log(SERVES).contains(&pid) {
             // It was faster than the signal, and another one came in its place.
             line.next(SERVES, 1);
             break;
@@ -181,7 +181,7 @@ fn a_successor_that_is_killed_while_old_sessions_go_on_is_replaced_and_nobody_is
     });
     drop(old);
     line.all_end();
-    assert_eq!(line.named(SERVES).len(), 3);
+    assert_eq!(pgveil.pids_in_log(SERVES).len(), 3);
     sound(&pgveil);
     let commits = pgveil.audit_lines();
     assert!(commits.iter().any(|line| line.contains("COMMIT")));

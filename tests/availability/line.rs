@@ -66,25 +66,10 @@ impl<'a> Line<'a> {
         *self.pids.last().expect("the first at least")
     }
 
-    /// Pids that the log names behind some words.
-    pub fn named(&self, words: &str) -> Vec<u32> {
-        let log = self.pgveil.log();
-        let lines = log.lines().filter(|line| line.contains(words));
-        let pid = |line: &str| {
-            line.split("pid=")
-                .nth(1)?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        };
-        lines.filter_map(pid).collect()
-    }
-
     /// Waits for one more pid behind the words than there were, and takes it along.
     pub fn next(&mut self, words: &str, before: usize) -> u32 {
-        until(words, || self.named(words).len() > before);
-        let pid = *self.named(words).last().expect("a pid");
+        until(words, || self.pgveil.pids_in_log(words).len() > before);
+        let pid = *self.pgveil.pids_in_log(words).last().expect("a pid");
         if !self.pids.contains(&pid) {
             self.pids.push(pid);
             let guard = Guard::watch(pid, "KILL", self.pgveil.folder());
@@ -94,7 +79,7 @@ impl<'a> Line<'a> {
     }
 
     pub fn upgrade(&mut self) {
-        let before = self.named(SERVES).len();
+        let before = self.pgveil.pids_in_log(SERVES).len();
         signal(self.current(), "USR2");
         self.next(SERVES, before);
     }

@@ -24,26 +24,12 @@ roles:
 unmatched: deny
 ";
 
+/// What the old process says of the one that has taken over.
+const SERVES: &str = "the successor serves";
+
 fn served(frames: &[Frame]) -> bool {
     frames.last().is_some_and(|frame| frame.tag == b'Z')
         && frames.iter().all(|frame| frame.tag != b'E')
-}
-
-/// Pids of the processes that have taken over, in their order.
-fn successors(pgveil: &Pgveil) -> Vec<u32> {
-    let log = pgveil.log();
-    let lines = log
-        .lines()
-        .filter(|line| line.contains("the successor serves"));
-    let pid = |line: &str| {
-        line.split("pid=")
-            .nth(1)?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    };
-    lines.filter_map(pid).collect()
 }
 
 /// Ends what the harness has not started, by a panic too; the guards do if the test is killed.
@@ -100,9 +86,10 @@ async fn upgraded(sink: &str) -> (BTreeSet<u64>, (Pgveil, Successors)) {
                     // One session in the middle of a transaction whenever another process takes over.
                     let mut client = Client::login(pgveil.port(), "postgres", "", "postgres");
                     assert!(served(&client.query("BEGIN")));
-                    let (from, mut turn) = (successors(&pgveil).len(), 0);
+                    let (from, mut turn) = (pgveil.pids_in_log(SERVES).len(), 0);
                     while turn < STATEMENTS
-                        || (successors(&pgveil).len() == from && !stop.load(Ordering::Relaxed))
+                        || (pgveil.pids_in_log(SERVES).len() == from
+                            && !stop.load(Ordering::Relaxed))
                     {
                         let frames = client.query("SELECT phone FROM people WHERE id = 7");
                         assert!(served(&frames), "{frames:?}");
@@ -118,12 +105,12 @@ async fn upgraded(sink: &str) -> (BTreeSet<u64>, (Pgveil, Successors)) {
             wait("nothing is served", &stop, || {
                 done.load(Ordering::Relaxed) > before + WORKERS * STATEMENTS
             });
-            let current = successors(&pgveil).last().copied();
+            let current = pgveil.pids_in_log(SERVES).last().copied();
             signal(current.unwrap_or(pgveil.pid()), "USR2");
             wait("nobody takes over", &stop, || {
-                successors(&pgveil).len() == turn
+                pgveil.pids_in_log(SERVES).len() == turn
             });
-            let pid = successors(&pgveil)[turn - 1];
+            let pid = pgveil.pids_in_log(SERVES)[turn - 1];
             let guard = Guard::watch(pid, "KILL", pgveil.folder());
             started.0.push((pid, guard));
         }
@@ -134,7 +121,7 @@ async fn upgraded(sink: &str) -> (BTreeSet<u64>, (Pgveil, Successors)) {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         status.is_empty() || status.contains(") Z ")
     };
-    let line = successors(&pgveil);
+    let line = pgveil.pids_in_log(SERVES);
     until("the former processes end", || async {
         has_ended(&pgveil.pid()) && line[..UPGRADES - 1].iter().all(has_ended)
     })

@@ -258,6 +258,21 @@ impl Pgveil {
         self.log.text.lock().expect("log").clone()
     }
 
+    /// Pids that the log names in lines with some words, in their order.
+    pub fn pids_in_log(&self, words: &str) -> Vec<u32> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(words));
+        let pid = |line: &str| {
+            line.split("pid=")
+                .nth(1)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        };
+        lines.filter_map(pid).collect()
+    }
+
     pub fn wait_for_log(&self, wanted: &str) -> bool {
         self.log.wait_for(wanted)
     }
