@@ -18,45 +18,22 @@ python=${PYTHON:-python3}
 fail() { echo "tests/deploy/panels.sh: $*" >&2; exit 1; }
 prometheus=$root/target/deploy/prometheus/usr/bin/prometheus
 [ -x "$prometheus" ] || prometheus=$(command -v prometheus) || fail 'no prometheus; tests/run.sh deploy fetches it'
-PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort -V | tail -n 1)}
-[ -x "$PG_BIN/initdb" ] || fail 'no initdb; install PostgreSQL or set PG_BIN'
-
-work=$(mktemp -d)
-chmod 711 "$work"
+. "$root/tests/deploy/crm.sh"
 started=()
-as_server() {
-    if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
-}
 cleanup() {
     [ ${#started[@]} = 0 ] || kill "${started[@]}" 2>/dev/null
     wait
-    as_server "$PG_BIN/pg_ctl" -D "$work/server/data" -s -m immediate stop >/dev/null 2>&1
+    stop_crm
     rm -rf "$work"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-wait_for() {
-    for _ in $(seq 300); do
-        if "$@" >/dev/null 2>&1; then return; fi
-        sleep 0.1
-    done
-    return 1
-}
-
-server_port=$(free_port) port=$(free_port) admin=$(free_port) nobody=$(free_port) prometheus_port=$(free_port)
-mkdir "$work/server"
-[ "$(id -u)" = 0 ] && chown postgres "$work/server"
-as_server "$PG_BIN/initdb" -D "$work/server/data" -A trust -U postgres -E UTF8 --no-sync >"$work/initdb.log" 2>&1 || { cat "$work/initdb.log"; fail 'initdb failed'; }
-as_server "$PG_BIN/pg_ctl" -D "$work/server/data" -s -w -l "$work/server/log" \
-    -o "-p $server_port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off" start || fail 'the server does not start'
-direct() { psql -qX -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$server_port" -U postgres "$@"; }
-direct -c 'CREATE DATABASE crm' postgres && direct -f "$root/deploy/crm/schema.sql" crm >/dev/null && direct -f "$root/deploy/crm/seed.sql" crm >/dev/null || fail 'the CRM cannot be loaded'
+port=$(free_port) admin=$(free_port) nobody=$(free_port) prometheus_port=$(free_port)
+start_crm ''
 
 mkdir "$work/policies"
 # As many rows an hour as the load takes, and lookups.
 sed -e 's/per_hour: 2000/per_hour: 100000000/' -e 's/last: 4 } }     # 138/last: 4 }, lookup: exact }     # 138/' "$root/policies/crm.yaml" >"$work/policies/crm.yaml"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -days 90 -keyout "$work/server.key" -out "$work/server.crt" 2>/dev/null || fail 'no certificate'
 cat >"$work/pgveil.yaml" <<EOF
 listen: 127.0.0.1:$port
 tls: { cert: server.crt, key: server.key }
@@ -73,14 +50,14 @@ admin: { listen: 127.0.0.1:$admin }
 EOF
 "$pgveil" serve --config "$work/pgveil.yaml" >"$work/pgveil.log" 2>&1 &
 started+=($!)
-wait_for grep -q 'pgveil ready' "$work/pgveil.log" || { cat "$work/pgveil.log"; fail 'pgveil does not start'; }
+wait_for 300 grep -q 'pgveil ready' "$work/pgveil.log" || { cat "$work/pgveil.log"; fail 'pgveil does not start'; }
 
 sed -e "s/127.0.0.1:9432/127.0.0.1:$admin/" -e 's/_interval: 15s/_interval: 1s/' "$root/deploy/prometheus/prometheus.yaml" >"$work/prometheus.yaml"
 cp "$root"/deploy/prometheus/{recording,alerts}.yaml "$work"
 "$prometheus" --config.file="$work/prometheus.yaml" --storage.tsdb.path="$work/tsdb" --web.listen-address="127.0.0.1:$prometheus_port" >"$work/prometheus.log" 2>&1 &
 started+=($!)
 ready() { python3 -c "import urllib.request; urllib.request.urlopen('http://127.0.0.1:$prometheus_port/-/ready')"; }
-wait_for ready || { tail -5 "$work/prometheus.log"; fail 'Prometheus does not start'; }
+wait_for 300 ready || { tail -5 "$work/prometheus.log"; fail 'Prometheus does not start'; }
 
 through() { psql -qAtX -h 127.0.0.1 -p "$port" -U "$@" crm; }
 echo '\set id random(1, 2000)

@@ -12,45 +12,23 @@ export LC_ALL=C.UTF-8
 pgveil=$(realpath "${1:?the binary}")
 sessions=${SESSIONS:-400} statements=${STATEMENTS:-4000}
 fail() { echo "tests/deploy/sizing.sh: $*" >&2; exit 1; }
-PG_BIN=${PG_BIN:-$(find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort -V | tail -n 1)}
-[ -x "$PG_BIN/initdb" ] || fail 'no initdb; install PostgreSQL or set PG_BIN'
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/pgveil-sizing.XXXXXX")
-chmod 711 "$work"
+. "$root/tests/deploy/crm.sh"
 proxy='' crowds=()
-as_server() {
-    if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
-}
 cleanup() {
     [ ${#crowds[@]} = 0 ] || kill "${crowds[@]}" 2>/dev/null
     [ -z "$proxy" ] || kill -KILL "$proxy" 2>/dev/null
     wait 2>/dev/null
-    as_server "$PG_BIN/pg_ctl" -D "$work/server/data" -s -m immediate stop >/dev/null 2>&1
+    stop_crm
     rm -rf "$work"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-wait_for() {
-    for _ in $(seq 3000); do
-        if "$@" >/dev/null 2>&1; then return; fi
-        sleep 0.1
-    done
-    return 1
-}
-
-server_port=$(free_port) port=$(free_port) admin=$(free_port)
-mkdir "$work/server" "$work/policies"
-[ "$(id -u)" = 0 ] && chown postgres "$work/server"
-as_server "$PG_BIN/initdb" -D "$work/server/data" -A trust -U postgres -E UTF8 --no-sync >"$work/initdb.log" 2>&1 || { cat "$work/initdb.log"; fail 'initdb failed'; }
-as_server "$PG_BIN/pg_ctl" -D "$work/server/data" -s -w -l "$work/server/log" \
-    -o "-p $server_port -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=$((sessions + 50))" start || fail 'the server does not start'
-direct() { psql -qX -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$server_port" -U postgres "$@"; }
-direct -c 'CREATE DATABASE crm' postgres && direct -f "$root/deploy/crm/schema.sql" crm >/dev/null && direct -f "$root/deploy/crm/seed.sql" crm >/dev/null || fail 'the CRM cannot be loaded'
+port=$(free_port) admin=$(free_port)
+start_crm "-c max_connections=$((sessions + 50))"
+mkdir "$work/policies"
 
 # As many rows as the load takes.
 sed -e 's/per_hour: 2000/per_hour: 1000000000/' -e 's/^\( *rows: \)[0-9].*/\11000000000/' "$root/policies/crm.yaml" >"$work/policies/crm.yaml"
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -days 90 -keyout "$work/server.key" -out "$work/server.crt" 2>/dev/null || fail 'no certificate'
 cat >"$work/pgveil.yaml" <<EOF
 listen: 127.0.0.1:$port
 tls: { cert: server.crt, key: server.key }
@@ -67,7 +45,7 @@ serve() {
     [ -z "$proxy" ] || { kill -KILL "$proxy"; wait "$proxy" 2>/dev/null; }
     "$pgveil" serve --config "$work/pgveil.yaml" >"$work/pgveil.log" 2>&1 &
     proxy=$!
-    wait_for grep -q 'pgveil ready' "$work/pgveil.log" || { cat "$work/pgveil.log"; fail 'pgveil does not start'; }
+    wait_for 3000 grep -q 'pgveil ready' "$work/pgveil.log" || { cat "$work/pgveil.log"; fail 'pgveil does not start'; }
 }
 serve
 
@@ -103,9 +81,9 @@ crowd() {
     PGSSLMODE=$3 pgbench -n -h 127.0.0.1 -p "$port" -U "$2" -f "$work/idle.sql" -c "$1" -j 1 -M prepared -T 3600 crm >"$work/crowd.log" 2>&1 &
     crowds+=($!)
     there=$((there + $1))
-    wait_for eval "[ \"\$(serving)\" = $there ]" || fail "$(serving) sessions, not $there"
+    wait_for 3000 eval "[ \"\$(serving)\" = $there ]" || fail "$(serving) sessions, not $there"
     # Each has had its row: the server says of none that it has done nothing yet.
-    wait_for eval "[ \"\$(direct -Atc \"SELECT count(*) = $there FROM pg_stat_activity WHERE usename = '$2' AND state = 'idle' AND query ILIKE 'SELECT%'\" postgres)\" = t ]" || fail 'sessions are not idle'
+    wait_for 3000 eval "[ \"\$(direct -Atc \"SELECT count(*) = $there FROM pg_stat_activity WHERE usename = '$2' AND state = 'idle' AND query ILIKE 'SELECT%'\" postgres)\" = t ]" || fail 'sessions are not idle'
 }
 
 echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores; $(psql --version | cut -d ' ' -f 3); $("$pgveil" --version)"
