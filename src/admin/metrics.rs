@@ -95,6 +95,7 @@ pub struct Metrics {
     audit_statements: OnceLock<IntCounter>,
     audit_failures: IntCounter,
     audit_append: Histogram,
+    audit_sync_wait: Histogram,
     audit_unsynced: IntGauge,
     alarms: IntCounterVec,
     detection_behind: IntGauge,
@@ -169,6 +170,7 @@ impl Metrics {
             audit_statements: OnceLock::new(),
             audit_failures: made.counter("pgveil_audit_failures_total")?,
             audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,
+            audit_sync_wait: made.histogram("pgveil_audit_sync_wait_seconds", SHORT)?,
             audit_unsynced: made.gauge("pgveil_audit_unsynced_records")?,
             alarms: made.counters("pgveil_alarms_total", &["alarm"])?,
             detection_behind: made.gauge("pgveil_detection_behind_records")?,
@@ -317,6 +319,11 @@ impl Metrics {
             _ => counter().inc(),
         }
         self.audit_append.observe(took.as_secs_f64());
+    }
+
+    /// A session has waited until its records were on the disk.
+    pub fn audit_settled(&self, waited: Duration) {
+        self.audit_sync_wait.observe(waited.as_secs_f64());
     }
 
     pub fn audit_failure(&self) {

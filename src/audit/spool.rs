@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 mod folder;
+mod group;
 mod lines;
 mod settings;
 pub mod succession;
@@ -18,6 +19,7 @@ pub use self::settings::{
 };
 
 use self::folder::{lock, signing_key};
+use self::group::Group;
 use self::lines::{Body, LINE_OVERHEAD, Lines};
 use self::succession::{Successor, chain_end, torn_record};
 use super::chain::Hash;
@@ -88,6 +90,8 @@ pub struct Spool {
     /// Sequence number up to which records are on the disk. Held during an fsync: who waits for it finds its record
     /// synced by the one before.
     synced: Mutex<u64>,
+    /// Who waits for the disk.
+    group: Group,
     stopped: AtomicBool,
     /// The last append failed.
     failing: AtomicBool,
@@ -146,6 +150,7 @@ impl Spool {
             durable: Arc::new(AtomicU64::new(seq)),
             lost: AtomicU64::new(0),
             synced: Mutex::new(seq),
+            group: Group::default(),
             stopped: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             tail: Arc::default(),
@@ -170,7 +175,8 @@ impl Spool {
     /// Appends one record. When this returns, the record is kept as [`SpoolSettings::ack`] says.
     ///
     /// Blocks: for a write(2) into the page cache, and with [`Ack::Synced`] for an fsync. A multi-threaded runtime
-    /// is told of the latter, so that its other tasks go on.
+    /// is told of the latter, so that its other tasks go on, on a thread more: for what happens often there is
+    /// [`Spool::append_unsettled`].
     ///
     /// # Errors
     /// The disk is full or fails. The record is not in the chain then, the chain stays sound, and the next append
@@ -193,6 +199,10 @@ impl Spool {
             }
             Ok(appended)
         });
+        self.note_failure(result)
+    }
+
+    fn note_failure<T>(&self, result: Result<T, SpoolError>) -> Result<T, SpoolError> {
         self.failing.store(result.is_err(), Ordering::Relaxed);
         result
     }
@@ -222,9 +232,7 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn checkpoint(&self) -> Result<(), SpoolError> {
-        let result = self.write_with(&mut [], true).map(drop);
-        self.failing.store(result.is_err(), Ordering::Relaxed);
-        result
+        self.note_failure(self.write_with(&mut [], true).map(drop))
     }
 
     /// Puts on record, signed, that a segment is about to be removed.
@@ -301,11 +309,10 @@ impl Spool {
 
     /// Records appended but not known to be on the disk.
     pub fn unsynced(&self) -> u64 {
-        let synced = *self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let end = self.end();
         match end.successor {
             Some(_) => 0,
-            None => end.seq.saturating_sub(synced),
+            None => end.seq.saturating_sub(self.durable.load(Ordering::Acquire)),
         }
     }
 
@@ -466,7 +473,7 @@ impl Spool {
     }
 
     fn stop(&self, path: &Path, source: io::Error) -> SpoolError {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Release);
         SpoolError::Sync {
             path: path.to_owned(),
             source,

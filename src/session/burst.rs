@@ -44,6 +44,8 @@ pub struct Burst {
     rest: Rest,
     /// More was waiting than was read.
     reads_much: bool,
+    /// What was written ends in the middle of a frame.
+    is_cut: bool,
 }
 
 impl Burst {
@@ -57,6 +59,7 @@ impl Burst {
             gathered: BytesMut::new(),
             rest: Rest::Forward(0),
             reads_much: false,
+            is_cut: false,
         }
     }
 
@@ -223,8 +226,18 @@ impl Burst {
         self.buffer.advance(self.at);
         self.at = 0;
         self.start = 0;
+        self.is_cut = matches!(self.rest, Rest::Forward(missing) if missing > 0);
         self.shrink();
         Ok(())
+    }
+
+    /// Forgets all that has not been written. Whether a frame can be begun after what was.
+    pub fn abandon(&mut self) -> bool {
+        self.buffer.clear();
+        self.gathered.clear();
+        (self.start, self.at) = (0, 0);
+        self.rest = Rest::Forward(0);
+        !self.is_cut
     }
 
     fn shrink(&mut self) {

@@ -1,5 +1,6 @@
 //! What a session asks of the process around it. The pumps know this seam and nothing behind it.
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub enum Unavailable {
 #[error("the audit record could not be written: {0}")]
 pub struct Unrecorded(pub String);
 
+/// On the heap: few sessions wait.
+pub type Settling<'a> = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send + 'a>>;
+
 pub trait Host: Send + Sync + 'static {
     /// Decides about a text for who is claimed to send it.
     fn plan(
@@ -90,6 +94,13 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// The spool failed, and for this role nothing may go on without a record.
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded>;
+
+    /// What has to come to pass before the client gets anything that the session's records so far are about; `None`:
+    /// nothing.
+    ///
+    /// # Errors
+    /// The records are not known to be kept, and for this role nothing may go on without them.
+    fn settling(&self) -> Option<Settling<'_>>;
 
     /// What the session's person has in hand; `None`: nothing is limited over results.
     fn purse(&self) -> Option<Arc<Purse>>;

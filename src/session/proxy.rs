@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -312,18 +313,36 @@ pub fn show_policy(metrics: &Metrics, policy: &PolicySet) {
 /// # Errors
 /// The spool cannot be written.
 pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), SpoolError> {
+    counted(metrics, record, || spool.append(record)).map(drop)
+}
+
+/// As [`append`], without waiting for the disk: what [`Spool::settled`] has to be asked for.
+///
+/// # Errors
+/// The spool cannot be written.
+pub(super) fn append_unsettled(
+    spool: &Spool,
+    metrics: &Metrics,
+    record: &Record,
+) -> Result<Option<u64>, SpoolError> {
+    counted(metrics, record, || spool.append_unsettled(record))
+}
+
+fn counted<T>(
+    metrics: &Metrics,
+    record: &Record,
+    append: impl FnOnce() -> Result<T, SpoolError>,
+) -> Result<T, SpoolError> {
     let began = Instant::now();
-    match spool.append(record) {
+    let appended = append();
+    match &appended {
         Ok(_) => {
             metrics.audit_record(record.event, began.elapsed());
             metrics.recent.note(record);
-            Ok(())
         }
-        Err(error) => {
-            metrics.audit_failure();
-            Err(error)
-        }
+        Err(_) => metrics.audit_failure(),
     }
+    appended
 }
 
 /// Runs a session that has logged in to its end. `draining` says when pgveil is to end.
@@ -387,6 +406,7 @@ pub async fn run(
         rereading: Arc::default(),
         cancel: Arc::new(cancel),
         assignment,
+        unsettled: AtomicU64::new(0),
     };
     drop((facts, policy));
     relay(Arc::new(host), opening, client, server, draining).await

@@ -340,7 +340,11 @@ where
     S: AsyncWrite + Unpin,
 {
     let login = shared.lock().recorder.event(Event::Login);
-    if let Err(error) = host.record(&login, false) {
+    let mut recorded = host.record(&login, false);
+    if let (Ok(()), Some(settling)) = (&recorded, host.settling()) {
+        recorded = settling.await;
+    }
+    if let Err(error) = recorded {
         tracing::error!(%error, "a login is refused");
         return refuse(client, &denial::of_audit()).await;
     }

@@ -1,6 +1,7 @@
 //! One session's view of the process: what its pumps ask, answered from what all sessions share.
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::sealed::{Clear, Sealed};
@@ -15,8 +16,8 @@ use crate::session::claim::Claim;
 use crate::session::counter::Counter;
 use crate::session::denial;
 use crate::session::exports::{Decision, Excess};
-use crate::session::host::{Host, Planned, Standing, Unavailable, Unrecorded};
-use crate::session::proxy::{Ground, Proxy, append};
+use crate::session::host::{Host, Planned, Settling, Standing, Unavailable, Unrecorded};
+use crate::session::proxy::{Ground, Proxy, append_unsettled};
 use crate::session::rereading::Rereading;
 use crate::session::statements::{Epoch, Granted};
 use crate::sql::functions;
@@ -33,6 +34,8 @@ pub(super) struct SessionHost {
     pub(super) rereading: Arc<Rereading>,
     pub(super) cancel: Arc<CancelHandle>,
     pub(super) assignment: Assignment,
+    /// The number of the newest record that is not known to be kept; 0: all are.
+    pub(super) unsettled: AtomicU64,
 }
 
 impl Host for SessionHost {
@@ -119,31 +122,52 @@ impl Host for SessionHost {
     }
 
     fn can_record(&self) -> bool {
-        !(self.assignment.restricted()
-            && self.refuses_without_record()
-            && self.proxy.spool.is_failing())
+        !(self.needs_record() && self.proxy.spool.is_failing())
     }
 
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
         let role = record.role.as_deref().unwrap_or(NO_ROLE);
         self.proxy.count(role, record, protected);
-        let appended = append(&self.proxy.spool, &self.proxy.metrics, record)
-            .map_err(|error| Unrecorded(error.to_string()));
+        let appended = append_unsettled(&self.proxy.spool, &self.proxy.metrics, record);
         match appended {
-            Ok(()) => Ok(()),
+            Ok(unsettled) => {
+                if let Some(seq) = unsettled {
+                    self.unsettled.fetch_max(seq, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
-            Err(error)
-                if self.assignment.restricted()
-                    && self.refuses_without_record()
-                    && record.event != Event::Refusal =>
-            {
-                Err(error)
+            Err(error) if self.needs_record() && record.event != Event::Refusal => {
+                Err(Unrecorded(error.to_string()))
             }
             Err(error) => {
                 tracing::error!(%error, event = record.event.label(), "an audit record is lost");
                 Ok(())
             }
         }
+    }
+
+    fn settling(&self) -> Option<Settling<'_>> {
+        // Without `ack: synced` this is all.
+        let seq = match self.unsettled.load(Ordering::Relaxed) {
+            0 => return None,
+            _ => self.unsettled.swap(0, Ordering::Relaxed),
+        };
+        Some(Box::pin(async move {
+            let began = Instant::now();
+            let metrics = &self.proxy.metrics;
+            let settled = Arc::clone(&self.proxy.spool).settled(seq).await;
+            metrics.audit_settled(began.elapsed());
+            let Err(error) = settled else {
+                return Ok(());
+            };
+            metrics.audit_failure();
+            if self.needs_record() {
+                return Err(Unrecorded(error.to_string()));
+            }
+            tracing::error!(%error, "audit records may be lost");
+            Ok(())
+        }))
     }
 
     fn purse(&self) -> Option<Arc<Purse>> {
@@ -257,8 +281,10 @@ impl SessionHost {
         }
     }
 
-    fn refuses_without_record(&self) -> bool {
-        self.proxy.settings.load().audit.on_full == OnFull::Refuse
+    /// Nothing of this session goes on without a record.
+    fn needs_record(&self) -> bool {
+        let refuses = || self.proxy.settings.load().audit.on_full == OnFull::Refuse;
+        self.assignment.restricted() && refuses()
     }
 }
 

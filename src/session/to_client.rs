@@ -38,6 +38,12 @@ pub enum ToClientEnd {
     ClientLost(io::Error),
 }
 
+/// Why the client did not get what was for it.
+enum SendError {
+    Client(io::Error),
+    Unrecorded,
+}
+
 /// What becomes of the walk after a frame.
 enum Flow {
     Next,
@@ -63,6 +69,8 @@ pub struct ToClient<'a, H: Host> {
     cancel: Option<JoinHandle<()>>,
     /// COPY TO STDOUT sends binary data, which ends in a trailer.
     copies_binary: bool,
+    /// The client has got the beginning of a message whose rest will not come.
+    is_cut: bool,
 }
 
 impl<'a, H: Host> ToClient<'a, H> {
@@ -74,6 +82,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             burst: Burst::new(Side::Server, BytesMut::new()),
             cancel: None,
             copies_binary: false,
+            is_cut: false,
         }
     }
 
@@ -96,8 +105,10 @@ impl<'a, H: Host> ToClient<'a, H> {
         loop {
             let flow = self.walk();
             self.shared.progress.notify_one();
-            if let Err(error) = self.burst.flush(client).await {
-                return ToClientEnd::ClientLost(error);
+            match self.send(client).await {
+                Ok(()) => {}
+                Err(SendError::Client(error)) => return ToClientEnd::ClientLost(error),
+                Err(SendError::Unrecorded) => return self.stop(client, &denial::of_audit()).await,
             }
             match flow {
                 Flow::End(words) => return self.stop(client, &words).await,
@@ -136,6 +147,18 @@ impl<'a, H: Host> ToClient<'a, H> {
                 () = passed(look) => {}
             }
         }
+    }
+
+    /// Writes what goes on, once the records that it is told after are kept.
+    async fn send<W: AsyncWrite + Unpin>(&mut self, client: &mut W) -> Result<(), SendError> {
+        if let Some(settling) = self.host.settling()
+            && let Err(error) = settling.await
+        {
+            tracing::error!(%error, "the session is ended");
+            self.is_cut = !self.burst.abandon();
+            return Err(SendError::Unrecorded);
+        }
+        self.burst.flush(client).await.map_err(SendError::Client)
     }
 
     /// The server waits for a new statement outside a transaction, everything it said has been passed on, and nothing
@@ -216,10 +239,13 @@ impl<'a, H: Host> ToClient<'a, H> {
             }
             results::end_running(&**self.host, &mut state, &words.sqlstate);
         }
-        if self.burst.at_boundary() {
+        if !self.is_cut && self.burst.at_boundary() {
             self.burst.put(&words.frame(ERROR_RESPONSE));
-            if let Err(error) = self.burst.flush(client).await {
-                return ToClientEnd::ClientLost(error);
+            match self.send(client).await {
+                Ok(()) => {}
+                Err(SendError::Client(error)) => return ToClientEnd::ClientLost(error),
+                // Nothing else is known to be kept either.
+                Err(SendError::Unrecorded) => {}
             }
         }
         ToClientEnd::Stopped

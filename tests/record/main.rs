@@ -7,5 +7,6 @@ mod full_disk;
 mod kills;
 mod sealed;
 mod silence;
+mod synced;
 mod tampering;
 mod verify;

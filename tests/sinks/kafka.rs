@@ -25,8 +25,8 @@ pub struct Taken {
     pub text: String,
 }
 
-/// What the topic holds, until that many different records were seen.
-pub fn read(servers: &str, topic: &str, records: usize) -> Vec<Taken> {
+/// Reads all of a topic from its beginning.
+pub fn consumer(servers: &str, topic: &str) -> BaseConsumer {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "test")
@@ -38,6 +38,12 @@ pub fn read(servers: &str, topic: &str, records: usize) -> Vec<Taken> {
             .expect("a partition");
     }
     consumer.assign(&all).expect("assigned");
+    consumer
+}
+
+/// What the topic holds, until that many different records were seen.
+pub fn read(servers: &str, topic: &str, records: usize) -> Vec<Taken> {
+    let consumer = consumer(servers, topic);
     let deadline = Instant::now() + PATIENCE;
     let (mut taken, mut ids) = (Vec::new(), BTreeSet::new());
     while ids.len() < records {

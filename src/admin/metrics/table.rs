@@ -106,7 +106,12 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "pgveil_audit_append_seconds",
         "histogram",
-        "Time to append an audit record to the spool, fsync included where asked for.",
+        "Time to append an audit record to the spool.",
+    ),
+    (
+        "pgveil_audit_sync_wait_seconds",
+        "histogram",
+        "Time a session waits until its records are on the disk, with `audit.ack: synced`.",
     ),
     (
         "pgveil_audit_records_lost_total",

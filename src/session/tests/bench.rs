@@ -19,7 +19,7 @@ use crate::session::denial;
 use crate::session::drain::Leaving;
 use crate::session::exports::{Decision, Excess};
 use crate::session::fixtures;
-use crate::session::host::{Host, Limits, Planned, Standing, Unavailable, Unrecorded};
+use crate::session::host::{Host, Limits, Planned, Settling, Standing, Unavailable, Unrecorded};
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::shared::Encodings;
 use crate::session::statements::Epoch;
@@ -44,6 +44,11 @@ pub struct FakeHost {
     /// Texts planned, with their search path.
     pub planned: Mutex<Vec<(String, String)>>,
     pub spool_full: AtomicBool,
+    /// Records are kept only when [`FakeHost::synced`] has a permit.
+    pub waits_for_disk: AtomicBool,
+    /// Closed: the disk has failed.
+    pub synced: Semaphore,
+    unsettled: AtomicBool,
     pub cancelled: Semaphore,
     /// A permit ends the session.
     pub dismissed: Semaphore,
@@ -120,7 +125,24 @@ impl Host for Arc<FakeHost> {
             return Err(Unrecorded("disk full".to_owned()));
         }
         self.records.lock().unwrap().push(record.clone());
+        let waits = self.waits_for_disk.load(Ordering::SeqCst);
+        self.unsettled.store(waits, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn settling(&self) -> Option<Settling<'_>> {
+        if !self.unsettled.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        Some(Box::pin(async {
+            match self.synced.acquire().await {
+                Ok(permit) => {
+                    permit.forget();
+                    Ok(())
+                }
+                Err(_) => Err(Unrecorded("disk failed".to_owned())),
+            }
+        }))
     }
 
     fn purse(&self) -> Option<Arc<crate::export::Purse>> {
@@ -268,6 +290,15 @@ impl Bench {
     }
 
     pub fn start(restricted: bool, pipe: usize) -> Self {
+        Self::started(restricted, pipe, false)
+    }
+
+    /// A restricted session all of whose records wait for the disk.
+    pub fn start_waiting_for_disk() -> Self {
+        Self::started(true, PIPE, true)
+    }
+
+    fn started(restricted: bool, pipe: usize, waits_for_disk: bool) -> Self {
         let mask = ColumnMask {
             class: "phone".into(),
             sql: MaskSql::from_template("NULL"),
@@ -289,6 +320,9 @@ impl Bench {
             records: Mutex::default(),
             planned: Mutex::default(),
             spool_full: AtomicBool::new(false),
+            waits_for_disk: AtomicBool::new(waits_for_disk),
+            synced: Semaphore::new(0),
+            unsettled: AtomicBool::new(false),
             cancelled: Semaphore::new(0),
             dismissed: Semaphore::new(0),
             cancel_done: Arc::new(Semaphore::new(0)),

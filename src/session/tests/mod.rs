@@ -5,3 +5,4 @@ mod ends;
 mod exports;
 mod passing;
 mod search_path;
+mod settling;
