@@ -11,9 +11,8 @@ out=target/dist
 here=$PWD cargo_home=${CARGO_HOME:-$HOME/.cargo} target=${CARGO_TARGET_DIR:-$PWD/target}
 case $target in /*) ;; *) target=$here/$target ;; esac
 case "$here$cargo_home$target" in *[[:space:]]*) echo "$0: flags of compilers cannot name a path with a space" >&2; exit 1 ;; esac
-# Of the last commit, so that a package made of it is the same whenever it is made. The binary has no date in it.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
-export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8 CARGO_INCREMENTAL=0
+# C code that says when it was compiled (__TIME__, mimalloc's options.c) goes by this.
+export SOURCE_DATE_EPOCH=0 LC_ALL=C.UTF-8 CARGO_INCREMENTAL=0
 unset CARGO_BUILD_RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 
 # No path of this machine in messages of panics and in asserts of the C code. Of several that fit, rustc and the C compilers take
