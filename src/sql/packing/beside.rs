@@ -128,6 +128,13 @@ impl<'t> Seen<'_, 't> {
         match node.kind {
             "RangeVar" => self.relation(node),
             "SelectStmt" => self.select(node),
+            "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
+                let level = self.level.inside(node);
+                let level = std::mem::replace(&mut self.level, level);
+                let counts = self.fields(node, &[]);
+                self.level = level;
+                counts
+            }
             "FuncCall" => {
                 let chosen = match calls::call(node) {
                     Call::Number | Call::Plain

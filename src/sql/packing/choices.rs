@@ -92,13 +92,24 @@ impl<'a> Choices<'a> {
             }
             for expression in expressions {
                 let named = self.named(expression, level);
-                if expression.kind == "ColumnRef" {
+                if self.is_stored(expression, level) {
                     group.plain.add(&named);
                 }
                 group.named.add(&named);
             }
         }
         group
+    }
+
+    /// The expression is a column as it is stored.
+    fn is_stored<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) -> bool {
+        node.kind == "ColumnRef"
+            && self.step()
+            && level.origins(node).into_iter().all(|origin| match origin {
+                Origin::Stored(_, column) => column.is_some(),
+                Origin::Made(value, inside) => self.is_stored(value, &inside),
+                Origin::Function(..) | Origin::Unknown => false,
+            })
     }
 
     /// How many rows of their own the figure of an aggregate may be made of, by its conditions.

@@ -84,6 +84,9 @@ impl<'a, 't> Reader<'a, 't> {
     /// Whether what a statement writes gathers rows.
     pub(super) fn stores_many(&mut self, node: &'t Node) -> bool {
         let many = |outputs: Outputs| !outputs.worst().is_single();
+        if node.kind != "SelectStmt" {
+            self.level = self.level.inside(node);
+        }
         match node.kind {
             "SelectStmt" if node.get("into_clause").is_some() => many(self.query(node)),
             "SelectStmt" => node.child("larg").is_some_and(|arm| self.stores_many(arm)),
@@ -164,6 +167,8 @@ impl<'a, 't> Reader<'a, 't> {
             return Outputs::all(Own);
         };
         let common = self.common.len();
+        let level = self.level.inside(node);
+        let level = std::mem::replace(&mut self.level, level);
         self.with_clause(node);
         let around = self.counts;
         self.counts |= mentioned_in(node, self.facts.counted);
@@ -176,8 +181,6 @@ impl<'a, 't> Reader<'a, 't> {
             }
         }
         self.scope.push(sources);
-        let level = self.level.inside(node);
-        let level = std::mem::replace(&mut self.level, level);
         let outputs = self.targets(returning.list("exprs"), true);
         self.level = level;
         self.scope.pop();

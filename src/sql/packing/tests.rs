@@ -288,6 +288,10 @@ fn what_is_stored_and_holds_many_is_seen() {
         ),
         ("UPDATE m SET a = t.phone FROM t", false),
         (
+            "WITH x AS (SELECT age * 100 ^ (id % 8) AS v FROM t) INSERT INTO m SELECT sum(v) FROM x",
+            true,
+        ),
+        (
             "UPDATE m SET a = s FROM (SELECT string_agg(phone, '') AS s FROM t) x",
             true,
         ),
@@ -536,6 +540,14 @@ fn sums_are_told_by_what_is_summed_up() {
             "sum(y.v) FROM (SELECT * FROM (SELECT age * power(100, id % 8) AS v FROM t) x) y",
             Anything,
         ),
+        (
+            "WITH x AS (SELECT age * 100 ^ (id % 8) AS v FROM t) SELECT sum(v) FROM x UNION ALL SELECT sum(v) FROM x",
+            Anything,
+        ),
+        (
+            "WITH x AS (SELECT age * 100 ^ (id % 8) AS v FROM t) SELECT (SELECT sum(v) FROM x) FROM t",
+            Anything,
+        ),
         ("sum((age || repeat('0', id))::numeric)", Anything),
         ("sum(t.age * t.id)", Anything),
         ("sum(age * '1000000')", Anything),
@@ -545,7 +557,9 @@ fn sums_are_told_by_what_is_summed_up() {
             Anything,
         ),
     ] {
+        let whole = text.starts_with("WITH");
         let text = match text.contains(" FROM t") || text.contains(" FROM (") {
+            _ if whole => text.to_owned(),
             true => format!("SELECT {text}"),
             false => format!("SELECT {text} FROM t"),
         };

@@ -17,6 +17,8 @@ impl<'t> Reader<'_, 't> {
         let common = self.common.len();
         let around = self.counts;
         let outside = std::mem::replace(&mut self.outside, around);
+        let level = self.level.inside(node);
+        let level = std::mem::replace(&mut self.level, level);
         self.with_clause(node);
         self.counts |= mentioned_in(node, self.facts.counted);
         let outputs = match (node.child("larg"), node.child("rarg")) {
@@ -40,14 +42,12 @@ impl<'t> Reader<'_, 't> {
             _ => {
                 let sources = self.sources(node.list("from_clause"));
                 self.scope.push(sources);
-                let level = self.level.inside(node);
-                let level = std::mem::replace(&mut self.level, level);
                 let outputs = self.targets(node.list("target_list"), top);
-                self.level = level;
                 self.scope.pop();
                 outputs
             }
         };
+        self.level = level;
         self.counts = around;
         self.outside = outside;
         self.common.truncate(common);
