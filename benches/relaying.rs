@@ -87,5 +87,9 @@ fn meter(bencher: Bencher) {
 fn weight_of_an_array() -> u64 {
     let value = b"{13800138000,13800138001,13800138002,13800138003}";
     let packed = Packed::pair(Holding::Array);
-    weight::of_values(&[Some(&black_box(value)[..]), None], &packed)
+    weight::of_values(
+        &[Some(&black_box(value)[..]), None],
+        &packed,
+        &weight::as_it_is,
+    )
 }

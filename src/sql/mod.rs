@@ -9,6 +9,7 @@ pub mod columns;
 pub mod companion;
 pub mod functions;
 pub mod judge;
+mod keys;
 pub mod lex;
 pub mod marks;
 pub mod names;

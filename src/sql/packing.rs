@@ -1,9 +1,15 @@
 //! How many rows of protected data one row of a result can hold: what gathers many rows into one value (`outputs`), and
 //! how often rows of the same relation stand side by side (`beside`). Pure; an estimate from above for counting, no
 //! security boundary.
+//!
+//! Both ask `levels` where a column's value comes from: for what is summed up (`sums`), and for what chooses the rows of an
+//! aggregate (`choices`).
 mod beside;
 mod calls;
+mod choices;
+mod levels;
 mod outputs;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -19,16 +25,40 @@ pub enum Holding {
     Own,
     /// A sum or the like: a number in which others can hide only where it is long.
     Number,
+    /// A sum of products of columns of several relations: one of them may have been filled to keep values apart.
+    Product,
+    /// An element of an array of rows: one row's value. What has the same key shows the same row; no key, none.
+    Element(Arc<str>),
     /// An array with an element for each row.
     Array,
-    /// JSON with an element of an array for each row, and, where `members` is set, a member of an object.
-    Document { members: bool },
-    /// Text with this between every two rows.
-    Separated(Arc<str>),
+    /// JSON with an element of an array for each row, where `members` is set a member of an object, and in its texts one of
+    /// these between every two rows.
+    Document {
+        members: bool,
+        separators: Separators,
+    },
+    /// Text with one of these between every two rows.
+    Separated(Separators),
     /// XML with an element for each row.
     Tags,
-    /// Rows in a form that nothing is known about.
+    /// Text in which each row that it tells of has a byte at least.
+    Joined,
+    /// Rows in a form that nothing is known about: it may have been made to hold more than a row in a byte.
     Anything,
+}
+
+/// Texts that stand between rows, in order, each once.
+pub type Separators = Arc<[Arc<str>]>;
+
+impl Holding {
+    /// A value of one row, or a figure, that nothing else hides in.
+    fn is_single(&self) -> bool {
+        match self {
+            Holding::Own | Holding::Number => true,
+            Holding::Element(key) => !key.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// What the columns of a result hold: those before the first `*`, those that a `*` stands for, and those behind the last
@@ -72,8 +102,12 @@ impl Columns {
     }
 
     fn hold_many(&self) -> bool {
-        let single = |holding: &Holding| matches!(holding, Holding::Own | Holding::Number);
-        !self.all().all(single)
+        !self.all().all(Holding::is_single)
+    }
+
+    /// Whether a byte of a value may hold more than a row.
+    pub fn are_dense(&self) -> bool {
+        self.all().any(|holding| *holding == Holding::Anything)
     }
 }
 
@@ -104,9 +138,14 @@ impl Default for Packed {
 impl Packed {
     /// Two output columns, of which the first one holds this.
     pub fn pair(holding: Holding) -> Self {
+        Packed::of([holding, Holding::Own])
+    }
+
+    /// Output columns that hold these.
+    pub fn of(columns: impl IntoIterator<Item = Holding>) -> Self {
         Packed {
             columns: Some(Arc::new(Columns {
-                before: vec![holding, Holding::Own],
+                before: columns.into_iter().collect(),
                 ..Columns::default()
             })),
             ..Packed::default()
@@ -118,22 +157,36 @@ impl Packed {
 const MOST: u32 = 100_000;
 
 /// Whether a reference to a relation is to one whose rows count; a common table expression may be.
-type Protected<'a> = &'a dyn Fn(&Node) -> bool;
+pub type Protected<'a> = &'a dyn Fn(&Node) -> bool;
+
+/// What is to be known of the relations that a statement names.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    pub counted: Protected<'a>,
+    /// Sets of columns of such a relation that tell its rows apart.
+    pub keys: &'a dyn Fn(&Node) -> Vec<Vec<String>>,
+}
+
+/// Whether the column belongs to what tells the relation's rows apart.
+fn is_in_key(facts: Facts<'_>, relation: &Node, column: &str) -> bool {
+    let keys = (facts.keys)(relation);
+    keys.iter().flatten().any(|name| name == column)
+}
 
 /// What a statement packs.
-pub fn packed(statement: &Tree, protected: Protected<'_>) -> Packed {
+pub fn packed(statement: &Tree, facts: Facts<'_>) -> Packed {
     let Some(node) = statement.node() else {
         return Packed::default();
     };
-    let mut reader = outputs::Reader::new(protected);
+    let mut reader = outputs::Reader::new(facts);
     let columns = reader.statement(node);
     // CREATE TABLE AS EXECUTE stores what the prepared statement gives.
     let executed = node.kind == "PrepareStmt" && columns.hold_many();
     let lines = node.kind != "CopyStmt" || plain_lines(node);
     Packed {
         columns: columns.gather().then(|| Arc::new(columns)),
-        side_by_side: beside::side_by_side(statement, protected).clamp(1, MOST),
-        stores_many: executed || outputs::Reader::new(protected).stores_many(node),
+        side_by_side: beside::side_by_side(statement, facts).clamp(1, MOST),
+        stores_many: executed || outputs::Reader::new(facts).stores_many(node),
         lines,
     }
 }

@@ -6,10 +6,11 @@ use crate::policy::compiled::RolePolicy;
 
 use super::columns;
 use super::judge::{self, Access, Examined, Rules, Side, Use};
+use super::keys;
 use super::lex::{self, Token};
 use super::normalise;
 use super::origins;
-use super::packing;
+use super::packing::{self, Facts, Packed};
 use super::parse::{self, Statement};
 use super::plan::{
     POISON, Plan, PositionMap, Reason, Refusal, Run, SessionFacts, StatementPlan, Verdict,
@@ -19,6 +20,7 @@ use super::refuse;
 use super::splice::{self, Scene, Spliced};
 use super::template::Templates;
 use super::temporary::{self, Circumstances};
+use super::tree::Node;
 
 /// Plans a text. Pure: the same arguments give the same plan, whatever `templates` holds already.
 ///
@@ -118,13 +120,7 @@ impl Desk<'_> {
         }
         self.note(&mut plan, &client);
         if plan.protected {
-            plan.packed = packing::packed(&client.tree, &|node| {
-                let at = judge::offset(node.location);
-                let mut uses = client.uses.iter().filter(|found| found.at == at).peekable();
-                // What is no relation is a common table expression.
-                uses.peek().is_none()
-                    || uses.any(|found| self.rules.role.protected.contains(&found.relation))
-            });
+            plan.packed = self.packed(&client);
         }
         match self.verified(span, tokens, &client) {
             Ok(text) => {
@@ -139,6 +135,31 @@ impl Desk<'_> {
             }
             Err(refusal) => self.refused(plan, refusal),
         }
+    }
+
+    fn packed(&self, client: &Examined) -> Packed {
+        let role = self.rules.role;
+        let relations = |node: &Node| {
+            let at = judge::offset(node.location);
+            client.uses.iter().filter(move |found| found.at == at)
+        };
+        let counted = |node: &Node| {
+            let mut uses = relations(node).peekable();
+            // What is no relation is a common table expression.
+            uses.peek().is_none() || uses.any(|found| role.protected.contains(&found.relation))
+        };
+        let keys = |node: &Node| {
+            let uses = relations(node).filter(|found| role.protected.contains(&found.relation));
+            uses.flat_map(|found| keys::of(self.rules.catalog, role, found.relation))
+                .collect()
+        };
+        packing::packed(
+            &client.tree,
+            Facts {
+                counted: &counted,
+                keys: &keys,
+            },
+        )
     }
 
     /// The text to run: proposed by sqlparser's reading, or else by the judge's own, and accepted by the judge.

@@ -376,6 +376,20 @@ await check('the same is done on the command line, by the same rules', async () 
   assert.equal(JSON.parse(json.out).state, 'granted');
   const twice = await approvals(['approve', second, '--seen', '3'], tokens.lena);
   assert.equal(twice.code, 1);
+  // Who asked is in both groups, and who signed for one is in the other.
+  const own = await psql('agent', 'SELECT email FROM crm.contacts');
+  const third = own.err.match(/export request ([0-9a-f]{8})/)?.[1];
+  tokens.agent = (await accounts(['token', 'agent'], `${password}\n\n`)).out.trim();
+  tokens.mara = (await accounts(['token', 'mara'], `${password}\n\n`)).out.trim();
+  for (const group of ['legal', 'dpo']) {
+    const signed = await approvals(['approve', third, '--seen', '1', '--group', group], tokens.agent);
+    assert.equal(signed.code, 1);
+    assert.match(signed.err, /cannot sign it/);
+  }
+  assert.equal((await approvals(['approve', third, '--seen', '1', '--group', 'legal'], tokens.mara)).code, 0);
+  const both = await approvals(['approve', third, '--seen', '2', '--group', 'dpo'], tokens.mara);
+  assert.equal(both.code, 1);
+  assert.match(both.err, /signed already/);
   assert.equal((await approvals(['show', second], 'pgveil_wrong')).code, 1);
   assert.equal((await pgveil(['approvals', 'list'])).code, 2);
 });

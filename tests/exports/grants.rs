@@ -26,6 +26,14 @@ async fn desk(pgveil: &Pgveil, policy_version: &str) -> Desk {
         .expect("a desk")
 }
 
+fn reason(pgveil: &Pgveil, id: &str) -> Option<String> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let request = desk(pgveil, "").await.get(id).await;
+        request.expect("the request").reason
+    })
+}
+
 /// Two people sign.
 fn grant(pgveil: &Pgveil, id: &str, rows: u64) -> Request {
     grant_clear(pgveil, id, rows, &[])
@@ -76,13 +84,16 @@ fn an_export_goes_on_after_two_signatures_and_only_that_one() {
         [format!("{} -- again", text.replace(' ', "  "))],
     );
     assert_eq!(request_of(&again), id);
-    let other = taken.run(&mut client, [text.replace("id > 0", "id > 1")]);
-    assert_ne!(request_of(&other), id);
+    let explained = " /*pgveil_reason='ticket%204711'*/";
+    let other = taken.run(&mut client, [text.replace("id > 0", "id > 1") + explained]);
+    let other = request_of(&other);
+    assert_ne!(other, id);
     assert_eq!(taken.count(), ROWS + 1);
 
     pgveil.kill();
     let request = grant(&pgveil, &id, 400);
     assert_eq!(request.reason.as_deref(), Some("yearly letter"));
+    assert_eq!(reason(&pgveil, &other).as_deref(), Some("ticket 4711"));
     let column = &request.asked.columns[0];
     assert_eq!(
         (column.name.as_str(), column.level, column.masked),

@@ -8,6 +8,7 @@ mod support;
 mod budgets;
 mod clear;
 mod grants;
+mod packed;
 mod state;
 mod ways;
 

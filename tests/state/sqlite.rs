@@ -70,6 +70,23 @@ async fn the_file_is_its_owners_alone() {
     assert!(modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
 }
 
+/// What was answered would be gone with the process, and budgets would be given back.
+#[tokio::test]
+async fn a_file_that_is_gone_or_another_keeps_nothing_and_says_so() {
+    let (folder, store) = fresh().await;
+    let document = |key: &str| request(key, 0, "requested", None);
+    store.put(&document("a"), NOW).await.unwrap();
+    let (file, aside) = (file(&folder), folder.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    let error = store.put(&document("b"), NOW).await.unwrap_err();
+    assert!(error.0.contains("state.db: No such file"), "{error}");
+    std::fs::copy(&aside, &file).unwrap();
+    let error = store.get("request", "a", NOW).await.unwrap_err();
+    assert!(error.0.contains("another file stands"), "{error}");
+    std::fs::rename(&aside, &file).unwrap();
+    store.put(&document("b"), NOW).await.unwrap();
+}
+
 #[test]
 fn a_file_that_is_none_of_ours_is_told_as_such() {
     let folder = Folder::new("state");

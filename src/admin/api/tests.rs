@@ -152,6 +152,18 @@ async fn two_people_sign_over_the_api_and_nobody_else_does() {
         .api("get", "/api/v1/requests?state=granted", Some(&dana), None)
         .await;
     assert_eq!(at(&list, "/requests/0/id"), &json!(id));
+
+    // Who asked takes it back, and nobody else.
+    let withdraw = format!("{path}/withdraw");
+    let (status, _) = bench.api("post", &withdraw, Some(&dana), None).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (status, answer) = bench.api("post", &withdraw, Some(&mallory), None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(at(&answer, "/state"), "withdrawn");
+    assert_eq!(
+        call(&dana, json!({ "seen": 4 })).await.0,
+        StatusCode::CONFLICT
+    );
 }
 
 #[tokio::test]

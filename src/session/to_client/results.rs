@@ -1,4 +1,5 @@
 //! Rows, their descriptions, and the ends of statements.
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -6,6 +7,7 @@ use std::time::Instant;
 use super::{Flow, ToClient, end, traps};
 use crate::audit::sealed::Clear;
 use crate::export::weight;
+use crate::session::charset::Charset;
 use crate::session::denial;
 use crate::session::describe;
 use crate::session::host::{Host, Unrecorded};
@@ -107,7 +109,7 @@ impl<H: Host> ToClient<'_, H> {
         }
         let facts = facts.filter(|facts| facts.protected);
         let weighed = match &facts {
-            Some(facts) => self.weigh(header, facts),
+            Some(facts) => self.weigh(header, facts, state.encodings.charset()),
             None => Some((1, Vec::new())),
         };
         let Some((weight, subjects)) = weighed else {
@@ -154,7 +156,7 @@ impl<H: Host> ToClient<'_, H> {
     }
 
     /// For how many rows a row counts, and the rows of protected relations that it shows. `None`: more of it must be read.
-    fn weigh(&self, header: Header, facts: &RowFacts) -> Option<(u64, Vec<i64>)> {
+    fn weigh(&self, header: Header, facts: &RowFacts, charset: Charset) -> Option<(u64, Vec<i64>)> {
         let bytes = header.total() as u64;
         if facts.weighs_by_length() {
             return Some((facts.by_length(bytes), Vec::new()));
@@ -163,7 +165,7 @@ impl<H: Host> ToClient<'_, H> {
         let gathers = facts.packed.columns.is_some();
         if header.length > HELD_FRAME {
             let unseen = if gathers {
-                weight::of_unseen(bytes)
+                weight::of_unseen(bytes, &facts.packed)
             } else {
                 by_bytes
             };
@@ -173,12 +175,16 @@ impl<H: Host> ToClient<'_, H> {
         let mut weight = by_bytes.max(u64::from(facts.packed.side_by_side));
         if gathers {
             let packed = &facts.packed;
+            let read: weight::Reading<'_> = &|text| match charset {
+                Charset::Utf8 => weight::as_it_is(text),
+                charset => charset.decode(text).ok().map(bytes_of),
+            };
             weight = weight.max(match header.tag {
-                back::COPY_DATA if !self.copies_binary => weight::of_line(body, packed),
+                back::COPY_DATA if !self.copies_binary => weight::of_line(body, packed, read),
                 _ => match subjects::values(body) {
-                    Ok(values) => weight::of_values(&values, packed),
+                    Ok(values) => weight::of_values(&values, packed, read),
                     // The header of binary COPY stands before its first row.
-                    Err(_) => weight::of_unseen(bytes),
+                    Err(_) => weight::of_unseen(bytes, packed),
                 },
             });
         }
@@ -409,6 +415,13 @@ impl<H: Host> ToClient<'_, H> {
                 Some(end(denial::of_audit()))
             }
         }
+    }
+}
+
+fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 

@@ -1,9 +1,12 @@
 //! How many rows of the same relation stand side by side in a row of the result: it is named several times, a window
 //! function brings another row's value, or an aggregate shows a row that others of its kind do not.
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use super::calls::{self, Call};
-use super::{MOST, Protected};
+use super::choices::{Choices, Group};
+use super::levels::Level;
+use super::{Facts, MOST};
 use crate::sql::tree::{Node, Tree};
 
 /// How often relations stand in a row, by name.
@@ -15,21 +18,22 @@ const CONDITIONAL: u32 = 4;
 /// `FRAMEOPTION_NONDEFAULT` (parsenodes.h): the window has a frame of its own.
 const OWN_FRAME: i64 = 1;
 
-pub(super) fn side_by_side(statement: &Tree, protected: Protected<'_>) -> u32 {
+pub(super) fn side_by_side(statement: &Tree, facts: Facts<'_>) -> u32 {
     let mut seen = Seen {
-        protected,
+        facts,
         common: Vec::new(),
-        level: Level::default(),
+        shows: Shows::default(),
+        level: Level::outermost(),
     };
     let counts = seen.tree(statement);
-    let factor = seen.level.factor();
+    let factor = seen.shows.factor();
     let most = counts.values().copied().max().unwrap_or(0);
     most.saturating_mul(factor)
 }
 
 /// What the outputs of one query show beside a row of their own.
 #[derive(Default)]
-struct Level {
+struct Shows {
     /// Aggregates that show one row, over a column of a relation: `max` and `min` of two columns can be those of the same
     /// rows.
     columns: HashMap<String, BTreeSet<String>>,
@@ -41,10 +45,12 @@ struct Level {
     conditional: u32,
     /// FROM has subqueries or functions: their columns are made.
     made: bool,
+    group: Group,
 }
 
-impl Level {
-    fn call(&mut self, node: &Node) {
+impl Shows {
+    /// `chosen`: so many rows the conditions of an aggregate can choose.
+    fn call(&mut self, node: &Node, chosen: u32) {
         let window = node.child("over");
         let call = calls::call(node);
         let argument = node.list("args").first().and_then(Tree::node);
@@ -61,6 +67,9 @@ impl Level {
                 }
                 None => self.shown += 1,
             },
+            _ if window.is_none() && chosen > 0 => {
+                self.shown = self.shown.saturating_add(chosen);
+            }
             Call::Number if !argument.is_some_and(|argument| self.is_column(node, argument)) => {
                 self.conditional += 1;
             }
@@ -78,8 +87,10 @@ impl Level {
     fn factor(&self) -> u32 {
         let columns = self.columns.values().map(BTreeSet::len).max().unwrap_or(0);
         let columns = u32::try_from(columns).unwrap_or(MOST);
-        let shown = columns + self.shown + self.conditional / CONDITIONAL;
-        (shown.max(1) + self.others).min(MOST)
+        let shown = columns
+            .saturating_add(self.shown)
+            .saturating_add(self.conditional / CONDITIONAL);
+        shown.max(1).saturating_add(self.others).min(MOST)
     }
 }
 
@@ -90,15 +101,16 @@ fn has_frame(window: &Node) -> bool {
         || !window.text("refname").is_empty()
 }
 
-struct Seen<'a> {
-    protected: Protected<'a>,
+struct Seen<'a, 't> {
+    facts: Facts<'a>,
     /// What the common table expressions in scope hold, the innermost last.
     common: Vec<(String, Counts)>,
-    level: Level,
+    shows: Shows,
+    level: Rc<Level<'t>>,
 }
 
-impl Seen<'_> {
-    fn tree(&mut self, tree: &Tree) -> Counts {
+impl<'t> Seen<'_, 't> {
+    fn tree(&mut self, tree: &'t Tree) -> Counts {
         match tree {
             Tree::List(items) => {
                 let mut sum = Counts::new();
@@ -112,12 +124,27 @@ impl Seen<'_> {
         }
     }
 
-    fn node(&mut self, node: &Node) -> Counts {
+    fn node(&mut self, node: &'t Node) -> Counts {
         match node.kind {
             "RangeVar" => self.relation(node),
             "SelectStmt" => self.select(node),
+            "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
+                let level = self.level.inside(node);
+                let level = std::mem::replace(&mut self.level, level);
+                let counts = self.fields(node, &[]);
+                self.level = level;
+                counts
+            }
             "FuncCall" => {
-                self.level.call(node);
+                let chosen = match calls::call(node) {
+                    Call::Number | Call::Plain
+                        if calls::is_statistic(node) || calls::call(node) == Call::Number =>
+                    {
+                        Choices::new(self.facts).chosen(node, &self.level, &self.shows.group)
+                    }
+                    _ => 0,
+                };
+                self.shows.call(node, chosen);
                 self.fields(node, &[])
             }
             _ => self.fields(node, &[]),
@@ -131,22 +158,23 @@ impl Seen<'_> {
         {
             return counts.clone();
         }
-        if !(self.protected)(node) {
+        if !(self.facts.counted)(node) {
             return Counts::new();
         }
         Counts::from([(format!("{}.{name}", node.text("schemaname")), 1)])
     }
 
     /// The arms of a set operation give rows one after the other. Conditions show no row.
-    fn select(&mut self, node: &Node) -> Counts {
+    fn select(&mut self, node: &'t Node) -> Counts {
         let made = node.list("from_clause").iter().any(|item| self.makes(item));
-        let around = std::mem::replace(
-            &mut self.level,
-            Level {
-                made,
-                ..Level::default()
-            },
-        );
+        let level = self.level.inside(node);
+        let shows = Shows {
+            made,
+            group: Choices::new(self.facts).group(node, &level),
+            ..Shows::default()
+        };
+        let shows_around = std::mem::replace(&mut self.shows, shows);
+        let level_around = std::mem::replace(&mut self.level, level);
         let before = self.common.len();
         if let Some(with) = node.child("with_clause") {
             for expression in with.list("ctes") {
@@ -174,8 +202,9 @@ impl Seen<'_> {
         ];
         add(&mut counts, self.fields(node, &skipped));
         self.common.truncate(before);
-        let level = std::mem::replace(&mut self.level, around);
-        let factor = level.factor();
+        self.level = level_around;
+        let shows = std::mem::replace(&mut self.shows, shows_around);
+        let factor = shows.factor();
         for count in counts.values_mut() {
             *count = count.saturating_mul(factor).min(MOST);
         }
@@ -204,7 +233,7 @@ impl Seen<'_> {
         }
     }
 
-    fn fields(&mut self, node: &Node, skipped: &[&str]) -> Counts {
+    fn fields(&mut self, node: &'t Node, skipped: &[&str]) -> Counts {
         let mut sum = Counts::new();
         for (name, field) in &node.fields {
             if !skipped.contains(name) && *name != "quals" {

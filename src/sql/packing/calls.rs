@@ -64,43 +64,49 @@ pub(super) fn name(node: &Node) -> &str {
     last.and_then(Tree::string).unwrap_or("")
 }
 
-/// A call that only an aggregate can be, but for those known to give a number or truth of no row.
+/// Aggregates that give a number or truth of no row.
+const STATISTICS: [&str; 26] = [
+    "count",
+    "bool_and",
+    "bool_or",
+    "every",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+];
+
+pub(super) fn is_statistic(node: &Node) -> bool {
+    STATISTICS.contains(&name(node))
+}
+
+/// A call that only an aggregate can be, but for those.
 fn aggregates(node: &Node) -> bool {
-    const STATISTICS: [&str; 26] = [
-        "count",
-        "bool_and",
-        "bool_or",
-        "every",
-        "stddev",
-        "stddev_pop",
-        "stddev_samp",
-        "variance",
-        "var_pop",
-        "var_samp",
-        "corr",
-        "covar_pop",
-        "covar_samp",
-        "regr_avgx",
-        "regr_avgy",
-        "regr_count",
-        "regr_intercept",
-        "regr_r2",
-        "regr_slope",
-        "regr_sxx",
-        "regr_sxy",
-        "regr_syy",
-        "rank",
-        "dense_rank",
-        "percent_rank",
-        "cume_dist",
-    ];
     let only = [
         "agg_order",
         "agg_filter",
         "agg_within_group",
         "agg_distinct",
     ];
-    only.iter().any(|field| node.get(field).is_some()) && !STATISTICS.contains(&name(node))
+    only.iter().any(|field| node.get(field).is_some()) && !is_statistic(node)
 }
 
 fn is_number(tree: &Tree) -> bool {
@@ -110,73 +116,34 @@ fn is_number(tree: &Tree) -> bool {
     })
 }
 
-/// Longest factor that a number is multiplied by without others being meant to find room beside it.
-const LONGEST_FACTOR: usize = 4;
-
-/// What is summed up can be taken for one column's values: columns, short constants, and arithmetic that makes no room
-/// for another value.
-pub(super) fn is_plain_number(node: &Node) -> bool {
-    fn of(tree: &Tree) -> bool {
-        match tree {
-            Tree::List(items) => items.iter().all(of),
-            Tree::Node(node) => is_plain_number(node),
-            _ => true,
+/// A tree in letters, for comparing it with others: without its places in the text.
+pub(super) fn write_out(tree: &Tree, out: &mut String) {
+    match tree {
+        Tree::Nothing => out.push('-'),
+        Tree::Bool(value) => out.push_str(if *value { "t" } else { "f" }),
+        Tree::Int(value) => out.push_str(&value.to_string()),
+        Tree::Text(text) => {
+            out.push('\'');
+            out.push_str(&text.replace('\'', "''"));
+            out.push('\'');
+        }
+        Tree::List(items) => {
+            out.push('[');
+            for item in items {
+                write_out(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Tree::Node(node) => {
+            out.push_str(node.kind);
+            out.push('{');
+            for (name, field) in &node.fields {
+                out.push_str(name);
+                out.push(':');
+                write_out(field, out);
+            }
+            out.push('}');
         }
     }
-    match node.kind {
-        "ColumnRef" | "ParamRef" => true,
-        "AConst" => {
-            let value = node.child("val");
-            value.is_none_or(|value| {
-                value.text("fval").len() <= LONGEST_FACTOR && value.int("ival") < 10_000
-            })
-        }
-        "AExpr" => {
-            let operator = node.names("name").unwrap_or_default();
-            let sides = [node.child("lexpr"), node.child("rexpr")];
-            let factors = sides
-                .iter()
-                .flatten()
-                .filter(|side| side.kind != "AConst")
-                .count();
-            let own = match operator.last() {
-                Some(&("+" | "-")) => true,
-                Some(&("*" | "/")) => factors <= 1 || alike(sides),
-                _ => false,
-            };
-            own && node
-                .fields
-                .iter()
-                .all(|(name, field)| *name == "name" || of(field))
-        }
-        // Conditions choose; they do not add.
-        "CaseExpr" => {
-            let results = node.list("args").iter().filter_map(Tree::node);
-            results
-                .filter_map(|when| when.child("result"))
-                .all(is_plain_number)
-                && node.child("defresult").is_none_or(is_plain_number)
-        }
-        "CoalesceExpr" => node.list("args").iter().all(of),
-        "FuncCall"
-            if matches!(
-                name(node),
-                "abs" | "round" | "floor" | "ceil" | "trunc" | "extract" | "date_part"
-            ) =>
-        {
-            node.list("args").iter().all(|argument| {
-                of(argument) || argument.node().is_some_and(|node| node.kind == "AConst")
-            })
-        }
-        _ => false,
-    }
-}
-
-/// Both are columns of one relation: nobody can have made the one to move the other.
-fn alike(sides: [Option<&Node>; 2]) -> bool {
-    let relation = |side: Option<&Node>| match side?.names("fields")?.as_slice() {
-        [relation, _] => Some((*relation).to_owned()),
-        _ => None,
-    };
-    matches!((relation(sides[0]), relation(sides[1])), (Some(one), Some(other)) if one == other)
 }

@@ -2,16 +2,20 @@
 //! values go through them unchanged; what is done to a gathered value otherwise leaves nothing known about it.
 mod columns;
 mod expressions;
+mod forms;
 mod queries;
 
+use std::rc::Rc;
+
 use self::columns::Outputs;
-use super::{Columns, Holding, Protected, mentioned_in};
+use super::levels::Level;
+use super::{Columns, Facts, Holding, mentioned_in};
 use crate::sql::tree::{Node, Tree};
 
-use Holding::{Anything, Number, Own, Separated};
+use Holding::{Joined, Own, Separated};
 
-/// The version whose names unnamed columns have here. A name that another version gives differently is not found.
-const VERSION: u32 = 150_000;
+/// The first and the last version whose names unnamed columns may have. What they call differently has no known name.
+const VERSIONS: [u32; 2] = [130_000, 180_000];
 
 /// Something in FROM.
 #[derive(Debug, Clone)]
@@ -25,8 +29,10 @@ struct Source {
 /// The names that expressions see, the innermost query last.
 type Scope = Vec<Vec<Source>>;
 
-pub(super) struct Reader<'a> {
-    protected: Protected<'a>,
+pub(super) struct Reader<'a, 't> {
+    facts: Facts<'a>,
+    /// The innermost query's names.
+    level: Rc<Level<'t>>,
     common: Vec<(String, Outputs)>,
     scope: Scope,
     /// The query, or one around it, reads a relation whose rows count.
@@ -37,10 +43,11 @@ pub(super) struct Reader<'a> {
     top: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(protected: Protected<'a>) -> Self {
+impl<'a, 't> Reader<'a, 't> {
+    pub(super) fn new(facts: Facts<'a>) -> Self {
         Reader {
-            protected,
+            facts,
+            level: Level::outermost(),
             common: Vec::new(),
             scope: Vec::new(),
             counts: false,
@@ -50,7 +57,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The columns that a statement gives to the client.
-    pub(super) fn statement(&mut self, node: &Node) -> Columns {
+    pub(super) fn statement(&mut self, node: &'t Node) -> Columns {
         let copies = node.kind == "CopyStmt";
         let outputs = match node.kind {
             "SelectStmt" => {
@@ -75,8 +82,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether what a statement writes gathers rows.
-    pub(super) fn stores_many(&mut self, node: &Node) -> bool {
-        let many = |outputs: Outputs| !matches!(outputs.worst(), Own | Number);
+    pub(super) fn stores_many(&mut self, node: &'t Node) -> bool {
+        let many = |outputs: Outputs| !outputs.worst().is_single();
+        if node.kind != "SelectStmt" {
+            self.level = self.level.inside(node);
+        }
         match node.kind {
             "SelectStmt" if node.get("into_clause").is_some() => many(self.query(node)),
             "SelectStmt" => node.child("larg").is_some_and(|arm| self.stores_many(arm)),
@@ -100,7 +110,7 @@ impl<'a> Reader<'a> {
             }
             "UpdateStmt" => {
                 self.with_clause(node);
-                self.counts |= mentioned_in(node, self.protected);
+                self.counts |= mentioned_in(node, self.facts.counted);
                 let sources = self.sources(node.list("from_clause"));
                 self.scope.push(sources);
                 let assigned = self.assigned(node.list("target_list"));
@@ -109,10 +119,10 @@ impl<'a> Reader<'a> {
             }
             "MergeStmt" => {
                 self.with_clause(node);
-                self.counts |= mentioned_in(node, self.protected);
-                let sources = self.sources(std::slice::from_ref(
-                    node.get("source_relation").unwrap_or(&Tree::Nothing),
-                ));
+                self.counts |= mentioned_in(node, self.facts.counted);
+                let sources = node.get("source_relation").map_or(Vec::new(), |source| {
+                    self.sources(std::slice::from_ref(source))
+                });
                 self.scope.push(sources);
                 let clauses = node
                     .list("merge_when_clauses")
@@ -130,7 +140,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn assigned(&mut self, targets: &[Tree]) -> Outputs {
+    fn assigned(&mut self, targets: &'t [Tree]) -> Outputs {
         let columns = targets.iter().filter_map(Tree::node).map(|target| {
             let holding = target
                 .child("val")
@@ -143,7 +153,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn expressions(&mut self, list: &[Tree]) -> Outputs {
+    fn expressions(&mut self, list: &'t [Tree]) -> Outputs {
         let columns = list.iter().map(|value| (None, self.of(value)));
         Outputs {
             columns: columns.collect(),
@@ -152,14 +162,16 @@ impl<'a> Reader<'a> {
     }
 
     /// The rows of RETURNING.
-    fn write(&mut self, node: &Node) -> Outputs {
+    fn write(&mut self, node: &'t Node) -> Outputs {
         let Some(returning) = node.child("returning_clause") else {
             return Outputs::all(Own);
         };
         let common = self.common.len();
+        let level = self.level.inside(node);
+        let level = std::mem::replace(&mut self.level, level);
         self.with_clause(node);
         let around = self.counts;
-        self.counts |= mentioned_in(node, self.protected);
+        self.counts |= mentioned_in(node, self.facts.counted);
         let mut sources = Vec::new();
         for field in ["from_clause", "using_clause", "source_relation"] {
             match node.get(field) {
@@ -170,6 +182,7 @@ impl<'a> Reader<'a> {
         }
         self.scope.push(sources);
         let outputs = self.targets(returning.list("exprs"), true);
+        self.level = level;
         self.scope.pop();
         self.counts = around;
         self.common.truncate(common);
@@ -185,10 +198,12 @@ fn written_out(mut columns: Columns) -> Columns {
         .chain(&mut columns.after)
         .chain(&mut columns.star);
     for holding in all {
-        if let Separated(separator) = holding
-            && separator.contains(|c: char| c.is_control() || c == '\\')
+        if let Separated(separators) = holding
+            && separators
+                .iter()
+                .any(|separator| separator.contains(char::is_control))
         {
-            *holding = Anything;
+            *holding = Joined;
         }
     }
     columns

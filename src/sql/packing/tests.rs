@@ -1,18 +1,39 @@
 use super::*;
 use crate::sql::parse;
 
-use Holding::{Anything, Array, Number, Own, Separated, Tags};
+use Holding::{Anything, Array, Element, Joined, Number, Own, Product, Separated, Tags};
 
-const ELEMENTS: Holding = Holding::Document { members: false };
-const MEMBERS: Holding = Holding::Document { members: true };
+fn document(members: bool, separators: &[&str]) -> Holding {
+    Holding::Document {
+        members,
+        separators: separators.iter().map(|text| Arc::from(*text)).collect(),
+    }
+}
+
+fn separated(separators: &[&str]) -> Holding {
+    Separated(separators.iter().map(|text| Arc::from(*text)).collect())
+}
 
 fn of(text: &str) -> Packed {
     counting(text, &|_| true)
 }
 
-fn counting(text: &str, protected: Protected<'_>) -> Packed {
+/// Rows are told apart by `id`, by `person` with `month`, and by `ssn`.
+fn counting(text: &str, counted: Protected<'_>) -> Packed {
     let statement = parse::parse(text).expect("SQL").remove(0);
-    packed(&statement.tree, protected)
+    let keys = |node: &Node| {
+        let keys: &[&[&str]] = match counted(node) {
+            true => &[&["id"], &["person", "month"], &["ssn"]],
+            false => &[],
+        };
+        let key = |key: &&[&str]| key.iter().map(|name| (*name).to_owned()).collect();
+        keys.iter().map(key).collect()
+    };
+    let facts = Facts {
+        counted,
+        keys: &keys,
+    };
+    packed(&statement.tree, facts)
 }
 
 /// What the first column of two holds.
@@ -25,7 +46,7 @@ fn first(text: &str) -> Holding {
 
 #[test]
 fn what_a_column_holds_is_told_by_what_made_it() {
-    let separated = |separator: &str| Separated(separator.into());
+    let elements = || document(false, &[]);
     for (text, expected) in [
         ("SELECT id, phone FROM t", Own),
         ("SELECT count(*), max(phone) FROM t", Own),
@@ -33,8 +54,7 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ("SELECT array_agg(phone) FROM t", Array),
         ("SELECT ARRAY(SELECT phone FROM t)", Array),
         ("SELECT array_agg(phone)::text FROM t", Array),
-        ("SELECT (array_agg(phone ORDER BY id))[1] FROM t", Own),
-        ("SELECT (array_agg(phone))[1:5] FROM t", Anything),
+        ("SELECT (array_agg(phone))[1:5] FROM t", Array),
         (
             "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY phone) FROM t",
             Own,
@@ -45,98 +65,104 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ),
         (
             "SELECT mode() WITHIN GROUP (ORDER BY s) FROM (SELECT string_agg(phone, '') s FROM t) x",
-            Anything,
+            Joined,
         ),
         (
             "SELECT pg_catalog.string_agg(phone, ', ') FROM t",
-            separated(", "),
+            separated(&[", "]),
         ),
         (
             "SELECT string_agg(DISTINCT phone, ',' ORDER BY phone) FROM t",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "SELECT string_agg(phone, ',') OVER () FROM t",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "SELECT coalesce(string_agg(phone, ','), '-') || ';' FROM t",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "SELECT array_to_string(array_agg(phone), '; ') FROM t",
-            separated("; "),
+            separated(&["; "]),
         ),
         ("SELECT id, (SELECT 1) FROM t", Own),
         (
             "SELECT (SELECT string_agg(o.n, ', ') FROM o WHERE o.t = t.id) FROM t",
-            separated(", "),
+            separated(&[", "]),
         ),
         (
             "SELECT s FROM (SELECT g, string_agg(phone, ',') AS s FROM t GROUP BY g) x",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "SELECT x.s FROM (SELECT string_agg(phone, ',') FROM t GROUP BY g) x(s)",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "WITH x AS (SELECT string_agg(phone, ',') AS s FROM t) SELECT s FROM x",
-            separated(","),
+            separated(&[","]),
         ),
-        ("SELECT string_agg(phone, '') FROM t", Anything),
-        ("SELECT string_agg(phone, sep) FROM t", Anything),
+        ("SELECT string_agg(phone, '') FROM t", Joined),
+        ("SELECT string_agg(phone, sep) FROM t", Joined),
         (
             "SELECT replace(string_agg(phone, ','), ',', '') FROM t",
             Anything,
         ),
         (
             "SELECT left(s, 9) FROM (SELECT string_agg(phone, '') AS s FROM t) x",
-            Anything,
+            Joined,
         ),
         (
             "SELECT string_agg(s, ',') FROM (SELECT string_agg(phone, '') AS s FROM t GROUP BY g) x",
-            Anything,
+            Joined,
         ),
         (
             "SELECT json_agg(s) FROM (SELECT string_agg(phone, '') AS s FROM t GROUP BY g) x",
-            Anything,
+            Joined,
         ),
-        ("SELECT (SELECT string_agg(t.phone, '')) FROM t", Anything),
-        ("SELECT json_agg(t) FROM t", ELEMENTS),
-        ("SELECT json_agg(t)::text FROM t", ELEMENTS),
+        ("SELECT (SELECT string_agg(t.phone, '')) FROM t", Joined),
+        ("SELECT json_agg(t) FROM t", elements()),
+        ("SELECT json_agg(t)::text FROM t", elements()),
         (
             "SELECT coalesce(json_agg(row_to_json(x)), '[]') FROM (SELECT id, phone FROM t) x",
-            ELEMENTS,
+            elements(),
         ),
         (
             "SELECT json_agg(json_build_object('n', c.n, 'o', (SELECT json_agg(o) FROM o WHERE o.c = c.id))) FROM c",
-            ELEMENTS,
+            elements(),
         ),
         (
             "SELECT json_agg(x.j::text) FROM (SELECT json_agg(t) AS j FROM t) x",
-            Anything,
+            Joined,
         ),
         (
             "SELECT array_agg(x.j) FROM (SELECT json_agg(t) AS j FROM t) x",
-            Anything,
+            Joined,
         ),
-        ("SELECT '[\"' || json_agg(t)::text FROM t", Anything),
+        ("SELECT '[\"' || json_agg(t)::text FROM t", Joined),
         ("SELECT x FROM (SELECT json_agg(t) AS j FROM t) x", Anything),
         (
             "SELECT row_to_json(x) FROM (SELECT json_agg(t) AS j FROM t) x",
-            ELEMENTS,
+            elements(),
         ),
-        ("SELECT json_object_agg(id, phone) FROM t", MEMBERS),
-        ("SELECT JSON_ARRAYAGG(phone) FROM t", ELEMENTS),
+        (
+            "SELECT json_object_agg(id, phone) FROM t",
+            document(true, &[]),
+        ),
+        ("SELECT JSON_ARRAYAGG(phone) FROM t", elements()),
         (
             "SELECT JSON_ARRAYAGG(phone RETURNING bytea) FROM t",
             Anything,
         ),
-        ("SELECT JSON_OBJECTAGG(id VALUE phone) FROM t", MEMBERS),
-        ("SELECT JSON_ARRAY(SELECT phone FROM t)", ELEMENTS),
+        (
+            "SELECT JSON_OBJECTAGG(id VALUE phone) FROM t",
+            document(true, &[]),
+        ),
+        ("SELECT JSON_ARRAY(SELECT phone FROM t)", elements()),
         ("SELECT xmlagg(xmlelement(name c, phone)) FROM t", Tags),
-        ("SELECT xmlagg(xmlparse(content phone)) FROM t", Anything),
+        ("SELECT xmlagg(xmlparse(content phone)) FROM t", Joined),
         ("SELECT sum(amount) FROM t", Number),
         (
             "SELECT round(sum(CASE WHEN won THEN amount * 100 ELSE 0 END), 2) FROM t",
@@ -149,14 +175,14 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ("SELECT avg(amount) FROM t", Own),
         (
             "SELECT sum(t.amount * o.weight) FROM t JOIN o ON o.t = t.id",
-            Anything,
+            Product,
         ),
         ("SELECT sum(phone::numeric * 10 ^ id) FROM t", Anything),
         ("SELECT sum(amount * 1000000) FROM t", Anything),
         ("COPY (SELECT array_agg(phone) FROM t) TO STDOUT", Array),
         (
             "COPY (SELECT string_agg(phone, E'\\t') FROM t) TO STDOUT",
-            Anything,
+            Joined,
         ),
         (
             "UPDATE t SET a = 1 RETURNING ARRAY(SELECT phone FROM t)",
@@ -164,15 +190,15 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ),
         (
             "DECLARE c CURSOR FOR SELECT string_agg(phone, ',') FROM t",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "SELECT string_agg(phone, ',') FROM t UNION ALL SELECT phone FROM t",
-            separated(","),
+            separated(&[","]),
         ),
         (
             "SELECT string_agg(phone, ',') FROM t UNION ALL SELECT string_agg(phone, '') FROM t",
-            Anything,
+            Joined,
         ),
     ] {
         assert_eq!(first(text), expected, "{text}");
@@ -188,9 +214,13 @@ fn a_recursive_query_keeps_what_comes_from_a_relation_and_stays_where_it_is() {
     };
     assert_eq!(of("t.n, r.b + 1"), Own);
     assert_eq!(of("r.a, t.n"), Own);
-    assert_eq!(of("r.a || t.n, r.b"), Anything);
-    assert_eq!(of("r.b, t.n"), Anything, "it moves");
-    assert_eq!(of("b, t.n"), Anything);
+    let another = Element("".into());
+    assert_eq!(of("r.a || t.n, r.b"), Joined);
+    assert_eq!(of("r.b, t.n"), another, "it moves");
+    assert_eq!(of("b, t.n"), another);
+    assert_eq!(of("b, r.b || t.n"), Joined, "it moves what is appended to");
+    assert_eq!(of("b, replace(r.b || t.n, '00', '0')"), Anything);
+    assert_eq!(of("CASE WHEN r.b = t.n THEN t.n END, t.n"), Own);
     assert_eq!(of("r.a * 10000 + t.n, 1"), Anything);
     assert_eq!(
         first(
@@ -209,7 +239,7 @@ fn columns_are_counted_from_the_ends_where_a_star_stands_between() {
     let columns = packed.columns.expect("it gathers");
     let of = |index| columns.of(index, 5).clone();
     assert_eq!([of(0), of(1), of(3)], [Array, Own, Own]);
-    assert_eq!(of(4), Separated(",".into()));
+    assert_eq!(of(4), separated(&[","]));
     assert_eq!(*columns.of(0, 1), Anything, "that is another result");
 }
 
@@ -258,6 +288,10 @@ fn what_is_stored_and_holds_many_is_seen() {
         ),
         ("UPDATE m SET a = t.phone FROM t", false),
         (
+            "WITH x AS (SELECT age * 100 ^ (id % 8) AS v FROM t) INSERT INTO m SELECT sum(v) FROM x",
+            true,
+        ),
+        (
             "UPDATE m SET a = s FROM (SELECT string_agg(phone, '') AS s FROM t) x",
             true,
         ),
@@ -305,15 +339,10 @@ fn rows_side_by_side_are_counted() {
             3,
         ),
     ] {
-        let statement = parse::parse(text).expect("SQL").remove(0);
         let named = |node: &Node| {
             !node.text("schemaname").is_empty() || !matches!(node.text("relname"), "c")
         };
-        assert_eq!(
-            packed(&statement.tree, &named).side_by_side,
-            expected,
-            "{text}"
-        );
+        assert_eq!(counting(text, &named).side_by_side, expected, "{text}");
     }
 }
 
@@ -357,11 +386,238 @@ fn aggregates_that_show_a_row_are_counted() {
             2,
         ),
     ] {
-        let statement = parse::parse(text).expect("SQL").remove(0);
-        assert_eq!(
-            packed(&statement.tree, &|_| true).side_by_side,
-            expected,
-            "{text}"
-        );
+        assert_eq!(of(text).side_by_side, expected, "{text}");
     }
+}
+
+#[test]
+fn what_cannot_hide_a_value_keeps_the_form() {
+    let list = "string_agg(phone, ', ')";
+    for (text, expected) in [
+        ("left(LIST, 200)", separated(&[", "])),
+        ("substring(LIST from 1 for 200)", separated(&[", "])),
+        ("trim(both ' ' from LIST)", separated(&[", "])),
+        ("rtrim(LIST, ',')", separated(&[", "])),
+        ("split_part(LIST, ', ', 2)", separated(&[", "])),
+        ("upper(initcap(LIST))", separated(&[", "])),
+        ("upper(string_agg(phone, ' and '))", Joined),
+        ("concat('[', LIST, ']')", separated(&[", "])),
+        ("format('%s: %s', region, LIST)", separated(&[", "])),
+        ("region || ': ' || LIST || '.'", separated(&[", "])),
+        ("LIST || LIST", Joined),
+        ("coalesce(nullif(LIST, ''), 'none')", separated(&[", "])),
+        (
+            "CASE WHEN count(*) > 1 THEN LIST ELSE max(phone) END",
+            separated(&[", "]),
+        ),
+        (
+            "CASE WHEN count(*) > 1 THEN LIST ELSE string_agg(phone, '; ') END",
+            separated(&[", ", "; "]),
+        ),
+        ("greatest(LIST, 'x')", separated(&[", "])),
+        ("LIST::varchar(100)", separated(&[", "])),
+        ("replace(LIST, ', ', ' / ')", separated(&[" / "])),
+        ("replace(LIST, '-', '--')", Joined),
+        ("replace(LIST, '00', '0')", Anything),
+        ("regexp_replace(LIST, '.(.)', '\\1', 'g')", Anything),
+        ("translate(LIST, 'abc', 'a')", Anything),
+        ("decode(LIST, 'hex')", Anything),
+        ("LIST::bytea", Anything),
+        ("string_agg(flag::int::text, '')::bit varying", Anything),
+        ("md5(LIST)", Joined),
+        ("nullif(string_agg(phone, ''), 'x')", Joined),
+        (
+            "string_agg(x.l, '; ') FROM (SELECT LIST AS l FROM t GROUP BY g) x",
+            separated(&[", ", "; "]),
+        ),
+        (
+            "max(x.l) FROM (SELECT LIST AS l FROM t GROUP BY g) x",
+            separated(&[", "]),
+        ),
+        (
+            "string_agg(region || ': ' || x.n, ', ') FROM (SELECT region, sum(amount) AS n FROM t GROUP BY 1) x",
+            separated(&[", "]),
+        ),
+        (
+            "json_agg(json_build_object('n', x.n, 'l', x.l)) FROM (SELECT n, LIST AS l FROM t GROUP BY g) x",
+            document(true, &[", "]),
+        ),
+        (
+            "json_agg(x.l) FROM (SELECT string_agg(phone, E'\n') AS l FROM t GROUP BY g) x",
+            Joined,
+        ),
+        ("array_remove(array_agg(phone), NULL)", Array),
+        ("array_agg(phone) || array_agg(name)", Array),
+        ("cardinality(array_agg(DISTINCT phone))", Own),
+        ("jsonb_array_length(jsonb_agg(phone))", Own),
+        ("json_agg(phone) -> 0", Joined),
+        // The separator as bytes.
+        (r"string_agg(convert_to(phone, 'UTF8'), '\x')", Joined),
+        (r"string_agg(convert_to(phone, 'UTF8'), '\054')", Joined),
+    ] {
+        let text = text.replace("LIST", list);
+        let text = match text.contains(" FROM ") {
+            true => format!("SELECT {text}"),
+            false => format!("SELECT {text} FROM t"),
+        };
+        assert_eq!(first(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn elements_of_one_order_are_of_one_row() {
+    let latest = |what: &str| first(&format!("SELECT (array_agg({what}))[1] FROM t"));
+    assert_eq!(latest("phone ORDER BY day"), latest("name ORDER BY day"));
+    assert_ne!(
+        latest("phone ORDER BY day"),
+        latest("phone ORDER BY day DESC")
+    );
+    assert_ne!(
+        first("SELECT (array_agg(phone ORDER BY day))[1] FROM t"),
+        first("SELECT (array_agg(phone ORDER BY day))[2] FROM t")
+    );
+    let several = "(array_agg(phone))[1] || (array_agg(phone))[2]";
+    assert_eq!(first(&format!("SELECT {several} FROM t")), Joined);
+    assert_eq!(
+        first("SELECT a[2] FROM (SELECT array_agg(phone) AS a FROM t) x"),
+        Element("".into())
+    );
+}
+
+/// Whether values may have been moved beside each other in a sum.
+#[test]
+fn sums_are_told_by_what_is_summed_up() {
+    for (text, expected) in [
+        ("sum(amount::numeric)", Number),
+        ("sum(price * quantity)", Number),
+        (
+            "sum(l.price * l.quantity * (1 - l.discount)) FROM t l JOIN o ON o.t = l.t",
+            Number,
+        ),
+        ("sum((state = 'won')::int)", Number),
+        ("sum(amount * (state = 'won')::int)", Number),
+        ("sum(coalesce((data ->> 'amount')::numeric, 0))", Number),
+        ("sum(extract(epoch FROM ended - started) / 3600)", Number),
+        (
+            "sum(x.total) FROM (SELECT sum(price * quantity) AS total FROM t GROUP BY g) x",
+            Number,
+        ),
+        (
+            "sum(n) FROM (SELECT count(*) AS n FROM t GROUP BY g) x",
+            Number,
+        ),
+        (
+            "sum((SELECT count(*) FROM o WHERE o.t = t.a)) FROM t",
+            Number,
+        ),
+        (
+            "sum((i ->> 'qty')::int) FROM t, jsonb_array_elements(t.items) i",
+            Number,
+        ),
+        (
+            "sum(t.amount * r.rate) FROM t JOIN rates r ON r.currency = t.currency",
+            Product,
+        ),
+        (
+            "sum(x.total) FROM (SELECT t.amount * r.rate AS total FROM t JOIN r ON r.c = t.c) x",
+            Product,
+        ),
+        // Factors of the statement's own making.
+        ("sum(t.age * g) FROM t, generate_series(1, 10) g", Anything),
+        (
+            "sum(t.age * v.f) FROM t JOIN (VALUES (0, 1), (1, 100)) v(k, f) ON v.k = t.id % 2",
+            Anything,
+        ),
+        (
+            "sum(t.age * w.f) FROM t JOIN (SELECT 1 AS f UNION ALL SELECT 100) w ON true",
+            Anything,
+        ),
+        (
+            "sum(v) FROM (SELECT age * 100 ^ (id % 8) AS v, id / 8 AS g FROM t) x GROUP BY g",
+            Anything,
+        ),
+        (
+            "sum(y.v) FROM (SELECT * FROM (SELECT age * power(100, id % 8) AS v FROM t) x) y",
+            Anything,
+        ),
+        (
+            "WITH x AS (SELECT age * 100 ^ (id % 8) AS v FROM t) SELECT sum(v) FROM x UNION ALL SELECT sum(v) FROM x",
+            Anything,
+        ),
+        (
+            "WITH x AS (SELECT age * 100 ^ (id % 8) AS v FROM t) SELECT (SELECT sum(v) FROM x) FROM t",
+            Anything,
+        ),
+        ("sum((age || repeat('0', id))::numeric)", Anything),
+        ("sum(t.age * t.id)", Anything),
+        ("sum(age * '1000000')", Anything),
+        ("sum(age << id)", Anything),
+        (
+            "sum(u) FROM t, unnest(ARRAY[t.age * 100 ^ t.id]) u",
+            Anything,
+        ),
+    ] {
+        let whole = text.starts_with("WITH");
+        let text = match text.contains(" FROM t") || text.contains(" FROM (") {
+            _ if whole => text.to_owned(),
+            true => format!("SELECT {text}"),
+            false => format!("SELECT {text} FROM t"),
+        };
+        assert_eq!(first(&text), expected, "{text}");
+    }
+}
+
+#[test]
+fn aggregates_that_can_be_of_one_row_are_counted() {
+    let months = |what: &str| {
+        (1..=12)
+            .map(|month| what.replace('#', &month.to_string()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for (text, expected) in [
+        // Pivot tables.
+        (format!("SELECT state, {} FROM t GROUP BY state", months("sum(amount) FILTER (WHERE month = #)")), 3),
+        (format!("SELECT state, {} FROM t GROUP BY state", months("count(*) FILTER (WHERE month = #)")), 1),
+        (format!("SELECT owner, {} FROM t GROUP BY owner", months("count(DISTINCT CASE WHEN month = # THEN id END)")), 1),
+        (format!("WITH x AS (SELECT *, date_trunc('month', day) AS m FROM t) SELECT owner, {} FROM x GROUP BY 1", months("sum(amount) FILTER (WHERE m = #)")), 3),
+        (format!("SELECT c.id, {} FROM t c LEFT JOIN o ON o.c = c.id GROUP BY c.id", months("sum(CASE WHEN o.number = # THEN o.amount END)")), 3),
+        ("SELECT c.id, count(*) FILTER (WHERE o.id IS NOT NULL) FROM t c LEFT JOIN o ON o.c = c.id GROUP BY c.id".to_owned(), 1),
+        // Of one row each.
+        (format!("SELECT {} FROM t", months("sum(age) FILTER (WHERE id = #)")), 12),
+        (format!("SELECT {} FROM t", months("count(*) FILTER (WHERE id = # AND sex = 'm')")), 12),
+        (format!("SELECT {} FROM t", months("bool_or(id = # AND sex = 'm')")), 12),
+        (format!("SELECT {} FROM t GROUP BY id / 12", months("sum(CASE WHEN id % 12 = # THEN age ELSE 0 END)")), 12),
+        (format!("SELECT {} FROM t GROUP BY id / 12", months("sum(CASE id % 12 WHEN # THEN age END)")), 12),
+        (format!("SELECT {} FROM t", months("sum(age * (id = #)::int)")), 12),
+        (format!("SELECT {} FROM t", months("sum(age) FILTER (WHERE ctid = '(0,#)')")), 12),
+        (format!("SELECT {} FROM t", months("avg(age) FILTER (WHERE ssn LIKE '%#')")), 12),
+        (format!("SELECT {} FROM t", months("sum(age) FILTER (WHERE t::text LIKE '%#%')")), 12),
+        (format!("SELECT {} FROM (SELECT age, row_number() OVER () AS rn FROM t) x", months("sum(age) FILTER (WHERE rn = #)")), 12),
+        (format!("SELECT {} FROM (SELECT id % 12 AS k, id / 12 AS g, age FROM t) x GROUP BY g", months("sum(age) FILTER (WHERE k = #)")), 12),
+        (format!("SELECT {} FROM (SELECT {} FROM t) x", months("sum(c#)"), months("CASE WHEN id = # THEN age END AS c#")), 12),
+        (format!("WITH y AS (SELECT id AS k, age FROM t) SELECT {} FROM (SELECT * FROM y) x", months("sum(age) FILTER (WHERE k = #)")), 12),
+        // A key of two columns is in what is grouped by and what is chosen.
+        (format!("SELECT person, {} FROM t GROUP BY person", months("sum(amount) FILTER (WHERE month = #)")), 12),
+        (format!("SELECT person, month, {} FROM t GROUP BY person, month", months("sum(amount) FILTER (WHERE month = #)")), 3),
+        // Several in one sum, each at another place.
+        ("SELECT sum(CASE WHEN id % 3 = 0 THEN age WHEN id % 3 = 1 THEN age * 1000 ELSE age * 1000 * 1000 END) FROM t GROUP BY id / 3".to_owned(), 3),
+        ("SELECT sum(age * (id % 2 = 0)::int + age * 1000 * (id % 2 = 1)::int) FROM t GROUP BY id / 2".to_owned(), 2),
+    ] {
+        assert_eq!(of(&text).side_by_side, expected, "{text}");
+    }
+}
+
+/// Each common table expression doubles what the one before it holds.
+#[test]
+fn what_could_be_followed_without_end_ends() {
+    let mut text = "WITH c0 AS (SELECT * FROM t)".to_owned();
+    for n in 1..40 {
+        let before = n - 1;
+        text += &format!(", c{n} AS (SELECT * FROM c{before} x, c{before} y, c{before} z)");
+    }
+    text += " SELECT sum(a * b) FILTER (WHERE c = 1) FROM c39";
+    let began = std::time::Instant::now();
+    assert_eq!(first(&text), Anything);
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }

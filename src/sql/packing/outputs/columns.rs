@@ -1,8 +1,9 @@
 //! The columns that a query gives, and what each holds.
 use super::super::{Columns, Holding};
+use super::forms::either;
 use crate::sql::tree::Tree;
 
-use Holding::{Anything, Document, Own};
+use Holding::Own;
 
 /// An output column of a query: its name, if known.
 pub(super) type Output = (Option<String>, Holding);
@@ -82,18 +83,6 @@ impl Outputs {
         }
         columns.star = Some(star);
         columns
-    }
-}
-
-/// What a value holds that is one or the other.
-pub(super) fn either(one: Holding, other: Holding) -> Holding {
-    match (one, other) {
-        (Own, any) | (any, Own) => any,
-        (Document { members: one }, Document { members: other }) => Document {
-            members: one || other,
-        },
-        (one, other) if one == other => one,
-        _ => Anything,
     }
 }
 

@@ -2,22 +2,24 @@
 use std::sync::Arc;
 
 use super::super::calls::{self, Call};
+use super::super::sums::{Summed, Sums};
 use super::super::{Holding, mentioned_in};
-use super::columns::either;
+use super::forms::{self, array, document, either};
 use super::{Reader, Source};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
-use Holding::{Anything, Array, Document, Number, Own, Separated, Tags};
+use Holding::{Anything, Array, Document, Element, Joined, Number, Own, Product, Tags};
 
 /// `SubLinkType`, `XmlExprOp` and `A_Expr_Kind` as `pg_query` numbers them.
 const EXPR_SUBLINK: i64 = 5;
 const ARRAY_SUBLINK: i64 = 7;
 const XMLELEMENT: i64 = 2;
 const OPERATOR: i64 = 1;
+const NULLIF: i64 = 6;
 
-impl Reader<'_> {
-    pub(super) fn of(&mut self, tree: &Tree) -> Holding {
+impl<'t> Reader<'_, 't> {
+    pub(super) fn of(&mut self, tree: &'t Tree) -> Holding {
         match tree {
             Tree::List(items) => {
                 let mut all = Own;
@@ -31,7 +33,7 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn expression(&mut self, node: &Node) -> Holding {
+    pub(super) fn expression(&mut self, node: &'t Node) -> Holding {
         match node.kind {
             "ColumnRef" => self.column(node, false),
             "FuncCall" => self.call(node),
@@ -41,26 +43,22 @@ impl Reader<'_> {
                 let output = node
                     .child("constructor")
                     .and_then(|common| common.child("output"));
-                match (is_text(output), document(inner)) {
-                    (true, Some(inside)) => Document {
-                        members: members || inside,
-                    },
-                    _ => Anything,
+                match is_text(output) {
+                    true => document(inner, members),
+                    false => Anything,
                 }
             }
             "JsonObjectConstructor" | "JsonArrayConstructor" => {
                 let inner = self.of(node.get("exprs").unwrap_or(&Tree::Nothing));
                 match (inner, is_text(node.child("output"))) {
                     (Own, _) => Own,
-                    (inner, true) => {
-                        document(inner).map_or(Anything, |members| Document { members })
-                    }
+                    (inner, true) => document(inner, false),
                     _ => Anything,
                 }
             }
-            "JsonArrayQueryConstructor" => self.gathered(node.child("query"), |inner| {
-                document(inner).map_or(Anything, |members| Document { members })
-            }),
+            "JsonArrayQueryConstructor" => {
+                self.gathered(node.child("query"), |inner| document(inner, false))
+            }
             "SubLink" => match node.int("sub_link_type") {
                 EXPR_SUBLINK => {
                     let query = node.child("subselect");
@@ -70,7 +68,7 @@ impl Reader<'_> {
                 // True or false.
                 _ => Own,
             },
-            "CoalesceExpr" => self.of(node.get("args").unwrap_or(&Tree::Nothing)),
+            "CoalesceExpr" | "MinMaxExpr" => self.of(node.get("args").unwrap_or(&Tree::Nothing)),
             "CaseExpr" => {
                 let mut all = node
                     .child("defresult")
@@ -91,12 +89,16 @@ impl Reader<'_> {
             "TypeCast" => self.cast(node),
             "AIndirection" => self.indirection(node),
             "XmlExpr" if node.int("op") == XMLELEMENT => match self.fields(node) {
-                inner @ (Own | Tags) => inner,
-                _ => Anything,
+                inner @ (Own | Tags | Anything) => inner,
+                _ => Joined,
             },
             "XmlSerialize" => match self.fields(node) {
                 inner @ (Own | Tags) => inner,
                 _ => Anything,
+            },
+            "RowExpr" | "AArrayExpr" => match self.fields(node) {
+                inner @ (Own | Number | Anything) => inner,
+                _ => Joined,
             },
             "JsonValueExpr" | "JsonKeyValue" | "List" | "ResTarget" => self.fields(node),
             "SelectStmt" => self.query(node).worst(),
@@ -107,7 +109,7 @@ impl Reader<'_> {
         }
     }
 
-    fn fields(&mut self, node: &Node) -> Holding {
+    fn fields(&mut self, node: &'t Node) -> Holding {
         let mut all = Own;
         for (_, field) in &node.fields {
             all = either(all, self.of(field));
@@ -116,12 +118,12 @@ impl Reader<'_> {
     }
 
     /// A query whose rows go into one value, which is made of what each of them holds.
-    fn gathered(&mut self, query: Option<&Node>, value: fn(Holding) -> Holding) -> Holding {
+    fn gathered(&mut self, query: Option<&'t Node>, value: fn(Holding) -> Holding) -> Holding {
         let Some(query) = query else {
             return Own;
         };
         let inner = self.query(query).worst();
-        match mentioned_in(query, self.protected) || inner != Own {
+        match mentioned_in(query, self.facts.counted) || inner != Own {
             true => value(inner),
             false => Own,
         }
@@ -169,39 +171,34 @@ impl Reader<'_> {
         Own
     }
 
-    fn call(&mut self, node: &Node) -> Holding {
+    fn call(&mut self, node: &'t Node) -> Holding {
         let call = calls::call(node);
         let documents = matches!(call, Call::Document | Call::Elements | Call::Members);
-        let mut inner = Own;
+        let mut arguments: Vec<Holding> = Vec::new();
         for argument in node.list("args") {
-            let holding = match argument {
+            arguments.push(match argument {
                 Tree::Node(row) if documents && row.kind == "ColumnRef" => self.column(row, true),
                 argument => self.of(argument),
-            };
-            inner = either(inner, holding);
+            });
         }
         // What is sorted there is what comes out.
         if node.flag("agg_within_group") {
-            inner = either(
-                inner,
-                self.of(node.get("agg_order").unwrap_or(&Tree::Nothing)),
-            );
+            arguments.push(self.of(node.get("agg_order").unwrap_or(&Tree::Nothing)));
         }
+        let inner = arguments.iter().cloned().fold(Own, either);
         let collects = self.counts && (inner != Own || !self.of_uncounted(node));
         match call {
-            Call::Document => match inner {
-                Own => Own,
-                inner => document(inner).map_or(Anything, |members| Document { members }),
-            },
+            Call::Document if inner == Own => Own,
+            Call::Document => document(inner, false),
             Call::Array if collects => array(inner),
-            Call::Elements if collects => {
-                document(inner).map_or(Anything, |members| Document { members })
-            }
-            Call::Members if collects => {
-                document(inner).map_or(Anything, |_| Document { members: true })
-            }
-            Call::Text if collects => match (inner, node.list("args")) {
-                (Own, [_, separator]) => separated(separator),
+            Call::Elements if collects => document(inner, false),
+            Call::Members if collects => match document(inner, true) {
+                // Keys are texts, whatever they hold.
+                Document { separators, .. } if !separators.is_empty() => Joined,
+                found => found,
+            },
+            Call::Text if collects => match node.list("args") {
+                [_, separator] => forms::list(inner, separator),
                 _ => Anything,
             },
             Call::Xml if collects => {
@@ -210,35 +207,42 @@ impl Reader<'_> {
                     element.filter(|node| node.kind == "XmlExpr" && node.int("op") == XMLELEMENT);
                 match (inner, element) {
                     (Own | Tags, Some(_)) => Tags,
-                    _ => Anything,
+                    (Anything, _) => Anything,
+                    _ => Joined,
                 }
             }
             Call::Other if collects => Anything,
-            Call::Number if collects => {
-                let plain = node
-                    .list("args")
-                    .iter()
-                    .all(|argument| argument.node().is_some_and(calls::is_plain_number));
-                match (inner, plain) {
-                    (Own, true) if calls::name(node) == "avg" => Own,
-                    (Own | Number, true) => Number,
-                    _ => Anything,
-                }
-            }
-            // `array_to_string` of an array of single values.
-            Call::Plain if calls::name(node) == "array_to_string" && inner == Array => {
-                match node.list("args") {
-                    [_, separator, ..] => separated(separator),
-                    _ => Anything,
-                }
-            }
-            Call::Plain if calls::name(node) == "count" => Own,
-            _ => match inner {
-                Own => Own,
-                Number => Number,
+            Call::Number if collects => match (inner, self.summed(node)) {
+                (Own, Some(Number)) if calls::name(node) == "avg" => Own,
+                (Own | Number, Some(summed)) => summed,
                 _ => Anything,
             },
+            // One of them, as it is.
+            Call::Shown | Call::Another => {
+                arguments
+                    .into_iter()
+                    .next()
+                    .map_or(Own, |first| match inner {
+                        Own => Own,
+                        inner if node.flag("agg_within_group") => inner,
+                        _ => first,
+                    })
+            }
+            _ => forms::kept(calls::name(node), node, &arguments),
         }
+    }
+
+    /// What a sum is; `None`: something that values may have been moved beside each other in.
+    fn summed(&self, node: &'t Node) -> Option<Holding> {
+        let sums = Sums::new(self.facts);
+        let mut worst = Summed::Own;
+        for argument in node.list("args") {
+            worst = worst.max(sums.summed(argument.node()?, &self.level)?);
+        }
+        Some(match worst {
+            Summed::Own => Number,
+            Summed::Mixed => Product,
+        })
     }
 
     /// The aggregate is over relations whose rows do not count: its arguments are of this query, which reads none that
@@ -264,7 +268,7 @@ impl Reader<'_> {
         !counted && !level.is_empty() && node.get("args").is_some_and(|args| own(args, level))
     }
 
-    fn operator(&mut self, node: &Node) -> Holding {
+    fn operator(&mut self, node: &'t Node) -> Holding {
         const TRUTHS: [&str; 12] = [
             "=", "<>", "!=", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "@>", "<@",
         ];
@@ -276,20 +280,34 @@ impl Reader<'_> {
                 _ => self.expression(side),
             })
         });
-        let constant = |side: &str| node.child(side).is_some_and(|side| side.kind == "AConst");
-        match (operator, inner) {
-            (_, [Own, Own]) => Own,
-            (operator, _) if node.int("kind") != OPERATOR || TRUTHS.contains(&operator) => Own,
-            ("||", [text @ Separated(_), Own]) if constant("rexpr") => text,
-            ("||", [Own, text @ Separated(_)]) if constant("lexpr") => text,
-            ("+" | "-" | "*" | "/", [Own | Number, Own | Number]) => Number,
+        let [left, right] = inner;
+        match (node.int("kind"), operator) {
+            (NULLIF, _) => return left,
+            (kind, operator) if kind != OPERATOR || TRUTHS.contains(&operator) => return Own,
+            _ => {}
+        }
+        match (operator, left, right) {
+            (_, Own, Own) => Own,
+            ("||", left, right) => match (left, right) {
+                (Array, Array | Own | Number | Element(_)) | (Own | Number | Element(_), Array) => {
+                    Array
+                }
+                (one @ Document { .. }, other @ Document { .. }) => either(one, other),
+                (left, right) => forms::join(left, right),
+            },
+            // A piece of it.
+            ("->" | "->>" | "#>" | "#>>", Document { .. } | Joined, Own) => Joined,
+            ("+" | "-" | "*" | "/", Own | Number, Own | Number) => Number,
+            ("+" | "-" | "*" | "/", Own | Number | Product, Own | Number | Product) => Product,
+            ("+" | "-" | "*" | "/", Element(key), Own)
+            | ("+" | "-" | "*" | "/", Own, Element(key)) => Element(key),
             _ => Anything,
         }
     }
 
     /// A cast to text leaves the form as it is, but whoever puts that text into a document hides it behind quotes; so it
     /// is kept for lists alone.
-    fn cast(&mut self, node: &Node) -> Holding {
+    fn cast(&mut self, node: &'t Node) -> Holding {
         let inner = node
             .child("arg")
             .map_or(Own, |inner| self.expression(inner));
@@ -302,50 +320,61 @@ impl Reader<'_> {
         match (inner, target) {
             (Own, _) => Own,
             (inner @ Array, _) if array => inner,
-            (inner @ Separated(_), "text" | "varchar") if !array => inner,
+            (inner @ Element(_), _) if !array => inner,
             (inner @ Document { .. }, "json" | "jsonb") if !array => inner,
             (
-                inner @ Number,
-                "numeric" | "int4" | "int8" | "float8" | "float4" | "text" | "varchar",
+                inner @ (Number | Product),
+                "numeric" | "int4" | "int8" | "float8" | "float4" | "money" | "text" | "varchar",
             ) if !array => inner,
             (inner @ Tags, "xml" | "text") if !array => inner,
+            (inner, "text" | "varchar" | "bpchar") if !array => forms::text(inner),
+            (inner @ Joined, "json" | "jsonb" | "xml") if !array => inner,
             _ => Anything,
         }
     }
 
-    /// `(array_agg(name ORDER BY day))[1]` is one row's value.
-    fn indirection(&mut self, node: &Node) -> Holding {
+    /// `(array_agg(name ORDER BY day))[1]` is one row's value, and `(array_agg(phone ORDER BY day))[1]` the same row's.
+    fn indirection(&mut self, node: &'t Node) -> Holding {
         let inner = node
             .child("arg")
             .map_or(Own, |inner| self.expression(inner));
-        match (inner, node.list("indirection")) {
-            (Own, _) => Own,
-            (Array, [Tree::Node(index)]) if index.kind == "AIndices" && !index.flag("is_slice") => {
-                match index.child("uidx").map(|index| index.kind) {
-                    Some("AConst") => Own,
-                    _ => Anything,
-                }
-            }
+        let steps = node.list("indirection");
+        let which = self.of(node.get("indirection").unwrap_or(&Tree::Nothing));
+        let subscripts = steps.iter().all(|step| {
+            step.node().is_some_and(|step| {
+                step.kind == "AIndices" && (steps.len() == 1 || !step.flag("is_slice"))
+            })
+        });
+        let slice = steps
+            .iter()
+            .filter_map(Tree::node)
+            .any(|step| step.flag("is_slice"));
+        match (inner, which) {
+            (Own, Own) => Own,
+            (Array, Own) if subscripts && slice => Array,
+            (Array, Own) if subscripts => Element(
+                node.child("arg")
+                    .map_or_else(Arc::default, |array| key(array, steps)),
+            ),
+            (Document { .. } | Joined, Own) => Joined,
             _ => Anything,
         }
     }
 }
 
-/// An array of such values.
-fn array(inner: Holding) -> Holding {
-    match inner {
-        Own | Number | Array => Array,
-        _ => Anything,
+/// What says which row's value an element is: the element, and the order of the rows.
+fn key(array: &Node, steps: &[Tree]) -> Arc<str> {
+    if array.kind != "FuncCall" || calls::name(array) != "array_agg" || array.flag("agg_distinct") {
+        return Arc::default();
     }
-}
-
-/// Whether members of objects in a document of such values stand for rows; `None`: they are not told by its form.
-fn document(inner: Holding) -> Option<bool> {
-    match inner {
-        Own | Number | Array => Some(false),
-        Document { members } => Some(members),
-        _ => None,
+    let mut key = String::new();
+    for step in steps {
+        calls::write_out(step, &mut key);
     }
+    for field in ["agg_order", "agg_filter", "over"] {
+        calls::write_out(array.get(field).unwrap_or(&Tree::Nothing), &mut key);
+    }
+    key.into()
 }
 
 /// What is cast to text.
@@ -356,17 +385,6 @@ pub(super) fn as_text(node: &Node) -> Option<&Node> {
     let names = target.names("names")?;
     let text = matches!(names.last(), Some(&("text" | "varchar")));
     (text && target.list("array_bounds").is_empty()).then(|| node.child("arg"))?
-}
-
-fn separated(separator: &Tree) -> Holding {
-    let text = separator
-        .node()
-        .filter(|node| node.kind == "AConst")
-        .and_then(|node| node.get("val").and_then(Tree::string));
-    match text {
-        Some(text) if !text.is_empty() => Separated(Arc::from(text)),
-        _ => Anything,
-    }
 }
 
 /// SQL/JSON gives another form than text only where RETURNING says so.

@@ -1,21 +1,26 @@
 //! Queries: what their targets hold, by what their FROM and WITH offer.
+use std::sync::Arc;
+
 use super::super::{Holding, mentioned_in};
-use super::columns::{Outputs, arms, either};
+use super::columns::{Output, Outputs, arms};
 use super::expressions::as_text;
-use super::{Reader, Source, VERSION};
+use super::forms::either;
+use super::{Reader, Source, VERSIONS};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
-use Holding::{Anything, Own};
+use Holding::{Anything, Element, Joined, Own};
 
-impl Reader<'_> {
-    pub(super) fn query(&mut self, node: &Node) -> Outputs {
+impl<'t> Reader<'_, 't> {
+    pub(super) fn query(&mut self, node: &'t Node) -> Outputs {
         let top = std::mem::take(&mut self.top);
         let common = self.common.len();
         let around = self.counts;
         let outside = std::mem::replace(&mut self.outside, around);
+        let level = self.level.inside(node);
+        let level = std::mem::replace(&mut self.level, level);
         self.with_clause(node);
-        self.counts |= mentioned_in(node, self.protected);
+        self.counts |= mentioned_in(node, self.facts.counted);
         let outputs = match (node.child("larg"), node.child("rarg")) {
             (Some(left), Some(right)) => {
                 let (left, right) = (self.query(left), self.query(right));
@@ -42,6 +47,7 @@ impl Reader<'_> {
                 outputs
             }
         };
+        self.level = level;
         self.counts = around;
         self.outside = outside;
         self.common.truncate(common);
@@ -49,7 +55,7 @@ impl Reader<'_> {
     }
 
     /// `top`: nothing is done to the values any more.
-    pub(super) fn targets(&mut self, targets: &[Tree], top: bool) -> Outputs {
+    pub(super) fn targets(&mut self, targets: &'t [Tree], top: bool) -> Outputs {
         let mut outputs = Outputs::default();
         for target in targets.iter().filter_map(Tree::node) {
             let Some(value) = target.child("val") else {
@@ -60,7 +66,10 @@ impl Reader<'_> {
                 continue;
             }
             let name = match target.text("name") {
-                "" => naming::known(value, VERSION),
+                "" => {
+                    let [first, last] = VERSIONS.map(|version| naming::known(value, version));
+                    first.filter(|first| last == Some(first))
+                }
                 name => Some(name),
             };
             let name = name.map(str::to_owned);
@@ -75,7 +84,7 @@ impl Reader<'_> {
     }
 
     /// `*` over one query is that query's columns; over several, or a relation, they are not told apart.
-    fn star(&mut self, value: &Node, outputs: &mut Outputs) {
+    fn star(&mut self, value: &'t Node, outputs: &mut Outputs) {
         let mut names = value.list("fields").iter().filter_map(Tree::string);
         let of = names.next_back();
         let sources: Vec<&Source> = self.scope.last().map_or(Vec::new(), |sources| {
@@ -103,7 +112,7 @@ impl Reader<'_> {
         outputs.columns.push((None, holding));
     }
 
-    pub(super) fn sources(&mut self, items: &[Tree]) -> Vec<Source> {
+    pub(super) fn sources(&mut self, items: &'t [Tree]) -> Vec<Source> {
         // What is lateral sees what stands before it.
         self.scope.push(Vec::new());
         for item in items.iter().filter_map(Tree::node) {
@@ -115,11 +124,11 @@ impl Reader<'_> {
         self.scope.pop().unwrap_or_default()
     }
 
-    fn source(&mut self, node: &Node) -> Vec<Source> {
+    fn source(&mut self, node: &'t Node) -> Vec<Source> {
         let alias = node.child("alias");
         let name = alias.map_or("", |alias| alias.text("aliasname"));
         let names = alias.map_or(&[][..], |alias| alias.list("colnames"));
-        let counted = mentioned_in(node, self.protected);
+        let counted = mentioned_in(node, self.facts.counted);
         let source = |name: &str, outputs: Outputs| {
             vec![Source {
                 alias: name.to_owned(),
@@ -182,7 +191,7 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn with_clause(&mut self, node: &Node) {
+    pub(super) fn with_clause(&mut self, node: &'t Node) {
         let Some(with) = node.child("with_clause") else {
             return;
         };
@@ -215,7 +224,7 @@ impl Reader<'_> {
 
     /// A query that reads its own rows: with every turn it could put one row more into a value, or one more beside the
     /// others. What comes from another relation, or stands where it stood before, is as it was.
-    fn recursion(&mut self, name: &str, query: &Node, names: &[Tree]) -> Outputs {
+    fn recursion(&mut self, name: &str, query: &'t Node, names: &'t [Tree]) -> Outputs {
         let common = self.common.len();
         self.with_clause(query);
         let first = query
@@ -235,7 +244,7 @@ impl Reader<'_> {
             && !targets.iter().any(|target| naming::is_star(target));
         if !told {
             self.common.truncate(common);
-            let gathers = mentioned_in(query, self.protected);
+            let gathers = mentioned_in(query, self.facts.counted);
             return Outputs::all(if gathers { Anything } else { Own });
         }
         let own: Vec<String> = outputs
@@ -244,23 +253,40 @@ impl Reader<'_> {
             .filter_map(|(name, _)| name.clone())
             .collect();
         let aliases = own_aliases(turn, name);
-        self.common.push((name.to_owned(), outputs.clone()));
+        // What it has gathered so far, in whatever column it was.
+        let mut gathered = outputs.clone();
+        gathered
+            .columns
+            .iter_mut()
+            .for_each(|column| column.1 = Joined);
+        self.common.push((name.to_owned(), gathered));
         let others = self.query(turn);
         self.common.truncate(common);
+        let moves = |target: &Node| target.kind == "ColumnRef" && reads(target, &own, &aliases);
+        let stays = |column: &Output, target: &Node| {
+            let name = column.0.as_deref();
+            name.is_some_and(|name| stays(target, name, &aliases))
+        };
+        // One row's value, that of an earlier turn, unless something is appended to what moves.
+        let mut moved = Element(Arc::from(""));
+        for ((column, target), (_, other)) in
+            outputs.columns.iter().zip(&targets).zip(&others.columns)
+        {
+            if !stays(column, target) && !moves(target) && reads(target, &own, &aliases) {
+                moved = either(moved, other.clone());
+            }
+        }
         for ((column, target), (_, other)) in
             outputs.columns.iter_mut().zip(targets).zip(others.columns)
         {
-            let stays = column
-                .0
-                .as_deref()
-                .is_some_and(|name| stays(target, name, &aliases));
-            if stays {
+            if stays(column, target) {
                 continue;
             }
-            column.1 = match reads(target, &own, &aliases) {
-                true => Anything,
-                false => either(column.1.clone(), other),
+            let turned = match moves(target) {
+                true => moved.clone(),
+                false => other,
             };
+            column.1 = either(column.1.clone(), turned);
         }
         outputs
     }

@@ -1,0 +1,278 @@
+//! Aggregates over chosen rows: whether their conditions can choose one row (`sum(age) FILTER (WHERE id = 7)`), so that the
+//! figure is that row's value.
+//!
+//! A condition can where it names a column that, with those that the query groups by, makes a key. Conditions on other
+//! columns, as months and states, give figures of many.
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::Facts;
+use super::levels::{Level, Origin};
+use super::sums::is_truth;
+use crate::sql::tree::{Node, Tree};
+
+/// Expressions that one aggregate is followed through.
+const MOST_STEPS: u32 = 4096;
+
+/// What an expression names that can tell rows apart.
+#[derive(Debug, Clone, Default)]
+struct Named {
+    /// By where the relation stands in the statement.
+    relations: BTreeMap<i32, OfRelation>,
+    /// A place in an order, or something of which nobody knows where it is from.
+    a_row: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct OfRelation {
+    keys: Vec<Vec<String>>,
+    /// Those of its columns that belong to a key.
+    columns: BTreeSet<String>,
+}
+
+impl Named {
+    fn has(&self, relation: i32, column: &str) -> bool {
+        let of = self.relations.get(&relation);
+        of.is_some_and(|of| of.columns.contains(column))
+    }
+
+    fn add(&mut self, other: &Named) {
+        self.a_row |= other.a_row;
+        for (at, of) in &other.relations {
+            let own = self.relations.entry(*at).or_default();
+            own.keys.clone_from(&of.keys);
+            own.columns.extend(of.columns.iter().cloned());
+        }
+    }
+}
+
+/// What a query groups by.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    /// Columns of keys that the groups are made of, in any way.
+    named: Named,
+    /// Those that are themselves what is grouped by: each group has one value.
+    plain: Named,
+}
+
+pub(super) struct Choices<'a> {
+    facts: Facts<'a>,
+    left: Cell<u32>,
+}
+
+impl<'a> Choices<'a> {
+    pub fn new(facts: Facts<'a>) -> Self {
+        Choices {
+            facts,
+            left: Cell::new(MOST_STEPS),
+        }
+    }
+
+    pub fn group<'t>(&self, query: &'t Node, level: &Rc<Level<'t>>) -> Group {
+        let targets = query.list("target_list");
+        let target = |at: usize| targets.get(at).and_then(Tree::node)?.child("val");
+        let mut group = Group::default();
+        let items = query.list("group_clause").iter().filter_map(Tree::node);
+        for item in items {
+            let position = item
+                .child("val")
+                .filter(|value| item.kind == "AConst" && value.kind == "Integer");
+            let position = position.and_then(|value| usize::try_from(value.int("ival")).ok());
+            let own_name = item.names("fields").filter(|_| item.kind == "ColumnRef");
+            let named = targets
+                .iter()
+                .filter_map(Tree::node)
+                .filter(|target| own_name.as_deref() == Some(&[target.text("name")]));
+            let mut expressions: Vec<&Node> =
+                named.filter_map(|target| target.child("val")).collect();
+            match position {
+                Some(position) => expressions.extend(position.checked_sub(1).and_then(target)),
+                None => expressions.push(item),
+            }
+            for expression in expressions {
+                let named = self.named(expression, level);
+                if self.is_stored(expression, level) {
+                    group.plain.add(&named);
+                }
+                group.named.add(&named);
+            }
+        }
+        group
+    }
+
+    /// The expression is a column as it is stored.
+    fn is_stored<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) -> bool {
+        node.kind == "ColumnRef"
+            && self.step()
+            && level.origins(node).into_iter().all(|origin| match origin {
+                Origin::Stored(_, column) => column.is_some(),
+                Origin::Made(value, inside) => self.is_stored(value, &inside),
+                Origin::Function(..) | Origin::Unknown => false,
+            })
+    }
+
+    /// How many rows of their own the figure of an aggregate may be made of, by its conditions.
+    pub fn chosen<'t>(&self, call: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> u32 {
+        let filter = call.child("agg_filter");
+        let filtered = filter.is_some_and(|filter| self.chooses(filter, level, group));
+        let arguments = self.arms_of(call.get("args").unwrap_or(&Tree::Nothing), level, group);
+        arguments.max(u32::from(filtered))
+    }
+
+    fn arms_of<'t>(&self, tree: &'t Tree, level: &Rc<Level<'t>>, group: &Group) -> u32 {
+        match tree {
+            Tree::List(items) => items
+                .iter()
+                .map(|item| self.arms_of(item, level, group))
+                .fold(0, u32::saturating_add),
+            Tree::Node(node) => self.arms(node, level, group),
+            _ => 0,
+        }
+    }
+
+    /// Conditions in an expression that can choose a row, each of which may move another row's value to another place.
+    fn arms<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> u32 {
+        if !self.step() {
+            return 1;
+        }
+        match node.kind {
+            _ if is_truth(node) => u32::from(self.chooses(node, level, group)),
+            "CaseExpr" => {
+                let whens = node.list("args").iter().filter_map(Tree::node);
+                let by = node
+                    .child("arg")
+                    .is_some_and(|arg| self.chooses(arg, level, group));
+                let mut arms: u32 = 0;
+                let mut chosen = false;
+                for when in whens {
+                    let this = by
+                        || when
+                            .child("expr")
+                            .is_some_and(|expr| self.chooses(expr, level, group));
+                    chosen |= this;
+                    let inner = when
+                        .child("result")
+                        .map_or(0, |result| self.arms(result, level, group));
+                    arms = arms.saturating_add(inner.max(u32::from(this)));
+                }
+                let otherwise = node.child("defresult");
+                let inner = otherwise.map_or(0, |otherwise| self.arms(otherwise, level, group));
+                let rest = otherwise.is_some_and(|otherwise| chosen && otherwise.kind != "AConst");
+                arms.saturating_add(inner.max(u32::from(rest)))
+            }
+            "ColumnRef" => {
+                let mut most = 0;
+                for origin in level.origins(node) {
+                    if let Origin::Made(value, inside) = origin {
+                        most = most.max(self.arms(value, &inside, group));
+                    }
+                }
+                most
+            }
+            // What it reads has conditions of its own.
+            "SubLink" => 0,
+            _ => {
+                let fields = node.fields.iter();
+                fields
+                    .map(|(_, field)| self.arms_of(field, level, group))
+                    .fold(0, u32::saturating_add)
+            }
+        }
+    }
+
+    /// Whether a condition can choose one row within a group.
+    fn chooses<'t>(&self, condition: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> bool {
+        // Whether there is a row at all.
+        if condition.kind == "NullTest" {
+            return false;
+        }
+        let named = self.named(condition, level);
+        let makes = |at: i32, key: &Vec<String>| {
+            key.iter().any(|column| named.has(at, column))
+                && key
+                    .iter()
+                    .all(|column| named.has(at, column) || group.named.has(at, column))
+                && !key.iter().all(|column| group.plain.has(at, column))
+        };
+        let mut relations = named.relations.iter();
+        named.a_row || relations.any(|(at, of)| of.keys.iter().any(|key| makes(*at, key)))
+    }
+
+    /// Columns of keys that an expression names.
+    fn named<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) -> Named {
+        let mut found = Named::default();
+        self.collect(node, level, &mut found);
+        found
+    }
+
+    fn collect<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, found: &mut Named) {
+        if !self.step() {
+            found.a_row = true;
+            return;
+        }
+        match node.kind {
+            "ColumnRef" => {
+                for origin in level.origins(node) {
+                    match origin {
+                        Origin::Stored(relation, column) => self.stored(relation, column, found),
+                        Origin::Made(value, inside) => self.collect(value, &inside, found),
+                        Origin::Function(function, inside) => self.fields(function, &inside, found),
+                        Origin::Unknown => found.a_row = true,
+                    }
+                }
+            }
+            // A place in an order; or a value from elsewhere.
+            "FuncCall" if node.get("over").is_some() => found.a_row = true,
+            "SubLink" => found.a_row = true,
+            _ => self.fields(node, level, found),
+        }
+    }
+
+    fn fields<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, found: &mut Named) {
+        fn of<'t>(choices: &Choices<'_>, tree: &'t Tree, level: &Rc<Level<'t>>, found: &mut Named) {
+            match tree {
+                Tree::List(items) => items
+                    .iter()
+                    .for_each(|item| of(choices, item, level, found)),
+                Tree::Node(node) => choices.collect(node, level, found),
+                _ => {}
+            }
+        }
+        node.fields
+            .iter()
+            .for_each(|(_, field)| of(self, field, level, found));
+    }
+
+    fn stored(&self, relation: &Node, column: Option<&str>, found: &mut Named) {
+        const PLACES: [&str; 5] = ["ctid", "xmin", "xmax", "cmin", "cmax"];
+        if !(self.facts.counted)(relation) {
+            return;
+        }
+        let keys = (self.facts.keys)(relation);
+        let in_key = |name: &str| keys.iter().flatten().any(|column| column == name);
+        let columns: BTreeSet<String> = match column {
+            Some(name) if PLACES.contains(&name) => {
+                found.a_row = true;
+                return;
+            }
+            Some(name) if !in_key(name) => return,
+            Some(name) => BTreeSet::from([name.to_owned()]),
+            // The whole row.
+            None => keys.iter().flatten().cloned().collect(),
+        };
+        let of = found.relations.entry(relation.location).or_default();
+        of.columns.extend(columns);
+        of.keys = keys;
+    }
+
+    fn step(&self) -> bool {
+        match self.left.get().checked_sub(1) {
+            Some(left) => {
+                self.left.set(left);
+                true
+            }
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What becomes of the form of gathered values: when one of two is taken, when they stand in a row, in a document, in a
+//! list, and when functions cut or change them.
+//!
+//! A form is kept where each row leaves its mark in what comes out: an element, a separator, or a byte of text at least.
+//! What may shrink a text by a rule of its own, as `replace` by something shorter, could be made to write many rows in one
+//! byte; of that nothing is known any more.
+use std::sync::Arc;
+
+use super::super::{Holding, Separators};
+use crate::sql::tree::{Node, Tree};
+
+use Holding::{Anything, Array, Document, Element, Joined, Number, Own, Product, Separated, Tags};
+
+/// More kinds of separators than anybody has in a list.
+const MOST_SEPARATORS: usize = 8;
+
+/// What a value holds that is one or the other.
+pub(super) fn either(one: Holding, other: Holding) -> Holding {
+    match (one, other) {
+        (Own, any) | (any, Own) => any,
+        (one, other) if one == other => one,
+        (Anything, _) | (_, Anything) => Anything,
+        (Number, Product) | (Product, Number) => Product,
+        // What is no figure is counted at least once.
+        (Number, any @ (Element(_) | Separated(_)))
+        | (any @ (Element(_) | Separated(_)), Number) => any,
+        (Element(_), Element(_)) => Element(Arc::from("")),
+        (
+            Document {
+                members: one,
+                separators: ones,
+            },
+            Document {
+                members: other,
+                separators: others,
+            },
+        ) => match union(&ones, &others) {
+            Some(separators) => Document {
+                members: one || other,
+                separators,
+            },
+            None => Joined,
+        },
+        (Separated(ones), Separated(others)) => union(&ones, &others).map_or(Joined, Separated),
+        // Documents count what stands in them, and members.
+        (Document { separators, .. }, Separated(others))
+        | (Separated(others), Document { separators, .. }) => {
+            union(&separators, &others).map_or(Joined, |separators| Document {
+                members: true,
+                separators,
+            })
+        }
+        _ => Joined,
+    }
+}
+
+fn union(ones: &Separators, others: &Separators) -> Option<Separators> {
+    let mut all: Vec<Arc<str>> = ones.iter().chain(others.iter()).cloned().collect();
+    all.sort();
+    all.dedup();
+    (all.len() <= MOST_SEPARATORS).then(|| all.into())
+}
+
+/// A value that is made text of. Elements of an array that other text stands beside cannot be told any more.
+pub(super) fn text(inner: Holding) -> Holding {
+    match inner {
+        Array | Document { .. } | Tags => Joined,
+        inner => inner,
+    }
+}
+
+/// Texts one after the other. Two lists have a separator less than rows.
+pub(super) fn join(one: Holding, other: Holding) -> Holding {
+    match (text(one), text(other)) {
+        (Own, any) | (any, Own) => any,
+        (Anything, _) | (_, Anything) => Anything,
+        (Number, any) | (any, Number) => any,
+        (Product, Product) => Product,
+        _ => Joined,
+    }
+}
+
+/// An array of such values.
+pub(super) fn array(inner: Holding) -> Holding {
+    match inner {
+        Own | Number | Element(_) | Array => Array,
+        Anything => Anything,
+        _ => Joined,
+    }
+}
+
+/// A document of such values, whose members stand for rows or do not.
+pub(super) fn document(inner: Holding, members: bool) -> Holding {
+    match inner {
+        Own | Number | Element(_) | Array => Document {
+            members,
+            separators: Arc::default(),
+        },
+        Document {
+            members: inside,
+            separators,
+        } => Document {
+            members: members || inside,
+            separators,
+        },
+        // Several lists may stand beside each other, each with one row: so their members count as well.
+        Separated(separators) if separators.iter().all(|text| is_verbatim_in_json(text)) => {
+            Document {
+                members: true,
+                separators,
+            }
+        }
+        Anything => Anything,
+        _ => Joined,
+    }
+}
+
+fn is_verbatim_in_json(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() || c == '"' || c == '\\')
+}
+
+/// Text of such values with a separator between every two.
+pub(super) fn list(inner: Holding, separator: &Tree) -> Holding {
+    let own = separators(separator);
+    match (text(inner), own) {
+        (Anything, _) => Anything,
+        (Own | Number | Element(_), Some(own)) => Separated(own),
+        (Separated(inside), Some(own)) => union(&inside, &own).map_or(Joined, Separated),
+        _ => Joined,
+    }
+}
+
+/// A separator that stands in the value as it stands in the statement: bytes may be written with backslashes, here
+/// (`'\x2c'`) and there.
+fn separators(separator: &Tree) -> Option<Separators> {
+    let text = constant(separator)?;
+    (!text.is_empty() && !text.contains('\\')).then(|| Arc::from([Arc::from(text)]))
+}
+
+fn constant(tree: &Tree) -> Option<&str> {
+    let node = tree.node().filter(|node| node.kind == "AConst")?;
+    node.get("val").and_then(Tree::string)
+}
+
+/// What a function leaves of its arguments' forms that gathers nothing itself.
+pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
+    let arguments = || arguments.iter().cloned();
+    let first = || arguments().next().unwrap_or(Own);
+    let others = || arguments().skip(1).fold(Own, either);
+    let any = arguments().fold(Own, either);
+    match any {
+        Own => return Own,
+        Number => return Number,
+        _ => {}
+    }
+    match name {
+        // One piece of it.
+        "left" | "right" | "substr" | "substring" | "split_part" | "trim" | "btrim" | "ltrim"
+        | "rtrim" | "lpad" | "rpad"
+            if others() == Own =>
+        {
+            text(first())
+        }
+        "upper" | "lower" | "initcap" => match text(first()) {
+            Separated(separators)
+                if separators
+                    .iter()
+                    .any(|text| text.contains(char::is_alphabetic)) =>
+            {
+                Joined
+            }
+            inner => inner,
+        },
+        "concat" | "concat_ws" | "format" => {
+            arguments().fold(Own, |one, other| join(one, text(other)))
+        }
+        "replace" if others() == Own => replaced(text(first()), node.list("args")),
+        // Nobody reads more out of a digest than it is long.
+        "md5" | "sha224" | "sha256" | "sha384" | "sha512" => Joined,
+        "array_to_string" => match (any, node.list("args")) {
+            (Array, [_, separator, ..]) => list(Own, separator),
+            (Array | Joined, _) => Joined,
+            _ => Anything,
+        },
+        "array_remove" | "array_append" | "array_prepend" | "array_cat" | "trim_array"
+        | "array_reverse" | "array_sort" | "array_shuffle" => match any {
+            Array | Joined => any,
+            _ => Anything,
+        },
+        // Counts.
+        "count" | "regr_count" => Own,
+        "array_length" | "cardinality" | "json_array_length" | "jsonb_array_length"
+            if matches!(first(), Array | Document { .. }) && others() == Own =>
+        {
+            Own
+        }
+        _ => match (arguments().filter(|holding| *holding != Own).count(), any) {
+            // Something of one row's value.
+            (1, any @ Element(_)) => any,
+            _ => Anything,
+        },
+    }
+}
+
+/// Other separators, or something that is not shorter in the place of a text.
+fn replaced(inner: Holding, arguments: &[Tree]) -> Holding {
+    let [_, from, to] = arguments else {
+        return Anything;
+    };
+    let (Some(from), Some(by)) = (constant(from), constant(to)) else {
+        return Anything;
+    };
+    match inner {
+        Separated(old) if old.len() == 1 && old.iter().any(|old| &**old == from) => {
+            separators(to).map_or(Anything, Separated)
+        }
+        Separated(_) | Joined | Element(_) if by.len() >= from.len() => Joined,
+        _ => Anything,
+    }
+}
