@@ -558,8 +558,17 @@ fn crm() -> Catalog {
         name: "events".into(),
         columns: vec![3],
         inherited: false,
+        proven: true,
     };
     catalog.ties.insert(oid(3), vec![key]);
+    let check = Tie {
+        kind: TieKind::Check,
+        name: "paid".into(),
+        columns: vec![1, 2],
+        inherited: false,
+        proven: false,
+    };
+    catalog.ties.insert(oid(31), vec![check]);
     catalog.insert(table(30, "pg_catalog.pg_phone", Table, "phone text", &[]));
     catalog.insert(table(
         31,

@@ -24,6 +24,6 @@ pub use error::CatalogError;
 pub use load::load;
 pub use standings::Lookout;
 pub use store::CatalogStore;
-pub use ties::{Cascade, Tie, TieKind};
+pub use ties::{Cascade, ROW, Tie, TieKind};
 pub use types::*;
 pub use verifier::Verifier;

@@ -35,6 +35,8 @@ pub struct Tie {
     pub columns: Vec<AttNum>,
     /// The parent has one like it, so that all partitions do.
     pub inherited: bool,
+    /// It holds for every row; a CHECK that was added NOT VALID may not.
+    pub proven: bool,
 }
 
 impl Tie {
@@ -53,7 +55,10 @@ impl Tie {
     }
 }
 
-/// A column of another relation that an UPDATE of this one carries along.
+/// In the place of a column: the row itself, which is deleted.
+pub const ROW: AttNum = 0;
+
+/// A column of another relation that an UPDATE of this one carries along; with [`ROW`] what a DELETE does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cascade {
     pub from: (Oid, AttNum),
@@ -62,7 +67,7 @@ pub struct Cascade {
 
 /// CHECK constraints and foreign keys. A constraint that is not enforced (version 18) tells nothing.
 const CONSTRAINTS: &str = "SELECT k.conrelid, k.contype::text, k.conname::text, coalesce(k.conkey, '{}'), \
-       k.coninhcount > 0 OR k.conparentid <> 0 \
+       k.coninhcount > 0 OR k.conparentid <> 0, k.convalidated \
      FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
      WHERE k.contype IN ('c', 'f') AND k.conrelid >= 16384 AND c.relpersistence <> 't' \
        AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) ORDER BY k.conrelid, k.conname, k.oid";
@@ -114,10 +119,13 @@ const GENERATED: &str = "SELECT d.adrelid, d.adnum, a.attname::text, pg_get_expr
      JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid \
      WHERE c.relpersistence <> 't' AND NOT a.attisdropped ORDER BY d.adrelid, d.adnum";
 
-/// Foreign keys by which an UPDATE of the referred row writes to those that refer to it.
-const CASCADES: &str = "SELECT f.confrelid, k.referred, f.conrelid, k.num FROM pg_constraint f \
-     JOIN pg_class c ON c.oid = f.conrelid CROSS JOIN LATERAL unnest(f.conkey, f.confkey) AS k(num, referred) \
-     WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd') AND c.relpersistence <> 't' ORDER BY 1, 2, 3, 4";
+/// Foreign keys by which an UPDATE or DELETE of the referred row writes to those that refer to it, or deletes them.
+const CASCADES: &str = "SELECT f.confrelid, w.referred, f.conrelid, w.num FROM pg_constraint f \
+     JOIN pg_class c ON c.oid = f.conrelid CROSS JOIN LATERAL (\
+       SELECT k.referred, k.num FROM unnest(f.conkey, f.confkey) AS k(num, referred) WHERE f.confupdtype IN ('c', 'n', 'd') \
+       UNION ALL SELECT 0::int2, k.num FROM unnest(f.conkey) AS k(num) WHERE f.confdeltype IN ('n', 'd') \
+       UNION ALL SELECT 0::int2, 0::int2 WHERE f.confdeltype = 'c') w \
+     WHERE f.contype = 'f' AND c.relpersistence <> 't' ORDER BY 1, 2, 3, 4";
 
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), CatalogError> {
     for row in rows(client, "constraints", CONSTRAINTS).await? {
@@ -129,6 +137,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             name: field(&row, 2)?,
             columns: field(&row, 3)?,
             inherited: field(&row, 4)?,
+            proven: field(&row, 5)?,
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -144,6 +153,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             name: field(&row, 1)?,
             columns: field(&row, 2)?,
             inherited: field(&row, 3)?,
+            proven: true,
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -153,6 +163,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             name: field(&row, 1)?,
             columns: field(&row, 2)?,
             inherited: false,
+            proven: true,
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -162,6 +173,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             name: field(&row, 1)?,
             columns: field(&row, 2)?,
             inherited: false,
+            proven: true,
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -174,6 +186,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
                 name: field(&row, 2)?,
                 columns: vec![field(&row, 1)?],
                 inherited: field(&row, 6)?,
+                proven: true,
             };
             add(catalog, field(&row, 0)?, tie);
         }

@@ -226,7 +226,7 @@ pub struct RolePolicy {
     /// row to where it is not masked.
     pub anchors: HashMap<Oid, HashSet<AttNum>>,
     /// Columns that may not get another value, with the reason: what the schema checks at a write would compare it with a
-    /// stored value that the role does not see.
+    /// stored value that the role does not see. In the place of a column [`crate::catalog::ROW`]: rows may not be deleted.
     pub tied: HashMap<Oid, HashMap<AttNum, Arc<str>>>,
     /// Relations that take no new rows, with the reason: one would be held against masked values of others by more than
     /// equality.

@@ -2,6 +2,8 @@
 //!
 //! Follows `src/backend/parser/parse_relation.c` and `parse_target.c`. Where the columns of an item cannot be told they are `None`,
 //! never a guess.
+mod functions;
+
 use crate::catalog::{AttNum, Oid};
 
 use super::judge::Rules;
@@ -258,8 +260,8 @@ impl<'a> Reader<'a> {
     }
 
     fn function(&self, node: &Node) -> Offer {
-        let name = function_alias(node, self.rules.catalog.server_version);
-        let mut offer = Offer::single(node, name.unwrap_or_default(), None);
+        let name = functions::alias(node, self.rules.catalog.server_version);
+        let mut offer = Offer::single(node, name.unwrap_or_default(), self.scalar_rows(node));
         offer.nameless = name.is_none() && node.get("alias").is_none();
         offer
     }
@@ -436,14 +438,6 @@ fn unique(columns: &[Output], name: &str) -> Option<(Oid, AttNum)> {
         (Some(column), None) => column.origin,
         _ => None,
     }
-}
-
-/// The name under which functions in FROM stand without an alias: that of the first
-/// (`addRangeTableEntryForFunction` in `src/backend/parser/parse_relation.c`).
-fn function_alias(node: &Node, version: u32) -> Option<&str> {
-    let first = node.list("functions").first()?;
-    let call = first.list().first().and_then(Tree::node)?;
-    naming::known(call, version)
 }
 
 /// `c.x` for `(c).x`, and `c.*` for `(c).*`.

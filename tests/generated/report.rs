@@ -34,7 +34,7 @@ type Kinds = BTreeMap<String, (usize, String)>;
 
 #[derive(Debug, Default)]
 pub struct Report {
-    executed: usize,
+    pub executed: usize,
     served: usize,
     refused: usize,
     erring: usize,

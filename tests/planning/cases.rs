@@ -3,7 +3,7 @@
 //! `cases.txt` holds blocks separated by blank lines. A block's first line is the statement; the second is `= text that
 //! runs` with templates written as `{relation}` or `{ONLY relation}`, `pass`, or `refuse reason: part of the message`. In
 //! writes `<alias.phone>` is the mask of a target's column, `<alias.phone := text>` the text with what keeps the stored
-//! value around it, `<alias.cap := text>` with what refuses every other.
+//! value around it, `<alias.cap := text>` with what refuses every other; `<row alias>` is the target's whole row.
 use pgveil::sql::plan::{Plan, Verdict};
 
 use crate::fixture::Fixture;
@@ -64,6 +64,24 @@ pub fn expand(fixture: &Fixture, text: &str) -> String {
 /// Masks and what keeps stored values, innermost first.
 fn masks(text: &str) -> String {
     let mut text = text.to_owned();
+    // `<row alias>` is the whole row of crm.contacts, `<version old>` that of a version of it.
+    for (word, version) in [("<row ", false), ("<version ", true)] {
+        while let Some(open) = text.find(word) {
+            let close = open + text[open..].find('>').expect("a closing bracket");
+            let name = text[open + word.len()..close].to_owned();
+            let row = format!(
+                "ROW(\"{name}\".\"id\", \"{name}\".\"name\", <{name}.phone>, \"{name}\".\"region\", \
+                 \"{name}\".\"search\")::\"crm\".\"contacts\""
+            );
+            let row = match version {
+                false => row,
+                true => {
+                    format!("CASE WHEN \"{name}\".tableoid IS NULL THEN NULL ELSE ({row}) END")
+                }
+            };
+            text.replace_range(open..=close, &format!("({row})"));
+        }
+    }
     // `<<alias>>` is the check of a row that has been written.
     while let Some(open) = text.find("<<") {
         let close = open + text[open..].find(">>").expect("closing brackets");

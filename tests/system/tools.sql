@@ -76,6 +76,75 @@ SELECT NULL AS role, t.schemaname AS schema, t.objectname AS table, pg_catalog.h
 
 SELECT c.column_name AS name, c.udt_name AS "database-type", c.ordinal_position - 1 AS "database-position", c.table_schema AS "table-schema", pk.column_name IS NOT NULL AS "pk?", col_description(CAST(CAST(format('%I.%I', CAST(c.table_schema AS text), CAST(c.table_name AS text)) AS regclass) AS oid), c.ordinal_position) AS "field-comment", ((column_default IS NULL) OR (lower(column_default) = 'null')) AND (is_nullable = 'NO') AND NOT ((column_default IS NOT NULL) AND (column_default LIKE '%nextval(%')) AND (is_identity = 'NO') AS "database-required" FROM information_schema.columns AS c LEFT JOIN (SELECT tc.table_schema, tc.table_name, kc.column_name FROM information_schema.table_constraints AS tc INNER JOIN information_schema.key_column_usage AS kc ON (tc.constraint_name = kc.constraint_name) AND (tc.table_schema = kc.table_schema) AND (tc.table_name = kc.table_name) WHERE tc.constraint_type = 'PRIMARY KEY') AS pk ON (c.table_schema = pk.table_schema) AND (c.table_name = pk.table_name) AND (c.column_name = pk.column_name) WHERE c.table_schema = 'crm' ORDER BY c.table_name, c.ordinal_position
 
+-- ActiveRecord 8 reads many tables at a time (activerecord/lib/active_record/connection_adapters/postgresql*)
+SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, t.typtype, t.typbasetype FROM pg_type AS t LEFT JOIN pg_range AS r ON oid = rngtypid WHERE t.oid IN (3802, 1043) UNION SELECT t.oid, t.typname, t.typelem, t.typdelim, t.typinput, r.rngsubtype, t.typtype, t.typbasetype FROM pg_type AS t LEFT JOIN pg_range AS r ON oid = rngtypid WHERE t.typtype IN ('r', 'e', 'd') AND t.typnamespace != 'pg_catalog'::regnamespace ORDER BY 1
+
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), pg_get_expr(d.adbin, d.adrelid), a.attnotnull, a.atttypid, a.atttypmod, c.collname, col_description(a.attrelid, a.attnum) AS comment, attidentity AS identity, attgenerated AS attgenerated, r.relname FROM (SELECT DISTINCT ON (cls.relname) cls.oid, cls.relname FROM pg_class cls JOIN pg_namespace n ON n.oid = cls.relnamespace WHERE n.nspname = ANY (ARRAY['crm']) AND cls.relname IN ('contacts', 'orders') ORDER BY cls.relname, array_position(current_schemas(false), n.nspname)) r JOIN pg_attribute a ON a.attrelid = r.oid LEFT JOIN pg_attrdef d ON a.attrelid = d.adrelid AND a.attnum = d.adnum LEFT JOIN pg_type t ON a.atttypid = t.oid LEFT JOIN pg_collation c ON a.attcollation = c.oid AND a.attcollation <> t.typcollation WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY r.relname, a.attnum
+
+SELECT t.relname AS table_name, a.attname AS column_name FROM pg_index i JOIN (SELECT DISTINCT ON (c.relname) c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'crm' AND c.relname IN ('contacts', 'orders') ORDER BY c.relname, array_position(current_schemas(false), n.nspname)) t ON t.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY(i.indkey) WHERE i.indisprimary ORDER BY t.relname, array_position(i.indkey, a.attnum)
+
+SELECT t1.relname AS from_table, t2.oid::regclass::text AS to_table, c.conname AS name, c.confupdtype AS on_update, c.confdeltype AS on_delete, c.convalidated AS valid, c.condeferrable AS deferrable, c.condeferred AS deferred, c.conrelid, c.confrelid, (SELECT array_agg(a.attname ORDER BY idx) FROM (SELECT idx, c.conkey[idx] AS conkey_elem FROM generate_subscripts(c.conkey, 1) AS idx) indexed_conkeys JOIN pg_attribute a ON a.attrelid = t1.oid AND a.attnum = indexed_conkeys.conkey_elem) AS conkey_names FROM pg_constraint c JOIN pg_class t1 ON c.conrelid = t1.oid JOIN pg_class t2 ON c.confrelid = t2.oid JOIN pg_namespace n ON c.connamespace = n.oid WHERE c.contype = 'f' AND n.nspname = 'crm' AND t1.relname IN ('contacts', 'orders') ORDER BY c.conname
+
+SELECT t.relname AS table_name, conname, pg_get_constraintdef(c.oid, true) AS constraintdef, c.convalidated AS valid FROM pg_constraint c JOIN pg_class t ON c.conrelid = t.oid JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.contype = 'c' AND n.nspname = 'crm' AND t.relname IN ('contacts', 'orders')
+
+SELECT t.relname AS table_name, t.comment, t.partition_key, parent.relname AS parent FROM (SELECT DISTINCT ON (c.relname) c.oid, c.relname, pg_catalog.obj_description(c.oid, 'pg_class') AS comment, pg_catalog.pg_get_partkeydef(c.oid) AS partition_key FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'crm' AND c.relname IN ('events', 'events_2026') AND c.relkind IN ('r', 'p') ORDER BY c.relname, array_position(current_schemas(false), n.nspname)) t LEFT JOIN pg_inherits i ON i.inhrelid = t.oid LEFT JOIN pg_class parent ON i.inhparent = parent.oid ORDER BY t.relname, i.inhseqno
+
+SELECT t.oid::regclass::text, attr.attname, nsp.nspname, CASE WHEN pg_get_expr(def.adbin, def.adrelid) !~* 'nextval' THEN NULL WHEN split_part(pg_get_expr(def.adbin, def.adrelid), '''', 2) ~ '.' THEN substr(split_part(pg_get_expr(def.adbin, def.adrelid), '''', 2), strpos(split_part(pg_get_expr(def.adbin, def.adrelid), '''', 2), '.')+1) ELSE split_part(pg_get_expr(def.adbin, def.adrelid), '''', 2) END FROM pg_class t JOIN pg_attribute attr ON (t.oid = attrelid) JOIN pg_attrdef def ON (adrelid = attrelid AND adnum = attnum) JOIN pg_constraint cons ON (conrelid = adrelid AND adnum = conkey[1]) JOIN pg_namespace nsp ON (t.relnamespace = nsp.oid) WHERE t.oid = '"crm"."contacts"'::regclass AND cons.contype = 'p' AND pg_get_expr(def.adbin, def.adrelid) ~* 'nextval|uuid_generate|gen_random_uuid'
+
+SELECT exists(SELECT * FROM pg_proc WHERE proname = 'lower' AND proargtypes = ARRAY['character varying'::regtype]::oidvector) OR exists(SELECT * FROM pg_proc INNER JOIN pg_cast ON ARRAY[casttarget]::oidvector = proargtypes WHERE proname = 'lower' AND castsource = 'character varying'::regtype)
+
+SELECT pg_get_serial_sequence('"crm"."contacts"', 'id'), current_schemas(false), (SELECT datcollate FROM pg_database WHERE datname = current_database())
+
+SELECT true FROM pg_available_extensions WHERE name = 'pg_hint_plan'
+
+SELECT n.nspname AS schema_name, t.relname AS table_name, c.conname AS constraint_name FROM pg_constraint c JOIN pg_class t ON c.conrelid = t.oid JOIN pg_namespace n ON c.connamespace = n.oid WHERE c.contype = 'f' AND c.conparentid = 0 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
+
+SET standard_conforming_strings TO 'on'
+
+SET SESSION intervalstyle TO 'iso_8601'
+
+SELECT pg_try_advisory_lock(2053462845), pg_advisory_unlock(2053462845)
+
+-- Odoo (odoo/tools/sql.py, odoo/modules/registry.py, odoo/modules/db.py)
+SELECT c.relkind FROM pg_class c JOIN pg_namespace n ON (n.oid = c.relnamespace) WHERE c.relname = 'contacts' AND n.nspname = current_schema
+
+SELECT 1 FROM information_schema.columns WHERE table_name = 'contacts' AND column_name = 'region'
+
+SELECT distinct quote_ident(dependee.relname), dependee.relkind FROM pg_depend JOIN pg_rewrite ON pg_depend.objid = pg_rewrite.oid JOIN pg_class as dependee ON pg_rewrite.ev_class = dependee.oid JOIN pg_class as dependent ON pg_depend.refobjid = dependent.oid JOIN pg_attribute ON pg_depend.refobjid = pg_attribute.attrelid AND pg_depend.refobjsubid = pg_attribute.attnum WHERE dependent.relname = 'contacts' AND pg_attribute.attnum > 0 AND pg_attribute.attname = 'phone' AND dependee.relkind in ('v', 'm')
+
+SELECT COALESCE(d.description, pg_get_constraintdef(c.oid)) FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid LEFT JOIN pg_description d ON c.oid = d.objoid WHERE t.relname = 'contacts' AND conname = 'region_known'
+
+SELECT con.conname, c2.relname, a2.attname, con.confdeltype as deltype FROM pg_constraint as con, pg_class as c1, pg_class as c2, pg_attribute as a1, pg_attribute as a2 WHERE con.contype='f' AND con.conrelid=c1.oid AND con.confrelid=c2.oid AND array_lower(con.conkey, 1)=1 AND con.conkey[1]=a1.attnum AND array_lower(con.confkey, 1)=1 AND con.confkey[1]=a2.attnum AND a1.attrelid=c1.oid AND a2.attrelid=c2.oid AND c1.relname='contacts' AND a1.attname='company'
+
+SELECT fk.conname, c1.relname, a1.attname, c2.relname, a2.attname, fk.confdeltype FROM pg_constraint AS fk JOIN pg_class AS c1 ON fk.conrelid = c1.oid JOIN pg_class AS c2 ON fk.confrelid = c2.oid JOIN pg_attribute AS a1 ON a1.attrelid = c1.oid AND fk.conkey[1] = a1.attnum JOIN pg_attribute AS a2 ON a2.attrelid = c2.oid AND fk.confkey[1] = a2.attnum WHERE fk.contype = 'f' AND c1.relname IN ('contacts', 'orders')
+
+SELECT indexname, tablename FROM pg_indexes WHERE indexname IN ('contacts_phone', 'contacts_tail')
+
+SELECT sequence_name FROM information_schema.sequences WHERE sequence_name='tickets'
+
+SELECT tickets.last_value, companies_id_seq.last_value FROM crm.tickets, crm.companies_id_seq
+
+SELECT p.proname, p.provolatile FROM pg_proc p LEFT JOIN pg_catalog.pg_namespace ns ON p.pronamespace = ns.oid WHERE p.proname = 'unaccent' AND p.pronargs = 1 AND ns.nspname = 'public'
+
+SELECT proname FROM pg_proc WHERE proname='word_similarity'
+
+-- Metabase (src/metabase/driver/postgres.clj)
+SELECT nspname, typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid IN (SELECT DISTINCT enumtypid FROM pg_enum e)
+
+SELECT "pa"."attname" AS "name", CASE WHEN "ptn"."nspname" IN ('public', 'pg_catalog') THEN FORMAT('%s', "pt"."typname") ELSE FORMAT('"%s"."%s"', "ptn"."nspname", "pt"."typname") END AS "database-type", "pa"."attnum" - 1 AS "database-position", "pn"."nspname" AS "table-schema", "pc"."relname" AS "table-name", FALSE AS "pk?", NULL AS "field-comment", FALSE AS "database-required", FALSE AS "database-is-auto-increment" FROM "pg_catalog"."pg_class" AS "pc" INNER JOIN "pg_catalog"."pg_namespace" AS "pn" ON "pn"."oid" = "pc"."relnamespace" INNER JOIN "pg_catalog"."pg_attribute" AS "pa" ON "pa"."attrelid" = "pc"."oid" INNER JOIN "pg_catalog"."pg_type" AS "pt" ON "pt"."oid" = "pa"."atttypid" INNER JOIN "pg_catalog"."pg_namespace" AS "ptn" ON "ptn"."oid" = "pt"."typnamespace" WHERE ("pc"."relkind" = 'm') AND ("pa"."attnum" >= 1) AND ("pn"."nspname" IN ('crm')) ORDER BY "table-schema" ASC, "table-name" ASC, "database-position" ASC
+
+SELECT "fk_ns"."nspname" AS "fk-table-schema", "fk_table"."relname" AS "fk-table-name", "fk_column"."attname" AS "fk-column-name", "pk_ns"."nspname" AS "pk-table-schema", "pk_table"."relname" AS "pk-table-name", "pk_column"."attname" AS "pk-column-name" FROM "pg_constraint" AS "c" INNER JOIN "pg_class" AS "fk_table" ON "c"."conrelid" = "fk_table"."oid" INNER JOIN "pg_namespace" AS "fk_ns" ON "c"."connamespace" = "fk_ns"."oid" INNER JOIN "pg_attribute" AS "fk_column" ON "c"."conrelid" = "fk_column"."attrelid" INNER JOIN "pg_class" AS "pk_table" ON "c"."confrelid" = "pk_table"."oid" INNER JOIN "pg_namespace" AS "pk_ns" ON "pk_table"."relnamespace" = "pk_ns"."oid" INNER JOIN "pg_attribute" AS "pk_column" ON "c"."confrelid" = "pk_column"."attrelid" WHERE fk_ns.nspname !~ '^information_schema|catalog_history|pg_' AND ("c"."contype" = 'f'::char) AND ("fk_column"."attnum" = ANY(c.conkey)) AND ("pk_column"."attnum" = ANY(c.confkey)) AND ("fk_ns"."nspname" IN ('crm')) ORDER BY "fk-table-schema" ASC, "fk-table-name" ASC
+
+SELECT "tmp"."table-schema", "tmp"."table-name", TRIM(BOTH '"' FROM "pg_catalog"."pg_get_indexdef"("tmp"."ci_oid", "tmp"."pos", FALSE)) AS "field-name" FROM (SELECT "n"."nspname" AS "table-schema", "ct"."relname" AS "table-name", "ci"."oid" AS "ci_oid", ("information_schema"."_pg_expandarray"("i"."indkey"))."n" AS "pos" FROM "pg_catalog"."pg_class" AS "ct" INNER JOIN "pg_catalog"."pg_namespace" AS "n" ON "ct"."relnamespace" = "n"."oid" INNER JOIN "pg_catalog"."pg_index" AS "i" ON "ct"."oid" = "i"."indrelid" INNER JOIN "pg_catalog"."pg_class" AS "ci" ON "ci"."oid" = "i"."indexrelid" WHERE ("pg_catalog"."pg_get_expr"("i"."indpred", "i"."indrelid") IS NULL) AND n.nspname !~ '^information_schema|catalog_history|pg_' AND ("n"."nspname" IN ('crm'))) AS "tmp" WHERE "tmp"."pos" = 1
+
+show timezone
+
+SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE
+
+SELECT "crm"."orders"."status" AS "status", COUNT(*) AS "count", DATE_TRUNC('month', CAST("crm"."contacts"."changed" AS timestamp)) AS "changed" FROM "crm"."orders" LEFT JOIN "crm"."contacts" ON "crm"."orders"."contact" = "crm"."contacts"."id" WHERE ("crm"."orders"."total" >= 10) AND (LOWER("crm"."orders"."status") LIKE '%open%') GROUP BY "crm"."orders"."status", DATE_TRUNC('month', CAST("crm"."contacts"."changed" AS timestamp)) ORDER BY "crm"."orders"."status" ASC
+
+SELECT SUBSTRING("source"."status", 1, 1234) AS "substring1", "source"."total" FROM (SELECT "crm"."orders"."status" AS "status", "crm"."orders"."total" AS "total" FROM "crm"."orders") AS "source" ORDER BY 2 LIMIT 10
+
 -- DBeaver
 SELECT db.oid, db.* FROM pg_catalog.pg_database db WHERE datallowconn AND NOT datistemplate ORDER BY db.datname
 

@@ -4,7 +4,8 @@ use crate::policy::compiled::RolePolicy;
 
 impl RolePolicy {
     /// The role without the masks of these classes. Row rules, hidden columns and everything else stay, and so do masks of
-    /// relations that are masked by region: where somebody is, no signature changes.
+    /// relations that are masked by region: where somebody is, no signature changes. What constraints tie to a mask stays
+    /// tied, which matters to writes alone: a grant takes masks off statements that only read (`session/to_server/grants`).
     pub fn without_masks(&self, classes: &[&str]) -> RolePolicy {
         let mut role = self.clone();
         let (masks, anchors) = (&mut role.masks, &role.anchors);

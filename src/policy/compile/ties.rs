@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::catalog::{AttNum, Catalog, ColumnSource, Oid, Relation, Tie, TieKind};
+use crate::catalog::{AttNum, Catalog, ColumnSource, Oid, ROW, Relation, Tie, TieKind};
 use crate::policy::compiled::RolePolicy;
 use crate::policy::flow::{Cell, is_view};
 
@@ -172,6 +172,10 @@ impl Finder<'_> {
                     grown |= self.tie(cascade.from, &why);
                 }
             }
+            let deleted = found.iter().filter(|((_, column), _)| *column == ROW);
+            for ((oid, _), why) in deleted {
+                grown |= self.deleted(*oid, why, &views);
+            }
             for view in &views {
                 for (column, source) in view.columns.iter().zip(&view.sources) {
                     if let Some(why) = self.behind(view.oid, source) {
@@ -210,6 +214,31 @@ impl Finder<'_> {
                 return;
             }
         }
+    }
+
+    /// Through what else the rows of a relation can be deleted: its parents, partitions and views. Before version 15 a row
+    /// that moved to another partition was deleted, too (`ExecCrossPartitionUpdateForeignKey` in nodeModifyTable.c).
+    fn deleted(&mut self, oid: Oid, why: &Arc<str>, views: &[&Arc<Relation>]) -> bool {
+        let catalog = self.catalog;
+        let mut cells: Vec<Cell> = Vec::new();
+        if let Some(relation) = catalog.relations.get(&oid) {
+            let related = relation.parents.iter().chain(catalog.children(oid));
+            cells.extend(related.map(|other| (*other, ROW)));
+            let ties = catalog.ties.get(&oid).into_iter().flatten();
+            let keys = ties.filter(|tie| tie.kind == TieKind::PartitionKey);
+            let moved = keys.flat_map(|key| relation.stored(&key.columns));
+            cells.extend(moved.map(|column| (oid, column)));
+        }
+        let reads = |view: &&&Arc<Relation>| {
+            let reads = catalog.view_reads.get(&view.oid);
+            reads.is_some_and(|reads| reads.relations.contains(&oid))
+        };
+        cells.extend(views.iter().filter(reads).map(|view| (view.oid, ROW)));
+        let before = self.tied.len();
+        for cell in cells {
+            self.tie(cell, why);
+        }
+        self.tied.len() > before
     }
 
     /// What ties the column behind that of a view.

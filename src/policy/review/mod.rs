@@ -5,10 +5,12 @@ mod masks;
 mod names;
 mod partitions;
 mod rows;
+mod unproven;
 mod views;
 
 use super::PolicySet;
-use super::flow::Flow;
+use super::flow::{Cell, Flow};
+use super::rules::ClassRule;
 use crate::catalog::Catalog;
 use crate::config::Diagnostics;
 
@@ -29,9 +31,22 @@ impl PolicySet {
             masks::that_show_too_much(self, catalog, flow, &mut findings);
             likeness::left_out(self, catalog, flow, &mut findings);
             partitions::by_classified_columns(self, catalog, flow, &mut findings);
+            unproven::checks_of_classified_columns(self, catalog, flow, &mut findings);
             views::not_attributed(self, catalog, flow, &mut findings);
         }
         findings.sort();
         findings
     }
+}
+
+/// A class of the column that some role masks.
+fn masked_class<'a>(policy: &'a PolicySet, flow: &Flow, cell: Cell) -> Option<&'a ClassRule> {
+    let classes = flow.taints.get(&cell).into_iter();
+    classes
+        .flat_map(|taint| taint.all())
+        .filter_map(|index| policy.classes.get(index))
+        .find(|class| {
+            let mut roles = policy.roles.iter();
+            roles.any(|role| role.mask(&class.name).is_some())
+        })
 }

@@ -4,6 +4,8 @@ use crate::config::{Diagnostic, Diagnostics};
 use crate::policy::PolicySet;
 use crate::policy::flow::Flow;
 
+use super::masked_class;
+
 /// One finding for each column of a partition key that is in a class which some role masks.
 pub fn by_classified_columns(
     policy: &PolicySet,
@@ -18,16 +20,7 @@ pub fn by_classified_columns(
         };
         let keys = ties.iter().filter(|tie| tie.kind == TieKind::PartitionKey);
         for column in keys.flat_map(|key| relation.stored(&key.columns)) {
-            let classes = flow.taints.get(&(*oid, column)).into_iter();
-            let masked = classes
-                .flat_map(|taint| taint.all())
-                .filter_map(|index| policy.classes.get(index))
-                .find(|class| {
-                    policy
-                        .roles
-                        .iter()
-                        .any(|role| role.mask(&class.name).is_some())
-                });
+            let masked = masked_class(policy, flow, (*oid, column));
             if let (Some(class), Some(column)) = (masked, relation.column_number(column)) {
                 found.push((relation.full_name(), column.name.clone(), class));
             }

@@ -1,11 +1,16 @@
 //! The levels of query inside a write, and references in them to the write's target.
 use crate::catalog::Oid;
+use crate::sql::names::quoted;
+use crate::sql::naming;
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
+use crate::sql::scope::Offer;
 use crate::sql::tree::{Node, Tree};
 
-use super::target::{Level, Meaning, Visibility, reference};
+use super::system_columns::SYSTEM_COLUMNS;
+use super::target::{Level, Meaning, Target, Visibility, reference};
 use super::walk::{Walk, at, offset};
+use super::whole_rows::bare;
 use super::{Change, Side};
 
 impl Walk<'_> {
@@ -18,10 +23,12 @@ impl Walk<'_> {
         if let Some(target) = &mut self.target {
             target.levels.push(Level { offer, visibility });
         }
-        self.field(node, "from_clause")?;
-        let from = node.remove("from_clause");
+        let mut from = node.remove("from_clause");
+        if let Some(Tree::List(items)) = &mut from {
+            self.from_items(items)?;
+        }
         let sorted = self.sorted_by_output(node);
-        self.seeing(Visibility::Full, |walk| walk.children(node))?;
+        self.seeing(Visibility::Full, |walk| walk.clauses(node))?;
         if let Some(from) = from {
             node.set("from_clause", from);
         }
@@ -30,6 +37,86 @@ impl Walk<'_> {
         }
         if let Some(target) = &mut self.target {
             target.levels.pop();
+        }
+        Ok(())
+    }
+
+    /// The items of FROM. What a function sees of FROM stands before it (`transformFromClause` in
+    /// `src/backend/parser/parse_clause.c` adds one item after the other), and so it is with a LATERAL subquery.
+    fn from_items(&mut self, items: &mut [Tree]) -> Result<(), Refusal> {
+        let kind = |item: &Tree| item.node().map_or("", |node| node.kind);
+        let before: Vec<Option<Offer>> = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| match kind(item) {
+                "RangeFunction" | "RangeTableFunc" | "JsonTable" | "RangeSubselect" => {
+                    Some(self.reader().from(items.get(..at)?))
+                }
+                _ => None,
+            })
+            .collect();
+        for (item, before) in items.iter_mut().zip(before) {
+            let Some(before) = before else {
+                self.tree(item)?;
+                continue;
+            };
+            let visibility = match kind(&*item) {
+                "RangeSubselect" => Visibility::Partial,
+                _ => Visibility::Full,
+            };
+            let all = self.offering(before);
+            self.seeing(visibility, |walk| walk.tree(item))?;
+            if let Some(all) = all {
+                self.offering(all);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the innermost level offer this, and gives back what it offered.
+    fn offering(&mut self, offer: Offer) -> Option<Offer> {
+        let level = self.target.as_mut()?.levels.last_mut()?;
+        Some(std::mem::replace(&mut level.offer, offer))
+    }
+
+    /// All of a query but FROM and WITH.
+    fn clauses(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        for (name, value) in &mut node.fields {
+            match value {
+                Tree::List(items) if *name == "target_list" => {
+                    items.iter_mut().try_for_each(|item| self.output(item))?;
+                }
+                value => self.tree(value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, item: &mut Tree) -> Result<(), Refusal> {
+        match item.node_mut().filter(|item| item.kind == "ResTarget") {
+            Some(item) => self.labelled(item),
+            None => self.tree(item),
+        }
+    }
+
+    /// An output column of a query inside a write or of its RETURNING. What shows a mask keeps the name that it would have
+    /// had: others may call it by that.
+    pub(super) fn labelled(&mut self, item: &mut Node) -> Result<(), Refusal> {
+        let version = self.rules.catalog.server_version;
+        let value = item.child("val").filter(|value| !naming::is_star(value));
+        let name = match item.text("name") {
+            "" => value.and_then(|value| naming::known(value, version)),
+            _ => None,
+        };
+        let name = name.map(str::to_owned);
+        let before = self.changes.len();
+        self.node(item)?;
+        if let (Some(name), true) = (name, self.changes.len() > before) {
+            self.changes.push(Change::Label {
+                at: offset(item.location),
+                text: format!(" AS {}", quoted(&name)),
+            });
+            item.set("name", Tree::Text(name));
         }
         Ok(())
     }
@@ -98,7 +185,7 @@ impl Walk<'_> {
         let (name, meaning) = match fields.as_slice() {
             [Some(name)] => match (target.guarded(role, name), target.whole_row(name)) {
                 (true, _) => (*name, target.meaning(None, name)),
-                (false, true) => return Err(whole_row(name, node.location)),
+                (false, true) => return self.target_row(node),
                 (false, false) => return Ok(()),
             },
             [Some(qualifier), Some(name)] if target.guarded(role, name) => {
@@ -154,11 +241,45 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The reference to a masked column of the target, if the node is exactly the column's mask.
+    /// The bare name of the target, which means its whole row: the row is put together of what the role sees of it.
+    fn target_row(&mut self, node: &Node) -> Result<(), Refusal> {
+        let names = node.names("fields").unwrap_or_default();
+        let (Some(target), [name]) = (&self.target, names.as_slice()) else {
+            return Ok(());
+        };
+        let row = target
+            .masked_row(self.rules.catalog, self.rules.role, name)
+            .filter(|_| means_whole_row(target, name));
+        let Some(row) = row else {
+            return Err(whole_row(name, node.location));
+        };
+        if self.side == Side::Run {
+            return Err(refuse::judge(
+                "a whole row of the target stands outside its mask",
+            ));
+        }
+        self.note_all_read();
+        self.changes.push(Change::Reference {
+            at: offset(node.location),
+            text: row,
+        });
+        Ok(())
+    }
+
+    /// The reference to a masked column of the target, if the node is exactly the column's mask; to its whole row, if it
+    /// is that of masks.
     pub(super) fn unmasked(&self, node: &Node) -> Result<Option<Node>, Refusal> {
         let Some(target) = &self.target else {
             return Ok(None);
         };
+        if let Some(name) = target.unmasked_row(node) {
+            if !means_whole_row(target, name) {
+                return Err(refuse::judge(
+                    "a row of masks stands where the row is hidden",
+                ));
+            }
+            return Ok(Some(bare(name, node.location)));
+        }
         let Some((qualifier, name)) = target.unmasked(node) else {
             return Ok(None);
         };
@@ -167,6 +288,11 @@ impl Walk<'_> {
         }
         Ok(Some(reference(qualifier, name, node.location)))
     }
+}
+
+/// Whether nothing else can be meant by the name. That of a system column is one of whatever row is near.
+fn means_whole_row(target: &Target, name: &str) -> bool {
+    target.is_whole_row(name) && !SYSTEM_COLUMNS.contains(&name)
 }
 
 fn whole_row(name: &str, location: i32) -> Refusal {

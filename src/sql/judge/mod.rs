@@ -24,6 +24,7 @@ mod system_columns;
 mod target;
 mod temporary;
 mod walk;
+mod whole_rows;
 mod writeback;
 mod writes;
 

@@ -62,7 +62,7 @@ impl Walk<'_> {
     }
 
     /// Every masked column of the target is shown.
-    fn note_all_read(&mut self) {
+    pub(super) fn note_all_read(&mut self) {
         let Some(target) = &self.target else {
             return;
         };

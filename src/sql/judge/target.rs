@@ -6,7 +6,7 @@
 //! the statement is refused.
 use std::sync::Arc;
 
-use crate::catalog::{Column, Relation};
+use crate::catalog::{Catalog, Column, Relation, RelationKind};
 use crate::policy::compiled::{ColumnMask, RolePolicy};
 use crate::sql::names::{qualified, quoted};
 use crate::sql::scope::Offer;
@@ -14,6 +14,7 @@ use crate::sql::template::Templates;
 use crate::sql::tree::{Node, Tree};
 
 use super::conditions::compared;
+use super::whole_rows;
 
 /// What of a query's own FROM can be named where the walk stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub(super) struct Target {
     pub levels: Vec<Level>,
     /// What masks of its columns look like in the text that runs.
     masks: Vec<MaskTree>,
+    /// What its whole row looks like there, by its names.
+    rows: Vec<(Arc<Tree>, String)>,
 }
 
 /// A mask over a column of the target, under one of its names.
@@ -83,14 +86,20 @@ impl Target {
             beside_excluded: false,
             levels: Vec::new(),
             masks: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
     /// Learns what its masks look like, under all names that it has by now.
-    pub fn learn_masks(&mut self, role: &RolePolicy, templates: &Templates) {
+    pub fn learn_masks(&mut self, catalog: &Catalog, role: &RolePolicy, templates: &Templates) {
         let names = self.versions.iter().chain(std::iter::once(&self.alias));
         let mut masks = Vec::new();
+        let mut rows = Vec::new();
         for qualifier in names {
+            let row = self
+                .masked_row(catalog, role, qualifier)
+                .and_then(|sql| templates.text(&format!("SELECT {sql}")));
+            rows.extend(row.map(|tree| (tree, qualifier.clone())));
             for column in &self.relation.columns {
                 let found = self
                     .masked(role, qualifier, &column.name)
@@ -105,6 +114,15 @@ impl Target {
             }
         }
         self.masks = masks;
+        self.rows = rows;
+    }
+
+    /// Name of which the node is exactly the whole row.
+    pub fn unmasked_row(&self, node: &Node) -> Option<&str> {
+        let mut rows = self.rows.iter();
+        let (_, name) =
+            rows.find(|(tree, _)| first_value(tree).is_some_and(|value| value == node))?;
+        Some(name)
     }
 
     /// Name and column of which the node is exactly the mask.
@@ -246,6 +264,43 @@ impl Target {
         self.relation.column(name).is_none() && self.others.names_column(name) != Some(true)
     }
 
+    /// Whether a bare name is the whole row of the target whatever else could have that name.
+    pub fn is_whole_row(&self, name: &str) -> bool {
+        let free = |offer: &Offer| {
+            offer.names_item(name) == Some(false) && offer.names_column(name) == Some(false)
+        };
+        let hidden = |level: &Level| level.visibility == Visibility::Hidden;
+        self.whole_row(name)
+            && self
+                .levels
+                .iter()
+                .all(|level| hidden(level) || free(&level.offer))
+            && free(&self.others)
+    }
+
+    /// The whole row as SQL, under the name of the target or of a version of it, with masks in it. A version that is not
+    /// there is NULL, which a row of NULLs is not; `tableoid` tells, and a view has none.
+    pub fn masked_row(
+        &self,
+        catalog: &Catalog,
+        role: &RolePolicy,
+        qualifier: &str,
+    ) -> Option<String> {
+        let row = whole_rows::row(catalog, role, &self.relation, |column| {
+            self.masked(role, qualifier, &column.name)
+                .unwrap_or_else(|| qualified(qualifier, &column.name))
+        })?;
+        let version = self.versions.iter().any(|version| version == qualifier);
+        match version {
+            false => Some(format!("({row})")),
+            true if self.relation.kind == RelationKind::View => None,
+            true => Some(format!(
+                "(CASE WHEN {}.tableoid IS NULL THEN NULL ELSE {row} END)",
+                quoted(qualifier)
+            )),
+        }
+    }
+
     /// Whether the column says in which region a row belongs that the session is not in.
     pub fn is_anchor(&self, role: &RolePolicy, name: &str) -> bool {
         let column = self.relation.column(name);
@@ -273,7 +328,7 @@ impl Target {
 }
 
 /// The value of the only output column of a SELECT.
-fn first_value(tree: &Tree) -> Option<&Node> {
+pub(super) fn first_value(tree: &Tree) -> Option<&Node> {
     tree.node()?
         .list("target_list")
         .first()?

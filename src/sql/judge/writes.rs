@@ -5,7 +5,9 @@
 //! and what is assigned to one is compared with the mask of the stored value ([`super::writeback`]).
 use std::sync::Arc;
 
-use crate::catalog::{Relation, RelationKind};
+use pg_query::protobuf::CmdType;
+
+use crate::catalog::{ROW, Relation, RelationKind};
 use crate::sql::names::{qualified, quoted};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
@@ -51,6 +53,9 @@ impl Walk<'_> {
         if let Some(relation) = &relation {
             self.probes(node, relation, named.location)?;
         }
+        if node.kind == "InsertStmt" {
+            self.inserted_rows(node);
+        }
         let role = self.rules.role;
         let relation = relation.filter(|relation| {
             role.substitutes(relation.oid) || role.tied.contains_key(&relation.oid)
@@ -71,13 +76,23 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A new row is refused where it would be held against masked values of others.
+    /// A new row is refused where it would be held against masked values of others, and a row's end where another's would.
     pub(super) fn probes(
         &self,
         node: &Node,
         relation: &Relation,
         location: i32,
     ) -> Result<(), Refusal> {
+        let deletes = match node.kind {
+            "DeleteStmt" => true,
+            "MergeStmt" => node.list("merge_when_clauses").iter().any(is_delete),
+            _ => false,
+        };
+        if let Some(why) = self.rules.role.tied(relation.oid, ROW)
+            && deletes
+        {
+            return Err(at(refuse::bound(&relation.full_name(), why), location));
+        }
         let Some(why) = self.rules.role.probed.get(&relation.oid) else {
             return Ok(());
         };
@@ -138,7 +153,7 @@ impl Walk<'_> {
 
     pub(super) fn aim(&mut self, mut target: Target) {
         if self.side == Side::Run {
-            target.learn_masks(self.rules.role, self.rules.templates);
+            target.learn_masks(self.rules.catalog, self.rules.role, self.rules.templates);
         }
         self.target = Some(target);
     }
@@ -390,6 +405,11 @@ impl Walk<'_> {
             .ok_or_else(|| refuse::judge("the type of a masked column is not known"))?;
         Ok(Some((keep, None)))
     }
+}
+
+fn is_delete(clause: &Tree) -> bool {
+    let clause = clause.node();
+    clause.is_some_and(|clause| clause.int("command_type") == CmdType::CmdDelete as i64)
 }
 
 /// A join in it merges columns (USING, NATURAL) or hides its parts behind an alias.

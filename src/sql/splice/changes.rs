@@ -4,7 +4,7 @@
 use crate::sql::judge::Change;
 use crate::sql::lex::Token;
 
-use super::ends::{clauses_end, expression_end};
+use super::ends::{clauses_end, expression_end, output_end};
 use super::{Edit, conditions, name_end, token_at};
 
 /// The edits of one change. `None` where the tokens are not what the judge saw.
@@ -39,7 +39,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
             vec![edit(first, end, columns)]
         }
         Change::Label { text: label, .. } => {
-            let end = expression_end(text, tokens, first);
+            let end = output_end(text, tokens, first);
             vec![edit(end, end, label)]
         }
         Change::Lookup {

@@ -34,14 +34,41 @@ pub(super) fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
 
 /// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
 pub(super) fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    const NEXT: &[&str] = &["where", "returning", "when"];
+    ends_before(text, tokens, from, &["where", "returning", "when"])
+}
+
+/// One past the output column that begins at `from`. What follows those of a query may begin in other ways.
+pub(super) fn output_end(text: &str, tokens: &[Token], from: usize) -> usize {
+    const NEXT: &[&str] = &[
+        "where",
+        "returning",
+        "when",
+        "group",
+        "having",
+        "window",
+        "order",
+        "limit",
+        "offset",
+        "fetch",
+        "for",
+        "union",
+        "except",
+        "intersect",
+    ];
+    ends_before(text, tokens, from, NEXT)
+}
+
+fn ends_before(text: &str, tokens: &[Token], from: usize, next: &[&str]) -> usize {
     let mut cases = 0usize;
-    let mut distinct = false;
+    let (mut distinct, mut within) = (false, false);
     until(text, tokens, from, |token| {
         let word = |word: &str| token.is_word(text, word);
         // `IS DISTINCT FROM`
         let from_clause = word("from") && !distinct;
         distinct = word("distinct");
+        // `WITHIN GROUP (ORDER BY ...)`
+        let clause = !(within && word("group"));
+        within = word("within");
         if word("case") {
             cases += 1;
         } else if word("end") && cases > 0 {
@@ -50,7 +77,7 @@ pub(super) fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize
             return token.is(text, ",")
                 || token.is(text, ";")
                 || from_clause
-                || NEXT.iter().any(|next| word(next));
+                || (clause && next.iter().any(|next| word(next)));
         }
         false
     })
