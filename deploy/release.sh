@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the binary that packages and images carry: optimised, without symbols, and the same bytes in whatever folder and on whatever
-# day it is built (by the same toolchain and the same packages of the system).
+# Builds the binary that packages and images carry: optimised, without symbols, and without a path, name or date of where and when it
+# was built. What is still missing for the same bytes from any folder stands in docs/operations.md.
 #
 #   deploy/release.sh [--out FOLDER]        the default is target/dist
 set -eu

@@ -104,7 +104,8 @@ impl CatalogStore {
         {
             return Ok(catalog);
         }
-        self.refresh(database).await
+        // On the heap: every session that may wait for a catalog would have room for the reading of one.
+        Box::pin(self.refresh(database)).await
     }
 
     /// A snapshot that shows everything committed before the call, for instance after DDL or where a relation is

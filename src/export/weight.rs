@@ -361,7 +361,7 @@ mod tests {
             (r#"["a,b","c\",d"]"#, elements(), 2),
             ("\u{1}[1,2,3]", elements(), 3),
             ("]]", elements(), 1),
-            ("[]]", elements(), 2),
+            ("[]]", elements(), 3),
             ("{}", Array, 1),
             ("{a,b,c}", Array, 3),
             ("{{a,b},{c,d}}", Array, 4),
@@ -438,7 +438,7 @@ mod tests {
         // Strings with a quote at their end: `["a\"","b\""]`
         assert_eq!(of_line(b"[\"a\\\\\"\",\"b\\\\\"\"]\t\\N\n", &packed), 2);
         // Not the columns that were expected.
-        assert_eq!(of_line(b"[1,2,3]\tx\ty\n", &packed), 7 * 8 + 8 + 8);
+        assert_eq!(of_line(b"[1,2,3]\tx\ty\n", &packed), 7 * 8 + 4 + 8);
         let csv = Packed {
             lines: false,
             ..packed

@@ -206,8 +206,9 @@ where
     let client_bytes = opening.client_bytes.clone();
     let trial = opening.trial;
 
-    let greeted = greet(host, shared, opening, &mut client_write, &mut server_write).await;
-    if let Err(end) = greeted {
+    // On the heap, so that it is given back.
+    let greeting = greet(host, shared, opening, &mut client_write, &mut server_write);
+    if let Err(end) = Box::pin(greeting).await {
         say_goodbye(shared, &mut server_write).await;
         linger(&mut client_read, &mut client_write).await;
         return end;

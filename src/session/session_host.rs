@@ -177,7 +177,8 @@ impl Host for SessionHost {
 
     async fn exceeded(&self, excess: Excess) -> Decision {
         match self.found_for(excess.asker.clone()).await {
-            Ok(found) => self.counter(&found).decide(excess).await,
+            // On the heap, as what comes seldom: an idle session has room for the largest thing it may wait for.
+            Ok(found) => Box::pin(self.counter(&found).decide(excess)).await,
             Err(error) => {
                 tracing::error!(%error, "an export cannot be decided on");
                 Decision::Stop(Box::new(denial::of_missing_state()), None)
@@ -206,7 +207,7 @@ impl Host for SessionHost {
 
     async fn redeem(&self, excess: Excess) -> Option<Granted> {
         let found = self.found_for(excess.asker.clone()).await.ok()?;
-        self.counter(&found).redeem(&excess).await
+        Box::pin(self.counter(&found).redeem(&excess)).await
     }
 
     fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {

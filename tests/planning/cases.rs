@@ -76,7 +76,7 @@ fn masks(text: &str) -> String {
             let row = match version {
                 false => row,
                 true => {
-                    format!("CASE WHEN \"{name}\".tableoid IS NULL THEN NULL ELSE ({row}) END")
+                    format!("CASE WHEN \"{name}\".tableoid IS NULL THEN NULL ELSE {row} END")
                 }
             };
             text.replace_range(open..=close, &format!("({row})"));

@@ -16,10 +16,10 @@ impl Reader<'_> {
     /// The columns of a function that gives rows of one value: it is called as the item is (`chooseScalarFunctionAlias` in
     /// `src/backend/parser/parse_relation.c`).
     pub(super) fn scalar_rows(&self, node: &Node) -> Option<Vec<Output>> {
-        let [only] = node.list("functions") else {
+        if node.list("functions").len() != 1 {
             return None;
-        };
-        let call = only.list().first().and_then(Tree::node)?;
+        }
+        let call = first_call(node)?;
         let names = call.names("funcname").filter(|_| call.kind == "FuncCall")?;
         let name = match names.as_slice() {
             [name] | ["pg_catalog", name] => *name,
@@ -52,9 +52,13 @@ impl Reader<'_> {
 /// The name under which functions in FROM stand without an alias: that of the first
 /// (`addRangeTableEntryForFunction` in `src/backend/parser/parse_relation.c`).
 pub(super) fn alias(node: &Node, version: u32) -> Option<&str> {
-    let first = node.list("functions").first()?;
-    let call = first.list().first().and_then(Tree::node)?;
-    naming::known(call, version)
+    naming::known(first_call(node)?, version)
+}
+
+/// Each function stands in a list of its own, before its definition of columns.
+fn first_call(node: &Node) -> Option<&Node> {
+    let first = node.list("functions").first()?.node()?;
+    first.list("items").first().and_then(Tree::node)
 }
 
 fn is_given(tree: &Tree) -> bool {
