@@ -104,8 +104,7 @@ impl CatalogStore {
         {
             return Ok(catalog);
         }
-        // On the heap: every session that may wait for a catalog would have room for the reading of one.
-        Box::pin(self.refresh(database)).await
+        self.refresh(database).await
     }
 
     /// A snapshot that shows everything committed before the call, for instance after DDL or where a relation is
@@ -117,7 +116,8 @@ impl CatalogStore {
         let known = self.databases.get(database).map(|known| Arc::clone(&known));
         let known = match known {
             Some(known) => known,
-            None => self.admit(database).await?,
+            // On the heap: every session that may wait for a catalog would have room for the reading of one.
+            None => Box::pin(self.admit(database)).await?,
         };
         // On a task of its own: a caller that goes away must not leave the connection in the middle of something.
         tokio::spawn(async move {
