@@ -419,7 +419,7 @@ const WAYS: &[(char, &str, usize)] = &[
     ('E', "errors and counts of rows", 3),
     ('S', "system catalogs", 12),
     ('T', "what is checked when a row is written", 20),
-    ('D', "what expressions make of values", 3),
+    ('D', "what expressions make of values", 2),
 ];
 /// Attacks each of which has to tell the twins apart, by itself or by its control. What has to run (`+`) among T shows
 /// that something harmless goes on, and has nothing to tell.

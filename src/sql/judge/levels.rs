@@ -25,7 +25,7 @@ impl Walk<'_> {
         }
         let mut from = node.remove("from_clause");
         if let Some(Tree::List(items)) = &mut from {
-            self.from_items(items)?;
+            self.items_of_from(items)?;
         }
         let sorted = self.sorted_by_output(node);
         self.seeing(Visibility::Full, |walk| walk.clauses(node))?;
@@ -43,7 +43,7 @@ impl Walk<'_> {
 
     /// The items of FROM. What a function sees of FROM stands before it (`transformFromClause` in
     /// `src/backend/parser/parse_clause.c` adds one item after the other), and so it is with a LATERAL subquery.
-    fn from_items(&mut self, items: &mut [Tree]) -> Result<(), Refusal> {
+    fn items_of_from(&mut self, items: &mut [Tree]) -> Result<(), Refusal> {
         let kind = |item: &Tree| item.node().map_or("", |node| node.kind);
         let before: Vec<Option<Offer>> = items
             .iter()
