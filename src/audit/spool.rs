@@ -83,13 +83,12 @@ pub struct Spool {
     end: Mutex<ChainEnd>,
     /// Sequence number up to which records stay.
     kept: Arc<AtomicU64>,
-    /// Sequence number up to which records are on the disk, to be looked at without waiting for one.
+    /// Sequence number up to which records are on the disk.
     durable: Arc<AtomicU64>,
     /// Records lost since the process began.
     lost: AtomicU64,
-    /// Sequence number up to which records are on the disk. Held during an fsync: who waits for it finds its record
-    /// synced by the one before.
-    synced: Mutex<u64>,
+    /// Held during an fsync: who waits for it finds its record synced by the one before.
+    syncing: Mutex<()>,
     /// Who waits for the disk.
     group: Group,
     stopped: AtomicBool,
@@ -149,7 +148,7 @@ impl Spool {
             kept: Arc::new(AtomicU64::new(seq)),
             durable: Arc::new(AtomicU64::new(seq)),
             lost: AtomicU64::new(0),
-            synced: Mutex::new(seq),
+            syncing: Mutex::default(),
             group: Group::default(),
             stopped: AtomicBool::new(false),
             failing: AtomicBool::new(false),
@@ -452,12 +451,16 @@ impl Spool {
         Ok(())
     }
 
+    fn syncing(&self) -> MutexGuard<'_, ()> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sync_to(&self, seq: u64) -> Result<(), SpoolError> {
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let _syncing = self.syncing();
         if self.stopped.load(Ordering::Relaxed) {
             return Err(SpoolError::Stopped);
         }
-        if *synced >= seq {
+        if self.durable.load(Ordering::Acquire) >= seq {
             return Ok(());
         }
         // Taken after the wait: one fsync covers everybody who wrote meanwhile.
@@ -467,7 +470,6 @@ impl Spool {
         };
         file.sync_data()
             .map_err(|source| self.stop(&path, source))?;
-        *synced = written;
         self.durable.store(written, Ordering::Release);
         Ok(())
     }

@@ -313,18 +313,8 @@ const MAX_DEPTH: usize = 256;
 mod tests {
     use super::*;
     use crate::session::charset::Charset;
-    use Holding::{Anything, Array, Element, Joined, Number, Product, Separated, Tags};
-
-    fn document(members: bool, separators: &[&str]) -> Holding {
-        Holding::Document {
-            members,
-            separators: separators.iter().map(|text| Arc::from(*text)).collect(),
-        }
-    }
-
-    fn separated(separators: &[&str]) -> Holding {
-        Separated(separators.iter().map(|text| Arc::from(*text)).collect())
-    }
+    use crate::sql::packing::holdings::{document, separated};
+    use Holding::{Anything, Array, Element, Joined, Number, Product, Tags};
 
     fn weigh(value: &[u8], holding: Holding) -> u64 {
         of_values(&[Some(value), None], &Packed::pair(holding), &as_it_is)

@@ -44,8 +44,8 @@ pub struct Burst {
     rest: Rest,
     /// More was waiting than was read.
     reads_much: bool,
-    /// What was written ends in the middle of a frame.
-    is_cut: bool,
+    /// What of the last frame is missing in what was written.
+    cut: usize,
 }
 
 impl Burst {
@@ -59,7 +59,7 @@ impl Burst {
             gathered: BytesMut::new(),
             rest: Rest::Forward(0),
             reads_much: false,
-            is_cut: false,
+            cut: 0,
         }
     }
 
@@ -226,18 +226,20 @@ impl Burst {
         self.buffer.advance(self.at);
         self.at = 0;
         self.start = 0;
-        self.is_cut = matches!(self.rest, Rest::Forward(missing) if missing > 0);
+        self.cut = match self.rest {
+            Rest::Forward(missing) => missing,
+            Rest::Discard(_) => 0,
+        };
         self.shrink();
         Ok(())
     }
 
-    /// Forgets all that has not been written. Whether a frame can be begun after what was.
-    pub fn abandon(&mut self) -> bool {
+    /// Forgets all that has not been written, as though it had not been read.
+    pub fn abandon(&mut self) {
         self.buffer.clear();
         self.gathered.clear();
         (self.start, self.at) = (0, 0);
-        self.rest = Rest::Forward(0);
-        !self.is_cut
+        self.rest = Rest::Forward(self.cut);
     }
 
     fn shrink(&mut self) {

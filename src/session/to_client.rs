@@ -69,8 +69,6 @@ pub struct ToClient<'a, H: Host> {
     cancel: Option<JoinHandle<()>>,
     /// COPY TO STDOUT sends binary data, which ends in a trailer.
     copies_binary: bool,
-    /// The client has got the beginning of a message whose rest will not come.
-    is_cut: bool,
 }
 
 impl<'a, H: Host> ToClient<'a, H> {
@@ -82,7 +80,6 @@ impl<'a, H: Host> ToClient<'a, H> {
             burst: Burst::new(Side::Server, BytesMut::new()),
             cancel: None,
             copies_binary: false,
-            is_cut: false,
         }
     }
 
@@ -155,7 +152,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             && let Err(error) = settling.await
         {
             tracing::error!(%error, "the session is ended");
-            self.is_cut = !self.burst.abandon();
+            self.burst.abandon();
             return Err(SendError::Unrecorded);
         }
         self.burst.flush(client).await.map_err(SendError::Client)
@@ -239,7 +236,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             }
             results::end_running(&**self.host, &mut state, &words.sqlstate);
         }
-        if !self.is_cut && self.burst.at_boundary() {
+        if self.burst.at_boundary() {
             self.burst.put(&words.frame(ERROR_RESPONSE));
             match self.send(client).await {
                 Ok(()) => {}

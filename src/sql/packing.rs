@@ -221,3 +221,22 @@ fn mentioned_in(node: &Node, protected: Protected<'_>) -> bool {
             .iter()
             .any(|(_, field)| mentions(field, protected))
 }
+
+/// Holdings as tests write them.
+#[cfg(test)]
+pub mod holdings {
+    use std::sync::Arc;
+
+    use super::Holding;
+
+    pub fn document(members: bool, separators: &[&str]) -> Holding {
+        Holding::Document {
+            members,
+            separators: separators.iter().map(|text| Arc::from(*text)).collect(),
+        }
+    }
+
+    pub fn separated(separators: &[&str]) -> Holding {
+        Holding::Separated(separators.iter().map(|text| Arc::from(*text)).collect())
+    }
+}

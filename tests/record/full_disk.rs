@@ -3,20 +3,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::people::{self, LOOK, MASKED, POLICY};
 use crate::support::message::{Client, Frame};
 use crate::support::pgveil::command;
-use crate::support::{Config, Folder, Options, PATIENCE, Pgveil, Postgres, compare, skip};
-
-const POLICY: &str = "
-version: 1
-data: { phone: { columns: [public.people.phone] } }
-roles:
-  agent: { who: [{ db_user: agent }], mask: { phone: { show: { first: 3, last: 4 } } } }
-  dpo: { who: [{ db_user: dpo }], unmasked: true }
-unmatched: deny
-";
-const LOOK: &str = "SELECT phone FROM people WHERE id = 7";
-const MASKED: &str = "138****0007";
+use crate::support::{Config, Folder, PATIENCE, Pgveil, Postgres, compare, skip};
 
 /// A file system in memory.
 struct Disk(PathBuf);
@@ -70,13 +60,7 @@ impl Bench {
             skip(name, "this user may not mount a file system");
             return None;
         };
-        let server = Postgres::start(Options::default());
-        server.sql(
-            "postgres",
-            "CREATE ROLE agent LOGIN; CREATE ROLE dpo LOGIN; CREATE TABLE people(id int PRIMARY KEY, phone text); \
-             INSERT INTO people SELECT g, '138'||lpad(g::text, 8, '0') FROM generate_series(1, 50) g; \
-             GRANT SELECT ON people TO agent, dpo",
-        );
+        let server = people::server();
         let mut config = Config::new(&server);
         let dir = disk.0.join("audit");
         config.set("audit", &format!("{{ dir: {}{audit} }}", dir.display()));

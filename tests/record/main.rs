@@ -5,6 +5,7 @@ mod support;
 
 mod full_disk;
 mod kills;
+mod people;
 mod sealed;
 mod silence;
 mod synced;

@@ -3,19 +3,10 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::people::{self, LOOK, MASKED, POLICY};
 use crate::support::message::{Client, query};
-use crate::support::{Config, Folder, Options, PATIENCE, Pgveil, Postgres, compare};
+use crate::support::{Config, Folder, PATIENCE, Pgveil, Postgres, compare};
 
-const POLICY: &str = "
-version: 1
-data: { phone: { columns: [public.people.phone] } }
-roles:
-  agent: { who: [{ db_user: agent }], mask: { phone: { show: { first: 3, last: 4 } } } }
-  dpo: { who: [{ db_user: dpo }], unmasked: true }
-unmatched: deny
-";
-const LOOK: &str = "SELECT phone FROM people WHERE id = 7";
-const MASKED: &str = "138****0007";
 const CLIENTS: usize = 64;
 /// As long as nothing comes, nothing will.
 const NOTHING: Duration = Duration::from_millis(300);
@@ -38,13 +29,7 @@ impl Bench {
             .arg("-ldl")
             .status();
         assert!(built.is_ok_and(|status| status.success()), "cc");
-        let server = Postgres::start(Options::default());
-        server.sql(
-            "postgres",
-            "CREATE ROLE agent LOGIN; CREATE ROLE dpo LOGIN; CREATE TABLE people(id int PRIMARY KEY, phone text); \
-             INSERT INTO people SELECT g, '138'||lpad(g::text, 8, '0') FROM generate_series(1, 50) g; \
-             GRANT SELECT ON people TO agent, dpo",
-        );
+        let server = people::server();
         let mut config = Config::new(&server);
         config.set("audit", "{ dir: var/audit, ack: synced }");
         config.policy(POLICY);

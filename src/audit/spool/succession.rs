@@ -4,8 +4,8 @@
 //! lock; from then on its records are sent to the successor, which appends them and answers, so that a record is still on
 //! record before what it is about goes to the client. If the successor dies, the old process takes the chain back.
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use super::lines::Body;
@@ -65,7 +65,7 @@ impl Spool {
     /// The successor, or another process, still has it; the chain is damaged; the disk.
     pub fn take_back(&self) -> Result<(), SpoolError> {
         // In the order in which they are taken elsewhere.
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let syncing = self.syncing();
         let mut end = self.end();
         if end.successor.is_none() {
             return Ok(());
@@ -79,10 +79,9 @@ impl Spool {
             }
         };
         *end = found;
-        *synced = end.seq;
         self.kept.store(end.seq, Ordering::Release);
         self.durable.store(end.seq, Ordering::Release);
-        drop((end, synced));
+        drop((end, syncing));
         match recovered.torn {
             Some(torn) => self.append(&torn_record(&torn)).map(drop),
             None => Ok(()),

@@ -11,7 +11,7 @@ mod views;
 use super::PolicySet;
 use super::flow::{Cell, Flow};
 use super::rules::ClassRule;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Tie};
 use crate::config::Diagnostics;
 
 impl PolicySet {
@@ -37,6 +37,34 @@ impl PolicySet {
         findings.sort();
         findings
     }
+}
+
+/// Columns that are tied by such a constraint and in a class that some role masks: the table's name, the constraint, the
+/// column's name, the class; in the order of their names.
+fn masked_ties<'a>(
+    policy: &'a PolicySet,
+    catalog: &'a Catalog,
+    flow: &Flow,
+    wanted: fn(&Tie) -> bool,
+) -> Vec<(String, &'a Tie, &'a str, &'a ClassRule)> {
+    let mut found = Vec::new();
+    for (oid, ties) in &catalog.ties {
+        let Some(relation) = catalog.relations.get(oid) else {
+            continue;
+        };
+        for tie in ties.iter().filter(|tie| wanted(tie)) {
+            for column in relation.stored(&tie.columns) {
+                let masked = masked_class(policy, flow, (*oid, column));
+                if let (Some(class), Some(column)) = (masked, relation.column_number(column)) {
+                    found.push((relation.full_name(), tie, column.name.as_str(), class));
+                }
+            }
+        }
+    }
+    found.sort_by(|one, other| {
+        (&one.0, &one.1.name, one.2).cmp(&(&other.0, &other.1.name, other.2))
+    });
+    found
 }
 
 /// A class of the column that some role masks.

@@ -111,6 +111,12 @@ impl Walk<'_> {
         let name = name.map(str::to_owned);
         let before = self.changes.len();
         self.node(item)?;
+        self.label(item, name, before);
+        Ok(())
+    }
+
+    /// Gives an output column its name if changes were made since there were `before` of them.
+    pub(super) fn label(&mut self, item: &mut Node, name: Option<String>, before: usize) {
         if let (Some(name), true) = (name, self.changes.len() > before) {
             self.changes.push(Change::Label {
                 at: offset(item.location),
@@ -118,7 +124,6 @@ impl Walk<'_> {
             });
             item.set("name", Tree::Text(name));
         }
-        Ok(())
     }
 
     /// Takes ORDER BY off where each item of it is the name of an output column: such a name comes before a column's

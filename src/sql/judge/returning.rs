@@ -131,13 +131,7 @@ impl Walk<'_> {
             });
         }
         self.children(item)?;
-        if let (Some(name), true) = (name, self.changes.len() > before) {
-            self.changes.push(Change::Label {
-                at: offset(item.location),
-                text: format!(" AS {}", quoted(&name)),
-            });
-            item.set("name", Tree::Text(name));
-        }
+        self.label(item, name, before);
         Ok(())
     }
 

@@ -1,18 +1,8 @@
+use super::holdings::{document, separated};
 use super::*;
 use crate::sql::parse;
 
-use Holding::{Anything, Array, Element, Joined, Number, Own, Product, Separated, Tags};
-
-fn document(members: bool, separators: &[&str]) -> Holding {
-    Holding::Document {
-        members,
-        separators: separators.iter().map(|text| Arc::from(*text)).collect(),
-    }
-}
-
-fn separated(separators: &[&str]) -> Holding {
-    Separated(separators.iter().map(|text| Arc::from(*text)).collect())
-}
+use Holding::{Anything, Array, Element, Joined, Number, Own, Product, Tags};
 
 fn of(text: &str) -> Packed {
     counting(text, &|_| true)

@@ -25,6 +25,24 @@ fn until(
     tokens.len()
 }
 
+/// What follows an expression that is written or given back.
+const BEHIND_WRITTEN: &[&str] = &["where", "returning", "when"];
+
+/// What follows a query's conditions, or its output columns where it has none.
+const BEHIND_CONDITIONS: &[&str] = &[
+    "group",
+    "having",
+    "window",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "for",
+    "union",
+    "except",
+    "intersect",
+];
+
 /// One past the clauses behind `from` that come before RETURNING.
 pub(super) fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
     until(text, tokens, from, |token| {
@@ -34,31 +52,15 @@ pub(super) fn clauses_end(text: &str, tokens: &[Token], from: usize) -> usize {
 
 /// One past the expression that begins at `from`: up to a comma, a closing bracket or the next clause.
 pub(super) fn expression_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    ends_before(text, tokens, from, &["where", "returning", "when"])
+    ends_before(text, tokens, from, &[BEHIND_WRITTEN])
 }
 
 /// One past the output column that begins at `from`. What follows those of a query may begin in other ways.
 pub(super) fn output_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    const NEXT: &[&str] = &[
-        "where",
-        "returning",
-        "when",
-        "group",
-        "having",
-        "window",
-        "order",
-        "limit",
-        "offset",
-        "fetch",
-        "for",
-        "union",
-        "except",
-        "intersect",
-    ];
-    ends_before(text, tokens, from, NEXT)
+    ends_before(text, tokens, from, &[BEHIND_WRITTEN, BEHIND_CONDITIONS])
 }
 
-fn ends_before(text: &str, tokens: &[Token], from: usize, next: &[&str]) -> usize {
+fn ends_before(text: &str, tokens: &[Token], from: usize, next: &[&[&str]]) -> usize {
     let mut cases = 0usize;
     let (mut distinct, mut within) = (false, false);
     until(text, tokens, from, |token| {
@@ -77,7 +79,7 @@ fn ends_before(text: &str, tokens: &[Token], from: usize, next: &[&str]) -> usiz
             return token.is(text, ",")
                 || token.is(text, ";")
                 || from_clause
-                || (clause && next.iter().any(|next| word(next)));
+                || (clause && next.iter().copied().flatten().any(|next| word(next)));
         }
         false
     })
@@ -85,28 +87,13 @@ fn ends_before(text: &str, tokens: &[Token], from: usize, next: &[&str]) -> usiz
 
 /// One past an operand that begins at `from`: up to AND, OR, a comma, a closing parenthesis or the next clause.
 pub(super) fn condition_end(text: &str, tokens: &[Token], from: usize) -> usize {
-    const NEXT: &[&str] = &[
-        "and",
-        "or",
-        "group",
-        "having",
-        "window",
-        "order",
-        "limit",
-        "offset",
-        "fetch",
-        "for",
-        "union",
-        "except",
-        "intersect",
-        "returning",
-        "when",
-        "then",
-        "on",
-    ];
+    const NEXT: &[&str] = &["and", "or", "returning", "when", "then", "on"];
     until(text, tokens, from, |token| {
         token.is(text, ",")
             || token.is(text, ";")
-            || NEXT.iter().any(|word| token.is_word(text, word))
+            || NEXT
+                .iter()
+                .chain(BEHIND_CONDITIONS)
+                .any(|word| token.is_word(text, word))
     })
 }
