@@ -6,6 +6,7 @@
 #   console  an export's whole story in a real browser (tests/console/run.sh)
 #   deploy   every panel asked of a real Prometheus (tests/deploy/panels.sh); Dockerfile, compose.yaml and chart (tests/deploy/charts.py)
 # and, where they are named, what takes too long for every day:
+#   kafka      the sink that a build has with `--features kafka`, on librdkafka's own cluster (PGVEIL_KAFKA=host:port: and on a broker)
 #   package    the Debian package on a clean machine with a running systemd (tests/deploy/package.sh)
 #   reproducible  the release built in two folders: the same bytes, with no path, date or symbol in them (tests/deploy/reproducible.sh)
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
@@ -31,8 +32,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | deploy | package | reproducible | crm | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, package, reproducible, crm, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
+        cargo | drivers | demo | console | deploy | kafka | package | reproducible | crm | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, kafka, package, reproducible, crm, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
@@ -161,6 +162,11 @@ run_deploy() {
     tests/deploy/panels.sh target/debug/pgveil || failed=1
     target/deploy/lint/bin/python tests/deploy/charts.py target/debug/pgveil || failed=1
     return $failed
+}
+
+# Builds pgveil once more, with that feature.
+run_kafka() {
+    cargo test --locked --features kafka --test sinks -- kafka topic
 }
 
 run_package() {
