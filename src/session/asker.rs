@@ -1,6 +1,6 @@
 //! Who a statement is for by the policy in force: the role, the person, and what row rules know of them.
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::export::Purse;
 use crate::sql::template::SessionValues;
@@ -28,18 +28,22 @@ pub struct Asker {
     pub is_known: bool,
     /// Others of the session are somebody else.
     pub is_one_of_many: bool,
+    /// Of all that says whose rights they have, once somebody has asked.
+    pub key: OnceLock<u64>,
 }
 
 impl Asker {
     /// Differs between two that differ in whose rights they have.
     pub fn key(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.role.hash(&mut hasher);
-        self.person.hash(&mut hasher);
-        self.app_user.hash(&mut hasher);
-        self.purpose.hash(&mut hasher);
-        self.values.hash(&mut hasher);
-        hasher.finish()
+        *self.key.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            self.role.hash(&mut hasher);
+            self.person.hash(&mut hasher);
+            self.app_user.hash(&mut hasher);
+            self.purpose.hash(&mut hasher);
+            self.values.hash(&mut hasher);
+            hasher.finish()
+        })
     }
 }
 

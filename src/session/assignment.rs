@@ -92,6 +92,7 @@ impl Assignment {
                     purse: None,
                     is_known: false,
                     is_one_of_many: false,
+                    key: Default::default(),
                 }),
                 basis: basis.clone(),
                 others: Mutex::default(),
@@ -174,6 +175,7 @@ impl Assignment {
                 purse: None,
                 is_known: asker.is_known,
                 is_one_of_many: false,
+                key: Default::default(),
             }));
         }
         self.one_of_many(basis, claim, budgets).map(Arc::new)
@@ -209,6 +211,7 @@ impl Assignment {
             person,
             is_known: !matches!(basis.directory, Directory::Unknown),
             is_one_of_many: true,
+            key: Default::default(),
         })
     }
 
@@ -284,6 +287,7 @@ impl Assignment {
                 purse: None,
                 is_known: !matches!(basis.directory, Directory::Unknown),
                 is_one_of_many: false,
+                key: Default::default(),
             }),
             basis: basis.clone(),
             others: Mutex::default(),

@@ -160,7 +160,7 @@ impl<'a, H: Host> ToServer<'a, H> {
             return Ok(Flow::Next);
         }
         // What is under way may end; nothing is begun.
-        if header.tag != front::COPY_DATA && !self.host.holds() {
+        if !ends_alone(header.tag) && !self.host.holds() {
             return Ok(Flow::End(ToServerEnd::Dismissed));
         }
         match header.tag {
@@ -278,4 +278,17 @@ impl<'a, H: Host> ToServer<'a, H> {
 fn violated(what: impl Into<String>) -> Flow {
     let words = ErrorFields::fatal("08P01", what);
     Flow::End(ToServerEnd::Violated(Box::new(words)))
+}
+
+/// Messages that begin nothing: they end what is under way, or go on with it.
+const fn ends_alone(tag: u8) -> bool {
+    matches!(
+        tag,
+        front::COPY_DATA
+            | front::COPY_DONE
+            | front::COPY_FAIL
+            | front::SYNC
+            | front::FLUSH
+            | front::CLOSE
+    )
 }

@@ -89,6 +89,7 @@ impl Host for Arc<FakeHost> {
                 purse: None,
                 is_known: true,
                 is_one_of_many: false,
+                key: Default::default(),
             }),
             epoch: Epoch::default(),
         })
