@@ -12,13 +12,16 @@ use super::{SubjectColumns, UUID};
 const ROWS: u64 = 50_000;
 const DAYS: u64 = 16;
 
+/// The values of a row's key.
+type Key = fn(u64) -> Vec<Vec<u8>>;
+
 fn text(value: u64) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
 /// The numbers of as many rows, no two of which are one: keys as they are counted up, in each of the forms that they come in.
 fn day(day: u64) -> Vec<i64> {
-    let (types, key): (&[u32], fn(u64) -> Vec<Vec<u8>>) = match day % 4 {
+    let (types, key): (&[u32], Key) = match day % 4 {
         0 => (&[20], |row| vec![text(row)]),
         1 => (&[20], |row| vec![row.to_be_bytes().to_vec()]),
         2 => (&[UUID], |row| vec![u128::from(row).to_be_bytes().to_vec()]),
