@@ -415,3 +415,85 @@ fn the_tables_agree_with_the_servers() {
         failures.join("\n")
     );
 }
+
+/// The server of a LATIN1 database cuts names off at other places than UTF-8 has them, and may make capital letters
+/// small. So two names that look like one could be two: the second here leads past an alias to the stored value.
+#[test]
+fn names_that_the_server_may_read_as_others_are_refused() {
+    let (server, pgveil) = start_latin1();
+    let long = "é".repeat(40);
+    let update = |bytes: &str| {
+        format!(
+            "UPDATE people {long}a SET note = (SELECT {long}{bytes}.phone FROM (VALUES ('x')) AS {long}b(phone)) RETURNING note"
+        )
+    };
+    let login = |port: u16, user: &str| {
+        let parameters = [
+            ("user", user),
+            ("database", "latin1"),
+            ("client_encoding", "UTF8"),
+        ];
+        Client::try_login(port, user, "", &parameters).expect("a login")
+    };
+    let mut direct = login(server.port(), "bare");
+    for (bytes, stored) in [("a", true), ("b", false)] {
+        direct.query("BEGIN");
+        let frames = run(&mut direct, update(bytes).as_bytes());
+        assert_eq!(shows(&frames, PHONE), stored, "{frames:?}");
+        direct.query("ROLLBACK");
+    }
+    let mut client = login(pgveil.port(), "agent");
+    for text in [
+        update("a"),
+        update("b"),
+        "UPDATE people é SET note = É.phone RETURNING note".to_owned(),
+        "WITH \"É\" AS (SELECT 1) SELECT * FROM É".to_owned(),
+    ] {
+        let frames = run(&mut client, text.as_bytes());
+        let found = error(&frames).map(|(sqlstate, _)| sqlstate);
+        assert_eq!(found.as_deref(), Some("42501"), "{text}: {frames:?}");
+        assert!(!shows(&frames, PHONE), "{text}");
+    }
+    for text in [
+        "SELECT 'É', phone AS \"É\", note AS é FROM people",
+        "UPDATE people \"É\" SET note = \"É\".phone RETURNING note",
+    ] {
+        let frames = run(&mut client, text.as_bytes());
+        assert_eq!(error(&frames), None, "{text}: {frames:?}");
+        assert!(contains(&frames, b"138****8000"), "{text}: {frames:?}");
+    }
+}
+
+fn start_latin1() -> (Postgres, Pgveil) {
+    let server = Postgres::start(Options::default());
+    server.sql(
+        "postgres",
+        "CREATE ROLE agent LOGIN; CREATE ROLE bare LOGIN SUPERUSER",
+    );
+    server.sql(
+        "postgres",
+        "CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'",
+    );
+    server.sql(
+        "latin1",
+        &format!(
+            "CREATE TABLE people(id int PRIMARY KEY, phone text, note text); INSERT INTO people VALUES (1, '{PHONE}', 'n'); \
+             GRANT ALL ON people TO agent"
+        ),
+    );
+    let mut config = Config::new(&server);
+    config.policy(
+        &POLICY
+            .replace("  name: { columns: [public.people.\"姓名\"] }\n", "")
+            .replace(", name: { show: { first: 1, last: 0 } }", ""),
+    );
+    config.set(
+        "upstream",
+        &format!(
+            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [latin1] }}",
+            server.port()
+        ),
+    );
+    let pgveil = Pgveil::start(&config);
+    (server, pgveil)
+}

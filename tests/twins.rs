@@ -76,7 +76,8 @@ data:
   email: { level: 3, columns: [crm.customers.email] }
   id_card: { level: 4, columns: [crm.customers.id_card] }
   salary: { level: 4, columns: [crm.customers.salary, crm.pay.salary, crm.pay_rest.salary, crm.pay_index.salary, crm.pay_grade.salary, crm.pay_ref.salary,
-    crm.pay_span.salary, crm.pay_part.salary, crm.pay_move.salary, crm.pay_floor.salary, crm.pay_plan.salary, crm.pay_own.salary] }
+    crm.pay_span.salary, crm.pay_part.salary, crm.pay_move.salary, crm.pay_floor.salary, crm.pay_plan.salary, crm.pay_own.salary,
+    crm.pay_flag.salary, crm.pay_late.salary] }
   notes: { level: 3, columns: [crm.customers.notes] }
 roles:
   agent:
@@ -424,12 +425,15 @@ const WAYS: &[(char, &str, usize)] = &[
 /// Attacks each of which has to tell the twins apart, by itself or by its control. What has to run (`+`) among T shows
 /// that something harmless goes on, and has nothing to tell.
 const EACH: &[char] = &['T', 'D'];
-const ALSO: &[&str] = &["S36"];
+const ALSO: &[&str] = &[
+    "S36", "W43", "W46", "W49", "W51", "W52", "W53", "W54", "W55", "W56", "W57", "W58", "W59",
+    "W60", "W61",
+];
 
 fn must_tell(case: &Case) -> bool {
     let each = letter(case).is_some_and(|letter| EACH.contains(&letter));
     let harmless = case.id.starts_with('+') && letter(case) == Some('T');
-    (each && !harmless) || ALSO.contains(&case.id.as_str())
+    (each && !harmless) || ALSO.contains(&case.id.trim_start_matches('+'))
 }
 
 #[test]

@@ -276,6 +276,52 @@ fn a_new_value_is_stored() {
 }
 
 /// What the server tells a driver about parameters and columns of a write.
+/// `SET (a, b) = (SELECT ...)`: masks that a query gives back keep what is stored, new values are taken, and a query
+/// without a row gives NULLs. Many rows are saved at once from arrays and from JSON.
+#[test]
+fn rows_of_queries_keep_what_is_stored() {
+    let bench = start();
+    let mut agent = bench.agent();
+    let before = bench.stored();
+    for text in [
+        "UPDATE form SET (name, phone, code, salary) = (SELECT s.name, s.phone, s.code, s.salary FROM form s WHERE s.id = form.id)",
+        "UPDATE form f SET (version, phone) = (SELECT 0, phone)",
+        "UPDATE form SET (born, email) = (VALUES (born, email))",
+        "INSERT INTO form (id, name, phone) VALUES (1, '张*', '138****8000') ON CONFLICT (id) DO UPDATE SET (name, phone) = \
+         (SELECT excluded.name, excluded.phone)",
+        "UPDATE form SET phone = v.phone, salary = v.salary FROM unnest('{1,2}'::int[], ARRAY['138****8000', NULL], \
+         '{45000,NULL}'::numeric[]) AS v(id, phone, salary) WHERE form.id = v.id",
+        "UPDATE form SET phone = v.p FROM jsonb_to_recordset('[{\"k\": 1, \"p\": \"138****8000\"}]') AS v(k int, p text) \
+         WHERE id = k AND phone = p",
+        "UPDATE form SET (profile, raw) = (SELECT s.profile, s.raw FROM form s WHERE false)",
+    ] {
+        let frames = agent.query(text);
+        assert!(errors(&frames).is_empty(), "{text}: {:?}", errors(&frames));
+        assert_eq!(bench.stored(), before, "{text}");
+    }
+    let frames = agent.query(
+        "UPDATE form SET (name, phone, salary) = (SELECT '王*', s.phone, 1.5 FROM form s WHERE s.id = 2) WHERE id = 1 RETURNING phone",
+    );
+    assert_eq!(cells(&frames), [None]);
+    let stored = "SELECT name, phone, salary::text FROM form WHERE id = 1";
+    assert_eq!(
+        bench.server.sql("postgres", stored),
+        [[Some("王*".to_owned()), None, Some("1.50".to_owned())]]
+    );
+    let frames = agent.query("UPDATE form SET (phone, code) = (SELECT '5', '6' FROM form)");
+    assert!(
+        errors(&frames)[0].contains("21000"),
+        "{:?}",
+        errors(&frames)
+    );
+    let frames = agent.query("UPDATE form SET (phone, code) = (SELECT '5')");
+    assert!(
+        errors(&frames)[0].contains("42601"),
+        "{:?}",
+        errors(&frames)
+    );
+}
+
 #[test]
 fn parameters_and_columns_are_described_as_without_pgveil() {
     let bench = start();

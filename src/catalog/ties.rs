@@ -111,10 +111,9 @@ const POLICIES: &str = "SELECT p.polrelid, p.polname::text, \
      FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid \
      WHERE c.relrowsecurity AND p.polcmd IN ('*', 'r', 'w') ORDER BY p.polrelid, p.polname";
 
-/// Generated columns. What is computed when it is read (version 18) is computed at a write where it may not be NULL.
+/// Generated columns. What is computed when it is read (version 18) raises then, and at a write where it may not be NULL.
 const GENERATED: &str = "SELECT d.adrelid, d.adnum, a.attname::text, pg_get_expr(d.adbin, d.adrelid), \
-       a.attnotnull OR (a.attgenerated = 's' AND (a.atttypmod >= 0 OR t.typtype = 'd')), a.attgenerated = 's', \
-       a.attinhcount > 0 \
+       a.attnotnull OR a.atttypmod >= 0 OR t.typtype = 'd', a.attinhcount > 0 \
      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> '' \
      JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid \
      WHERE c.relpersistence <> 't' AND NOT a.attisdropped ORDER BY d.adrelid, d.adnum";
@@ -179,13 +178,13 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
     }
     for row in rows(client, "generated columns", GENERATED).await? {
         let expression: Option<String> = field(&row, 3)?;
-        let raises = expression.is_none_or(|text| may_raise(&text));
-        if field(&row, 4)? || (field(&row, 5)? && raises) {
+        let tells = expression.is_none_or(|text| may_raise(&text) || may_be_null(&text));
+        if field(&row, 4)? || tells {
             let tie = Tie {
                 kind: TieKind::Expression,
                 name: field(&row, 2)?,
                 columns: vec![field(&row, 1)?],
-                inherited: field(&row, 6)?,
+                inherited: field(&row, 5)?,
                 proven: true,
             };
             add(catalog, field(&row, 0)?, tie);
@@ -338,6 +337,13 @@ fn may_raise(expression: &str) -> bool {
     false
 }
 
+/// Whether an expression is NULL by a condition: what is masked stays NULL where it is. `pg_get_expr` writes an ELSE that is
+/// not there.
+fn may_be_null(expression: &str) -> bool {
+    let parts = ["NULL::", "NULLIF("];
+    parts.iter().any(|part| expression.contains(part))
+}
+
 fn quoted_end(text: &str, quote: char) -> usize {
     let mut end = quote.len_utf8();
     let after = |end: usize| text.get(end..).unwrap_or("");
@@ -353,7 +359,22 @@ fn quoted_end(text: &str, quote: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::may_raise;
+    use super::{may_be_null, may_raise};
+
+    #[test]
+    fn an_expression_may_be_null_by_a_condition() {
+        for (expression, expected) in [
+            (
+                "CASE WHEN (salary < ceiling) THEN 'y'::text ELSE NULL::text END",
+                true,
+            ),
+            ("NULLIF(salary, ceiling)", true),
+            ("(deleted_at IS NULL)", false),
+            ("CASE WHEN (a = 1) THEN b ELSE c END", false),
+        ] {
+            assert_eq!(may_be_null(expression), expected, "{expression}");
+        }
+    }
 
     #[test]
     fn an_expression_raises_unless_it_is_known_not_to() {

@@ -68,6 +68,13 @@ impl Token {
         self.kind == Kind::Word && self.text(text).eq_ignore_ascii_case(word)
     }
 
+    /// A number in the notation that PostgreSQL 16 brought: `0x1f`, `0o17`, `0b11`, `1_000`.
+    pub fn is_late_numeral(&self, text: &str) -> bool {
+        let raw = self.text(text).as_bytes();
+        let based = matches!(raw, [b'0', base, ..] if matches!(base | 0x20, b'x' | b'o' | b'b'));
+        self.kind == Kind::Number && (based || raw.contains(&b'_'))
+    }
+
     pub fn is(&self, text: &str, punct: &str) -> bool {
         matches!(self.kind, Kind::Punct | Kind::Operator) && self.text(text) == punct
     }

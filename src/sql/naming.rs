@@ -9,6 +9,8 @@ pub const UNNAMED: &str = "?column?";
 
 /// From this version on EXTRACT is called so, and `date_part` before.
 const EXTRACT: u32 = 140_000;
+/// Before this version TRUE and FALSE are casts to `bool` (`makeBoolAConst` in `src/backend/parser/gram.y`).
+const BOOLEANS: u32 = 150_000;
 
 /// The name of an expression, as far as it is known, on a server of this version.
 pub fn known(node: &Node, version: u32) -> Option<&str> {
@@ -97,10 +99,16 @@ fn figured(node: &Node, version: u32) -> Figured<'_> {
             .ok()
             .and_then(|at| VALUE_FUNCTIONS.get(at))
             .map_or(Unknown, |name| Strong(name)),
+        "AConst" if version < BOOLEANS && is_boolean(node) => Weak("bool"),
         "AConst" | "ParamRef" | "AExpr" | "BoolExpr" | "NullTest" | "BooleanTest"
         | "SetToDefault" => Nothing,
         _ => Unknown,
     }
+}
+
+fn is_boolean(constant: &Node) -> bool {
+    let value = constant.child("val");
+    value.is_some_and(|value| value.kind == "Boolean")
 }
 
 /// The name of the only column of a subquery.

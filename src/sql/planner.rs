@@ -80,6 +80,16 @@ impl Desk<'_> {
             Ok(statements) => statements,
             Err(error) => return self.refused_whole(refuse::syntax(&error.0), Some(&tokens)),
         };
+        // `SELECT 0x1f` is a number here, and `0 AS x1f` there.
+        if self.rules.catalog.server_version < NUMERALS
+            && tokens.iter().any(|token| token.is_late_numeral(self.text))
+        {
+            let refusal = refuse::construct(
+                "a number with letters or underscores in it",
+                "write it in decimal digits: before PostgreSQL 15 what follows the digits is a name",
+            );
+            return self.refused_whole(refusal, Some(&tokens));
+        }
         let mut plans = Vec::with_capacity(statements.len());
         let mut ready = Vec::with_capacity(statements.len());
         for statement in statements {
@@ -337,6 +347,9 @@ impl Desk<'_> {
         Plan::new(vec![statement], Some(Arc::from(text)), positions)
     }
 }
+
+/// The first PostgreSQL that reads no name behind the digits of a number.
+const NUMERALS: u32 = 150_000;
 
 /// Conditions chained by AND and OR that sqlparser's tree may be deep; the judge's tree is flat.
 const MAX_LOGICAL_CHAIN: usize = 1_000;

@@ -28,6 +28,8 @@ pub struct Item {
     pub columns: Option<Vec<Output>>,
     /// The relation that it is.
     pub relation: Option<Oid>,
+    /// It has a name of its own: with a schema before it, the relation's name does not mean it.
+    aliased: bool,
 }
 
 /// What FROM offers: its items, for qualified names, and the columns of `*`, in which USING merges some.
@@ -48,6 +50,8 @@ pub struct Reader<'a> {
     pub ctes: Vec<Cte>,
     /// `(c).x` is taken for a column of the item `c`. It is one unless a column is called `c`, too, here or further out.
     trusting: bool,
+    /// What LATERAL subqueries see besides their own FROM, innermost last; kept by a trusting reader alone.
+    beside: Vec<Offer>,
 }
 
 impl<'a> Reader<'a> {
@@ -56,6 +60,7 @@ impl<'a> Reader<'a> {
             rules,
             ctes,
             trusting: false,
+            beside: Vec::new(),
         }
     }
 
@@ -185,29 +190,41 @@ impl<'a> Reader<'a> {
             [] => return None,
         };
         let Some(name) = last else {
-            let columns = match qualifier {
-                None => offer.star.clone()?,
-                Some(alias) => offer.item(alias)?.columns.clone()?,
+            let columns = match names.as_slice() {
+                [_] => offer.star.clone()?,
+                [Some(alias), _] => offer.item(alias)?.columns.clone()?,
+                [.., Some(schema), Some(table), _] => {
+                    let relation = self.rules.catalog.relation(schema, table)?;
+                    offer.relation(relation.oid)?.columns.clone()?
+                }
+                _ => return None,
             };
             outputs.extend(columns);
             return Some(());
         };
-        let origin = match qualifier {
-            Some(alias) => offer
-                .item(alias)
-                .and_then(|item| item.columns.as_deref())
-                .and_then(|columns| unique(columns, name)),
-            None => offer
-                .star
-                .as_deref()
-                .and_then(|columns| unique(columns, name))
-                .or_else(|| self.whole_row(offer, name)),
-        };
         outputs.push(Output {
             name: if given.is_empty() { name } else { given }.to_owned(),
-            origin,
+            origin: self.origin(offer, qualifier, name),
         });
         Some(())
+    }
+
+    /// The column of a relation that a reference shows: of the nearest FROM that has the name.
+    fn origin(&self, offer: &Offer, qualifier: Option<&str>, name: &str) -> Option<(Oid, AttNum)> {
+        let has = |offer: &&Offer| match qualifier {
+            Some(alias) => offer.names_item(alias) != Some(false),
+            None => offer.names_column(name) != Some(false),
+        };
+        let mut levels = std::iter::once(offer).chain(self.beside.iter().rev());
+        match (levels.find(has), qualifier) {
+            (Some(found), Some(alias)) => unique(found.item(alias)?.columns.as_deref()?, name),
+            (Some(found), None) => found
+                .star
+                .as_deref()
+                .and_then(|columns| unique(columns, name)),
+            (None, None) => self.whole_row(offer, name),
+            (None, Some(_)) => None,
+        }
     }
 
     /// The row of the item of that name, where no column has it.
@@ -225,9 +242,21 @@ impl<'a> Reader<'a> {
             nameless: false,
         };
         for item in items.iter().filter_map(Tree::node) {
-            offer.append(self.item(item));
+            let found = self.item_beside(item, &offer);
+            offer.append(found);
         }
         offer
+    }
+
+    /// What an item offers that stands behind others, which it sees if it is LATERAL.
+    fn item_beside(&mut self, node: &Node, before: &Offer) -> Offer {
+        if !self.trusting || !is_lateral(node) {
+            return self.item(node);
+        }
+        self.beside.push(before.clone());
+        let found = self.item(node);
+        self.beside.pop();
+        found
     }
 
     fn item(&mut self, node: &Node) -> Offer {
@@ -261,7 +290,8 @@ impl<'a> Reader<'a> {
 
     fn function(&self, node: &Node) -> Offer {
         let name = functions::alias(node, self.rules.catalog.server_version);
-        let mut offer = Offer::single(node, name.unwrap_or_default(), self.scalar_rows(node));
+        let columns = self.function_columns(node);
+        let mut offer = Offer::single(node, name.unwrap_or_default(), columns);
         offer.nameless = name.is_none() && node.get("alias").is_none();
         offer
     }
@@ -308,7 +338,8 @@ impl<'a> Reader<'a> {
         let (Some(left), Some(right)) = (node.child("larg"), node.child("rarg")) else {
             return Offer::default();
         };
-        let (left, right) = (self.item(left), self.item(right));
+        let left = self.item(left);
+        let right = self.item_beside(right, &left);
         let star = match (left.star, right.star) {
             (Some(left), Some(right)) => merged(node, left, right),
             _ => None,
@@ -337,6 +368,7 @@ impl Offer {
                 alias: alias.to_owned(),
                 columns: columns.clone(),
                 relation: None,
+                aliased: node.get("alias").is_some(),
             }],
             star: columns,
             nameless: false,
@@ -378,6 +410,28 @@ impl Offer {
             (Some(item), None) => Some(item),
             _ => None,
         }
+    }
+
+    /// The item that a relation's name with its schema means: the relation without a name of its own, whatever has its
+    /// name besides (`scanNameSpaceForRelid` in `src/backend/parser/parse_relation.c`). If there is none here, it is
+    /// looked for further out.
+    fn relation(&self, relation: Oid) -> Option<&Item> {
+        let is_it = |item: &&Item| item.relation == Some(relation) && !item.aliased;
+        let mut found = self.items.iter().filter(is_it);
+        match (found.next(), found.next()) {
+            (Some(item), None) => Some(item),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a subquery in it sees what stands before it in FROM.
+fn is_lateral(node: &Node) -> bool {
+    let side = |side| node.child(side).is_some_and(is_lateral);
+    match node.kind {
+        "RangeSubselect" => node.flag("lateral"),
+        "JoinExpr" => side("larg") || side("rarg"),
+        _ => false,
     }
 }
 

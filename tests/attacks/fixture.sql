@@ -79,5 +79,11 @@ INSERT INTO crm.pay_own SELECT id, salary FROM public.secret;
 ALTER TABLE crm.pay_own ENABLE ROW LEVEL SECURITY;
 ALTER TABLE crm.pay_own FORCE ROW LEVEL SECURITY;
 CREATE POLICY own ON crm.pay_own USING (true) WITH CHECK (salary < ceiling);
+CREATE TABLE crm.pay_flag(id int PRIMARY KEY, salary numeric(12,2), ceiling numeric DEFAULT 0, flag text GENERATED ALWAYS AS (CASE WHEN salary < ceiling THEN 'y' END) STORED);
+INSERT INTO crm.pay_flag (id, salary) SELECT id, salary FROM public.secret;
+-- Computed when it is read, where the server has that.
+DO $$ BEGIN EXECUTE 'CREATE TABLE crm.pay_late(id int PRIMARY KEY, salary numeric(12,2), ceiling numeric DEFAULT 0, rest text GENERATED ALWAYS AS ((1 / (salary - ceiling))::text) '
+  || CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'VIRTUAL)' ELSE 'STORED)' END; END $$;
+INSERT INTO crm.pay_late (id, salary) SELECT id, salary FROM public.secret;
 RESET ROLE;
 REVOKE SELECT ON secret FROM crm_app;

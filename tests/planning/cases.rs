@@ -255,11 +255,54 @@ fn restored_origins_name_the_masked_columns() {
         [None, Some(3), Some(3)]
     );
     assert_eq!(origins("SELECT lower(phone) FROM contacts"), []);
+    assert_eq!(
+        origins(
+            "SELECT s.p, s.x, t.* FROM contacts c, LATERAL (SELECT c.phone AS p, upper(c.phone) AS x) s, \
+             LATERAL (SELECT i.q, id FROM (SELECT s.p AS q) i) t"
+        ),
+        [Some(3), None, Some(3), None]
+    );
+    assert_eq!(
+        origins(
+            "SELECT s.* FROM contacts c LEFT JOIN LATERAL (SELECT c.phone, o.phone AS p FROM orders o) s ON true"
+        ),
+        [Some(3), None]
+    );
     assert_eq!(origins("SELECT phone FROM contacts UNION SELECT 'x'"), []);
     assert_eq!(
         origins("SELECT * FROM contacts a JOIN contacts b USING (phone)").first(),
         Some(&Some(3))
     );
+}
+
+/// What one version calls a column, and how it reads a number, decides about what a name means.
+#[test]
+fn names_and_numbers_are_read_as_the_server_reads_them() {
+    let mut fixture = Fixture::new();
+    let row = |fixture: &Fixture| {
+        outcome(&fixture.plan(
+            "UPDATE contacts AS \"?column?\" SET region = (SELECT \"?column?\"::text FROM (SELECT true) s)",
+        ))
+        .contains("ROW(\"?column?\".\"id\"")
+    };
+    let numbers = ["SELECT 0x1f", "SELECT 0B1 FROM orders", "SELECT 1_000"];
+    assert!(!row(&fixture), "from version 15 on it is called ?column?");
+    for text in numbers {
+        assert!(
+            !outcome(&fixture.plan(text)).starts_with("refuse"),
+            "{text}"
+        );
+    }
+    fixture.catalog.server_version = 140_000;
+    assert!(row(&fixture), "before version 15 it is called bool");
+    for text in numbers {
+        let found = outcome(&fixture.plan(text));
+        assert!(
+            found.starts_with("refuse construct: a number"),
+            "{text}: {found}"
+        );
+    }
+    assert_eq!(outcome(&fixture.plan("SELECT 1e3, 1.5, 100")), "pass");
 }
 
 #[test]

@@ -221,6 +221,7 @@ fn catalog() -> Catalog {
     }
     for (name, schema) in [
         ("phone_of", "crm"),
+        ("json_value", "crm"),
         ("left", "attacker"),
         ("rank_text", "crm"),
     ] {

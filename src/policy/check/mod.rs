@@ -1,4 +1,5 @@
 //! From raw policy files to checked rules.
+mod application;
 mod directory;
 mod export;
 mod mask;

@@ -20,6 +20,7 @@ use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
 use crate::session::trace_context;
+use crate::sql::folding;
 use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, StatementPlan};
 use crate::wire::frame::{Fields, Header};
 
@@ -248,6 +249,13 @@ impl<H: Host> ToServer<'_, H> {
         let Some(text) = decoded else {
             return Ok(Decided::refused(None, encoding_refusal()));
         };
+        let alike = {
+            let state = self.shared.lock();
+            folding::names_are_alike(&text, &state.encodings.server)
+        };
+        if !alike {
+            return Ok(Decided::refused(None, folding_refusal()));
+        }
         let told = match self.told(&text, &facts) {
             Ok(told) => told,
             Err(refusal) => return Ok(Decided::refused(None, refusal)),
@@ -477,6 +485,15 @@ pub(super) fn encoding_refusal() -> Refusal {
         "the statement holds bytes that are not valid in the session's client_encoding",
         "statements of this role are decoded before they are analysed; what does not come back byte for byte is not run",
         "Send valid text, SET client_encoding TO 'UTF8', or send such values as parameters.",
+    )
+}
+
+fn folding_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "the statement holds a name that the server, whose encoding is not UTF8, may read as another one",
+        "the server makes capital letters of unquoted names small and cuts names off by the bytes of its own encoding",
+        "Quote names with capital letters outside of ASCII, and keep names below 64 bytes of UTF-8.",
     )
 }
 

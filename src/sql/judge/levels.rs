@@ -190,7 +190,7 @@ impl Walk<'_> {
         let (name, meaning) = match fields.as_slice() {
             [Some(name)] => match (target.guarded(role, name), target.whole_row(name)) {
                 (true, _) => (*name, target.meaning(None, name)),
-                (false, true) => return self.target_row(node),
+                (false, true) => return self.target_row(node, Written::Bare),
                 (false, false) => return Ok(()),
             },
             [Some(qualifier), Some(name)] if target.guarded(role, name) => {
@@ -208,6 +208,10 @@ impl Walk<'_> {
             }
             [Some(qualifier), None] => match meaning(qualifier, "*") {
                 Meaning::Other => return Ok(()),
+                Meaning::Target { .. } if !self.spreads => {
+                    *node = bare(qualifier, node.location);
+                    return self.target_row(node, Written::WithStar);
+                }
                 _ => return Err(whole_row(qualifier, node.location)),
             },
             _ => return Ok(()),
@@ -247,7 +251,7 @@ impl Walk<'_> {
     }
 
     /// The bare name of the target, which means its whole row: the row is put together of what the role sees of it.
-    fn target_row(&mut self, node: &Node) -> Result<(), Refusal> {
+    fn target_row(&mut self, node: &Node, written: Written) -> Result<(), Refusal> {
         let names = node.names("fields").unwrap_or_default();
         let (Some(target), [name]) = (&self.target, names.as_slice()) else {
             return Ok(());
@@ -264,9 +268,10 @@ impl Walk<'_> {
             ));
         }
         self.note_all_read();
-        self.changes.push(Change::Reference {
-            at: offset(node.location),
-            text: row,
+        let at = offset(node.location);
+        self.changes.push(match written {
+            Written::Bare => Change::Reference { at, text: row },
+            Written::WithStar => Change::Star { at, text: row },
         });
         Ok(())
     }
@@ -293,6 +298,13 @@ impl Walk<'_> {
         }
         Ok(Some(reference(qualifier, name, node.location)))
     }
+}
+
+/// How a whole row is written: `c`, or `c.*`.
+#[derive(Clone, Copy)]
+enum Written {
+    Bare,
+    WithStar,
 }
 
 /// Whether nothing else can be meant by the name. That of a system column is one of whatever row is near.

@@ -70,11 +70,16 @@ impl Walk<'_> {
         }
         for candidate in candidates {
             for (condition, _) in candidate.conditions {
-                if condition.moves {
-                    let column = condition.column.clone();
+                let found = (candidate.at, condition);
+                // The grammar repeats the query that several columns are assigned from.
+                if self.conditions.contains(&found) {
+                    continue;
+                }
+                if found.1.moves {
+                    let column = found.1.column.clone();
                     self.lookups.push((candidate.relation.oid, column));
                 }
-                self.conditions.push((candidate.at, condition));
+                self.conditions.push(found);
             }
         }
         Ok(())

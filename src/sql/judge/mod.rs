@@ -6,6 +6,7 @@
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
 mod arguments;
+mod calls;
 mod checks;
 mod conditions;
 mod fields;
@@ -18,6 +19,7 @@ mod quals;
 mod relations;
 mod returning;
 mod rewrite_rules;
+mod row_assignments;
 mod statements;
 mod stores;
 mod system_columns;
@@ -97,6 +99,8 @@ pub enum Change {
         nth: Option<usize>,
         around: WriteBack,
     },
+    /// The query from which a row of columns is assigned, the first of them named there, gets this around it.
+    AssignedRow { at: usize, around: WriteBack },
     /// The output column that begins there gets this at its end.
     Label { at: usize, text: String },
     /// The `*` or `name.*` there is replaced.

@@ -279,7 +279,7 @@ impl Target {
     }
 
     /// The whole row as SQL, under the name of the target or of a version of it, with masks in it. A version that is not
-    /// there is NULL, which a row of NULLs is not; `tableoid` tells, and a view has none.
+    /// there is NULL, which a row of NULLs is not; `tableoid` tells, and of a view, which has none, the row itself.
     pub fn masked_row(
         &self,
         catalog: &Catalog,
@@ -290,15 +290,16 @@ impl Target {
             self.masked(role, qualifier, &column.name)
                 .unwrap_or_else(|| qualified(qualifier, &column.name))
         })?;
-        let version = self.versions.iter().any(|version| version == qualifier);
-        match version {
-            false => Some(format!("({row})")),
-            true if self.relation.kind == RelationKind::View => None,
-            true => Some(format!(
-                "(CASE WHEN {}.tableoid IS NULL THEN NULL ELSE {row} END)",
-                quoted(qualifier)
-            )),
+        if !self.versions.iter().any(|version| version == qualifier) {
+            return Some(format!("({row})"));
         }
+        let name = quoted(qualifier);
+        Some(match self.relation.kind {
+            RelationKind::View => {
+                format!("(CASE WHEN {name} IS DISTINCT FROM NULL THEN {row} END)")
+            }
+            _ => format!("(CASE WHEN {name}.tableoid IS NULL THEN NULL ELSE {row} END)"),
+        })
     }
 
     /// Whether the column says in which region a row belongs that the session is not in.

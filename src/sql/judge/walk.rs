@@ -2,14 +2,11 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::Oid;
-use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
 use crate::sql::scope::Cte;
-use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
-use super::arguments;
 use super::conditions::Condition;
 use super::fields::Rows;
 use super::grouping::Addition;
@@ -51,6 +48,8 @@ pub(super) struct Walk<'a> {
     pub columns: BTreeSet<String>,
     /// A `*` was met.
     pub stars: bool,
+    /// `name.*` stands for as many values as there are columns where the walk is; elsewhere it is one value, the row.
+    pub spreads: bool,
     /// Names under which protected relations are referred to.
     pub aliases: BTreeSet<String>,
     pub system_columns: Vec<SystemColumn>,
@@ -85,6 +84,7 @@ impl<'a> Walk<'a> {
             additions: Vec::new(),
             columns: BTreeSet::new(),
             stars: false,
+            spreads: false,
             aliases: BTreeSet::new(),
             system_columns: Vec::new(),
             rows: Rows::default(),
@@ -159,7 +159,7 @@ impl<'a> Walk<'a> {
                 self.children(node)
             }
             "LockingClause" => locking(node),
-            kind if kinds::is_plain(kind) => self.children(node),
+            kind if kinds::is_plain(kind) => self.plain(node),
             kind => Err(at(
                 refuse::construct(
                     &format!("the construct {kind}"),
@@ -171,9 +171,14 @@ impl<'a> Walk<'a> {
     }
 
     pub fn children(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        node.fields
+        let spreads = matches!(node.kind, "RowExpr" | "List" | "ResTarget");
+        let outside = std::mem::replace(&mut self.spreads, spreads);
+        let done = node
+            .fields
             .iter_mut()
-            .try_for_each(|(_, value)| self.tree(value))
+            .try_for_each(|(_, value)| self.tree(value));
+        self.spreads = outside;
+        done
     }
 
     /// A SELECT, VALUES or set operation: its WITH clause first, then everything else with those names in scope.
@@ -185,14 +190,6 @@ impl<'a> Walk<'a> {
         self.with_scope(node, |walk, node| walk.level(node))?;
         self.grouping(node);
         Ok(())
-    }
-
-    /// Casts that the server may apply anywhere in the statement.
-    pub(super) fn casts(&self, node: &Node, writes: bool) -> Result<(), Refusal> {
-        match functions::check_casts(self.rules.catalog, self.rules.role, writes) {
-            Err(Objection::Runs(full)) => Err(at(refuse::function(&full), node.location)),
-            _ => Ok(()),
-        }
     }
 
     /// What is in a query, its WITH clause left out. Inside a write to a protected target the query is a level at which
@@ -313,148 +310,6 @@ impl<'a> Walk<'a> {
         fields.drain(..surplus);
         self.target_column(node, relation)
     }
-
-    fn function(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        let location = node.location;
-        let names = node.names("funcname").unwrap_or_default();
-        let (schema, name) = match names.as_slice() {
-            [name] => (None, *name),
-            [schema, name] => (Some(*schema), *name),
-            [_, schema, name] => (Some(*schema), *name),
-            _ => return Err(refuse::judge("a function without a name")),
-        };
-        let rules = self.rules;
-        // Before version 14 the grammar took EXTRACT for a call of `date_part`.
-        let name = match (schema, name) {
-            (Some("pg_catalog"), "extract") if rules.catalog.server_version < 140_000 => {
-                "date_part"
-            }
-            _ => name,
-        };
-        let arguments = (!node.flag("func_variadic")).then(|| node.list("args").len());
-        match functions::check_function(
-            rules.catalog,
-            rules.role,
-            rules.path,
-            schema,
-            name,
-            arguments,
-        ) {
-            Ok(()) => self.calls_users |= functions::may_be_users(rules.catalog, name),
-            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
-                return Err(at(refuse::function(&full), location));
-            }
-            // `contacts.phone` may be written `phone(contacts)`: the server finds the column, or says that there is no
-            // such function.
-            Err(Objection::Undefined) if schema.is_none() && is_column_name(rules, name) => {
-                self.columns.insert(name.to_owned());
-            }
-            // Or `y(t)` of `t(x, y)`: known when all of the statement's own names are.
-            Err(Objection::Undefined) if schema.is_none() && arguments == Some(1) => {
-                self.rows.call(name, arguments::shown(name, node), location);
-            }
-            Err(Objection::Undefined) => {
-                let shown = schema.map_or(name.to_owned(), |schema| format!("{schema}.{name}"));
-                let refusal = match arguments::shown(&shown, node) {
-                    Some(signature) => refuse::undefined_overload(&signature),
-                    None => refuse::undefined_function(&shown),
-                };
-                return Err(at(refusal, location));
-            }
-        }
-        if name == "set_config" {
-            self.set_config(node)?;
-        }
-        self.children(node)
-    }
-
-    /// `set_config` with a literal name that SET would allow, too.
-    fn set_config(&mut self, node: &Node) -> Result<(), Refusal> {
-        let arguments = node.list("args");
-        let constant = |index: usize| {
-            arguments
-                .get(index)
-                .and_then(Tree::node)
-                .and_then(string_constant)
-        };
-        let Some(name) = constant(0) else {
-            return Err(at(
-                refuse::setting("given by an expression", "set_config needs a literal name"),
-                node.location,
-            ));
-        };
-        // A value that is not literal could be any.
-        let value = constant(1).unwrap_or("\u{0}");
-        if let Some(why) = system::setting_objection(name, Some(value)) {
-            return Err(at(refuse::setting(name, why), node.location));
-        }
-        self.effects.push(Effect::SettingsChanged);
-        Ok(())
-    }
-
-    /// Operators that the syntax looks up by name without naming them (`src/backend/parser/parse_expr.c`,
-    /// `transformJoinUsingClause` in `parse_clause.c`).
-    fn implied_operators(&self, node: &Node) -> Result<(), Refusal> {
-        let implied: &[&str] = match node.kind {
-            "CaseExpr" if node.get("arg").is_some() => &["="],
-            "JoinExpr" if node.flag("is_natural") || node.get("using_clause").is_some() => &["="],
-            "SubLink" if node.get("oper_name").is_none() => &["="],
-            "AExpr" => match node.names("name").as_deref() {
-                Some([name]) if name.contains("BETWEEN") => &["<", ">", "<=", ">="],
-                _ => &[],
-            },
-            _ => &[],
-        };
-        implied
-            .iter()
-            .try_for_each(|name| self.operator(None, name, node.location))
-    }
-
-    fn operator(&self, schema: Option<&str>, name: &str, location: i32) -> Result<(), Refusal> {
-        let rules = self.rules;
-        match functions::check_operator(rules.catalog, rules.role, rules.path, schema, name) {
-            Err(Objection::NotAllowed(full) | Objection::Runs(full)) => {
-                Err(at(refuse::operator(&full), location))
-            }
-            Ok(()) | Err(Objection::Undefined) => Ok(()),
-        }
-    }
-
-    fn operator_in(&mut self, node: &mut Node, field: &'static str) -> Result<(), Refusal> {
-        self.implied_operators(node)?;
-        let names = node.names(field).unwrap_or_default();
-        let (schema, name) = match names.as_slice() {
-            [] => (Some("pg_catalog"), ""),
-            [name] => (None, *name),
-            [schema, name] => (Some(*schema), *name),
-            _ => {
-                return Err(refuse::judge(
-                    "an operator with more than a schema and a name",
-                ));
-            }
-        };
-        self.operator(schema, name, node.location)?;
-        self.children(node)
-    }
-
-    fn type_name(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        let names = node.names("names").unwrap_or_default();
-        let (schema, name) = match names.as_slice() {
-            [name] => (None, *name),
-            [schema, name] => (Some(*schema), *name),
-            [_, schema, name] => (Some(*schema), *name),
-            _ => return Err(refuse::judge("a type without a name")),
-        };
-        let rules = self.rules;
-        match functions::check_type(rules.catalog, rules.role, rules.path, schema, name) {
-            Err(Objection::NotAllowed(full)) => {
-                return Err(at(refuse::data_type(&full), node.location));
-            }
-            Err(Objection::Runs(full)) => return Err(at(refuse::function(&full), node.location)),
-            Ok(()) | Err(Objection::Undefined) => {}
-        }
-        self.children(node)
-    }
 }
 
 /// Names that pgveil's own subqueries use: an alias of a client's must not stand in for one.
@@ -482,14 +337,6 @@ fn locking(node: &Node) -> Result<(), Refusal> {
         return Err(refuse::judge("FOR UPDATE OF takes unqualified names"));
     }
     Ok(())
-}
-
-fn is_column_name(rules: &Rules<'_>, name: &str) -> bool {
-    rules
-        .catalog
-        .relations
-        .values()
-        .any(|relation| relation.column(name).is_some())
 }
 
 /// The text of a string literal, a cast around it put aside.

@@ -15,6 +15,7 @@ use crate::sql::scope::Reader;
 use crate::sql::tree::{Node, Tree};
 
 use super::rewrite_rules::Written;
+use super::row_assignments;
 use super::target::Target;
 use super::walk::{Walk, at, offset};
 use super::writeback::{self, Otherwise, WriteBack};
@@ -272,33 +273,30 @@ impl Walk<'_> {
         let Some(Tree::List(items)) = node.get_mut("target_list") else {
             return Ok(());
         };
-        for item in items {
-            let Some(item) = item.node_mut().filter(|item| item.kind == "ResTarget") else {
-                return Err(refuse::judge("SET holds something unknown"));
-            };
-            self.assignment(item)?;
+        let known = |item: &Tree| item.node().is_some_and(|item| item.kind == "ResTarget");
+        if !items.iter().all(known) {
+            return Err(refuse::judge("SET holds something unknown"));
+        }
+        let mut rest: Vec<&mut Node> = items.iter_mut().filter_map(Tree::node_mut).collect();
+        while !rest.is_empty() {
+            let together = row_assignments::width(rest.first()).min(rest.len());
+            let later = rest.split_off(together);
+            match rest.as_mut_slice() {
+                [item] if together == 1 && !row_assignments::is_query(item) => {
+                    self.assignment(item)?;
+                }
+                row => self.row_assignment(row)?,
+            }
+            rest = later;
         }
         Ok(())
     }
 
     fn assignment(&mut self, item: &mut Node) -> Result<(), Refusal> {
         let nth = single_value(item);
-        let name = item.text("name").to_owned();
-        if let Some(target) = &self.target
-            && target.is_anchor(self.rules.role, &name)
-        {
-            return Err(at(
-                refuse::construct(
-                    &format!("moving a row by {name} out of a region that the session is not in"),
-                    "have somebody of the region do it; what belongs to it is masked elsewhere",
-                ),
-                item.location,
-            ));
-        }
-        let Some((keep, tied)) = self.write_back(item, &name)? else {
+        let Some(keep) = self.write_back(item)? else {
             return self.children(item);
         };
-        self.tied.extend(tied);
         match self.side {
             Side::Client => {
                 self.children(item)?;
@@ -324,17 +322,22 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What has to stand around the value of an assignment, and why if the column may not change; `None` where it may
-    /// take any.
-    fn write_back(
-        &self,
-        item: &Node,
-        name: &str,
-    ) -> Result<Option<(WriteBack, Option<String>)>, Refusal> {
+    /// What has to stand around the value of an assignment; `None` where the column may take any.
+    pub(super) fn write_back(&mut self, item: &Node) -> Result<Option<WriteBack>, Refusal> {
         let Some(target) = &self.target else {
             return Ok(None);
         };
         let role = self.rules.role;
+        let name = item.text("name");
+        if target.is_anchor(role, name) {
+            return Err(at(
+                refuse::construct(
+                    &format!("moving a row by {name} out of a region that the session is not in"),
+                    "have somebody of the region do it; what belongs to it is masked elsewhere",
+                ),
+                item.location,
+            ));
+        }
         let Some(column) = target.relation.column(name) else {
             return Ok(None);
         };
@@ -347,8 +350,8 @@ impl Walk<'_> {
         if let Some(why) = tied {
             // What cannot be compared with the stored value could be another.
             let compared = item.get("indirection").is_none()
-                && value
-                    .is_some_and(|value| !matches!(value.kind, "SetToDefault" | "MultiAssignRef"))
+                && value.is_some_and(|value| value.kind != "SetToDefault")
+                && !is_row(item)
                 && !role.denies(target.relation.oid, column.num);
             if !compared {
                 return Err(at(refuse::tied(&why), item.location));
@@ -364,7 +367,8 @@ impl Walk<'_> {
                 Otherwise::Refused,
             );
             let keep = keep.ok_or_else(|| refuse::judge("the type of a column is not known"))?;
-            return Ok(Some((keep, Some(why))));
+            self.tied.insert(why);
+            return Ok(Some(keep));
         }
         let Some(mask) = mask else {
             return Ok(None);
@@ -382,7 +386,7 @@ impl Walk<'_> {
                 item.location,
             ));
         }
-        if value.is_some_and(|value| value.kind == "MultiAssignRef") {
+        if is_row(item) {
             return Err(at(
                 refuse::construct(
                     &format!("assigning the masked column {name} from a row"),
@@ -403,8 +407,14 @@ impl Walk<'_> {
                 )
             })
             .ok_or_else(|| refuse::judge("the type of a masked column is not known"))?;
-        Ok(Some((keep, None)))
+        Ok(Some(keep))
     }
+}
+
+/// Whether a row is assigned that is no query's: its values cannot be told apart.
+fn is_row(item: &Node) -> bool {
+    let value = item.child("val");
+    value.is_some_and(|value| value.kind == "MultiAssignRef") && !row_assignments::is_query(item)
 }
 
 fn is_delete(clause: &Tree) -> bool {

@@ -5,7 +5,7 @@ use crate::sql::judge::Change;
 use crate::sql::lex::Token;
 
 use super::ends::{clauses_end, expression_end, output_end};
-use super::{Edit, conditions, name_end, token_at};
+use super::{Edit, closing, conditions, name_end, token_at};
 
 /// The edits of one change. `None` where the tokens are not what the judge saw.
 pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
@@ -13,6 +13,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         Change::Unconditional => return Some(vec![unconditional(text, tokens)?]),
         Change::Reference { at, .. }
         | Change::Assigned { at, .. }
+        | Change::AssignedRow { at, .. }
         | Change::Label { at, .. }
         | Change::Star { at, .. }
         | Change::Wrap { at, .. }
@@ -101,6 +102,11 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
             }
             open.push_str(&format!("CASE WHEN {rule} THEN ("));
             vec![edit(from, from, &open), edit(to, to, ") ELSE FALSE END")]
+        }
+        Change::AssignedRow { around, .. } => {
+            let equals = (first..tokens.len()).find(|at| tokens[*at].is(text, "="))?;
+            let (from, to) = (equals + 2, closing(text, tokens, equals + 1)? - 1);
+            vec![edit(from, from, &around.open), edit(to, to, &around.close)]
         }
         Change::Assigned { nth, around, .. } => {
             let (from, to) = assigned(text, tokens, first, *nth)?;
