@@ -219,6 +219,7 @@ fn shown(request: &Value) -> String {
         ("person", at("person")),
         ("role", at("role")),
         ("database", at("database")),
+        ("purpose", at("purpose")),
         ("reason", at("reason")),
         ("statement", at("text")),
         (

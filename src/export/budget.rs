@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::request::LimitKind;
 use super::store::{LEASE, Seconds, Store, StoreError, Taken, Window};
 use crate::policy::ExportRule;
+use crate::policy::person::plain;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -239,13 +240,15 @@ impl Budgets {
         }
     }
 
+    /// A person's, however the name is spelt.
     pub fn purse(&self, person: &str) -> Arc<Purse> {
-        if let Some(purse) = self.purses.get(person) {
+        let person = plain(person);
+        if let Some(purse) = self.purses.get(&person) {
             return Arc::clone(&purse);
         }
-        let purse = self.purses.entry(person.to_owned()).or_insert_with(|| {
+        let purse = self.purses.entry(person.clone()).or_insert_with(|| {
             Arc::new(Purse {
-                person: person.to_owned(),
+                person,
                 rows: Mutex::default(),
                 subjects: Mutex::default(),
                 asking: tokio::sync::Mutex::default(),
@@ -433,7 +436,7 @@ impl Budgets {
     /// # Errors
     /// The store cannot be asked.
     pub async fn used(&self, person: &str, allowed: Allowed) -> Result<Vec<Used>, StoreError> {
-        let now = self.clock.now();
+        let (now, person) = (self.clock.now(), &plain(person));
         let mut used = Vec::new();
         let rows = rows_of(person);
         for (kind, seconds, limit) in [

@@ -15,6 +15,7 @@ mod decisions;
 mod document;
 mod entry;
 mod key;
+mod pulse;
 mod told;
 mod waiting;
 
@@ -310,12 +311,14 @@ impl Desk {
     }
 
     /// As [`Desk::catch_up`], of time alone: while proxies that share a store take up a new policy one after the other, none
-    /// voids what was asked for under another's. What is under an old policy is void when somebody touches it.
+    /// voids what was asked for under another's. What is under an old policy is void when somebody touches it. Fails where the
+    /// store cannot be written, even if there was nothing to do.
     ///
     /// # Errors
     /// The store or the record cannot be written.
     pub async fn tidy(&self) -> Result<(), DeskError> {
-        self.settle(None).await
+        self.settle(None).await?;
+        Ok(self.pulse().await?)
     }
 
     async fn settle(&self, policy_version: Option<&str>) -> Result<(), DeskError> {

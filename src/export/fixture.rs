@@ -77,6 +77,8 @@ pub fn asked() -> Asked {
         limit: LimitKind::Rows,
         allowed: 100,
         policy_version: "v1".to_owned(),
+        purpose: None,
+        masked_outside: 0,
         groups: vec!["legal".to_owned(), "dpo".to_owned()],
         may_unmask: vec!["phone".to_owned(), "mail".to_owned()],
         max_rows: 5000,
@@ -89,5 +91,6 @@ pub fn approver(person: &str, groups: &[&str]) -> Approver {
     Approver {
         person: person.to_owned(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        ..Approver::default()
     }
 }

@@ -3,7 +3,6 @@
 //! * [`meter`]: the rows and bytes of one result. Pure.
 //! * [`budget`]: what people take out over all their results.
 //! * [`request`]: requests, signatures and grants. Pure.
-//! * [`person`]: when two names are one person.
 //! * [`clock`]: the time that all of it goes by.
 //! * [`desk`]: where requests are made and signed, each step on record.
 //! * [`notify`]: telling approvers.
@@ -15,7 +14,6 @@ pub mod desk;
 mod fixture;
 pub mod meter;
 pub mod notify;
-pub mod person;
 pub mod request;
 pub mod store;
 pub mod weight;

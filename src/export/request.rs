@@ -21,10 +21,10 @@ mod tests;
 pub use self::asked::{Asked, Column, LimitKind};
 pub use self::objection::Objection;
 pub use self::state::State;
-pub use super::person::same_person;
+pub use crate::policy::person::same_person;
 
-use super::person::is_invisible;
 use super::store::Seconds;
+use crate::policy::person::is_invisible;
 
 /// What a signature grants.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -125,6 +125,15 @@ pub struct Approver {
     pub person: String,
     /// Approver groups the person is in.
     pub groups: BTreeSet<String>,
+    /// Other names that may stand for the person: of an account, of database users, in applications.
+    pub also: BTreeSet<String>,
+}
+
+impl Approver {
+    /// Whether a name stands for the person.
+    fn is(&self, name: &str) -> bool {
+        same_person(name, &self.person) || self.also.iter().any(|also| same_person(name, also))
+    }
 }
 
 impl Request {
@@ -226,10 +235,7 @@ impl Request {
             return Err(Objection::NotPending(self.state));
         }
         self.not_requester(approver)?;
-        if self
-            .signatures()
-            .any(|(_, by)| same_person(by, &approver.person))
-        {
+        if self.signatures().any(|(_, by)| approver.is(by)) {
             return Err(Objection::SamePerson(approver.person.clone()));
         }
         let missing = self.missing();
@@ -387,6 +393,8 @@ impl Request {
             ("statement", self.asked.fingerprint == asked.fingerprint),
             ("set of values", self.asked.digest == asked.digest),
             ("policy", self.asked.policy_version == asked.policy_version),
+            ("purpose", self.asked.purpose == asked.purpose),
+            ("place", self.asked.masked_outside == asked.masked_outside),
         ];
         if let Some((what, _)) = bound.iter().find(|(_, same)| !same) {
             return Err(Objection::Other(what));
@@ -437,8 +445,7 @@ impl Request {
     }
 
     fn not_requester(&self, approver: &Approver) -> Result<(), Objection> {
-        let is = |name: &str| same_person(name, &approver.person);
-        if is(&self.asked.person) || is(&self.asked.db_user) {
+        if approver.is(&self.asked.person) || approver.is(&self.asked.db_user) {
             return Err(Objection::Requester(approver.person.clone()));
         }
         Ok(())

@@ -11,6 +11,7 @@ mod flow;
 mod load;
 pub mod mask;
 pub mod pattern;
+pub mod person;
 pub mod raw;
 pub mod region;
 mod review;
@@ -32,10 +33,11 @@ pub use rows::ALIAS_PREFIX;
 pub use rules::{ClassRule, ExportRule, GrantRule, Person, Regime, RoleRule, Unmatched};
 pub use who::{Asking, Caller, Certificate, Token};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use self::person::plain;
 use crate::config::Diagnostics;
 
 /// Class of a masked column that computes something from classified data, or whose source is not known.
@@ -54,6 +56,8 @@ pub struct PolicySet {
     pub roles: Vec<RoleRule>,
     pub unmatched: Unmatched,
     pub people: Vec<Person>,
+    /// Where in `people` somebody is, by the plain form of each of their names; made when it is asked for.
+    named: OnceLock<HashMap<String, usize>>,
     pub groups: who::Groups,
     /// Database users that applications share, by name.
     pub applications: BTreeMap<String, who::Application>,
@@ -83,14 +87,34 @@ impl PolicySet {
 
     /// The person behind a database user: the one whose `db_user` names it, else the user itself.
     pub fn person<'a>(&'a self, db_user: &'a str) -> &'a str {
-        let named = |person: &&Person| {
-            let users = person.attributes.get(Person::DB_USERS);
-            users.is_some_and(|users| users.split(',').any(|user| user.trim() == db_user))
-        };
+        let named = |person: &&Person| person.listed(Person::DB_USERS).any(|user| user == db_user);
         self.people
             .iter()
             .find(named)
             .map_or(db_user, |person| person.name.as_str())
+    }
+
+    /// The person whom an application, a token or an account means by a name: whoever `people` gives it to, however it is
+    /// spelt, else nobody but the name itself.
+    pub fn person_named<'a>(&'a self, name: &'a str) -> &'a str {
+        self.entry(name).map_or(name, |person| person.name.as_str())
+    }
+
+    /// Whom one of the names of `people` stands for, however it is spelt.
+    fn entry(&self, name: &str) -> Option<&Person> {
+        let named = self.named.get_or_init(|| {
+            let people = self.people.iter().enumerate();
+            people
+                .flat_map(|(index, person)| person.names().map(move |name| (plain(name), index)))
+                .collect()
+        });
+        self.people.get(*named.get(&plain(name))?)
+    }
+
+    /// All names that `people` has for a person.
+    pub fn names_of(&self, person: &str) -> BTreeSet<String> {
+        let known = self.people.iter().filter(|known| known.name == person);
+        known.flat_map(Person::names).map(str::to_owned).collect()
     }
 
     /// What row rules know of a person, by the name that `{app_user}` has.
@@ -129,7 +153,9 @@ impl PolicySet {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());
         }
         // What the policy says of a person stands before what a token says, and that before what the directory says.
-        let person = self.people.iter().find(|known| known.name == known_as);
+        let person = self.entry(known_as).filter(|known| {
+            known.name == known_as || known.listed(Person::APP_USERS).any(|user| user == known_as)
+        });
         for (name, value) in person.into_iter().flat_map(|person| &person.attributes) {
             values.insert(SessionValue::Attribute(name.clone()), value.clone());
         }
@@ -141,7 +167,7 @@ impl PolicySet {
     }
 
     /// All purposes that a class names.
-    pub fn purposes(&self) -> std::collections::BTreeSet<&str> {
+    pub fn purposes(&self) -> BTreeSet<&str> {
         let named = self
             .classes
             .iter()

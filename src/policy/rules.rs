@@ -174,6 +174,24 @@ pub struct Person {
 impl Person {
     /// The attribute that names the database users of a person, separated by commas.
     pub const DB_USERS: &'static str = "db_user";
+    /// The attribute that names those by whom applications and tokens mean the person, likewise.
+    pub const APP_USERS: &'static str = "app_user";
+
+    /// What an attribute lists.
+    pub fn listed(&self, attribute: &str) -> impl Iterator<Item = &str> {
+        let list = self.attributes.get(attribute);
+        list.into_iter()
+            .flat_map(|list| list.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+    }
+
+    /// The person's own name and all others.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str())
+            .chain(self.listed(Self::DB_USERS))
+            .chain(self.listed(Self::APP_USERS))
+    }
 }
 
 /// What the rules of a role are to its sessions.

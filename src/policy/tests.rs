@@ -15,6 +15,7 @@ fn policy() -> PolicySet {
         roles: vec![],
         unmatched: Unmatched::Deny,
         people: vec![person("ann", "east"), person("crm_app", "everywhere")],
+        named: Default::default(),
         groups: Default::default(),
         applications: Default::default(),
         token_users: Default::default(),
@@ -56,7 +57,47 @@ fn the_person_behind_a_database_user_lends_it_attributes_and_not_the_name() {
         assert_eq!(values[&SessionValue::AppUser], user);
         assert_eq!(values[&region], "east");
     }
+    // Nor is who is spelt otherwise: rights go by names to the letter.
+    let spelt = policy.session_values("crm_app", "Ann", None, &Directory::None, None);
+    assert_eq!(spelt.get(&region), None);
     // Whom an application names is not looked for behind its database user.
     let named = policy.session_values("crm_ann", "bob", None, &Directory::None, None);
     assert_eq!(named.get(&region), None);
+}
+
+#[test]
+fn a_person_is_one_by_every_name_and_spelling() {
+    let mut policy = policy();
+    let ann = policy.people.first_mut().expect("ann");
+    ann.attributes
+        .insert(Person::DB_USERS.into(), "crm_ann, crm_ann_mobile".into());
+    ann.attributes
+        .insert(Person::APP_USERS.into(), "a.smith".into());
+    for name in [
+        "ann",
+        "ANN ",
+        "crm_ann",
+        "Crm_Ann_Mobile",
+        "a.smith",
+        "Ａ.Smith",
+    ] {
+        assert_eq!(policy.person_named(name), "ann", "{name}");
+    }
+    for name in ["bob", "a", "a.smith, crm_ann", ""] {
+        assert_eq!(policy.person_named(name), name);
+    }
+    let names = ["a.smith", "ann", "crm_ann", "crm_ann_mobile"];
+    assert_eq!(
+        policy.names_of("ann"),
+        BTreeSet::from(names.map(str::to_owned))
+    );
+    assert_eq!(policy.names_of("bob"), BTreeSet::new());
+    // What `people` says of her holds by the name that an application gives her.
+    let region = SessionValue::Attribute("region".into());
+    let values = policy.session_values("crm_app", "a.smith", None, &Directory::None, None);
+    assert_eq!(values[&region], "east");
+    assert_eq!(values[&SessionValue::AppUser], "a.smith");
+    // A database user by itself is not one of an application's.
+    let values = policy.session_values("crm_app", "crm_ann", None, &Directory::None, None);
+    assert_eq!(values.get(&region), None);
 }

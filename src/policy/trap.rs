@@ -108,6 +108,7 @@ impl TrapRules {
             roles: Vec::new(),
             unmatched: Unmatched::Deny,
             people: Vec::new(),
+            named: Default::default(),
             groups: Default::default(),
             applications: Default::default(),
             token_users: Default::default(),

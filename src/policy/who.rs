@@ -321,7 +321,7 @@ impl PolicySet {
     /// The person that a session is: the bearer of its token, or the one behind its database user.
     pub fn bearer<'a>(&'a self, caller: &'a Caller) -> &'a str {
         match &caller.token {
-            Some(token) => &token.person,
+            Some(token) => self.person_named(&token.person),
             None => self.person(&caller.db_user),
         }
     }

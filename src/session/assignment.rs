@@ -196,8 +196,8 @@ impl Assignment {
                 .role_of(basis, app_user)
                 .map_err(|_| Unavailable::Directory)?,
         };
-        let person: Arc<str> = match &claim.app_user {
-            Some(app_user) => Arc::clone(app_user),
+        let person: Arc<str> = match app_user {
+            Some(app_user) => policy.person_named(app_user).into(),
             None => Arc::clone(&self.person),
         };
         Ok(Asker {

@@ -2,6 +2,7 @@
 //! the result with a request that waits for signatures.
 use std::sync::Arc;
 
+use super::asker::Asker;
 use super::denial;
 use super::exports::{Decision, Excess};
 use super::statements::Granted;
@@ -23,7 +24,7 @@ pub struct Counter<'a> {
     pub role: &'a RolePolicy,
     pub database: &'a str,
     pub db_user: &'a str,
-    pub person: &'a str,
+    pub asker: &'a Asker,
     /// Whose budgets are spent: the person's, or those for trial besides.
     pub budget: &'a str,
 }
@@ -35,7 +36,10 @@ impl Counter<'_> {
             return Decision::Stop(Box::new(words), Some(grant));
         }
         let (limit, allowed) = match self.refill(&excess).await {
-            Ok(Refill::Ready) => return Decision::Again,
+            Ok(Refill::Ready) => {
+                self.metrics.state_available(true);
+                return Decision::Again;
+            }
             Ok(Refill::Full(limit, _)) if self.role.trial.is_some() => {
                 return Decision::Unenforced(Some(limit));
             }
@@ -49,6 +53,9 @@ impl Counter<'_> {
         let rule = &self.role.export;
         let way_out = if rule.approvers.is_empty() {
             denial::nobody_signs(limit, allowed)
+        } else if self.asker.is_one_of_many && self.asker.app_user.is_none() {
+            // Nobody could be kept from signing it.
+            denial::nobody_asks()
         } else {
             let Some(asked) = self.asked(&excess, limit, allowed) else {
                 let way_out = "The values of this statement are too long to be signed for: send them as shorter parameters.";
@@ -116,7 +123,7 @@ impl Counter<'_> {
         let rule = &self.role.export;
         let names = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect();
         Some(Asked {
-            person: self.person.to_owned(),
+            person: self.asker.person.to_string(),
             db_user: self.db_user.to_owned(),
             role: self.role.name.to_string(),
             database: self.database.to_owned(),
@@ -134,6 +141,8 @@ impl Counter<'_> {
             limit,
             allowed,
             policy_version: self.policy.version().to_owned(),
+            purpose: self.asker.purpose.as_deref().map(str::to_owned),
+            masked_outside: self.asker.masked_outside,
             groups: names(&rule.approvers),
             may_unmask: names(&rule.grants.may_unmask),
             max_rows: rule.grants.max_rows,

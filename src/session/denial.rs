@@ -173,6 +173,13 @@ pub fn of_missing_state() -> ErrorFields {
     .with_hint("Try again; if it stays so, ask the operator to look at pgveil's log.")
 }
 
+/// The way out where it is not known who asks.
+pub fn nobody_asks() -> String {
+    "The database user is shared, and exports are granted to a person: have the application name its user with the statement \
+     (docs/identity.md), and run it again."
+        .to_owned()
+}
+
 /// The way out where nobody can sign.
 pub fn nobody_signs(limit: LimitKind, allowed: u64) -> String {
     match limit {

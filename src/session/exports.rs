@@ -69,8 +69,8 @@ pub fn excess(running: &Running, limit: LimitKind, weight: u64, reason: Option<&
         values: match sent.map(|sent| sent.kind) {
             None => None,
             // How many rows are fetched at once is not what is asked for.
-            Some("FETCH") => values(&[governing]),
-            Some(_) => values(&[&running.statement, governing]),
+            Some("FETCH") => values(None, governing),
+            Some(_) => values(Some(&running.statement), governing),
         },
         reason: told(&running.statement)
             .or_else(|| commented(&running.statement))
@@ -97,23 +97,38 @@ pub fn asked_again(statement: &Statement) -> Excess {
         text: String::new(),
         reads: Vec::new(),
         masked: Vec::new(),
-        values: values(&[statement, statement]),
+        values: values(Some(statement), statement),
         reason: None,
         asker: statement.source.asker.clone(),
         grant: None,
     }
 }
 
-/// The literals and parameters of statements.
-fn values(statements: &[&Statement]) -> Option<Vec<u8>> {
+/// What tells a run from every other: the literals and parameters of what was sent, and the statement that it runs, token by
+/// token. Of that a fingerprint says too little: it has 64 bits, of which somebody can find two statements that share them, and
+/// is made of names, which stand for other relations under another search_path.
+fn values(sent: Option<&Statement>, governing: &Statement) -> Option<Vec<u8>> {
     let mut hash = Sha256::new();
-    for statement in statements {
-        let text = own_text(statement)?;
+    let mut put = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    if let Some(sent) = sent {
+        let text = own_text(sent)?;
         let tokens = lex::tokens(text).ok()?;
-        for literal in normalise::literals(text, &tokens) {
-            hash.update((literal.len() as u64).to_be_bytes());
-            hash.update(literal.as_bytes());
-        }
+        let literals = normalise::literals(text, &tokens);
+        literals.into_iter().for_each(&mut put);
+    }
+    put("");
+    let text = own_text(governing)?;
+    let tokens = lex::tokens(text).ok()?;
+    tokens.iter().for_each(|token| put(token.text(text)));
+    put("");
+    let mut reads: Vec<&str> = governing.plan()?.reads.iter().map(String::as_str).collect();
+    reads.sort_unstable();
+    reads.dedup();
+    reads.into_iter().for_each(&mut put);
+    for statement in sent.into_iter().chain([governing]) {
         match statement.arguments {
             Arguments::None => hash.update([0]),
             Arguments::Hash(arguments) => {

@@ -22,7 +22,7 @@ pub use self::running::{Counted, Running, Stop};
 use crate::export::{Limits, Meter, Purse, Sum};
 use crate::policy::ExportRule;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{Source, Statement, Statements, copies_header};
+use crate::session::statements::{Granted, Source, Statement, Statements, copies_header};
 use crate::sql::plan::{Effect, Refusal};
 
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
@@ -364,12 +364,34 @@ impl Ledger {
             portal,
         };
         running.meter = self.meter(&running);
-        let granted = running.statement.grant.as_ref();
-        if let Some(granted) = granted.or(running.statement.source.grant.as_ref()) {
-            running.meter.raise(granted.rows);
-            running.grant = Some(Arc::clone(&granted.record));
+        if let Some(Granted { record, rows }) = self.granted(&running).cloned() {
+            running.meter.raise(rows);
+            running.grant = Some(record);
         }
         Some(running)
+    }
+
+    /// The statement that runs goes on under a grant, and with it the rest of its portal or cursor.
+    pub fn grant(&mut self, granted: Granted) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        running.meter.raise(granted.rows);
+        running.grant = Some(Arc::clone(&granted.record));
+        if let Some(portal) = &running.portal {
+            let epoch = running.statement.source.epoch;
+            self.statements.grant(portal, granted, epoch);
+        }
+    }
+
+    /// The grant that a statement's rows go out under from the first on.
+    fn granted<'a>(&'a self, running: &'a Running) -> Option<&'a Granted> {
+        let source = &running.statement.source;
+        let own = running.statement.grant.as_ref().or(source.grant.as_ref());
+        own.or_else(|| {
+            let portal = self.statements.portal(running.portal.as_ref()?)?;
+            portal.granted(source.epoch)
+        })
     }
 
     /// How much a statement may take out, and what its person has in hand. Where people share the session's user, that is

@@ -274,7 +274,7 @@ impl SessionHost {
             role: &found.role,
             database: &self.database,
             db_user: &self.assignment.caller.db_user,
-            person: &found.asker.person,
+            asker: &found.asker,
             budget: match found.asker.is_one_of_many {
                 true => &found.asker.person,
                 false => &self.assignment.budget,

@@ -173,8 +173,18 @@ pub struct Portal {
     pub statement: Statement,
     /// What of it went to the client.
     pub sum: Sum,
+    /// The grant that its further rows go out under, and under which policy and for whom it was used.
+    granted: Option<(Granted, Epoch)>,
     /// Outlives its transaction (DECLARE ... WITH HOLD).
     held: bool,
+}
+
+impl Portal {
+    /// The grant that its rows go out under for whoever reads on now. It was used once for all of them.
+    pub fn granted(&self, now: Epoch) -> Option<&Granted> {
+        let (granted, then) = self.granted.as_ref()?;
+        (then.policy == now.policy && then.asker == now.asker).then_some(granted)
+    }
 }
 
 /// What a statement that runs another one runs.
@@ -208,6 +218,7 @@ impl Statements {
         let portal_of = Portal {
             statement,
             sum: Sum::default(),
+            granted: None,
             held: false,
         };
         self.portals.insert(portal, portal_of);
@@ -236,6 +247,13 @@ impl Statements {
         if let Some(portal) = self.portals.get_mut(portal) {
             portal.sum.counted = portal.sum.counted.max(total.counted);
             portal.sum.bytes = portal.sum.bytes.max(total.bytes);
+        }
+    }
+
+    /// The rows of a portal go on under a grant.
+    pub fn grant(&mut self, portal: &Name, granted: Granted, epoch: Epoch) {
+        if let Some(portal) = self.portals.get_mut(portal) {
+            portal.granted = Some((granted, epoch));
         }
     }
 
@@ -287,6 +305,7 @@ impl Statements {
                         Portal {
                             statement: statement.clone(),
                             sum: Sum::default(),
+                            granted: None,
                             held,
                         },
                     );

@@ -137,18 +137,21 @@ pub fn values(body: &[u8]) -> Result<Vec<Option<&[u8]>>, Malformed> {
 }
 
 #[cfg(test)]
+mod bound;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    fn role(key: &[AttNum]) -> RolePolicy {
+    pub(super) fn role(key: &[AttNum]) -> RolePolicy {
         RolePolicy {
             subjects: HashMap::from([(7, key.to_vec())]),
             ..RolePolicy::default()
         }
     }
 
-    fn description(columns: &[(Oid, AttNum, u32)]) -> Vec<u8> {
+    pub(super) fn description(columns: &[(Oid, AttNum, u32)]) -> Vec<u8> {
         let mut body = (columns.len() as u16).to_be_bytes().to_vec();
         for (relation, column, data_type) in columns {
             body.extend(b"c\0");
@@ -160,7 +163,7 @@ mod tests {
         body
     }
 
-    fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
+    pub(super) fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
         let mut body = (values.len() as u16).to_be_bytes().to_vec();
         for value in values {
             match value {

@@ -1,5 +1,6 @@
 //! The pump from the server to the client: attributes what comes back, counts it, records it, and only then lets it
 //! go on.
+mod decisions;
 mod errors;
 pub mod results;
 mod traps;
@@ -23,9 +24,8 @@ use crate::export::LimitKind;
 use crate::session::burst::Burst;
 use crate::session::denial;
 use crate::session::drain::{Drain, Leaving, drained, passed};
-use crate::session::exports::{self, Decision};
 use crate::session::host::{Host, Limits};
-use crate::session::ledger::{Answer, Stop, Unexpected};
+use crate::session::ledger::{Answer, Unexpected};
 use crate::session::shared::{Shared, State};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
 use crate::wire::frame::{Header, Side, back};
@@ -177,52 +177,6 @@ impl<'a, H: Host> ToClient<'a, H> {
             && let Err(error) = cancel.await
         {
             tracing::error!(%error, "the cancel of a stopped export failed");
-        }
-    }
-
-    /// Decides about the row that comes next, for the statement that runs.
-    async fn decide(&mut self, limit: LimitKind, weight: u64) {
-        let excess = {
-            let state = self.shared.lock();
-            let reason = state.reason.as_deref();
-            let running = state.ledger.running();
-            running.map(|running| exports::excess(running, limit, weight, reason))
-        };
-        let Some(excess) = excess else {
-            return;
-        };
-        let decision = self.host.exceeded(excess).await;
-        let mut state = self.shared.lock();
-        let Some(running) = state.ledger.running_mut() else {
-            return;
-        };
-        match decision {
-            Decision::Again => {}
-            Decision::Unenforced(limit) => {
-                running.unlimited = true;
-                running.would_stop = limit;
-            }
-            Decision::Granted(grant, rows) => {
-                running.meter.raise(rows);
-                running.grant = Some(grant);
-            }
-            Decision::Stop(words, request) => {
-                running.stopped = Some(Box::new(Stop {
-                    limit,
-                    words: *words,
-                    request,
-                }));
-                if running.stores_rows() {
-                    let plans = [&running.statement, running.governing()]
-                        .map(|statement| statement.plan().cloned());
-                    for plan in plans.into_iter().flatten() {
-                        state.withhold(&plan);
-                    }
-                }
-                if self.cancel.is_none() {
-                    self.cancel = Some(tokio::spawn(self.host.cancel()));
-                }
-            }
         }
     }
 

@@ -3,7 +3,7 @@ import Provider from 'oidc-provider';
 
 export function provider(port, redirect) {
   const issuer = `http://localhost:${port}`;
-  const groups = { olga: ['Legal Team'], nobody: [] };
+  const groups = { olga: ['Legal Team'], AGENT: ['Legal Team', 'Privacy'], nobody: [] };
   const oidc = new Provider(issuer, {
     clients: [{ client_id: 'pgveil', client_secret: 'a secret of the tests', redirect_uris: [redirect] }],
     cookies: { keys: ['a key of the tests'] },

@@ -140,6 +140,17 @@ async function login(page, name, otp = '', words = password) {
   if (otp) await page.getByLabel('Code of the second factor').fill(otp);
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
+/** Signs in by the identity provider. */
+async function vouched(page, name) {
+  await page.goto(`${console_url}/login`);
+  await page.getByRole('link', { name: 'Sign in with the identity provider' }).click();
+  await page.waitForURL(/localhost/);
+  await page.locator('input[name=login]').fill(name);
+  await page.locator('input[name=password]').fill('x');
+  await page.locator('button[type=submit]').click();
+  await page.locator('button[type=submit]').click();
+  await page.waitForURL(`${console_url}/requests`);
+}
 const heading = (page) => page.locator('h1').innerText();
 /** Sends a form from within a page, past what the page offers. */
 const forge = (page, path, fields) => page.evaluate(async ([path, fields]) => {
@@ -396,20 +407,29 @@ await check('the same is done on the command line, by the same rules', async () 
 
 await check('an identity provider vouches for people, and its groups for what they may sign', async () => {
   const olga = await visitor();
-  await olga.goto(`${console_url}/login`);
-  await olga.getByRole('link', { name: 'Sign in with the identity provider' }).click();
-  await olga.waitForURL(/localhost/);
-  await olga.locator('input[name=login]').fill('olga');
-  await olga.locator('input[name=password]').fill('x');
-  await olga.locator('button[type=submit]').click();
-  await olga.locator('button[type=submit]').click();
-  await olga.waitForURL(`${console_url}/requests`);
+  await vouched(olga, 'olga');
   assert.match(await olga.locator('header').innerText(), /olga/);
   await olga.goto(`${console_url}/account`);
   assert.match(await olga.locator('main').innerText(), /legal/);
   await olga.goto(`${console_url}/login/provider/return?state=x&code=y`);
   assert.match(await olga.getByRole('alert').innerText(), /did not vouch/);
   await olga.context().close();
+});
+
+await check('who asked cannot sign by way of the identity provider either, whatever spelling it has', async () => {
+  const own = await psql('agent', 'SELECT name FROM crm.contacts WHERE id > 3');
+  const fourth = own.err.match(/export request ([0-9a-f]{8})/)?.[1];
+  assert.ok(fourth, own.err);
+  const again = await visitor();
+  await vouched(again, 'AGENT');
+  await again.goto(`${console_url}/requests/${fourth}`);
+  assert.match(await again.locator('main').innerText(), /cannot sign this request/);
+  assert.equal(await again.getByRole('button', { name: 'Approve and sign' }).count(), 0);
+  const csrf = await again.locator('input[name=csrf]').first().inputValue();
+  const forged = await forge(again, `/requests/${fourth}/approve`, { csrf, seen: '1' });
+  assert.equal(forged.status, 409);
+  assert.match(forged.text, /cannot sign it/);
+  await again.context().close();
 });
 
 await check('a grant under a policy that has changed since is void', async () => {

@@ -5,10 +5,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod approvers;
+mod behind;
+mod bound;
 mod budgets;
 mod clear;
+mod cuts;
+mod full_disk;
 mod grants;
+mod kills;
 mod packed;
+mod portions;
+mod race;
+mod secure;
 mod state;
 mod ways;
 
@@ -38,8 +47,12 @@ pub fn policy(export: &str) -> String {
     )
 }
 
-pub fn start(export: &str) -> (Postgres, Pgveil) {
-    let server = Postgres::start(Options::default());
+/// 5,000 contacts, and people who may look at them.
+pub fn server(settings: &[(&str, &str)]) -> Postgres {
+    let server = Postgres::start(Options {
+        settings,
+        ..Options::default()
+    });
     let users: String = (0..PEOPLE)
         .map(|number| {
             format!("CREATE ROLE u{number} LOGIN; GRANT ALL ON contacts, plain TO u{number}; ")
@@ -55,6 +68,11 @@ pub fn start(export: &str) -> (Postgres, Pgveil) {
              GRANT TEMPORARY ON DATABASE postgres TO PUBLIC; {users}"
         ),
     );
+    server
+}
+
+pub fn start(export: &str) -> (Postgres, Pgveil) {
+    let server = server(&[]);
     let mut config = Config::new(&server);
     config.policy(&policy(export));
     let pgveil = Pgveil::start(&config);

@@ -1,50 +1,10 @@
-//! A disk that is really full: a file system of its own in memory.
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! The disk of the record is full.
 use std::time::{Duration, Instant};
 
 use crate::people::{self, LOOK, MASKED, POLICY};
 use crate::support::message::{Client, Frame};
 use crate::support::pgveil::command;
-use crate::support::{Config, Folder, PATIENCE, Pgveil, Postgres, compare, skip};
-
-/// A file system in memory.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// `None` where this machine does not let one be mounted.
-    fn mount(folder: &Path, kibibytes: u32) -> Option<Disk> {
-        let place = folder.join("disk");
-        std::fs::create_dir(&place).expect("a folder");
-        let mounted = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={kibibytes}k,mode=0777"),
-                "tmpfs",
-            ])
-            .arg(&place)
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(Disk(place))
-    }
-
-    fn resize(&self, kibibytes: u32) {
-        let resized = Command::new("mount")
-            .args(["-o", &format!("remount,size={kibibytes}k")])
-            .arg(&self.0)
-            .status();
-        assert!(resized.is_ok_and(|status| status.success()), "remount");
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
+use crate::support::{Config, Disk, Folder, PATIENCE, Pgveil, Postgres, compare, skip};
 
 struct Bench {
     pgveil: Pgveil,
@@ -56,13 +16,13 @@ struct Bench {
 impl Bench {
     fn new(name: &str, audit: &str) -> Option<Bench> {
         let folder = Folder::new(name);
-        let Some(disk) = Disk::mount(folder.path(), 128) else {
+        let Some(disk) = Disk::mount(&folder, 128) else {
             skip(name, "this user may not mount a file system");
             return None;
         };
         let server = people::server();
         let mut config = Config::new(&server);
-        let dir = disk.0.join("audit");
+        let dir = disk.path().join("audit");
         config.set("audit", &format!("{{ dir: {}{audit} }}", dir.display()));
         config.policy(POLICY);
         Some(Bench {
@@ -80,7 +40,7 @@ impl Bench {
     fn verified(&self) -> serde_json::Value {
         let output = command()
             .args(["audit", "verify", "--format", "json", "--dir"])
-            .arg(self.disk.0.join("audit"))
+            .arg(self.disk.path().join("audit"))
             .output()
             .expect("verify runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -3,6 +3,7 @@
 mod support;
 
 mod crash;
+mod full;
 mod postgres;
 mod shared;
 mod sqlite;

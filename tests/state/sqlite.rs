@@ -88,6 +88,26 @@ async fn a_file_that_is_gone_or_another_keeps_nothing_and_says_so() {
 }
 
 #[test]
+fn a_file_of_a_newer_pgveil_is_left_as_it_is() {
+    let folder = Folder::new("state");
+    drop(Sqlite::open(&file(&folder)).unwrap());
+    let connection = rusqlite::Connection::open(file(&folder)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let error = loop {
+        let error = Sqlite::open(&file(&folder)).unwrap_err();
+        if !error.0.contains("another process") {
+            break error;
+        }
+    };
+    assert!(error.0.contains("newer pgveil"), "{error}");
+    assert!(error.0.contains("state.db"), "{error}");
+    let connection = rusqlite::Connection::open(file(&folder)).unwrap();
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    assert_eq!(version.unwrap(), 99);
+}
+
+#[test]
 fn a_file_that_is_none_of_ours_is_told_as_such() {
     let folder = Folder::new("state");
     std::fs::write(

@@ -19,6 +19,8 @@ pub fn asked(person: &str, digest: &str) -> Asked {
         limit: LimitKind::Rows,
         allowed: 100,
         policy_version: "v1".to_owned(),
+        purpose: None,
+        masked_outside: 0,
         groups: vec!["legal".to_owned(), "dpo".to_owned()],
         may_unmask: Vec::new(),
         max_rows: 5000,
@@ -31,5 +33,6 @@ pub fn approver(person: &str, group: &str) -> Approver {
     Approver {
         person: person.to_owned(),
         groups: BTreeSet::from([group.to_owned()]),
+        ..Approver::default()
     }
 }

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod certificates;
 pub mod compare;
+pub mod disk;
 pub mod export_request;
 pub mod folder;
 pub mod guard;
@@ -18,6 +19,7 @@ pub mod query;
 pub mod scram;
 
 pub use certificates::Certificates;
+pub use disk::Disk;
 pub use folder::Folder;
 pub use network::{Fault, Relay};
 pub use pgveil::{Config, Pgveil};

@@ -102,13 +102,14 @@ impl Identity {
         }
     }
 
-    /// As the rules of requests know the person. Being an administrator signs nothing.
+    /// As the rules of requests know the person, by the account's name, too. Being an administrator signs nothing.
     pub fn approver(&self) -> Approver {
         let mut groups = self.groups.clone();
         groups.remove(ADMIN);
         Approver {
             person: self.person.clone(),
             groups,
+            also: self.account.iter().cloned().collect(),
         }
     }
 

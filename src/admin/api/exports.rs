@@ -53,6 +53,7 @@ pub fn shown(request: &Request) -> Value {
         "columns": asked.columns,
         "limit": { "kind": asked.limit, "allowed": asked.allowed },
         "policy_version": asked.policy_version,
+        "purpose": asked.purpose,
         "reason": request.reason,
         "groups": asked.groups,
         "missing": request.missing(),
@@ -143,7 +144,7 @@ pub async fn approve(
         rows: decision.rows,
         clear: decision.clear,
     };
-    let approver = caller.identity.approver();
+    let approver = caller.app.approver(&caller.identity);
     let (group, comment) = (decision.group.as_deref(), decision.comment.as_deref());
     let desk = &caller.app.desk;
     let request = desk
@@ -166,7 +167,7 @@ pub async fn reject(
 ) -> Result<Json<Value>, ApiError> {
     let rejection = body(rejection)?;
     visible(&caller, &id).await?;
-    let approver = caller.identity.approver();
+    let approver = caller.app.approver(&caller.identity);
     let comment = rejection.comment.as_deref();
     let desk = &caller.app.desk;
     let request = desk.reject(&id, &approver, comment, rejection.seen).await?;

@@ -51,6 +51,10 @@ impl PeopleSource for OnePerson {
     fn person(&self, name: &str) -> String {
         name.strip_suffix("_batch").unwrap_or(name).to_owned()
     }
+
+    fn names(&self, person: &str) -> BTreeSet<String> {
+        BTreeSet::from([person.to_owned(), format!("{person}_batch")])
+    }
 }
 
 /// What came back.
@@ -156,6 +160,8 @@ impl Bench {
             limit: LimitKind::Rows,
             allowed: 100,
             policy_version: "v1".to_owned(),
+            purpose: None,
+            masked_outside: 0,
             groups: vec!["legal".to_owned(), "dpo".to_owned()],
             may_unmask: vec!["phone".to_owned()],
             max_rows: 5000,

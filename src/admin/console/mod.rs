@@ -14,6 +14,7 @@ pub mod session;
 mod tests;
 pub mod words;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -30,6 +31,7 @@ use crate::config::ConsoleSettings;
 use crate::export::Desk;
 use crate::export::budget::Allowed;
 use crate::export::desk::RecordFn;
+use crate::export::request::Approver;
 
 pub use self::guard::{Peer, Site};
 pub use self::listen::{Certificate, ListenError};
@@ -54,6 +56,9 @@ pub trait PeopleSource: Send + Sync {
     /// The person whom the policy knows by a name: somebody whose account is named after a database user of theirs is no
     /// second person.
     fn person(&self, name: &str) -> String;
+
+    /// All names that the policy has for a person.
+    fn names(&self, person: &str) -> BTreeSet<String>;
 }
 
 /// What the console shows and works on.
@@ -124,6 +129,18 @@ impl Console {
             person: self.people.person(&identity.person),
             ..identity
         }
+    }
+
+    /// Somebody as an approver: whatever name the one who asked has come by, it must not be the approver's.
+    pub fn approver(&self, identity: &Identity) -> Approver {
+        let mut approver = identity.approver();
+        let account = identity.account.as_deref();
+        let people = account.map(|account| self.people.person(account));
+        for person in people.into_iter().chain([identity.person.clone()]) {
+            approver.also.extend(self.people.names(&person));
+            approver.also.insert(person);
+        }
+        approver
     }
 
     pub fn cookies(&self) -> Cookies {

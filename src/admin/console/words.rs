@@ -118,6 +118,7 @@ words! {
     fact_role: "Role", "角色";
     fact_user: "Database user", "数据库用户";
     fact_database: "Database", "数据库";
+    fact_purpose: "Purpose", "用途";
     fact_reason: "Reason", "理由";
     fact_no_reason: "none given", "未填写";
     fact_limit: "Limit reached", "触及的限额";

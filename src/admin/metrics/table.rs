@@ -231,7 +231,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "pgveil_state_available",
         "gauge",
-        "1 while the store of budgets and approvals answers. 0 is an alarm: what needs it is refused.",
+        "1 while the store of budgets and approvals can be read and written. 0 is an alarm: what needs it is refused.",
     ),
     (
         "pgveil_export_requests_pending",

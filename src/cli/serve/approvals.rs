@@ -1,4 +1,5 @@
 //! The approvals console, where the settings ask for one.
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -43,7 +44,11 @@ impl PeopleSource for PolicyPeople {
     }
 
     fn person(&self, name: &str) -> String {
-        self.0.policy.load().person(name).to_owned()
+        self.0.policy.load().person_named(name).to_owned()
+    }
+
+    fn names(&self, person: &str) -> BTreeSet<String> {
+        self.0.policy.load().names_of(person)
     }
 }
 
@@ -59,13 +64,13 @@ fn people(policy: &PolicySet) -> Vec<Person> {
                 .db_users()
                 .filter(|user| !policy.token_users.contains_key(*user));
             let people = users.map(|user| policy.person(user).to_owned());
-            people
-                .chain(policy.app_users(role))
-                .map(move |person| Person {
-                    person,
-                    role: role.name.to_string(),
-                    allowed,
-                })
+            let named = policy.app_users(role);
+            let named = named.map(|user| policy.person_named(&user).to_owned());
+            people.chain(named).map(move |person| Person {
+                person,
+                role: role.name.to_string(),
+                allowed,
+            })
         })
         .collect();
     people.sort_by(|one, other| (&one.person, &one.role).cmp(&(&other.person, &other.role)));

@@ -98,6 +98,22 @@ async fn a_person_gets_what_the_tightest_limit_allows_and_is_told_which() {
 }
 
 #[tokio::test]
+async fn a_person_is_one_however_the_name_is_spelt() {
+    let till = till();
+    let names = ["ann", "Ann", "ＡＮＮ", "an\u{200b}n", " ann "];
+    let mut served = 0;
+    for name in names {
+        served += till.serve(name, 30, per_hour(100)).await.0;
+    }
+    assert_eq!(served, 100);
+    for name in names {
+        let used = till.budgets.used(name, per_hour(100)).await.unwrap();
+        assert_eq!(used[0].used, 100, "{name:?}");
+    }
+    assert_eq!(till.serve("anna", 30, per_hour(100)).await, (30, None));
+}
+
+#[tokio::test]
 async fn a_hundred_tasks_race_for_the_last_hundred_rows_and_get_them_all() {
     for limit in [100, 1000, 64_000] {
         let till = till();

@@ -1,4 +1,6 @@
 //! Requests as documents of the store.
+use serde_json::Value;
+
 use super::{Desk, KEPT, REQUEST};
 use crate::export::request::{Asked, Request, State};
 use crate::export::store::{Document, StoreError};
@@ -47,9 +49,22 @@ pub(super) fn claim(asked: &Asked) -> String {
         fingerprint,
         digest,
         policy_version,
+        purpose,
+        masked_outside,
         ..
     } = asked;
-    serde_json::json!([person, role, database, fingerprint, digest, policy_version]).to_string()
+    let mut claim = vec![
+        Value::from(person.as_str()),
+        role.as_str().into(),
+        database.as_str().into(),
+        fingerprint.as_str().into(),
+        digest.as_str().into(),
+        policy_version.as_str().into(),
+    ];
+    if purpose.is_some() || *masked_outside != 0 {
+        claim.extend([purpose.as_deref().into(), (*masked_outside).into()]);
+    }
+    Value::Array(claim).to_string()
 }
 
 /// What the claims of a person begin with.

@@ -17,6 +17,7 @@ pub(super) fn record(request: &Request, index: usize) -> Record {
         db_user: Some(asked.db_user.as_str().into()),
         role: Some(asked.role.as_str().into()),
         database: Some(asked.database.as_str().into()),
+        purpose: asked.purpose.as_deref().map(Into::into),
         text: Some(asked.text.as_str().into()),
         fingerprint: Some(asked.fingerprint.as_str().into()),
         reads: asked.reads.as_slice().into(),

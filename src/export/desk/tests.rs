@@ -139,13 +139,21 @@ async fn other_values_people_or_policies_are_other_requests() {
             database: "hr".to_owned(),
             ..asked()
         },
+        Asked {
+            purpose: Some("billing".to_owned()),
+            ..asked()
+        },
+        Asked {
+            masked_outside: 2,
+            ..asked()
+        },
     ] {
         let Met::Waiting(request, true) = office.desk.exceeded(&other, None).await.unwrap() else {
             panic!("not a new request")
         };
         ids.insert(request.id);
     }
-    assert_eq!(ids.len(), 5);
+    assert_eq!(ids.len(), 7);
 }
 
 #[tokio::test]

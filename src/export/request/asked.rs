@@ -69,7 +69,7 @@ pub struct Asked {
     pub kind: String,
     /// Of the normalised text.
     pub fingerprint: String,
-    /// Of its literals and parameters, keyed: hexadecimal digits.
+    /// Of the statement, the relations it reads, its literals and parameters, keyed: hexadecimal digits.
     pub digest: String,
     /// The statement with its literals replaced by `$n`.
     pub text: String,
@@ -80,6 +80,12 @@ pub struct Asked {
     /// What the limit was.
     pub allowed: u64,
     pub policy_version: String,
+    /// What it is for, where the policy asks: masks depend on it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purpose: Option<String>,
+    /// Regions whose rows are masked for where it was asked from ([`crate::policy::PolicySet::masked_outside`]).
+    #[serde(skip_serializing_if = "is_nowhere", default)]
+    pub masked_outside: u32,
     /// One person of each has to sign.
     pub groups: Vec<String>,
     /// Classes that may be granted unmasked.
@@ -91,4 +97,8 @@ pub struct Asked {
     pub uses: u32,
     /// How long a grant holds, in seconds.
     pub holds: Seconds,
+}
+
+const fn is_nowhere(regions: &u32) -> bool {
+    *regions == 0
 }

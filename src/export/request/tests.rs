@@ -67,6 +67,28 @@ fn two_people_of_two_groups_make_a_grant_and_it_is_used_up() {
 }
 
 #[test]
+fn nobody_signs_for_who_asked_or_twice_by_another_name_that_is_theirs() {
+    let also = |person: &str, also: &str| Approver {
+        also: BTreeSet::from([also.to_owned()]),
+        ..approver(person, &["legal", "dpo"])
+    };
+    let sign = |request: &Request, approver: &Approver| {
+        request.approve(approver, None, &Terms::default(), None, NOW)
+    };
+    let request = requested();
+    for name in ["ann", "Ａnn", "ann_db", "ANN_DB"] {
+        let ann = also("a.smith", name);
+        let objected = Objection::Requester("a.smith".to_owned());
+        assert_eq!(sign(&request, &ann), Err(objected.clone()), "{name}");
+        assert_eq!(request.reject(&ann, None, NOW), Err(objected), "{name}");
+    }
+    let once = sign(&request, &also("leo", "l.meyer")).unwrap();
+    let twice = sign(&once, &also("l.meyer", "Leo"));
+    assert_eq!(twice, Err(Objection::SamePerson("l.meyer".to_owned())));
+    assert!(sign(&once, &also("dora", "d.k")).is_ok());
+}
+
+#[test]
 fn who_asked_cannot_sign_under_any_name_or_spelling() {
     for name in [
         "ann",
@@ -236,6 +258,20 @@ fn a_grant_holds_for_what_was_asked_and_nothing_else() {
             "policy",
             Asked {
                 policy_version: "v2".to_owned(),
+                ..asked()
+            },
+        ),
+        (
+            "purpose",
+            Asked {
+                purpose: Some("billing".to_owned()),
+                ..asked()
+            },
+        ),
+        (
+            "place",
+            Asked {
+                masked_outside: 1,
                 ..asked()
             },
         ),

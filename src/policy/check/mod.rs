@@ -40,6 +40,8 @@ pub struct Checker {
     roles: Vec<RoleRule>,
     unmatched: Option<(Unmatched, Origin)>,
     people: Vec<Person>,
+    /// Whose each name is, in its plain form.
+    named: HashMap<String, String>,
     traps: Vec<(ClassRule, Arc<Trap>)>,
     groups: Groups,
     applications: BTreeMap<String, Application>,
@@ -59,6 +61,7 @@ impl Checker {
             roles: Vec::new(),
             unmatched: None,
             people: Vec::new(),
+            named: HashMap::new(),
             traps: Vec::new(),
             groups: Groups::new(),
             applications: BTreeMap::new(),
@@ -179,6 +182,7 @@ impl Checker {
                 .unmatched
                 .map_or(Unmatched::Deny, |(unmatched, _)| unmatched),
             people: self.people,
+            named: Default::default(),
             groups: self.groups,
             applications: self.applications,
             token_users: self.token_users,

@@ -9,6 +9,7 @@ use crate::config::Diagnostic;
 use crate::config::source::{Origin, Source};
 use crate::config::yaml::{Entries, Scalar};
 use crate::policy::compiled::SessionValue;
+use crate::policy::person::plain;
 use crate::policy::rows::is_name;
 use crate::policy::rules::Person;
 
@@ -39,10 +40,30 @@ impl Checker {
                 attributes.insert(attribute.value.as_str().into(), value);
             }
         }
-        self.people.push(Person {
+        let person = Person {
             name: name.value.clone(),
             attributes,
-        });
+        };
+        self.is_nobody_elses(&origin, &person);
+        self.people.push(person);
+    }
+
+    /// A name that two people have would be counted, and would sign, for one of them.
+    fn is_nobody_elses(&mut self, origin: &Origin, person: &Person) {
+        for name in person.names() {
+            let owner = self
+                .named
+                .entry(plain(name))
+                .or_insert_with(|| person.name.clone());
+            if *owner == person.name {
+                continue;
+            }
+            let message = format!("`{name}` is a name of the person `{owner}`, too");
+            let diagnostic = Diagnostic::error(origin, message);
+            self.diagnostics.push(diagnostic.suggest(
+                "give each name to one person; case, width and characters that cannot be seen make no difference",
+            ));
+        }
     }
 
     fn attribute(&mut self, source: &Arc<Source>, value: &Spanned<Scalar>) -> Option<String> {

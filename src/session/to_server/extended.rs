@@ -20,6 +20,15 @@ use crate::session::statements::{Arguments, Source, Statement};
 use crate::sql::plan::{Reason, Refusal};
 use crate::wire::frame::{HELD_FRAME, Header, front};
 
+/// How rows of what is open are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    /// By FETCH, a statement of whoever sends it.
+    Fetching,
+    /// By Execute: what comes counts, and stands on record, as that of the person for whom the portal was bound.
+    Executing,
+}
+
 impl<H: Host> ToServer<'_, H> {
     /// Of a Bind only the names are read; its parameters may be of any size and pass through.
     pub(super) async fn bind<W: AsyncWrite + Unpin>(
@@ -193,7 +202,7 @@ impl<H: Host> ToServer<'_, H> {
             Ok(told) => told.claim,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        match self.vet_open(statement, &claim).await {
+        match self.vet_open(statement, &claim, GoesOn::Executing).await {
             Ok(()) => self.object_to_inner(statement, &claim, server).await,
             Err(refusal) => Ok(Some(refusal)),
         }
@@ -304,6 +313,7 @@ impl<H: Host> ToServer<'_, H> {
         &self,
         opened: &Statement,
         claim: &Arc<Claim>,
+        goes_on: GoesOn,
     ) -> Result<(), Refusal> {
         let source = &opened.source;
         if opened.refusal().is_some() {
@@ -316,6 +326,13 @@ impl<H: Host> ToServer<'_, H> {
         let (then, now) = (source.epoch, standing.epoch);
         if then.policy == now.policy && then.asker == now.asker {
             return Ok(());
+        }
+        let by_opener = source
+            .asker
+            .as_ref()
+            .is_some_and(|opener| opener.person == standing.asker.person);
+        if goes_on == GoesOn::Executing && !by_opener {
+            return Err(stale_refusal());
         }
         let Some(text) = source.text.clone() else {
             return Err(stale_refusal());

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
+use super::extended::GoesOn;
 use super::told::Told;
 use super::{Flow, ToServer, trial};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
@@ -399,7 +400,8 @@ impl<H: Host> ToServer<'_, H> {
                     let name = Name::from(name.as_str());
                     let opened = self.shared.lock().ledger.portal_as_sent(&name);
                     match opened {
-                        Some(opened) => match self.vet_open(&opened, claim).await {
+                        Some(opened) => match self.vet_open(&opened, claim, GoesOn::Fetching).await
+                        {
                             Ok(()) => continue,
                             Err(refusal) => return Ok(Some(refusal)),
                         },

@@ -114,7 +114,7 @@ pub async fn show(signed: Signed, Path(id): Path<String>, Query(query): Query<Fi
         Ok(_) => return visitor.missing(),
         Err(error) => return visitor.desk(&error),
     };
-    let approver = identity.approver();
+    let approver = visitor.app.approver(identity);
     let groups: Vec<String> = request
         .missing()
         .into_iter()
@@ -225,7 +225,7 @@ pub async fn approve(Path(id): Path<String>, posted: Posted) -> Response {
         .desk
         .approve(
             &id,
-            &posted.identity.approver(),
+            &visitor.app.approver(&posted.identity),
             optional(posted.field("group")),
             &Terms { rows, clear },
             optional(posted.field("comment")),
@@ -239,10 +239,11 @@ pub async fn reject(Path(id): Path<String>, posted: Posted) -> Response {
     if let Err(response) = visible(&posted, &id).await {
         return response;
     }
-    let approver = posted.identity.approver();
+    let app = &posted.visitor.app;
+    let approver = app.approver(&posted.identity);
     let comment = optional(posted.field("comment"));
-    let desk = &posted.visitor.app.desk;
-    let rejected = desk
+    let rejected = app
+        .desk
         .reject(&id, &approver, comment, Some(seen(&posted)))
         .await;
     decided(&posted, &id, rejected, "rejected")

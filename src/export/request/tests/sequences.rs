@@ -86,7 +86,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => person().prop_map(Event::Reject),
         1 => person().prop_map(Event::Withdraw),
         1 => person().prop_map(Event::Explain),
-        8 => prop_oneof![5 => Just(0_usize), 2 => 1..7_usize].prop_map(Event::Spend),
+        8 => prop_oneof![5 => Just(0_usize), 2 => 1..9_usize].prop_map(Event::Spend),
         1 => prop_oneof![1 => Just(None), 4 => Just(Some("v1")), 1 => Just(Some("v2"))].prop_map(Event::Lapse),
         4 => prop_oneof![5 => 0..600_i64, 1 => 0..2 * WEEK].prop_map(Event::Wait),
     ]
@@ -101,6 +101,8 @@ fn statement(number: usize, asked: &Asked) -> Asked {
         4 => other.fingerprint = "beef".to_owned(),
         5 => other.digest = "d2".to_owned(),
         6 => other.policy_version = "v2".to_owned(),
+        7 => other.purpose = Some("billing".to_owned()),
+        8 => other.masked_outside = 1,
         _ => {}
     }
     other

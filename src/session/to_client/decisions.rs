@@ -1,0 +1,55 @@
+//! A row that a limit stands in the way of: what is decided about it holds for the statement that runs, and for the rest of
+//! its portal or cursor.
+use super::ToClient;
+use crate::export::LimitKind;
+use crate::session::exports::{self, Decision};
+use crate::session::host::Host;
+use crate::session::ledger::Stop;
+use crate::session::statements::Granted;
+
+impl<H: Host> ToClient<'_, H> {
+    /// Decides about the row that comes next, for the statement that runs.
+    pub(super) async fn decide(&mut self, limit: LimitKind, weight: u64) {
+        let excess = {
+            let state = self.shared.lock();
+            let reason = state.reason.as_deref();
+            let running = state.ledger.running();
+            running.map(|running| exports::excess(running, limit, weight, reason))
+        };
+        let Some(excess) = excess else {
+            return;
+        };
+        let decision = self.host.exceeded(excess).await;
+        let mut state = self.shared.lock();
+        let Some(running) = state.ledger.running_mut() else {
+            return;
+        };
+        match decision {
+            Decision::Again => {}
+            Decision::Unenforced(limit) => {
+                running.unlimited = true;
+                running.would_stop = limit;
+            }
+            Decision::Granted(record, rows) => {
+                state.ledger.grant(Granted { record, rows });
+            }
+            Decision::Stop(words, request) => {
+                running.stopped = Some(Box::new(Stop {
+                    limit,
+                    words: *words,
+                    request,
+                }));
+                if running.stores_rows() {
+                    let plans = [&running.statement, running.governing()]
+                        .map(|statement| statement.plan().cloned());
+                    for plan in plans.into_iter().flatten() {
+                        state.withhold(&plan);
+                    }
+                }
+                if self.cancel.is_none() {
+                    self.cancel = Some(tokio::spawn(self.host.cancel()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Results that end early: by the person's own cancel request, and by their bytes.
+use std::io::Read;
+
+use crate::support::message::{Client, untagged};
+use crate::{DAY, Taken, login, start, stopped, told};
+
+/// Protocol 3.0's number of a CancelRequest.
+const CANCEL: u32 = 80_877_102;
+
+/// Asks for what a session runs to be cancelled, and waits until that is done.
+fn cancel(port: u16, session: &Client) {
+    let mut body = CANCEL.to_be_bytes().to_vec();
+    body.extend(session.session.backend_pid.to_be_bytes());
+    body.extend(&session.session.secret);
+    let mut other = Client::connect(port);
+    other.send_raw(&untagged(&body));
+    let mut rest = Vec::new();
+    let _ = other.stream.read_to_end(&mut rest);
+}
+
+#[test]
+fn cancelled_by_its_client_before_its_end_a_result_still_counts() {
+    let (_server, pgveil) = start("rows: 1000, per_day: 300, approvers: [legal, dpo]");
+    let mut taken = Taken::default();
+    for page in 0..10 {
+        let from = page * 90;
+        // Ninety rows, more than the server keeps back, and then work without end and without a row.
+        let text = format!(
+            "SELECT code, repeat('x', 400) FROM contacts WHERE id > {from} AND id <= {} UNION ALL \
+             SELECT NULL, NULL FROM plain a, plain b, plain c WHERE a.id + b.id + c.id < 0",
+            from + 90
+        );
+        let mut client = login(&pgveil, "u0");
+        client.send_raw(&crate::support::message::query(&text));
+        let mut first = Vec::new();
+        while first.len() < 10
+            && let Some(frame) = client.read()
+        {
+            first.push(frame);
+            if first.last().is_some_and(|frame| frame.tag == b'Z') {
+                break;
+            }
+        }
+        taken.add(&first);
+        if told(&first).is_none() {
+            cancel(pgveil.port(), &client);
+            let rest = client.read_until_ready();
+            taken.add(&rest);
+            let told = told(&rest).expect("an error");
+            assert!(
+                ["57014", "42501"].contains(&told.sqlstate.as_str()),
+                "{told:?}"
+            );
+        }
+        assert!(taken.count() <= DAY, "{} on page {page}", taken.count());
+    }
+    assert!(taken.count() > 200, "{}: too few to tell", taken.count());
+    let told = taken.run(
+        &mut login(&pgveil, "u0"),
+        ["SELECT code FROM contacts WHERE id > 4900".to_owned()],
+    );
+    assert!(stopped(&told), "{told:?}");
+    assert!(taken.count() <= DAY, "{}", taken.count());
+}
+
+#[test]
+fn the_bytes_of_a_result_are_limited_however_few_its_rows_are() {
+    const LIMIT: usize = 16_384;
+    let (_server, pgveil) = start("bytes: 16KiB, approvers: [legal, dpo]");
+    for (way, text) in [
+        ("rows", "SELECT code, repeat(code, 100) FROM contacts"),
+        (
+            "one value",
+            "SELECT repeat(code, 5000) FROM contacts WHERE id = 7",
+        ),
+        ("gathered", "SELECT string_agg(code, ',') FROM contacts"),
+        ("copied", "COPY contacts TO STDOUT"),
+    ] {
+        let frames = login(&pgveil, "u0").query(text);
+        let told = told(&frames);
+        assert!(stopped(&told), "{way}: {told:?}");
+        assert!(told.expect("told").message.contains("bytes"), "{way}");
+        let data = frames
+            .iter()
+            .filter(|frame| matches!(frame.tag, b'D' | b'd'));
+        let sent: usize = data.map(|frame| frame.bytes().len()).sum();
+        assert!(sent <= LIMIT, "{way}: {sent} bytes");
+    }
+    let frames = login(&pgveil, "u0").query("SELECT code FROM contacts WHERE id <= 100");
+    assert!(told(&frames).is_none(), "{:?}", told(&frames));
+}
