@@ -63,12 +63,14 @@ YAML
 proxy_pid=$!
 grep -q -m 1 "pgveil ready" < <(timeout 60 tail -n +1 -f --pid=$proxy_pid "$work/pgveil.log") || { cat "$work/pgveil.log"; fail "pgveil did not start"; }
 
-# The starter fits the schema that Tryton made, every column of it.
+# The starter fits the schema that Tryton made, every column of it. Its users are the reader's to name, and what else may
+# hold such data is for the reader to look at.
 cat > "$work/starter.yaml" <<YAML
 upstream: { host: 127.0.0.1, port: $server_port, tls: disable, databases: [crm], catalog_user: { name: postgres } }
 policies: $root/policies/starters/tryton.yaml
 YAML
-"$pgveil" check --config "$work/starter.yaml" > "$work/starter.log" 2>&1 && ! grep -q warning "$work/starter.log" ||
+"$pgveil" check --config "$work/starter.yaml" > "$work/starter.log" 2>&1 &&
+    ! grep warning "$work/starter.log" | grep -qvE 'in no class, and by name and type|the server has no user' ||
     { cat "$work/starter.log"; fail "policies/starters/tryton.yaml does not fit"; }
 
 AUDIT=$work/audit "$tools/bin/python" "$here/day.py"
