@@ -23,7 +23,7 @@ run() {
     psql -X -q -p "$SERVER_PORT" -c "ALTER DATABASE $PGDATABASE SET lc_messages TO 'C'; ALTER DATABASE $PGDATABASE SET timezone TO 'PST8PDT'; \
         ALTER DATABASE $PGDATABASE SET datestyle TO 'Postgres, MDY'; ALTER DATABASE $PGDATABASE SET intervalstyle TO 'postgres_verbose'" >&2
     for test in $(sed -n 's/^test: //p' "$isolation/isolation_schedule"); do
-        timeout 60 "$SOURCE/isolationtester" "dbname=$PGDATABASE" < "$isolation/specs/$test.spec" > "$folder/$test.out" 2>&1
+        timeout 180 "$SOURCE/isolationtester" "dbname=$PGDATABASE" < "$isolation/specs/$test.spec" > "$folder/$test.out" 2>&1
         outcome=failed
         for expected in "$isolation/expected/$test.out" "$isolation/expected/${test}"_[0-9].out; do
             [ -f "$expected" ] && diff "$expected" "$folder/$test.out" > "$folder/$test.diff" && outcome=passed && break
