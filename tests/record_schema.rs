@@ -3,7 +3,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use pgveil::audit::{
 };
 use serde_json::{Value, json};
 use support::message::Client;
-use support::{Certificates, Config, Options, Pgveil, Postgres, skip};
+use support::{Certificates, Config, Options, Pgveil, Postgres, fed, skip};
 
 fn file() -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(schema::FILE);
@@ -73,17 +72,9 @@ fn complaints(python: &Path, documents: &[Value]) -> Vec<Vec<String>> {
     for document in documents {
         input.push_str(&format!("{document}\n"));
     }
-    let mut validator = Command::new(python)
-        .args(["-c", VALIDATE])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python");
-    let mut stdin = validator.stdin.take().expect("piped");
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = validator.wait_with_output().expect("the validator ends");
-    writer.join().expect("no panic").expect("all is read");
-    assert!(output.status.success());
+    let output = fed(Command::new(python).args(["-c", VALIDATE]), input);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
     let found: Vec<Vec<String>> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).expect("a list of texts"))

@@ -1,15 +1,14 @@
 //! Metrics by Prometheus' conventions; rules and dashboards over them.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use pgveil::admin::metrics::{PROCESS, TABLE};
 use serde_json::Value;
 
 use crate::support::message::Client;
-use crate::support::{Certificates, Config, Options, Pgveil, Postgres, skip};
+use crate::support::{Certificates, Config, Options, Pgveil, Postgres, fed, skip};
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,20 +27,11 @@ fn promtool() -> Option<PathBuf> {
 }
 
 fn run(command: &mut Command, input: &str) -> (bool, String) {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    let mut stdin = child.stdin.take().expect("piped");
-    stdin.write_all(input.as_bytes()).expect("read");
-    drop(stdin);
     let Output {
         status,
         stdout,
         stderr,
-    } = child.wait_with_output().expect("it ends");
+    } = fed(command, input);
     let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
     (status.success(), said)
 }

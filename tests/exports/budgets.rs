@@ -1,9 +1,8 @@
 //! What a person may take, over sessions, database users, restarts and interrupted statements.
-use std::collections::BTreeSet;
 use std::thread;
 
 use crate::support::message::{Client, bind, describe, execute, parse, sync};
-use crate::{BOTH, DAY, Taken, login, start, stopped, told};
+use crate::{BOTH, DAY, Taken, login, start, stopped, together, told};
 
 #[test]
 fn what_is_not_protected_is_not_counted_unless_the_policy_says_so() {
@@ -45,10 +44,7 @@ fn parallel_sessions_share_one_budget() {
             })
         })
         .collect();
-    let mut all = BTreeSet::new();
-    for session in sessions {
-        all.extend(session.join().expect("a session"));
-    }
+    let all = together(sessions);
     assert!(all.len() <= DAY, "{}", all.len());
     assert!(all.len() > DAY - 10, "{}: needlessly refused", all.len());
 }

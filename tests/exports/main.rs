@@ -22,6 +22,7 @@ mod state;
 mod ways;
 
 use std::collections::BTreeSet;
+use std::thread::JoinHandle;
 
 use support::message::{Client, Frame};
 use support::{Config, Options, Pgveil, Postgres};
@@ -123,6 +124,14 @@ impl Taken {
     pub fn count(&self) -> usize {
         self.0.len()
     }
+}
+
+/// The codes that sessions have taken out, all in all.
+pub fn together(sessions: Vec<JoinHandle<BTreeSet<String>>>) -> BTreeSet<String> {
+    let taken = sessions.into_iter();
+    taken
+        .flat_map(|session| session.join().expect("a session"))
+        .collect()
 }
 
 #[derive(Debug, Clone)]

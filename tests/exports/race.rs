@@ -1,10 +1,9 @@
 //! A hundred sessions of one person, and a hundred rows that are left of the day.
-use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use crate::support::{Config, Pgveil};
-use crate::{DAY, Taken, login, policy, server};
+use crate::{DAY, Taken, login, policy, server, together};
 
 const SESSIONS: usize = 100;
 const LEFT: usize = 100;
@@ -43,10 +42,7 @@ fn a_hundred_sessions_race_for_the_last_hundred_rows_and_get_those() {
             })
         })
         .collect();
-    let mut all = BTreeSet::new();
-    for session in sessions {
-        all.extend(session.join().expect("a session"));
-    }
+    let all = together(sessions);
     // Never over; and within one proxy nobody is refused as long as a row is left.
     assert_eq!(all.len(), LEFT);
 }

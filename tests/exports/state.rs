@@ -1,10 +1,9 @@
 //! Proxies that share a state in PostgreSQL, and what they do without it.
-use std::collections::BTreeSet;
 use std::thread;
 
 use crate::support::message::Client;
 use crate::support::{Config, Options, Pgveil, Postgres};
-use crate::{BOTH, Taken, login, policy, request_of, start, told};
+use crate::{BOTH, Taken, login, policy, request_of, start, together, told};
 
 /// A proxy whose state is in a database of its own server.
 fn proxy_over(server: &Postgres, state: &Postgres, export: &str) -> Pgveil {
@@ -43,10 +42,7 @@ fn two_proxies_that_share_a_state_share_every_budget() {
             })
         })
         .collect();
-    let mut all = BTreeSet::new();
-    for session in sessions {
-        all.extend(session.join().expect("a session"));
-    }
+    let all = together(sessions);
     assert!(all.len() <= LIMIT, "{} codes", all.len());
     // What is leased and not spent is the other's to miss: a lease, for a minute.
     assert!(

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cases::{out, root, run};
-use super::support::skip;
+use super::support::{fed, skip};
 
 fn read(of: SchemaOf) -> Value {
     let path = root().join(file(of));
@@ -172,7 +172,6 @@ for line in sys.stdin:
 "#;
 
 fn complaints(schema: &Value, documents: &[Value]) -> Option<Vec<Vec<String>>> {
-    use std::io::Write;
     let own = root().join("target/schema/bin/python");
     let python = [own, PathBuf::from("python3")].into_iter().find(|python| {
         let tried = Command::new(python)
@@ -185,17 +184,9 @@ fn complaints(schema: &Value, documents: &[Value]) -> Option<Vec<Vec<String>>> {
     for document in documents {
         input.push_str(&format!("{document}\n"));
     }
-    let mut validator = Command::new(python)
-        .args(["-c", VALIDATE])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python");
-    let mut stdin = validator.stdin.take().expect("piped");
-    stdin.write_all(input.as_bytes()).expect("all is read");
-    drop(stdin);
-    let output = validator.wait_with_output().expect("the validator ends");
-    assert!(output.status.success());
+    let output = fed(Command::new(python).args(["-c", VALIDATE]), input);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let found: Vec<_> = lines
         .lines()

@@ -1,10 +1,9 @@
 //! Full texts, where a role's policy asks for them, are for the eyes of one recipient.
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::message::{Client, bind, describe, execute, parse, sync};
 use crate::support::pgveil::command;
-use crate::support::{Config, Folder, Options, Pgveil, Postgres};
+use crate::support::{Config, Folder, Options, Pgveil, Postgres, fed};
 
 const POLICY: &str = "
 version: 1
@@ -84,19 +83,13 @@ fn texts_and_parameters_are_there_for_the_recipient_alone() {
         assert!(!record.contains(secret), "{secret} is in the record");
     }
 
-    let mut unseal = command()
+    let mut unseal = command();
+    unseal
         .args(["audit", "unseal", "--key"])
-        .arg(folder.path().join("auditor.key"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("unseal runs");
-    let mut input = unseal.stdin.take().expect("a pipe");
-    let lines = record.clone();
-    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
-    let output = unseal.wait_with_output().expect("it ends");
-    writer.join().expect("joined").expect("written");
-    assert!(output.status.success());
+        .arg(folder.path().join("auditor.key"));
+    let output = fed(&mut unseal, record.as_str());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
     let opened = String::from_utf8(output.stdout).expect("utf-8");
     assert_eq!(opened.lines().count(), record.lines().count());
     for user in ["vendor", "admin"] {

@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod compare;
 pub mod disk;
 pub mod export_request;
+pub mod fed;
 pub mod folder;
 pub mod guard;
 pub mod message;
@@ -20,6 +21,7 @@ pub mod scram;
 
 pub use certificates::Certificates;
 pub use disk::Disk;
+pub use fed::fed;
 pub use folder::Folder;
 pub use network::{Fault, Relay};
 pub use pgveil::{Config, Pgveil};
