@@ -2,6 +2,7 @@
 mod circumstances;
 mod extended;
 mod grants;
+mod refusals;
 mod texts;
 mod told;
 mod trial;

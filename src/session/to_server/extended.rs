@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
-use super::texts::{setting_refusal, unavailable};
+use super::refusals::{setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
@@ -17,7 +17,7 @@ use crate::session::host::Host;
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name};
 use crate::session::statements::{Arguments, Source, Statement};
-use crate::sql::plan::{Reason, Refusal};
+use crate::sql::plan::Refusal;
 use crate::wire::frame::{HELD_FRAME, Header, front};
 
 /// How rows of what is open are asked for.
@@ -372,13 +372,4 @@ fn same_decision(then: &Arc<Source>, now: &Arc<Source>) -> bool {
         return false;
     };
     then.text == now.text && then.statements.len() == now.statements.len()
-}
-
-fn stale_refusal() -> Refusal {
-    denial::refusal(
-        Reason::Setting,
-        "the prepared statement was decided on under another search_path, policy or schema, or for somebody else",
-        "a prepared statement runs only as long as the same decision would be made about it now",
-        "Prepare the statement again (DEALLOCATE or Close it first).",
-    )
 }

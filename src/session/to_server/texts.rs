@@ -8,6 +8,10 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::extended::GoesOn;
+use super::refusals::{
+    encoding_refusal, folding_refusal, granted_refusal, setting_refusal, unsettled_explain,
+    unwritable_refusal,
+};
 use super::told::Told;
 use super::{Flow, ToServer, trial};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
@@ -446,76 +450,7 @@ fn explains_prepared(effects: &[Effect], before: &StatementPlan) -> bool {
     })
 }
 
-fn unsettled_explain() -> Refusal {
-    denial::refusal(
-        Reason::Construct,
-        "EXPLAIN of a prepared statement that is not prepared yet",
-        "whether EXPLAIN is allowed depends on what the statement reads",
-        "Wait for the answer to PREPARE or Parse before it is explained.",
-    )
-}
-
 fn makes_temporary(source: &Source) -> bool {
     let mut effects = source.statements().iter().flat_map(|plan| &plan.effects);
     effects.any(|effect| matches!(effect, Effect::TemporaryMade(_)))
-}
-
-/// A statement that was planned for a grant is run by a message that uses the grant.
-fn granted_refusal() -> Refusal {
-    denial::refusal(
-        Reason::Construct,
-        "the prepared statement runs under a grant and not by EXECUTE",
-        "a statement that was prepared under a grant without masks is bound by the extended protocol",
-        "Send the statement itself, or bind it.",
-    )
-}
-
-pub(super) fn setting_refusal() -> Refusal {
-    denial::refusal(
-        Reason::Setting,
-        "the search_path in force here is not known before the statement runs",
-        "names are resolved along the session's search_path before a statement is let through",
-        "Send what changes settings in a message or batch of its own: end it with Sync, or send the statements separately.",
-    )
-}
-
-pub(super) fn encoding_refusal() -> Refusal {
-    denial::refusal(
-        Reason::Encoding,
-        "the statement holds bytes that are not valid in the session's client_encoding",
-        "statements of this role are decoded before they are analysed; what does not come back byte for byte is not run",
-        "Send valid text, SET client_encoding TO 'UTF8', or send such values as parameters.",
-    )
-}
-
-fn folding_refusal() -> Refusal {
-    denial::refusal(
-        Reason::Construct,
-        "the statement holds a name that the server, whose encoding is not UTF8, may read as another one",
-        "the server makes capital letters of unquoted names small and cuts names off by the bytes of its own encoding",
-        "Quote names with capital letters outside of ASCII, and keep names below 64 bytes of UTF-8.",
-    )
-}
-
-fn unwritable_refusal() -> Refusal {
-    denial::refusal(
-        Reason::Encoding,
-        "the masked form of the statement cannot be written in the session's client_encoding",
-        "names of columns or texts of masks hold characters that the encoding lacks",
-        "SET client_encoding TO 'UTF8'.",
-    )
-}
-
-pub(super) fn unavailable(error: &Unavailable) -> Refusal {
-    match error {
-        Unavailable::Schema(_) => tracing::error!(%error, "no statement can be decided on"),
-        Unavailable::Dismissed => return denial::dismissed(),
-        Unavailable::Directory => return denial::without_directory(),
-    }
-    denial::refusal(
-        Reason::Relation,
-        "the database's schema could not be read, so nothing can be decided on",
-        "what is not known is not run",
-        "Try again; if it stays so, ask the operator to look at pgveil's log.",
-    )
 }

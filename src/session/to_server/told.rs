@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 
 use super::ToServer;
 use super::circumstances::Known;
-use super::texts::{setting_refusal, unavailable};
+use super::refusals::{setting_refusal, unavailable};
 use crate::session::asker::names_nothing;
 use crate::session::claim::{Claim, Read, Spoken};
 use crate::session::host::Host;

@@ -7,7 +7,8 @@ use tokio::io::AsyncWrite;
 
 use super::ToServer;
 use super::circumstances::Known;
-use super::texts::{Decided, encoding_refusal, setting_refusal};
+use super::refusals::{encoding_refusal, setting_refusal};
+use super::texts::Decided;
 use crate::session::host::Host;
 use crate::session::statements::Source;
 use crate::sql::normalise;
