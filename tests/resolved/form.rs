@@ -53,6 +53,8 @@ const LEFT_OUT: &[&str] = &[
     "resorigcol",
     "constraintDeps",
     "varnullingrels",
+    // How a row is compared, not by what: rows of masks are of type record.
+    "hashable",
     // Found by their numbers, through the columns of the sides.
     "joinaliasvars",
     "joinleftcols",
@@ -90,7 +92,7 @@ impl<'t, 's, S: Style<'t>> Form<'t, 's, S> {
     pub fn new(style: &'s S, scope: &[Level<'t>]) -> Self {
         Form {
             scope: scope.to_vec(),
-            next: scope.last().map_or(0, |level| level.name + 1),
+            next: scope.last().map_or(0, |level| level.name.saturating_add(1)),
             text: String::new(),
             style,
         }
@@ -137,12 +139,12 @@ impl<'t, 's, S: Style<'t>> Form<'t, 's, S> {
     pub fn enter(&mut self, query: &'t Node, counted: bool) {
         let name = if counted { self.next } else { usize::MAX };
         self.scope.push(Level { query, name });
-        self.next += usize::from(counted);
+        self.next = self.next.saturating_add(usize::from(counted));
     }
 
     pub fn leave(&mut self, counted: bool) {
         self.scope.pop();
-        self.next -= usize::from(counted);
+        self.next = self.next.saturating_sub(usize::from(counted));
     }
 
     pub fn fields(&mut self, node: &'t Node) {

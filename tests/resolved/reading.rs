@@ -2,18 +2,19 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use pgveil::catalog::Catalog;
+use pgveil::catalog::{Catalog, Column};
 use pgveil::sql::columns::Columns;
 
 use crate::form::{Form, Style, over};
 use crate::guards::{Guard, Guards, conjuncts};
 use crate::node::{Node, Value};
 use crate::scope::{
-    JOIN, Level, Place, RELATION, SUBQUERY, Scope, columns, columns_of, entry, is_excluded,
+    JOIN, Level, Place, RELATION, SUBQUERY, Scope, cast, columns, columns_of, entry, is_excluded,
     is_target, place, uncast,
 };
 
-/// Columns that the server found in the client's text and that are not on record, or not for what they are used.
+/// Columns that the server found in the client's text and that are not on record, or not for what they are used. A column
+/// that only keeps its value is on record as written.
 pub fn missing(tree: &Value, columns: &Columns, catalog: &Catalog) -> BTreeSet<String> {
     let mut missing = BTreeSet::new();
     if columns.truncated {
@@ -25,6 +26,7 @@ pub fn missing(tree: &Value, columns: &Columns, catalog: &Catalog) -> BTreeSet<S
     let mut read = names(&columns.projected);
     read.extend(names(&columns.filtered));
     let written = names(&columns.written);
+    read.extend(written.iter().cloned());
     tree.each(&mut |query| {
         if query.kind != "QUERY" {
             return;
@@ -49,19 +51,22 @@ pub fn missing(tree: &Value, columns: &Columns, catalog: &Catalog) -> BTreeSet<S
                 ("written", "updatedCols", &written),
             ];
             for (what, field, known) in uses {
-                for column in rights
-                    .get(field)
-                    .numbers()
-                    .into_iter()
-                    .map(|bit| bit - FIRST)
-                {
-                    for named in &relation.columns {
-                        let name = format!("{}.{}", relation.full_name(), named.name);
-                        let meant = i64::from(named.num) == column || column == 0;
-                        if meant && !known.contains(&name) {
-                            missing.insert(format!("{name} is {what}"));
+                let name = |column: &Column| format!("{}.{}", relation.full_name(), column.name);
+                for column in rights.get(field).numbers() {
+                    let column = column - FIRST;
+                    let mut meant = relation.columns.iter();
+                    // Of a row one column may be all that is used.
+                    if column == 0 {
+                        if !meant.any(|column| known.contains(&name(column))) {
+                            missing.insert(format!("a row of {} is {what}", relation.full_name()));
                         }
+                        continue;
                     }
+                    let unknown = meant
+                        .filter(|named| i64::from(named.num) == column)
+                        .map(name)
+                        .filter(|name| !known.contains(name));
+                    missing.extend(unknown.map(|name| format!("{name} is {what}")));
                 }
             }
         }
@@ -127,6 +132,12 @@ const SHOWN: usize = 300;
 /// Why a pair of trees is not compared.
 fn left_out<'t>(client: &'t Value, run: &'t Value, guards: &Guards) -> Option<&'static str> {
     let mut why = None;
+    if client
+        .node()
+        .is_some_and(|query| query.get("jointree").is_null())
+    {
+        return Some("COPY of a relation: it becomes COPY of a query");
+    }
     client.each(&mut |node| {
         if node.kind == "QUERY" && !node.get("constraintDeps").is_null() {
             why = Some("GROUP BY a key: the columns it makes free to use are added");
@@ -142,7 +153,17 @@ fn left_out<'t>(client: &'t Value, run: &'t Value, guards: &Guards) -> Option<&'
             if !guard.looked_up.is_empty() {
                 why = Some("a target with a lookup: the stored value or its mask is equal");
             }
-            if node.nodes("targetList").any(|item| {
+            let conflict = node
+                .child("onConflict")
+                .map_or(&Value::Null, |conflict| conflict.get("onConflictSet"));
+            let actions = node
+                .nodes("mergeActionList")
+                .map(|action| action.get("targetList"));
+            let lists = [node.get("targetList"), conflict]
+                .into_iter()
+                .chain(actions);
+            let mut items = lists.flat_map(Value::items).filter_map(Value::node);
+            if items.any(|item| {
                 item.child("expr")
                     .is_some_and(|link| link.int("subLinkType") == 5)
             }) {
@@ -241,8 +262,38 @@ impl Folded<'_> {
         form.push(&format!("[{level} {} {column} {version}]", place.entry));
     }
 
+    /// The value without casts that make it fit the column it goes to; those of a mask are its own.
+    fn bare<'t>(&self, value: &'t Value, form: &Form<'t, '_, Self>) -> &'t Value {
+        let mut value = value;
+        loop {
+            let masked = value
+                .node()
+                .is_some_and(|node| self.behind_mask(node, form).is_some());
+            match cast(value) {
+                Some(inner) if !masked => value = inner,
+                _ => return value,
+            }
+        }
+    }
+
     /// The mask of a column of a target.
     fn masked<'t>(&self, node: &'t Node, form: &mut Form<'t, '_, Self>) -> bool {
+        match self.behind_mask(node, form) {
+            Some((place, column, var)) => self.named(form, place, column, var),
+            None => return false,
+        }
+        true
+    }
+
+    /// The column of which the node is exactly the mask, and a reference to it.
+    fn behind_mask<'t>(
+        &self,
+        node: &'t Node,
+        form: &Form<'t, '_, Self>,
+    ) -> Option<(Place, i64, &'t Node)> {
+        if node.kind == "VAR" {
+            return None;
+        }
         let mut scope = form.scope.clone();
         let mut row = None;
         columns_of(node, &mut scope, &mut |var, scope| {
@@ -255,14 +306,22 @@ impl Folded<'_> {
                 row = Some((place, var));
             }
         });
-        let Some((place, var)) = row else {
-            return false;
-        };
-        let guard = entry(place, &form.scope).and_then(|entry| self.guards.get(entry));
-        let column = guard
-            .and_then(|guard| guard.masked(&node.kind, || over(node, &form.scope, Some(place))));
-        match column {
-            Some(column) => self.named(form, place, column, var),
+        let (place, var) = row?;
+        let guard = entry(place, &form.scope).and_then(|entry| self.guards.get(entry))?;
+        let column = guard.masked(&node.kind, || over(node, &form.scope, Some(place)))?;
+        Some((place, column, var))
+    }
+
+    /// A field of a row that is put together of columns is the column.
+    fn field<'t>(&self, node: &'t Node, form: &mut Form<'t, '_, Self>) -> bool {
+        let row = uncast(node.get("arg"))
+            .node()
+            .filter(|row| row.kind == "ROWEXPR");
+        let at = usize::try_from(node.int("fieldnum"))
+            .ok()
+            .and_then(|at| at.checked_sub(1));
+        match row.zip(at).and_then(|(row, at)| row.list("args").get(at)) {
+            Some(value) => form.value(value),
             None => return false,
         }
         true
@@ -273,17 +332,21 @@ impl Folded<'_> {
         let Some(level) = form.scope.last().copied() else {
             return false;
         };
-        let guarded = target(level.query).is_some_and(|found| self.guards.get(found).is_some());
-        if !guarded || level.query.int("resultRelation") == 0 || item.flag("resjunk") {
+        let returned = level
+            .query
+            .nodes("returningList")
+            .any(|returned| std::ptr::eq(returned, item));
+        if level.query.int("resultRelation") == 0 || item.flag("resjunk") || returned {
             return false;
         }
         form.push(&format!("{{SET {} ", item.word("resno")));
-        let value = uncast(item.get("expr"));
-        match kept(value) {
+        let value = self.bare(item.get("expr"), form);
+        match kept(uncast(value)) {
             Some((outer, inner, value)) => {
                 form.enter(outer, false);
                 form.enter(inner, false);
-                form.value(uncast(value));
+                let value = self.bare(value, form);
+                form.value(value);
                 form.leave(false);
                 form.leave(false);
             }
@@ -344,14 +407,14 @@ impl<'t> Style<'t> for Folded<'_> {
             }
             _ => self.named(form, place, column, var),
         }
+        // A mask that stands for a column of a target does not say the column's type.
+        if is_target(place, &form.scope) && self.guards.get(found).is_some() {
+            return;
+        }
         form.push(&match column {
             0 => ":row".to_owned(),
-            _ => format!(
-                ":{} {} {}",
-                var.word("vartype"),
-                var.word("vartypmod"),
-                var.word("varcollid")
-            ),
+            // NULL in the place of a value has no collation of the column's.
+            _ => format!(":{} {}", var.word("vartype"), var.word("vartypmod")),
         });
     }
 
@@ -378,6 +441,7 @@ impl<'t> Style<'t> for Folded<'_> {
             return true;
         }
         match node.kind.as_str() {
+            "FIELDSELECT" => self.field(node, form),
             "TARGETENTRY" => self.assigned(node, form),
             "CONST" | "QUERY" => false,
             _ => self.masked(node, form),

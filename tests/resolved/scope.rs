@@ -20,7 +20,6 @@ pub const JOIN: i64 = 2;
 pub const SELECT: i64 = 1;
 pub const UPDATE: i64 = 2;
 pub const INSERT: i64 = 3;
-pub const DELETE: i64 = 4;
 
 /// A column of an entry of a range table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,18 +96,19 @@ pub fn columns_of<'t>(
 
 /// The value without the casts around it that only make it fit the column it goes to.
 pub fn uncast(value: &Value) -> &Value {
+    cast(value).map_or(value, uncast)
+}
+
+/// What is cast, where the value is a cast.
+pub fn cast(value: &Value) -> Option<&Value> {
     /// `COERCE_EXPLICIT_CAST` and `COERCE_IMPLICIT_CAST` (`CoercionForm`).
     const CASTS: [i64; 2] = [1, 2];
-    let Some(node) = value.node() else {
-        return value;
-    };
+    let node = value.node()?;
     match node.kind.as_str() {
         "RELABELTYPE" | "COERCEVIAIO" | "COERCETODOMAIN" | "ARRAYCOERCEEXPR" => {
-            uncast(node.get("arg"))
+            Some(node.get("arg"))
         }
-        "FUNCEXPR" if CASTS.contains(&node.int("funcformat")) => {
-            node.list("args").first().map_or(value, uncast)
-        }
-        _ => value,
+        "FUNCEXPR" if CASTS.contains(&node.int("funcformat")) => node.list("args").first(),
+        _ => None,
     }
 }

@@ -164,12 +164,13 @@ impl Stand {
         if let Verdict::Refuse(refusal) = &statement.verdict {
             judged.outcome = Outcome::Refused(refusal.reason.label());
             let [answer] = line.analyse([client]);
-            if let Answer::Trees(trees) = answer {
+            if let Answer::Tree(tree) = answer {
                 // What is refused as a whole is not read.
                 if statement.kind != "this statement" {
-                    self.recorded(&trees, &plan, &mut judged);
+                    self.recorded(&tree, client, &plan, &mut judged);
                 }
-                if refusal.reason == Reason::Undefined {
+                let whole = client.len() == text.len() && holds_query(&tree);
+                if refusal.reason == Reason::Undefined && whole {
                     judged.find(Kind::Undefined, refusal.message.clone());
                 }
             }
@@ -208,12 +209,12 @@ impl Stand {
     ) {
         let [read, runs] = line.analyse([client, run]);
         let (read, runs) = match (read, runs) {
-            (Answer::Trees(read), Answer::Trees(runs)) => (read, runs),
+            (Answer::Tree(read), Answer::Tree(runs)) => (read, runs),
             (Answer::Error { .. }, Answer::Error { .. }) => {
                 judged.outcome = Outcome::Invalid;
                 return;
             }
-            (Answer::Error { sqlstate, message }, Answer::Trees(runs)) => {
+            (Answer::Error { sqlstate, message }, Answer::Tree(runs)) => {
                 judged.outcome = Outcome::Checked("only what runs is valid");
                 judged.find(
                     Kind::Accepted,
@@ -222,7 +223,7 @@ impl Stand {
                 self.guarded(&runs, run, judged);
                 return;
             }
-            (Answer::Trees(_), Answer::Error { sqlstate, message }) => {
+            (Answer::Tree(_), Answer::Error { sqlstate, message }) => {
                 judged.outcome = Outcome::Checked("only the client's text is valid");
                 judged.find(Kind::Rejected, format!("{sqlstate} {message} in {run}"));
                 return;
@@ -232,45 +233,44 @@ impl Stand {
                 judged.find(Kind::Unreadable, why);
                 return;
             }
+            (Answer::Empty, _) | (_, Answer::Empty) => return,
         };
-        if !runs.iter().any(holds_query) {
+        if !holds_query(&runs) {
             return;
         }
         self.guarded(&runs, run, judged);
         if let Some(plan) = plan {
-            self.recorded(&read, plan, judged);
+            self.recorded(&read, client, plan, judged);
         }
         judged.outcome = Outcome::Checked("the same");
-        for (read, runs) in read.iter().zip(&runs) {
-            match reading::compare(read, runs, &self.guards) {
-                Comparison::Same => {}
-                Comparison::Left(why) => judged.outcome = Outcome::Checked(why),
-                Comparison::Differ(read, runs) => {
-                    judged.find(
-                        Kind::Differs,
-                        format!("\n    {read}\n    {runs}\n    in {run}"),
-                    );
-                }
+        match reading::compare(&read, &runs, &self.guards) {
+            Comparison::Same => {}
+            Comparison::Left(why) => judged.outcome = Outcome::Checked(why),
+            Comparison::Differ(read, runs) => {
+                judged.find(
+                    Kind::Differs,
+                    format!("\n    {read}\n    {runs}\n    in {run}"),
+                );
             }
         }
     }
 
-    fn guarded(&self, trees: &[Value], run: &str, judged: &mut Judged) {
-        for tree in trees {
-            let found = check::check(tree, &self.guards);
-            for leak in found.leaks {
-                judged.find(Kind::Leak, format!("{leak} in {run}"));
-            }
-            judged.allowed.extend(found.allowed);
-            judged.guarded += found.guarded;
+    fn guarded(&self, tree: &Value, run: &str, judged: &mut Judged) {
+        let found = check::check(tree, &self.guards);
+        for leak in found.leaks {
+            judged.find(Kind::Leak, format!("{leak} in {run}"));
         }
+        judged.allowed.extend(found.allowed);
+        judged.guarded += found.guarded;
     }
 
-    fn recorded(&self, trees: &[Value], plan: &Plan, judged: &mut Judged) {
-        for tree in trees {
-            for name in reading::missing(tree, &plan.statements[0].columns, &self.catalog) {
-                judged.find(Kind::Missing, name);
-            }
+    fn recorded(&self, tree: &Value, client: &str, plan: &Plan, judged: &mut Judged) {
+        // What `*` stands for is on record only where its values go somewhere, which the tree does not say.
+        if words(client).iter().any(|word| word == "*") {
+            return;
+        }
+        for name in reading::missing(tree, &plan.statements[0].columns, &self.catalog) {
+            judged.find(Kind::Missing, name);
         }
     }
 }

@@ -200,7 +200,6 @@ pub struct Names {
     levels: Vec<Vec<Item>>,
     /// Common table expressions in scope.
     with: Vec<(String, Vec<String>)>,
-    within_write: bool,
 }
 
 /// The text of a seed.
@@ -214,7 +213,6 @@ pub fn generate(seed: u64, major: u32) -> Text {
         budget,
         levels: Vec::new(),
         with: Vec::new(),
-        within_write: false,
     };
     let sql = match names.random.below(100) {
         0..=42 => names.query().0,
