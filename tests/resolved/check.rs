@@ -479,8 +479,8 @@ fn is_comparison(condition: &Node) -> bool {
         plain &= match node.kind.as_str() {
             "VAR" => node.int("varlevelsup") == 0,
             "OPEXPR" | "SCALARARRAYOPEXPR" | "CONST" | "PARAM" | "RELABELTYPE" | "FUNCEXPR"
-            | "COERCEVIAIO" | "ARRAY" | "ARRAYEXPR" | "ARRAYCOERCEEXPR" | "CASETESTEXPR"
-            | "BOOLEXPR" | "NULLTEST" | "DISTINCTEXPR" | "COERCETODOMAIN" | "BOOLEANTEST" => true,
+            | "COERCEVIAIO" | "ARRAYEXPR" | "ARRAYCOERCEEXPR" | "CASETESTEXPR" | "BOOLEXPR"
+            | "NULLTEST" | "DISTINCTEXPR" | "COERCETODOMAIN" | "BOOLEANTEST" => true,
             _ => false,
         };
     });

@@ -149,11 +149,7 @@ impl<'t, 's, S: Style<'t>> Form<'t, 's, S> {
 
     pub fn fields(&mut self, node: &'t Node) {
         self.push("{");
-        self.push(if node.is_range_table_entry() {
-            "RTE"
-        } else {
-            &node.kind
-        });
+        self.push(&node.kind);
         for (name, value) in &node.fields {
             if LEFT_OUT.contains(&name.as_str()) {
                 continue;

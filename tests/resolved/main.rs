@@ -56,7 +56,7 @@ use statement as generated;
 use support::{Options, Postgres};
 
 /// Statements of a normal test run, of each generator.
-const SAMPLE: u64 = 1_500;
+const SAMPLE: u64 = 1_000;
 /// Enough for trees that the planner and the checker walk.
 const STACK: usize = 256 << 20;
 

@@ -51,8 +51,7 @@ impl Node {
     }
 
     pub fn is_range_table_entry(&self) -> bool {
-        // It got its present name in PostgreSQL 14.
-        matches!(self.kind.as_str(), "RTE" | "RANGETBLENTRY")
+        self.kind == "RANGETBLENTRY"
     }
 }
 
@@ -157,6 +156,21 @@ fn words(text: &str) -> Vec<Word> {
     found
 }
 
+/// Nodes that PostgreSQL 13 prints under other names.
+fn present(kind: String) -> String {
+    let name = match kind.as_str() {
+        "RTE" => "RANGETBLENTRY",
+        "CASE" => "CASEEXPR",
+        "WHEN" => "CASEWHEN",
+        "ROW" => "ROWEXPR",
+        "ARRAY" => "ARRAYEXPR",
+        "COALESCE" => "COALESCEEXPR",
+        "MINMAX" => "MINMAXEXPR",
+        _ => return kind,
+    };
+    name.to_owned()
+}
+
 struct Reader {
     words: Vec<Word>,
     at: usize,
@@ -194,7 +208,7 @@ impl Reader {
 
     fn node(&mut self) -> Result<Node, String> {
         let kind = match self.next() {
-            Some(Word::Plain(kind)) => kind,
+            Some(Word::Plain(kind)) => present(kind),
             other => return Err(format!("{other:?} for the kind of a node")),
         };
         let mut fields = Vec::new();

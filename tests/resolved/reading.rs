@@ -9,8 +9,8 @@ use crate::form::{Form, Style, over};
 use crate::guards::{Guard, Guards, conjuncts};
 use crate::node::{Node, Value};
 use crate::scope::{
-    JOIN, Level, Place, RELATION, SUBQUERY, Scope, cast, columns, columns_of, entry, is_excluded,
-    is_target, place, uncast,
+    GROUP, JOIN, Level, Place, RELATION, SUBQUERY, Scope, cast, columns, columns_of, entry,
+    is_excluded, is_target, place, uncast,
 };
 
 /// Columns that the server found in the client's text and that are not on record, or not for what they are used. A column
@@ -57,7 +57,11 @@ pub fn missing(tree: &Value, columns: &Columns, catalog: &Catalog) -> BTreeSet<S
                     let mut meant = relation.columns.iter();
                     // Of a row one column may be all that is used.
                     if column == 0 {
-                        if !meant.any(|column| known.contains(&name(column))) {
+                        let alias = |entry: &Node| {
+                            entry.int("rtekind") == JOIN && !entry.get("alias").is_null()
+                        };
+                        let joined = query.nodes("rtable").any(alias);
+                        if !joined && !meant.any(|column| known.contains(&name(column))) {
                             missing.insert(format!("a row of {} is {what}", relation.full_name()));
                         }
                         continue;
@@ -138,10 +142,15 @@ fn left_out<'t>(client: &'t Value, run: &'t Value, guards: &Guards) -> Option<&'
     {
         return Some("COPY of a relation: it becomes COPY of a query");
     }
+    let keys = |tree: &Value| {
+        let mut keys = 0;
+        tree.each(&mut |node| keys += node.list("groupClause").len());
+        keys
+    };
+    if keys(client) != keys(run) {
+        return Some("GROUP BY a key: the columns it makes free to use are added");
+    }
     client.each(&mut |node| {
-        if node.kind == "QUERY" && !node.get("constraintDeps").is_null() {
-            why = Some("GROUP BY a key: the columns it makes free to use are added");
-        }
         let writes = node.kind == "QUERY" && node.int("resultRelation") != 0;
         if writes
             && let Some(found) = target(node)
@@ -316,6 +325,8 @@ impl Folded<'_> {
     fn field<'t>(&self, node: &'t Node, form: &mut Form<'t, '_, Self>) -> bool {
         let row = uncast(node.get("arg"))
             .node()
+            // Of a version of the row: NULL where it is not there.
+            .map(|row| row.child("defresult").unwrap_or(row))
             .filter(|row| row.kind == "ROWEXPR");
         let at = usize::try_from(node.int("fieldnum"))
             .ok()
@@ -387,16 +398,20 @@ impl<'t> Style<'t> for Folded<'_> {
             .ok()
             .and_then(|at| at.checked_sub(1));
         match found.int("rtekind") {
-            JOIN if column > 0 => {
-                let merged = at.and_then(|at| found.list("joinaliasvars").get(at));
+            kind @ (JOIN | GROUP) if column > 0 => {
+                let list = if kind == JOIN {
+                    "joinaliasvars"
+                } else {
+                    "groupexprs"
+                };
+                let merged = at.and_then(|at| found.list(list).get(at));
                 let Some(merged) = merged else {
                     return form.push("[?]");
                 };
                 let rest = form.scope.split_off(place.level + 1);
-                form.push("(of a join ");
                 form.value(merged);
-                form.push(")");
                 form.scope.extend(rest);
+                return;
             }
             SUBQUERY => {
                 let query = found.child("subquery");
@@ -421,6 +436,7 @@ impl<'t> Style<'t> for Folded<'_> {
     fn node(&self, node: &'t Node, form: &mut Form<'t, '_, Self>) -> bool {
         if node.is_range_table_entry() {
             let relation = match node.int("rtekind") {
+                GROUP => return true,
                 RELATION => Some(node),
                 SUBQUERY => node
                     .child("subquery")

@@ -16,6 +16,8 @@ pub type Scope<'t> = Vec<Level<'t>>;
 pub const RELATION: i64 = 0;
 pub const SUBQUERY: i64 = 1;
 pub const JOIN: i64 = 2;
+/// What GROUP BY groups by, from PostgreSQL 18 on.
+pub const GROUP: i64 = 9;
 
 pub const SELECT: i64 = 1;
 pub const UPDATE: i64 = 2;
