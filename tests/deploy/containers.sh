@@ -10,7 +10,7 @@
 #   base_prometheus NAME         one that stands for docker.io/prom/prometheus
 # Each of them is of the distribution that this machine has its packages from.
 
-containers_store='' containers_run='' containers_limits=()
+containers_store='' containers_run='' containers_limits=() containers_podman=()
 
 containers_begin() {
     local files processes
@@ -33,11 +33,10 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 CONF
     export CONTAINERS_CONF=$containers_run/containers.conf
+    containers_podman=(podman --root "$containers_store" --runroot "$containers_run/run" --network-config-dir "$containers_run/networks" --log-level error)
 }
 
-pod() {
-    podman --root "$containers_store" --runroot "$containers_run/run" --network-config-dir "$containers_run/networks" --log-level error "$@"
-}
+pod() { "${containers_podman[@]}" "$@"; }
 
 containers_end() {
     [ -n "$containers_run" ] || return

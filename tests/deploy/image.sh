@@ -1,7 +1,10 @@
 #!/bin/bash
 # The image of deploy/Dockerfile, built and run, and deploy/compose.yaml started with it.
 #
-#   tests/deploy/image.sh        needs root; half an hour of two cores for the release in the image
+#   tests/deploy/image.sh [--binary PGVEIL]        needs root
+#
+# The image takes half an hour of two cores to build; with --binary it is that program in the Dockerfile's last stage, and the stage
+# that builds one is left out.
 #
 # Base images, PostgreSQL and Prometheus are made here of Debian's packages (containers.sh), for no registry of images may be within
 # reach; Grafana, of which Debian has no package, is left out. compose.yaml needs Docker's compose 2.24 or newer, as `docker compose` or
@@ -12,7 +15,8 @@ root=$(cd "$here/../.." && pwd)
 export LC_ALL=C.UTF-8
 . "$here/containers.sh"
 [ "$(id -u)" = 0 ] || { echo 'tests/deploy/image.sh: needs root' >&2; exit 1; }
-kept=$root/target/containers
+kept=$root/target/containers binary=''
+[ "${1:-}" != --binary ] || binary=$(realpath "${2:?the binary}")
 
 failed=0 service='' doctor=''
 ok() { echo "ok: $1"; }
@@ -47,13 +51,25 @@ containers_begin "$kept"
 echo 'base images'
 base_build pgveil-test/rust && base_runtime pgveil-test/cc && base_postgres pgveil-test/postgres && base_prometheus pgveil-test/prometheus || exit 1
 
-echo 'the image'
-sources=$containers_run/sources
+sources=$containers_run/sources dockerfile=$containers_run/Dockerfile
 mkdir "$sources"
-(cd "$root" && git ls-files -z | tar --null --files-from - -c) | tar -x -C "$sources"
-pod build --network host "${containers_limits[@]}" --format docker -f "$sources/deploy/Dockerfile" -t pgveil --build-arg BUILD_IMAGE=localhost/pgveil-test/rust \
+if [ -z "$binary" ]; then
+    echo 'the image'
+    cp "$root/deploy/Dockerfile" "$dockerfile"
+    (cd "$root" && git ls-files -z | tar --null --files-from - -c) | tar -x -C "$sources"
+else
+    echo "the image's last stage, with $binary"
+    mkdir -p "$sources/out/var/lib/pgveil" "$sources/out/etc/pgveil"
+    cp "$binary" "$sources/out/pgveil"
+    {
+        grep '^ARG RUNTIME_IMAGE=' "$root/deploy/Dockerfile"
+        printf 'FROM scratch AS build\nCOPY out /out\n'
+        sed -n '/^FROM ${RUNTIME_IMAGE}/,$p' "$root/deploy/Dockerfile"
+    } >"$dockerfile"
+fi
+pod build --network host "${containers_limits[@]}" --format docker -f "$dockerfile" -t pgveil --build-arg BUILD_IMAGE=localhost/pgveil-test/rust \
     --build-arg RUNTIME_IMAGE=localhost/pgveil-test/cc "$sources" >"$kept/build.log" 2>&1 || { tail -30 "$kept/build.log"; exit 1; }
-grep -o '/out/pgveil: .*SHA-256.*' "$kept/build.log" || echo 'built before, of the same sources'
+grep -o '/out/pgveil: .*SHA-256.*' "$kept/build.log"
 rm -rf "$sources"
 
 echo "$(($(pod image inspect --format '{{.Size}}' pgveil) / 1048576)) MiB"
@@ -78,7 +94,8 @@ for image in library/postgres prom/prometheus; do
     tag=$(grep -o "docker.io/$image:[^ ]*" "$root/deploy/compose.yaml" | head -n 1)
     pod tag "pgveil-test/${image##*/}" "$tag"
 done
-pod system service --time 0 "unix://$containers_run/docker.sock" >"$containers_run/service.log" 2>&1 &
+# Not by way of the function: what is ended later is podman, not the shell around it.
+"${containers_podman[@]}" system service --time 0 "unix://$containers_run/docker.sock" >"$containers_run/service.log" 2>&1 &
 service=$!
 # Podman leaves the rounds of health checks to systemd's timers.
 (while sleep 1; do for container in $(pod ps -q); do pod healthcheck run "$container"; done; done) >/dev/null 2>&1 &
