@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the binary that packages and images carry: optimised, without symbols, and without a path, name or date of where and when it
-# was built. What is still missing for the same bytes from any folder stands in docs/operations.md.
+# was built: the same bytes from any folder (tests/deploy/reproducible.sh).
 #
 #   deploy/release.sh [--out FOLDER]        the default is target/dist
 set -eu

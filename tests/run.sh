@@ -8,6 +8,7 @@
 # and, where they are named, what takes too long for every day:
 #   kafka      the sink that a build has with `--features kafka`, on librdkafka's own cluster (PGVEIL_KAFKA=host:port: and on a broker)
 #   package    the Debian package on a clean machine with a running systemd (tests/deploy/package.sh)
+#   image      deploy/Dockerfile built, the image run, and compose.yaml started with it (tests/deploy/image.sh)
 #   reproducible  the release built in two folders: the same bytes, with no path, date or symbol in them (tests/deploy/reproducible.sh)
 #   resolved   100,000 texts of easily mistaken names (PGVEIL_RESOLVED, PGVEIL_SEED) and as many generated ones, as the server reads
 #              them against how pgveil does, on the machine's PostgreSQL and on 13 to 18
@@ -15,8 +16,8 @@
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
 #   suites     other people's test suites: direct, through pgveil unrestricted and restricted (tests/suites/run.sh)
-#   logins     every combination of sslmode, gssencmode, sslnegotiation, channel binding and method on PostgreSQL 13 to 18
-#              (tests/logins/run.sh)
+#   logins     every combination of sslmode, gssencmode, sslnegotiation, channel binding and method on PostgreSQL 13 to 18,
+#              with the libpq of 18 and of 17 (tests/logins/run.sh)
 #   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17, how texts are read on all
 #              of them
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
@@ -35,8 +36,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | deploy | kafka | package | reproducible | crm | resolved | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, kafka, package, reproducible, crm, resolved, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
+        cargo | drivers | demo | console | deploy | kafka | package | image | reproducible | crm | resolved | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, kafka, package, image, reproducible, crm, resolved, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
@@ -178,6 +179,13 @@ run_package() {
     build_binary && tests/deploy/package.sh target/debug/pgveil
 }
 
+run_image() {
+    [ "$(id -u)" = 0 ] || { echo 'SKIPPED deploy/image: needs root'; return; }
+    ensure podman podman runc runc conmon conmon /usr/lib/podman/netavark netavark /usr/lib/podman/aardvark-dns aardvark-dns iptables iptables \
+        debootstrap debootstrap curl curl
+    tests/deploy/image.sh
+}
+
 run_reproducible() {
     ensure strings binutils
     tests/deploy/reproducible.sh
@@ -269,15 +277,16 @@ run_resolved() (
 )
 
 run_logins() (
-    servers=()
+    servers=() older=
     # That of the machine, too.
     newest=$(find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort -V | tail -n 1)
     [ -n "$newest" ] && servers+=("$(basename "$(dirname "$newest")")=$newest")
     while read -r major version _; do
         install_version "$major" "$version" || { echo "PostgreSQL $major could not be installed"; return 1; }
         servers+=("$major=$PGVEIL_TEST_PG_BIN")
+        [ "$major" = 17 ] && older=$PGVEIL_TEST_PG_BIN
     done <<< "$VERSIONS"
-    build_binary && tests/logins/run.sh "${servers[@]}"
+    build_binary && tests/logins/run.sh "${servers[@]}" && tests/logins/run.sh --libpq "$older/../lib" "17=$older"
 )
 
 run_corpora() {

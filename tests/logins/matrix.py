@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -143,6 +144,9 @@ def combinations():
         if gss == "require" and (binding != "prefer" or negotiation != "postgres"):
             continue
         yield f"{mode} gss-{gss} {negotiation} binding-{binding}", f"sslmode={mode} gssencmode={gss} sslnegotiation={negotiation} channel_binding={binding}"
+    # Not known to libpq before 18.
+    if pq.version() < 180000:
+        return
     for name, versions in (("max-3.0", "max_protocol_version=3.0"), ("max-latest", "max_protocol_version=latest"),
                            ("min-3.2", "min_protocol_version=3.2 max_protocol_version=3.2")):
         yield f"protocol-{name}", f"sslmode=prefer {versions}"
@@ -174,9 +178,23 @@ def outcome(port, method, parameters, work):
         assert result.get_value(0, 0) == f"{method}_user".encode()
         ssl = "TLS" if connection.ssl_in_use else "plain"
         asked = "asked for the password" if connection.used_password else "not asked"
-        return f"in: {ssl}, protocol {connection.full_protocol_version}, {asked}"
+        version = connection.full_protocol_version if pq.version() >= 180000 else connection.protocol_version
+        return f"in: {ssl}, protocol {version}, {asked}"
     finally:
         connection.finish()
+
+
+def greased(port, method):
+    """What libpq 19 sends to find out whether a server negotiates: a version that there is not, and an option that there is not."""
+    parameters = b"user\0%s_user\0database\0postgres\0_pq_.test_protocol_negotiation\0\0\0" % method.encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client, client.makefile("rb") as answers:
+        client.sendall(struct.pack("!IHH", 8 + len(parameters), 3, 9999) + parameters)
+        kind, length = struct.unpack("!cI", answers.read(5))
+        body = answers.read(length - 4)
+    if kind != b"v":
+        return f"a message {kind}"
+    major, minor, count = struct.unpack("!HHI", body[:8])
+    return f"protocol {major}.{minor}, {count} options unknown: {body[8:]}"
 
 
 def listed(path):
@@ -198,12 +216,26 @@ def main():
     direct = Server(bin, work / f"direct-{major}", work, True)
     behind = Server(bin, work / f"behind-{major}", work, False)
     started = [direct, behind]
-    counts, used, failed = Counter(), set(), False
+    counts, used = Counter(), set()
+
+    def compare(case, before, after, same=False):
+        counts["cases"] += 1
+        if same or before == after:
+            return
+        counts["different"] += 1
+        hits = [pattern for pattern in known if fnmatch.fnmatchcase(case, pattern)]
+        used.update(hits)
+        if not hits:
+            counts["unexpected"] += 1
+            print(f"DIFFERENT {case}\n    directly {before}\n    through  {after}")
+
     try:
         for mode, methods in METHODS.items():
             pgveil = Pgveil(arguments.pgveil, work / f"pgveil-{major}-{mode}", work, behind, mode)
             started.append(pgveil)
             for method in methods:
+                if method != "cert":
+                    compare(f"{major} {mode} {method} protocol-grease none", greased(direct.port, method), greased(pgveil.port, method))
                 for combination, parameters in combinations():
                     for shown, secret in credentials(method, work):
                         if shown == "wrong" and "binding-prefer" not in combination:
@@ -211,27 +243,18 @@ def main():
                         case = f"{major} {mode} {method} {combination} {shown}"
                         before = outcome(direct.port, method, f"{parameters} {secret}", work)
                         after = outcome(pgveil.port, method, f"{parameters} {secret}", work)
-                        # Who asks for the certificate says so in own words.
-                        same = before == after or (method == "cert" and before[:7] == after[:7] == "refused")
-                        counts["cases"] += 1
                         counts["in" if after.startswith("in") else "refused"] += 1
-                        if same:
-                            continue
-                        counts["different"] += 1
-                        hits = [pattern for pattern in known if fnmatch.fnmatchcase(case, pattern)]
-                        used.update(hits)
-                        if not hits:
-                            failed = True
-                            print(f"DIFFERENT {case}\n    directly {before}\n    through  {after}")
+                        # Who asks for the certificate says so in own words.
+                        compare(case, before, after, method == "cert" and before[:7] == after[:7] == "refused")
     finally:
         for process in started:
             process.stop()
     for pattern in known:
         if pattern not in used and fnmatch.fnmatchcase(major, pattern.split(" ")[0]):
-            failed = True
+            counts["unexpected"] += 1
             print(f"NO LONGER DIFFERENT on {major}: {pattern}")
-    print(f"logins {major}: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
-    return 1 if failed else 0
+    print(f"logins {major}, libpq {pq.version() // 10000}: " + ", ".join(f"{count} {what}" for what, count in sorted(counts.items())))
+    return 1 if counts["unexpected"] else 0
 
 
 if __name__ == "__main__":

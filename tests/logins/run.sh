@@ -1,8 +1,11 @@
 #!/bin/bash
 # Logins in every combination of sslmode, gssencmode, sslnegotiation, channel binding, protocol version and the server's
-# method, with the libpq of psycopg's wheel: through pgveil they end as directly, or as differences.txt says.
+# method: through pgveil they end as directly, or as differences.txt says. What libpq 19 asks to find out whether a server negotiates
+# is asked by hand.
 #
-#   tests/logins/run.sh [--pgveil BINARY] [MAJOR=FOLDER ...]     FOLDER holds initdb and postgres
+#   tests/logins/run.sh [--pgveil BINARY] [--libpq FOLDER] [MAJOR=FOLDER ...]
+#
+# FOLDER of a server holds initdb and postgres; that of libpq, libpq.so.5 (else it is the one in psycopg's wheel).
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -11,6 +14,7 @@ fail() { echo "tests/logins/run.sh: $*" >&2; exit 1; }
 while [ $# -gt 0 ]; do
     case $1 in
         --pgveil) pgveil=$(realpath "$2"); shift ;;
+        --libpq) LD_LIBRARY_PATH=$(realpath "$2") PSYCOPG_IMPL=python; export LD_LIBRARY_PATH PSYCOPG_IMPL; shift ;;
         *=*) servers+=("$1") ;;
         *) fail "unknown argument $1" ;;
     esac
