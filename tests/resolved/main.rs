@@ -56,7 +56,7 @@ use statement as generated;
 use support::{Options, Postgres};
 
 /// Statements of a normal test run, of each generator.
-const SAMPLE: u64 = 1_000;
+const SAMPLE: u64 = 500;
 /// Enough for trees that the planner and the checker walk.
 const STACK: usize = 256 << 20;
 
@@ -219,7 +219,7 @@ fn easily_mistaken_names_are_read_as_the_server_reads_them() {
         let server = server();
         let stand = named(&server);
         let first = number("PGVEIL_SEED", 1);
-        let report = named_texts(&stand, first..first + 4 * SAMPLE, server.major());
+        let report = named_texts(&stand, first..first + 3 * SAMPLE, server.major());
         println!("{report}");
         report.check();
     });

@@ -199,6 +199,14 @@ impl Stand {
         judged
     }
 
+    /// Whether a text reads secrets; `None`: the server does not take it, which tells nothing.
+    pub fn leaks(&self, line: &mut Line, text: &str) -> Option<bool> {
+        match line.analyse([text]) {
+            [Answer::Tree(tree)] => Some(!check::check(&tree, &self.guards).leaks.is_empty()),
+            _ => None,
+        }
+    }
+
     fn compare(
         &self,
         line: &mut Line,
