@@ -487,7 +487,10 @@ fn a_table_that_may_not_be_read_any_more_has_a_row_type_still() {
     let mut client = agent(pgveil.port());
     assert!(error(&client.query(fill)).is_some());
     let frames = client.query(rows);
-    assert!(error(&frames).is_some() && !shows(&frames, PHONE), "{frames:?}");
+    assert!(
+        error(&frames).is_some() && !shows(&frames, PHONE),
+        "{frames:?}"
+    );
     let mut direct = agent(server.port());
     direct.query(fill);
     assert!(shows(&direct.query(rows), PHONE));

@@ -312,13 +312,13 @@ impl<'a> Scope<'a> {
         Some(RowRule {
             parts: vec![
                 RulePart::Column(mode),
-                RulePart::Sql(
-                    " OPERATOR(pg_catalog.<>) 'SIReadLock'::pg_catalog.text OR (".into(),
-                ),
+                RulePart::Sql(" OPERATOR(pg_catalog.<>) 'SIReadLock'::pg_catalog.text OR (".into()),
                 RulePart::Column(relation),
                 RulePart::Sql(
-                    format!(" OPERATOR(pg_catalog.=) ANY ('{{{list}}}'::pg_catalog.oid[])) IS NOT TRUE")
-                        .into(),
+                    format!(
+                        " OPERATOR(pg_catalog.=) ANY ('{{{list}}}'::pg_catalog.oid[])) IS NOT TRUE"
+                    )
+                    .into(),
                 ),
             ],
         })

@@ -22,9 +22,7 @@ pub use self::running::{Counted, Running, Stop};
 use crate::export::{Limits, Meter, Purse, Sum};
 use crate::policy::ExportRule;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{
-    Granted, Source, Statement, Statements, copies_header, prepares,
-};
+use crate::session::statements::{Granted, Source, Statement, Statements, copies_header, prepares};
 use crate::sql::plan::Refusal;
 
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline

@@ -45,11 +45,7 @@ const RAISING_ROUTINES: &[&str] = &[
 ];
 
 /// Routines that pass on an error of another server, with any SQLSTATE and message (postgres_fdw, dblink).
-const FORWARDING_ROUTINES: &[&str] = &[
-    "pgfdw_report_error",
-    "pgfdw_report",
-    "dblink_res_error",
-];
+const FORWARDING_ROUTINES: &[&str] = &["pgfdw_report_error", "pgfdw_report", "dblink_res_error"];
 
 const SYNTAX_ERROR: &str = "42601";
 
@@ -496,7 +492,10 @@ mod tests {
                 ..ErrorFields::error("42601", message)
             };
             let scrubbed = error(&fields, None);
-            assert_eq!((scrubbed.message.as_str(), scrubbed.detail), (expected, None));
+            assert_eq!(
+                (scrubbed.message.as_str(), scrubbed.detail),
+                (expected, None)
+            );
         }
         let kept = "cannot insert multiple commands into a prepared statement";
         check("42601", kept, kept);

@@ -52,11 +52,7 @@ fn presets_keep_what_their_kind_of_data_allows() {
         ("cn_address", "北京路市场12号", "********"),
         ("cn_address", "建国路88号", "******"),
         ("cn_address", "PO Box 7", "********"),
-        (
-            "cn_address",
-            "收件人：张伟，北京市朝阳区",
-            "*************",
-        ),
+        ("cn_address", "收件人：张伟，北京市朝阳区", "*************"),
         ("cn_address", "zhangwei北京市", "***********"),
         ("cn_address", "１３８北京市", "******"),
         ("email", "zhangwei@example.com", "z***@example.com"),

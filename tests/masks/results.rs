@@ -97,12 +97,7 @@ fn masks_give_what_they_say() {
             "wu@b.de 13812345678",
             Some("*******************"),
         ),
-        (
-            email(1),
-            "text",
-            "wu@b.de，吴文博",
-            Some("***********"),
-        ),
+        (email(1), "text", "wu@b.de，吴文博", Some("***********")),
         (
             email(1),
             "text",

@@ -26,9 +26,9 @@ const TYPE: &str = "CREATE TEMP TABLE text (a int)";
 
 /// Whether any of the texts shows the secret, one message each.
 fn any_shows(client: &mut Client, texts: &[String]) -> bool {
-    texts
-        .iter()
-        .fold(false, |found, text| shows(&client.query(text), SECRET) | found)
+    texts.iter().fold(false, |found, text| {
+        shows(&client.query(text), SECRET) | found
+    })
 }
 
 fn direct(server: &Postgres) -> Client {
@@ -43,7 +43,11 @@ fn what_execute_runs_means_what_was_decided_on() {
     for texts in [
         vec![format!("{prepare}; {FIRST}; EXECUTE p")],
         vec![prepare.clone(), format!("{FIRST}; EXECUTE p")],
-        vec![format!("SET search_path = public; {prepare}"), FIRST.into(), "EXECUTE p".into()],
+        vec![
+            format!("SET search_path = public; {prepare}"),
+            FIRST.into(),
+            "EXECUTE p".into(),
+        ],
         vec![
             FIRST.into(),
             format!("SET search_path = public; {prepare}"),
@@ -54,7 +58,10 @@ fn what_execute_runs_means_what_was_decided_on() {
             prepare.clone(),
             format!("{FIRST}; CREATE TEMP TABLE t AS EXECUTE p; SELECT * FROM t"),
         ],
-        vec!["PREPARE p(text) AS SELECT $1".into(), format!("{FIRST}; EXECUTE p(initcap('x'))")],
+        vec![
+            "PREPARE p(text) AS SELECT $1".into(),
+            format!("{FIRST}; EXECUTE p(initcap('x'))"),
+        ],
         vec![rows.clone(), format!("{TYPE}; EXECUTE p")],
         vec![format!("{rows}; {TYPE}; EXECUTE p")],
     ] {
@@ -65,15 +72,31 @@ fn what_execute_runs_means_what_was_decided_on() {
     }
     // What means the same is run.
     for texts in [
-        ["PREPARE p AS SELECT initcap('x')", "SET search_path = crm; EXECUTE p"],
-        ["SET search_path = crm; PREPARE p AS SELECT initcap('x')", "EXECUTE p"],
-        ["SELECT 1", "PREPARE p AS SELECT initcap('x'); SET statement_timeout = 0; EXECUTE p"],
-        ["CREATE TEMP TABLE own (a int); PREPARE p AS SELECT initcap('x')", "EXECUTE p"],
+        [
+            "PREPARE p AS SELECT initcap('x')",
+            "SET search_path = crm; EXECUTE p",
+        ],
+        [
+            "SET search_path = crm; PREPARE p AS SELECT initcap('x')",
+            "EXECUTE p",
+        ],
+        [
+            "SELECT 1",
+            "PREPARE p AS SELECT initcap('x'); SET statement_timeout = 0; EXECUTE p",
+        ],
+        [
+            "CREATE TEMP TABLE own (a int); PREPARE p AS SELECT upper('x')",
+            "EXECUTE p",
+        ],
     ] {
         let mut client = agent(pgveil.port());
         let frames: Vec<_> = texts.iter().flat_map(|text| client.query(text)).collect();
         assert_eq!(error(&frames), None, "{texts:?}");
-        assert_eq!(values(&frames).last().map(String::as_str), Some("X"), "{texts:?}");
+        assert_eq!(
+            values(&frames).last().map(String::as_str),
+            Some("X"),
+            "{texts:?}"
+        );
     }
 }
 
@@ -175,9 +198,7 @@ fn a_temporary_relation_that_is_not_read_has_a_row_type_still() {
 /// `ALTER ROLE ... SET role` makes of `"$user"` another schema.
 #[test]
 fn a_preset_role_has_its_own_schema() {
-    let (server, pgveil) = start(MORE);
-    server.sql(
-        "crm",
+    let (server, pgveil) = start(
         "CREATE ROLE clerk; GRANT clerk TO agent; GRANT ALL ON crm.contacts TO clerk; GRANT USAGE ON SCHEMA crm TO clerk; \
          CREATE SCHEMA clerk AUTHORIZATION clerk; CREATE FUNCTION clerk.initcap(varchar) RETURNS text LANGUAGE sql STABLE \
          AS 'SELECT phone::text FROM crm.contacts WHERE id = 1'; ALTER ROLE agent SET role = 'clerk'",

@@ -17,7 +17,10 @@ type Columns = Vec<(Node, String)>;
 impl Walk<'_> {
     /// Writes out each `*` of a query's output, if all of them can be.
     pub(super) fn write_out_stars(&mut self, query: &mut Node) {
-        if self.side == Side::Run || self.target.is_some() || !query.list("target_list").iter().any(is_star) {
+        if self.side == Side::Run
+            || self.target.is_some()
+            || !query.list("target_list").iter().any(is_star)
+        {
             return;
         }
         let offer = self.reader().from(query.list("from_clause"));
@@ -80,7 +83,10 @@ impl Walk<'_> {
             let own = item.columns.as_deref()?;
             let mut names = BTreeSet::new();
             for column in own {
-                if column.origin.is_some_and(|(relation, num)| self.rules.role.denies(relation, num)) {
+                if column
+                    .origin
+                    .is_some_and(|(relation, num)| self.rules.role.denies(relation, num))
+                {
                     continue;
                 }
                 // A name without an item before it, or of two columns, would mean another one.

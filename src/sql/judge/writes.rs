@@ -246,7 +246,9 @@ impl Walk<'_> {
                     .map(|column| column.name.clone())
                     .collect()
             }
-            false => named.map(|element| element.text("name").to_owned()).collect(),
+            false => named
+                .map(|element| element.text("name").to_owned())
+                .collect(),
         };
         looked_up.retain(|name| target.mask(role, name).is_some());
         for name in looked_up {
@@ -462,7 +464,10 @@ fn inserts_constants(insert: &Node, relation: &Relation, name: &str) -> bool {
     let is_named = |row: &Tree| {
         let value = list_of(row).and_then(|values| values.get(place));
         value.is_none_or(|value| {
-            is_constant(value) || value.node().is_some_and(|value| value.kind == "SetToDefault")
+            is_constant(value)
+                || value
+                    .node()
+                    .is_some_and(|value| value.kind == "SetToDefault")
         })
     };
     !rows.is_empty() && rows.iter().all(is_named)
