@@ -10,13 +10,16 @@
 #   package    the Debian package on a clean machine with a running systemd (tests/deploy/package.sh)
 #   image      deploy/Dockerfile built, the image run, and compose.yaml started with it (tests/deploy/image.sh)
 #   reproducible  the release built in two folders: the same bytes, with no path, date or symbol in them (tests/deploy/reproducible.sh)
+#   resolved   100,000 texts of easily mistaken names (PGVEIL_RESOLVED, PGVEIL_SEED) and as many generated ones, as the server reads
+#              them against how pgveil does, on the machine's PostgreSQL and on 13 to 18
 #   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
 #   suites     other people's test suites: direct, through pgveil unrestricted and restricted (tests/suites/run.sh)
 #   logins     every combination of sslmode, gssencmode, sslnegotiation, channel binding and method on PostgreSQL 13 to 18,
 #              with the libpq of 18 and of 17 (tests/logins/run.sh)
-#   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17
+#   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17, how texts are read on all
+#              of them
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
 #   reload     500 changes of the policy under 64 clients (PGVEIL_RELOADS); 50 are among the tests of every day
 #   soak       half an hour of mixed clients: memory and descriptors stay flat (tests/soak/run.sh --help)
@@ -33,8 +36,8 @@ prepare_only=0 suites=()
 for argument in "$@"; do
     case $argument in
         --prepare) prepare_only=1 ;;
-        cargo | drivers | demo | console | deploy | kafka | package | image | reproducible | crm | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
-        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, kafka, package, image, reproducible, crm, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
+        cargo | drivers | demo | console | deploy | kafka | package | image | reproducible | crm | resolved | generated | regress | suites | logins | versions | corpora | reload | soak) suites+=("$argument") ;;
+        *) fail "unknown argument $argument; suites are cargo, drivers, demo, console, deploy, kafka, package, image, reproducible, crm, resolved, generated, regress, suites, logins, versions, corpora, reload, soak" ;;
     esac
 done
 [ ${#suites[@]} = 0 ] && suites=(cargo drivers demo console deploy)
@@ -240,11 +243,11 @@ install_version() {
 }
 
 # Major versions, those of the package, and the tests that run on them.
-VERSIONS='13 13.23.0-beta.16 twins generated
-14 14.23.0-beta.17 restricted serve
-16 16.14.0-beta.17 restricted serve
-17 17.10.0-beta.17 restricted serve
-18 18.4.0-beta.17 twins generated'
+VERSIONS='13 13.23.0-beta.16 twins generated resolved
+14 14.23.0-beta.17 restricted serve resolved
+16 16.14.0-beta.17 restricted serve resolved
+17 17.10.0-beta.17 restricted serve resolved
+18 18.4.0-beta.17 twins generated resolved'
 
 run_versions() (
     failed=0
@@ -254,6 +257,21 @@ run_versions() (
         for name in $tests; do arguments+=(--test "$name"); done
         say "PostgreSQL $major: $tests"
         cargo test --locked --no-fail-fast "${arguments[@]}" || failed=1
+    done <<< "$VERSIONS"
+    return $failed
+)
+
+# The server and the generators decide how long it takes, and the planner in the test's own process.
+run_resolved() (
+    failed=0
+    export PGVEIL_RESOLVED=${PGVEIL_RESOLVED:-100000}
+    long() { cargo test --locked --release --test resolved -- --ignored --nocapture long || failed=1; }
+    say "PostgreSQL of this machine"
+    long
+    while read -r major version _; do
+        install_version "$major" "$version" || { echo "PostgreSQL $major could not be installed"; failed=1; continue; }
+        say "PostgreSQL $major"
+        long
     done <<< "$VERSIONS"
     return $failed
 )

@@ -68,30 +68,7 @@ const SECRETS: [[[&str; 6]; 3]; 2] = [
     ],
 ];
 
-const POLICY: &str = r#"
-version: 1
-data:
-  person: { level: 2, columns: [crm.customers.name] }
-  phone: { level: 3, columns: [crm.customers.phone, crm.p.phone, crm.base.phone, crm.big.phone] }
-  email: { level: 3, columns: [crm.customers.email] }
-  id_card: { level: 4, columns: [crm.customers.id_card] }
-  salary: { level: 4, columns: [crm.customers.salary, crm.pay.salary, crm.pay_rest.salary, crm.pay_index.salary, crm.pay_grade.salary, crm.pay_ref.salary,
-    crm.pay_span.salary, crm.pay_part.salary, crm.pay_move.salary, crm.pay_floor.salary, crm.pay_plan.salary, crm.pay_own.salary,
-    crm.pay_flag.salary, crm.pay_late.salary] }
-  notes: { level: 3, columns: [crm.customers.notes] }
-roles:
-  agent:
-    who: [{ db_user: crm_app }]
-    mask:
-      person: { show: { first: 1, last: 0 } }
-      phone: { show: { first: 3, last: 4 } }
-      email: { email: { first: 1 } }
-      id_card: redact
-      salary: { bucket: 5000 }
-      notes: "null"
-  clear: { who: [{ db_user: crm_clear }], unmasked: true }
-unmatched: deny
-"#;
+const POLICY: &str = include_str!("attacks/policy.yaml");
 
 /// One way to send a statement.
 type Run = fn(&mut Client, &str) -> Vec<Frame>;
