@@ -245,6 +245,90 @@ fn errors_do_not_tell_of_hidden_rows() {
     );
 }
 
+/// ON CONFLICT looks a column up, too. What is computed is not named: it would try out as many values as somebody likes.
+#[test]
+fn an_upsert_looks_up_values_that_are_named_alone() {
+    let bench = start();
+    bench
+        .server
+        .sql("postgres", "CREATE UNIQUE INDEX ON tickets (phone)");
+    let series = "INSERT INTO tickets (id, owner, phone) SELECT 10000 + g, 'alice', '138' || lpad(g::text, 8, '0') \
+        FROM generate_series(4991, 5010) g ON CONFLICT (phone) DO NOTHING RETURNING id";
+    let mut alice = bench.login("alice");
+    for text in [
+        series,
+        "INSERT INTO tickets (id, owner, phone) VALUES (9001, 'alice', lpad('13800000001', 11)) ON CONFLICT (phone) DO NOTHING",
+        "INSERT INTO tickets VALUES (9001, 'alice', (SELECT '13800000001'), '', 1) ON CONFLICT (phone) DO UPDATE SET n = 2",
+        "INSERT INTO tickets (id, owner, phone) VALUES (9001, 'alice', '1'), (9002, 'alice', concat('13800000001')) \
+         ON CONFLICT (phone) DO NOTHING",
+    ] {
+        assert_eq!(ends(&alice.query(text)), "42501", "{text}");
+    }
+    // Poison control: what it would tell.
+    let mut clear = bench.login("clear");
+    clear.query("BEGIN");
+    assert_eq!(firsts(&clear.query(series)).len(), 10);
+    clear.query("ROLLBACK");
+    // A value that is named is looked up, on record.
+    for (text, end) in [
+        (
+            "INSERT INTO tickets (phone, id, owner) VALUES ('13800000002', 9001, 'alice') ON CONFLICT (phone) DO NOTHING",
+            "INSERT 0 0",
+        ),
+        (
+            "INSERT INTO tickets VALUES (9001, 'alice', '13800000002', 'x', 1) ON CONFLICT (phone) DO UPDATE SET note = 'y'",
+            "INSERT 0 1",
+        ),
+        (
+            "INSERT INTO tickets (id, owner) SELECT 9000 + g, 'alice' FROM generate_series(2, 3) g ON CONFLICT (id) DO NOTHING",
+            "INSERT 0 2",
+        ),
+    ] {
+        assert_eq!(ends(&alice.query(text)), end, "{text}");
+    }
+    let records = bench.pgveil.audit_lines();
+    let lookups = records
+        .iter()
+        .filter(|record| record.contains(r#""lookups":["public.tickets.phone"]"#));
+    assert_eq!(lookups.count(), 2, "{records:?}");
+}
+
+/// Predicate locks are on the rows that a plan has met, whatever became of them.
+#[test]
+fn locks_do_not_tell_of_hidden_rows() {
+    let bench = start();
+    let locked = |client: &mut Client, relation: &str, id: u32| {
+        client.query("BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL enable_seqscan = off");
+        let found = client.query(&format!("SELECT note FROM {relation} WHERE id = {id}"));
+        let locks = client.query(
+            "SELECT locktype || ' ' || relation::regclass FROM pg_locks WHERE mode = 'SIReadLock' ORDER BY 1",
+        );
+        client.query("ROLLBACK");
+        assert_eq!(ends(&found), "SELECT 0");
+        firsts(&locks)
+    };
+    let (hidden, nowhere) = (7, 70_000);
+    let mut alice = bench.login("alice");
+    assert_eq!(
+        locked(&mut alice, "tickets", hidden),
+        locked(&mut alice, "tickets", nowhere)
+    );
+    // Poison control: what the server says of the same query.
+    let mut direct = Client::login(bench.server.port(), "alice", "", "postgres");
+    let seen = "(SELECT * FROM tickets WHERE owner = 'alice') t";
+    assert_ne!(
+        locked(&mut direct, seen, hidden),
+        locked(&mut direct, seen, nowhere)
+    );
+    // Other locks are there to be seen.
+    let others = alice.query(
+        "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_locks'::regclass AND mode = 'AccessShareLock'",
+    );
+    assert_eq!(firsts(&others), ["t"]);
+    let by_function = alice.query("SELECT count(*) FROM pg_lock_status()");
+    assert_eq!(ends(&by_function), "42501");
+}
+
 fn plan_of(client: &mut Client, text: &str) -> String {
     firsts(&client.query(&format!("EXPLAIN (COSTS OFF) {text}"))).join("\n")
 }

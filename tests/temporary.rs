@@ -477,6 +477,28 @@ fn rows_copied_into_a_table_count_as_exported() {
 }
 
 /// A trigger that puts a table of its own in the place of the session's.
+/// It holds more rows than the role may take out. Its row type is found before PostgreSQL's of that name all the same.
+#[test]
+fn a_table_that_may_not_be_read_any_more_has_a_row_type_still() {
+    let (server, pgveil) = start();
+    let fill = "CREATE TEMP TABLE text AS SELECT id AS a, phone AS b FROM people";
+    let rows = "UPDATE people SET id = id WHERE id = 1 \
+        RETURNING (SELECT phone::varchar FROM unnest('{\"(1,x)\"}'::text[]) AS phone LIMIT 1)";
+    let mut client = agent(pgveil.port());
+    assert!(error(&client.query(fill)).is_some());
+    let frames = client.query(rows);
+    assert!(
+        error(&frames).is_some() && !shows(&frames, PHONE),
+        "{frames:?}"
+    );
+    let mut direct = agent(server.port());
+    direct.query(fill);
+    assert!(shows(&direct.query(rows), PHONE));
+    // Where no table has the name it is what it looks like.
+    let frames = agent(pgveil.port()).query(rows);
+    assert_eq!(values(&frames), ["(1,x)"]);
+}
+
 #[test]
 fn a_table_that_a_trigger_has_made_anew_is_not_the_sessions_any_more() {
     let (server, pgveil) = start();

@@ -403,8 +403,8 @@ const WAYS: &[(char, &str, usize)] = &[
 /// that something harmless goes on, and has nothing to tell.
 const EACH: &[char] = &['T', 'D'];
 const ALSO: &[&str] = &[
-    "S36", "W43", "W46", "W49", "W51", "W52", "W53", "W54", "W55", "W56", "W57", "W58", "W59",
-    "W60", "W61",
+    "E8", "H10", "H11", "H12", "H13", "S36", "W43", "W46", "W49", "W51", "W52", "W53", "W54",
+    "W55", "W56", "W57", "W58", "W59", "W60", "W61",
 ];
 
 fn must_tell(case: &Case) -> bool {

@@ -9,11 +9,11 @@
 //! values. Sizes in blocks and bytes are physical facts, outside the promise.
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::catalog::{AttNum, Catalog, Column, ColumnSource, FIRST_NORMAL_OID, Oid, Relation};
 
-use super::compiled::{ColumnMask, MaskSql, RolePolicy};
+use super::compiled::{ColumnMask, MaskSql, RolePolicy, RowRule, RulePart};
 
 /// On record as the class of data in masked columns of system relations.
 pub const SYSTEM: &str = "system";
@@ -32,6 +32,8 @@ enum Rule {
     Any,
     Statistics,
     Missing,
+    /// The only one about rows.
+    Reads,
 }
 
 impl Rule {
@@ -45,6 +47,7 @@ impl Rule {
             "any" => Rule::Any,
             "statistics" => Rule::Statistics,
             "missing" => Rule::Missing,
+            "reads" => Rule::Reads,
             _ => return None,
         })
     }
@@ -101,7 +104,10 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
             let masks = rules.iter().any(|(rule, names)| {
                 applies(*rule, role) && names.iter().any(|name| relation.column(name).is_some())
             });
-            !masks || role.masks.contains_key(&relation.oid)
+            let ruled = |rule: &Rule| *rule == Rule::Reads && applies(*rule, role);
+            let has_rows = rules.iter().any(|(rule, _)| ruled(rule));
+            (!masks || role.masks.contains_key(&relation.oid))
+                && (!has_rows || role.rows.contains_key(&relation.oid))
         })
 }
 
@@ -110,7 +116,7 @@ fn applies(rule: Rule, role: &RolePolicy) -> bool {
     let hides = !role.rows.is_empty() || !role.closed.is_empty();
     match rule {
         Rule::Null | Rule::Own => true,
-        Rule::Counts | Rule::Any => hides,
+        Rule::Counts | Rule::Any | Rule::Reads => hides,
         Rule::Writes | Rule::Statistics => {
             let masked = role.masks.keys().any(|oid| *oid >= FIRST_NORMAL_OID);
             hides || masked || !role.denied.is_empty()
@@ -132,6 +138,7 @@ pub fn writable(relation: &Relation) -> bool {
 pub fn guard(role: &mut RolePolicy, catalog: &Catalog) {
     let scope = Scope::of(role, catalog);
     let mut found = Vec::new();
+    let mut ruled = Vec::new();
     for (name, rules) in relations() {
         let Some((schema, table)) = name.split_once('.') else {
             continue;
@@ -140,6 +147,9 @@ pub fn guard(role: &mut RolePolicy, catalog: &Catalog) {
             continue;
         };
         for (rule, names) in rules {
+            if *rule == Rule::Reads {
+                ruled.extend(scope.unread().map(|rule| (relation.oid, Arc::new(rule))));
+            }
             for column in names.iter().filter_map(|name| relation.column(name)) {
                 if let Some(sql) = scope.mask(*rule, relation, column) {
                     found.push((relation.oid, column.num, sql));
@@ -150,6 +160,7 @@ pub fn guard(role: &mut RolePolicy, catalog: &Catalog) {
     for (relation, column, sql) in found {
         add(role, relation, column, &sql);
     }
+    role.rows.extend(ruled);
     guard_views(role, catalog);
 }
 
@@ -286,9 +297,31 @@ impl<'a> Scope<'a> {
             Rule::Writes => among("relid", &self.guarded)?,
             Rule::Statistics => self.about_guarded()?,
             Rule::Missing => among("attrelid", &self.missing)?,
+            Rule::Reads => return None,
         };
         debug_assert!(rule != Rule::Own || relation.column("pid").is_some());
         Some(format!("CASE WHEN {when} THEN NULL ELSE {raw} END"))
+    }
+
+    /// The rows of `pg_locks` but predicate locks on relations with hidden rows, their indexes and TOAST tables: those are on
+    /// the tuples and pages that a plan has met (README-SSI in src/backend/storage/lmgr), which a condition on a hidden row
+    /// decides.
+    fn unread(&self) -> Option<RowRule> {
+        let list = listed(&self.hidden)?;
+        let (mode, relation) = ("mode".into(), "relation".into());
+        Some(RowRule {
+            parts: vec![
+                RulePart::Column(mode),
+                RulePart::Sql(" OPERATOR(pg_catalog.<>) 'SIReadLock'::pg_catalog.text OR (".into()),
+                RulePart::Column(relation),
+                RulePart::Sql(
+                    format!(
+                        " OPERATOR(pg_catalog.=) ANY ('{{{list}}}'::pg_catalog.oid[])) IS NOT TRUE"
+                    )
+                    .into(),
+                ),
+            ],
+        })
     }
 
     /// Whether a row of `pg_stats` and its like, which give names, is about a guarded relation or an index of one.
@@ -313,11 +346,16 @@ impl<'a> Scope<'a> {
 
 /// `"column"` is one of those; `None` where there are none.
 fn among(column: &str, oids: &BTreeSet<Oid>) -> Option<String> {
+    let list = listed(oids)?;
+    Some(format!(
+        "\"{column}\" OPERATOR(pg_catalog.=) ANY ('{{{list}}}'::pg_catalog.oid[])"
+    ))
+}
+
+fn listed(oids: &BTreeSet<Oid>) -> Option<String> {
     let mut list = String::new();
     for oid in oids {
         let _ = write!(list, "{}{oid}", if list.is_empty() { "" } else { "," });
     }
-    (!oids.is_empty()).then(|| {
-        format!("\"{column}\" OPERATOR(pg_catalog.=) ANY ('{{{list}}}'::pg_catalog.oid[])")
-    })
+    (!oids.is_empty()).then_some(list)
 }

@@ -22,8 +22,8 @@ pub use self::running::{Counted, Running, Stop};
 use crate::export::{Limits, Meter, Purse, Sum};
 use crate::policy::ExportRule;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{Granted, Source, Statement, Statements, copies_header};
-use crate::sql::plan::{Effect, Refusal};
+use crate::session::statements::{Granted, Source, Statement, Statements, copies_header, prepares};
+use crate::sql::plan::Refusal;
 
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
 /// is bounded by number too. A server holds back at most 8 KiB of answers, some 1,600.
@@ -240,9 +240,16 @@ impl Ledger {
 
     /// A prepared statement as it will be when the server gets to the next message, if nothing fails before.
     pub fn prepared_as_sent(&self, name: &Name) -> Option<Statement> {
-        for entry in self.queue.iter().rev() {
+        for (at, entry) in self.queue.iter().enumerate().rev() {
             let (source, index) = match &entry.sent {
                 Sent::Close(Target::Statement(closed)) if closed == name => return None,
+                Sent::Execute { portal, .. } => {
+                    // PREPARE by way of a portal.
+                    match self.portal_as_sent_before(at, portal) {
+                        Some(runs) if prepares(runs.effects(), name) => return Some(runs),
+                        _ => continue,
+                    }
+                }
                 Sent::Parse {
                     name: parsed,
                     source,
@@ -266,7 +273,13 @@ impl Ledger {
 
     /// The statement of a portal, likewise.
     pub fn portal_as_sent(&self, name: &Name) -> Option<Statement> {
-        let sent = self.queue.iter().rev().find_map(|entry| match &entry.sent {
+        self.portal_as_sent_before(self.queue.len(), name)
+    }
+
+    /// The statement of a portal when the server gets to the message at that place of the queue.
+    fn portal_as_sent_before(&self, at: usize, name: &Name) -> Option<Statement> {
+        let mut before = self.queue.iter().take(at).rev();
+        let sent = before.find_map(|entry| match &entry.sent {
             Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
             _ => None,
         });
@@ -449,9 +462,6 @@ impl Entry {
 
 /// The index of the statement of a text that PREPAREs a name, the last one if there are several.
 fn prepared_in(source: &Source, name: &Name) -> Option<usize> {
-    source.statements().iter().rposition(|statement| {
-        statement.effects.iter().any(|effect| {
-            matches!(effect, Effect::Prepare(prepared) if Name::from(prepared.as_str()) == *name)
-        })
-    })
+    let mut statements = source.statements().iter();
+    statements.rposition(|statement| prepares(&statement.effects, name))
 }

@@ -44,6 +44,11 @@ const RAISING_ROUTINES: &[&str] = &[
     "plperl_call_perl_trigger_func",
 ];
 
+/// Routines that pass on an error of another server, with any SQLSTATE and message (postgres_fdw, dblink).
+const FORWARDING_ROUTINES: &[&str] = &["pgfdw_report_error", "pgfdw_report", "dblink_res_error"];
+
+const SYNTAX_ERROR: &str = "42601";
+
 const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
 
 /// Messages of data-carrying classes that are complete sentences without a value, one in a line.
@@ -61,6 +66,10 @@ const HEADS: &[&str] = &[
     "malformed record literal",
     "malformed range literal",
     "missing data for column ",
+    "no operand in tsquery",
+    "syntax error in hstore",
+    "syntax error in tsquery",
+    "syntax error in tsvector",
     "null value not allowed",
 ];
 
@@ -76,7 +85,8 @@ const NOTICE_ENDS: &[&str] = &[
 /// An error of the server as a restricted session may see it. `positions` maps from the text that ran.
 pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
     let class = fields.sqlstate.get(..2).unwrap_or_default();
-    let names_only_in = |classes: &[&str]| classes.contains(&class) && !raised(fields);
+    let in_statement = !raised(fields) && !quotes_input(fields);
+    let names_only_in = |classes: &[&str]| classes.contains(&class) && in_statement;
     let kept = |text: &Option<String>, keeps: bool| {
         text.as_ref()
             .filter(|_| keeps)
@@ -115,13 +125,16 @@ pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFie
     }
 }
 
+/// The routine of the server that reported it is among these.
+fn reported_by(fields: &ErrorFields, routines: &[&str]) -> bool {
+    let routine = fields.routine.as_deref();
+    routine.is_some_and(|routine| routines.contains(&routine))
+}
+
 /// A function of the database made the message, or the SQL that failed.
 fn raised(fields: &ErrorFields) -> bool {
-    let by_routine = fields
-        .routine
-        .as_deref()
-        .is_some_and(|routine| RAISING_ROUTINES.contains(&routine));
-    by_routine
+    reported_by(fields, RAISING_ROUTINES)
+        || reported_by(fields, FORWARDING_ROUTINES)
         || fields.internal_query.is_some()
         || fields.context.as_deref().is_some_and(in_function)
 }
@@ -134,15 +147,18 @@ fn in_function(context: &str) -> bool {
         || context.contains("PL/")
 }
 
+/// What whoever calls RAISE puts into the fields for names (`USING CONSTRAINT = ...`) need not be names.
 fn names_only(fields: &ErrorFields) -> ErrorFields {
+    let is_named = !reported_by(fields, RAISING_ROUTINES);
+    let name = |field: &Option<String>| field.clone().filter(|_| is_named);
     ErrorFields {
         severity: fields.severity.clone(),
         sqlstate: fields.sqlstate.clone(),
-        schema: fields.schema.clone(),
-        table: fields.table.clone(),
-        column: fields.column.clone(),
-        data_type: fields.data_type.clone(),
-        constraint: fields.constraint.clone(),
+        schema: name(&fields.schema),
+        table: name(&fields.table),
+        column: name(&fields.column),
+        data_type: name(&fields.data_type),
+        constraint: name(&fields.constraint),
         file: fields.file.clone(),
         line: fields.line.clone(),
         routine: fields.routine.clone(),
@@ -151,12 +167,11 @@ fn names_only(fields: &ErrorFields) -> ErrorFields {
 }
 
 fn message(fields: &ErrorFields) -> String {
-    if fields
-        .routine
-        .as_deref()
-        .is_some_and(|routine| RAISING_ROUTINES.contains(&routine))
-    {
+    if reported_by(fields, RAISING_ROUTINES) {
         return RAISED.to_owned();
+    }
+    if reported_by(fields, FORWARDING_ROUTINES) {
+        return condition(&fields.sqlstate);
     }
     let class = fields.sqlstate.get(..2).unwrap_or_default();
     // Cancels, conflicts and shortages read the same wherever they happen.
@@ -164,12 +179,18 @@ fn message(fields: &ErrorFields) -> String {
     if raised(fields) && !independent {
         return condition(&fields.sqlstate);
     }
-    if CLASSES_WITHOUT_DATA.contains(&class) {
+    if CLASSES_WITHOUT_DATA.contains(&class) && !quotes_input(fields) {
         return without_added_schema(&fields.message);
     }
     constraint_message(fields)
         .or_else(|| kept_part(&fields.message))
         .unwrap_or_else(|| condition(&fields.sqlstate))
+}
+
+/// A syntax error in a value: of a `tsquery`, `jsonpath`, `hstore` or `ltree`, which say so with the SQLSTATE of an error in
+/// the statement. That has a position; so has one in a literal of the statement.
+fn quotes_input(fields: &ErrorFields) -> bool {
+    fields.sqlstate == SYNTAX_ERROR && fields.position.is_none() && fields.message.contains('"')
 }
 
 /// PostgreSQL's own wording, from the object names alone.
@@ -409,6 +430,80 @@ mod tests {
         let scrubbed = error(&fields, None);
         assert_eq!(scrubbed.message, RAISED);
         assert_eq!(scrubbed.hint, None);
+    }
+
+    #[test]
+    fn a_raise_puts_no_values_where_names_belong() {
+        let raised = |routine: &str| {
+            let secret = || Some("13812345678".to_owned());
+            let fields = ErrorFields {
+                routine: Some(routine.to_owned()),
+                schema: secret(),
+                table: secret(),
+                column: secret(),
+                data_type: secret(),
+                constraint: secret(),
+                ..ErrorFields::error("23505", "taken")
+            };
+            let (error, notice) = (error(&fields, None), notice(&fields, None));
+            [error, notice].map(|words| String::from_utf8_lossy(&words.frame(b'E')).into_owned())
+        };
+        for words in raised("exec_stmt_raise") {
+            assert!(!words.contains("13812345678"), "{words}");
+        }
+        // Of the server's own making they are names.
+        let [words, _] = raised("_bt_check_unique");
+        assert!(words.contains("13812345678"));
+    }
+
+    #[test]
+    fn an_error_of_another_server_says_its_sqlstate_alone() {
+        for (sqlstate, expected) in [
+            ("42703", "the statement failed with SQLSTATE 42703"),
+            ("40001", "the statement failed with SQLSTATE 40001"),
+            ("22012", "division by zero"),
+        ] {
+            let fields = ErrorFields {
+                routine: Some("pgfdw_report_error".to_owned()),
+                detail: Some("13812345678".to_owned()),
+                hint: Some("13812345678".to_owned()),
+                ..ErrorFields::error(sqlstate, "the number 13812345678")
+            };
+            let scrubbed = error(&fields, None);
+            assert_eq!(scrubbed.message, expected);
+            assert_eq!((scrubbed.detail, scrubbed.hint), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_in_a_value_quotes_none_of_it() {
+        for (message, expected) in [
+            (
+                "syntax error in tsquery: \"13812345678 x\"",
+                "syntax error in tsquery",
+            ),
+            (
+                "syntax error at or near \"13812345678\" of jsonpath input",
+                "syntax error",
+            ),
+        ] {
+            let fields = ErrorFields {
+                detail: Some("13812345678".to_owned()),
+                ..ErrorFields::error("42601", message)
+            };
+            let scrubbed = error(&fields, None);
+            assert_eq!(
+                (scrubbed.message.as_str(), scrubbed.detail),
+                (expected, None)
+            );
+        }
+        let kept = "cannot insert multiple commands into a prepared statement";
+        check("42601", kept, kept);
+        let fields = ErrorFields {
+            position: Some(8),
+            ..ErrorFields::error("42601", "syntax error at or near \"FROM\"")
+        };
+        assert_eq!(error(&fields, None).message, fields.message);
     }
 
     #[test]

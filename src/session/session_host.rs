@@ -355,6 +355,7 @@ fn planned_by(facts: Arc<SessionFacts>, asker: &Asker) -> Arc<SessionFacts> {
         search_path: facts.search_path.clone(),
         user: facts.user.clone(),
         temporary: facts.temporary.clone(),
+        shadows: facts.shadows.clone(),
         values: Arc::clone(&asker.values),
         said: Vec::new(),
     })

@@ -138,6 +138,28 @@ pub fn resolves_names(kind: &str) -> bool {
     !NAMELESS.contains(&kind)
 }
 
+/// Whether names in the statement are resolved when it runs, and not already when it is bound: what is in COPY, PREPARE or
+/// the parameters of EXECUTE, expressions of a table that is made (`stmt_requires_parse_analysis` in
+/// `src/backend/parser/analyze.c` names the others).
+pub fn resolves_names_late(plan: &StatementPlan) -> bool {
+    const WHEN_BOUND: &[&str] = &[
+        "SELECT",
+        "SELECT INTO",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "MERGE",
+        "DECLARE CURSOR",
+        "EXPLAIN",
+        "CREATE TABLE AS",
+    ];
+    let runs_another = || {
+        let mut effects = plan.effects.iter();
+        effects.any(|effect| matches!(effect, Effect::Execute(_) | Effect::Explain(_)))
+    };
+    resolves_names(plan.kind) && (!WHEN_BOUND.contains(&plan.kind) || runs_another())
+}
+
 /// Any setting that is none of PostgreSQL's own.
 const CUSTOM: &str = ".";
 

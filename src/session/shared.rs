@@ -27,18 +27,20 @@ use crate::wire::frame::{HEADER_LEN, put_frame};
 /// Names of temporary relations that are kept from being read at most; those beyond cannot be read at all.
 const MAX_WITHHELD: usize = 10_000;
 
-/// The search path behind a `p`, then the names in the session's temporary schema: behind a `t` those of tables, behind
-/// an `o` those of indexes and sequences, each behind its OID. In hexadecimal digits of UTF-8: the client's encoding may
+/// The search path behind a `p`, the user behind a `u`, and the names in the session's temporary schema: behind a `t` those of
+/// tables, behind an `o` those of indexes and sequences, each behind its OID. In hexadecimal digits of UTF-8: the client's encoding may
 /// lack their letters.
 const TEMPORARY_RELATIONS: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
      UNION ALL SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'i' OR c.relkind OPERATOR(pg_catalog.=) 'S' \
      THEN 'o' ELSE 't' END OPERATOR(pg_catalog.||) c.oid::pg_catalog.text OPERATOR(pg_catalog.||) ':' OPERATOR(pg_catalog.||) \
      pg_catalog.encode(pg_catalog.convert_to(c.relname::pg_catalog.text, 'UTF8'), 'hex') \
-     FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
+     FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
+     UNION ALL SELECT 'u' OPERATOR(pg_catalog.||) CURRENT_USER::pg_catalog.text";
 
-/// The search path behind a `p`, `client_min_messages` behind an `m`.
+/// The search path behind a `p`, `client_min_messages` behind an `m`, behind a `u` the user whose schema `"$user"` is.
 const LOGIN: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
-     UNION ALL SELECT 'm' OPERATOR(pg_catalog.||) pg_catalog.current_setting('client_min_messages')";
+     UNION ALL SELECT 'm' OPERATOR(pg_catalog.||) pg_catalog.current_setting('client_min_messages') \
+     UNION ALL SELECT 'u' OPERATOR(pg_catalog.||) CURRENT_USER::pg_catalog.text";
 
 /// What pgveil asks the server on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +50,8 @@ pub enum Asks {
     Path,
     /// Also what `ALTER ROLE ... SET` may have preset and the server does not report.
     Login,
+    /// The same later on, of a session that began as another user: that one may have become who logged in again.
+    User,
     /// Also the session's temporary relations: only after a statement that changes them, which has taken a snapshot.
     Temporary,
 }
@@ -56,7 +60,7 @@ impl Asks {
     const fn text(self) -> &'static str {
         match self {
             Asks::Path => "SHOW search_path",
-            Asks::Login => LOGIN,
+            Asks::Login | Asks::User => LOGIN,
             Asks::Temporary => TEMPORARY_RELATIONS,
         }
     }
@@ -75,6 +79,8 @@ pub struct OwnQuery {
     pub search_path: Option<String>,
     /// `client_min_messages`.
     pub verbosity: Option<String>,
+    /// Who the session is to the server (`ALTER ROLE ... SET role`).
+    pub user: Option<String>,
     /// Names in the session's temporary schema, and what goes by them.
     pub temporary: Vec<(String, Listed)>,
     /// Goes to the client once the answer is there: the ReadyForQuery of the login.
@@ -108,6 +114,8 @@ pub struct State {
     pub recorder: Recorder,
     pub role: Arc<RolePolicy>,
     pub facts: Arc<SessionFacts>,
+    /// Who logged in.
+    pub login_user: String,
     /// The search path may be another one than `facts` says.
     pub dirty: bool,
     /// So may the temporary relations.
@@ -176,6 +184,7 @@ impl OwnQuery {
         match text.as_deref().and_then(|text| text.split_at_checked(1)) {
             Some(("p", path)) => self.search_path = Some(path.to_owned()),
             Some(("m", verbosity)) => self.verbosity = Some(verbosity.to_owned()),
+            Some(("u", user)) => self.user = Some(user.to_owned()),
             Some((kind @ ("t" | "o"), listed)) => {
                 let (oid, digits) = listed.split_once(':').unwrap_or_default();
                 if let (Ok(oid), Some(name)) = (oid.parse(), of_digits(digits)) {
@@ -235,7 +244,11 @@ impl State {
             return facts;
         }
         let mut facts = SessionFacts::clone(&facts);
-        facts.temporary.retain(own);
+        let (own, others) = std::mem::take(&mut facts.temporary)
+            .into_iter()
+            .partition(own);
+        facts.temporary = own;
+        facts.shadows.extend(others);
         Arc::new(facts)
     }
 
@@ -298,7 +311,7 @@ impl State {
             touched.temporary = true;
             // Until the server has been asked, none of them is the session's own.
             if let Some(foreseen) = &mut self.foreseen {
-                Arc::make_mut(foreseen).temporary.clear();
+                Arc::make_mut(foreseen).hide_temporary();
             }
         }
         self.suspect(touched);
@@ -338,6 +351,7 @@ impl State {
         let in_transaction = self.ledger.transaction() == Some(b'T');
         let mut facts = SessionFacts::clone(&self.facts);
         facts.search_path = search_path;
+        facts.user = own.user.unwrap_or(facts.user);
         facts.said.clone_from(&own.said);
         self.dirty = false;
         self.touched.search_path &= in_transaction;
@@ -345,6 +359,7 @@ impl State {
         self.own_failures = 0;
         if own.asks == Asks::Temporary {
             let mut temporary = BTreeSet::new();
+            let mut shadows = BTreeSet::new();
             if !in_transaction {
                 // Nothing that is gone can come back.
                 let listed: BTreeSet<&String> =
@@ -358,11 +373,13 @@ impl State {
                     Listed::Table(oid) => self.made.meets(&name, oid),
                     Listed::Other => true,
                 };
-                if own && !self.withheld.contains(&name) {
-                    temporary.insert(name);
-                }
+                match own && !self.withheld.contains(&name) {
+                    true => temporary.insert(name),
+                    false => shadows.insert(name),
+                };
             }
             facts.temporary = temporary;
+            facts.shadows = shadows;
             self.temporary_dirty = false;
             self.touched.temporary &= in_transaction;
         }
@@ -418,7 +435,7 @@ impl Shared {
         let naming = Arc::clone(&self.lock().naming);
         let further = naming.watched().iter().map(|name| match asks {
             Asks::Login => introduced(name),
-            Asks::Path | Asks::Temporary => shown(name),
+            Asks::Path | Asks::User | Asks::Temporary => shown(name),
         });
         let further: Vec<String> = further.collect();
         let texts: Vec<&str> = std::iter::once(asks.text())

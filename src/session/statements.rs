@@ -13,8 +13,10 @@ use crate::policy::RolePolicy;
 use crate::session::asker::Asker;
 use crate::session::claim::{Claim, Spoken};
 use crate::session::messages::{Name, Target};
+use crate::session::settings;
 use crate::session::subjects::SubjectColumns;
 use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
+use crate::sql::temporary;
 
 /// Which policy and which catalog a text was planned under, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,6 +99,13 @@ pub struct Statement {
     pub sprung: Vec<Arc<str>>,
 }
 
+/// Whether PREPARE of that name is among the effects.
+pub fn prepares(effects: &[Effect], name: &Name) -> bool {
+    let is_it = |made: &String| Name::from(made.as_str()) == *name;
+    let mut effects = effects.iter();
+    effects.any(|effect| matches!(effect, Effect::Prepare(made) if is_it(made)))
+}
+
 /// A grant that was used for one run of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
@@ -130,6 +139,29 @@ impl Statement {
 
     pub fn plan(&self) -> Option<&StatementPlan> {
         self.source.statements().get(self.index)
+    }
+
+    /// The facts that it was planned under: those of its text, as the statements before it leave them. `None`: they cannot
+    /// be told.
+    pub fn facts(&self) -> Option<Arc<SessionFacts>> {
+        let mut facts = Arc::clone(&self.source.facts);
+        for before in self.source.statements().iter().take(self.index) {
+            match temporary::after(&facts, &before.effects) {
+                Some(after) if after != *facts => facts = Arc::new(after),
+                None if settings::touched(before).names() => return None,
+                _ => {}
+            }
+        }
+        Some(facts)
+    }
+
+    /// The last statement before it in its text that prepares what goes by the name.
+    pub fn prepared_before(&self, name: &Name) -> Option<Statement> {
+        let before = self.source.statements().get(..self.index)?;
+        let index = before
+            .iter()
+            .rposition(|plan| prepares(&plan.effects, name))?;
+        Some(Statement::new(Arc::clone(&self.source), index))
     }
 
     /// Byte range in its source's text.

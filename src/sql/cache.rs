@@ -56,7 +56,7 @@ impl Equivalent<Key> for Sought<'_> {
 impl Key {
     /// Memory that it takes, in bytes.
     fn size(&self) -> usize {
-        let temporary = self.facts.temporary.iter();
+        let temporary = self.facts.temporary.iter().chain(&self.facts.shadows);
         let temporary: usize = temporary.map(|name| name.len() + 24).sum();
         let values: usize = self
             .facts

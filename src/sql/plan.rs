@@ -19,6 +19,8 @@ pub struct SessionFacts {
     pub values: Arc<BTreeMap<SessionValue, String>>,
     /// Names in the session's temporary schema.
     pub temporary: std::collections::BTreeSet<String>,
+    /// Names there that may not be read, or not by who asks: as types they are found before all others none the less.
+    pub shadows: std::collections::BTreeSet<String>,
     /// What settings hold that name who is asking, in the order in which the session reads them. Nothing is planned by it.
     pub said: Vec<String>,
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use pg_query::protobuf::ObjectType;
 
-use crate::catalog::{Catalog, Oid, Relation, RelationKind};
+use crate::catalog::{Catalog, Oid, Relation, RelationKind, Type, TypeKind};
 
 use super::judge::Use;
 use super::lex::Token;
@@ -36,11 +36,18 @@ pub fn after(facts: &SessionFacts, effects: &[Effect]) -> Option<SessionFacts> {
                 facts.temporary.remove(name);
             }
             // What code of users' has put in their place cannot be told before the server is asked.
-            Effect::TemporaryGone(None) | Effect::RunsCode => facts.temporary.clear(),
+            Effect::TemporaryGone(None) | Effect::RunsCode => facts.hide_temporary(),
             _ => {}
         }
     }
     Some(facts)
+}
+
+impl SessionFacts {
+    /// None of the temporary relations is to be read any more. Their row types may still be there.
+    pub fn hide_temporary(&mut self) {
+        self.shadows.append(&mut self.temporary);
+    }
 }
 
 /// Under which names a text's statements are planned, one after the other: each statement sees what those before it
@@ -142,12 +149,14 @@ impl<'a> Circumstances<'a> {
     fn lay_over(&mut self) {
         // A permanent relation that has come to the same name since wins: what triggers write to is not read.
         let own = self.facts.temporary.iter();
-        let own = own.filter(|name| taken(self.base, name).is_none());
-        let names: BTreeSet<&String> = own.chain(&self.supposed).collect();
-        self.catalog = if names.is_empty() {
+        let (own, hidden): (Vec<_>, Vec<_>) =
+            own.partition(|name| taken(self.base, name).is_none());
+        let names: BTreeSet<&String> = own.into_iter().chain(&self.supposed).collect();
+        let shadows: BTreeSet<&String> = hidden.into_iter().chain(&self.facts.shadows).collect();
+        self.catalog = if names.is_empty() && shadows.is_empty() {
             Cow::Borrowed(self.base)
         } else {
-            Cow::Owned(overlay(self.base, names.into_iter()))
+            Cow::Owned(overlay(self.base, &names, &shadows))
         };
         self.path = names::search_path(&self.facts, &self.catalog);
     }
@@ -201,20 +210,34 @@ pub(in crate::sql) fn refers_to(table: &Node, name: &str) -> bool {
         })
 }
 
-/// The catalog with relations of the session's own. Their columns are not known.
-fn overlay<'n>(base: &Catalog, names: impl Iterator<Item = &'n String>) -> Catalog {
+/// The catalog with relations of the session's own, whose columns are not known, and the row types of these and of others
+/// that are there and not read: by a bare name such a type is found before PostgreSQL's own (`LookupTypeNameExtended`
+/// in `src/backend/parser/parse_type.c`).
+fn overlay(base: &Catalog, names: &BTreeSet<&String>, shadows: &BTreeSet<&String>) -> Catalog {
     let mut catalog = base.clone();
     catalog.schemas.insert(SCHEMA.to_owned());
     // Identifiers that the server does not give out soon; one that is taken is passed over.
-    let mut oid = Oid::MAX;
-    for name in names {
-        while base.relations.contains_key(&oid) {
-            oid -= 1;
-        }
+    let mut free = (0..=Oid::MAX)
+        .rev()
+        .filter(|oid| !base.relations.contains_key(oid) && !base.types.contains_key(oid));
+    for (name, oid) in names.union(shadows).zip(&mut free) {
+        catalog.insert_type(
+            oid,
+            Type {
+                schema: SCHEMA.to_owned(),
+                name: (*name).clone(),
+                kind: TypeKind::Composite,
+                category: 'C',
+                base: None,
+                extension: None,
+            },
+        );
+    }
+    for (name, oid) in names.iter().zip(&mut free) {
         catalog.insert(Relation {
             oid,
             schema: SCHEMA.to_owned(),
-            name: name.clone(),
+            name: (*name).clone(),
             kind: RelationKind::Table,
             columns: Vec::new(),
             primary_key: Vec::new(),
@@ -223,7 +246,6 @@ fn overlay<'n>(base: &Catalog, names: impl Iterator<Item = &'n String>) -> Catal
             sources: Vec::new(),
             extension: None,
         });
-        oid -= 1;
     }
     catalog
 }

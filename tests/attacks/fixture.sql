@@ -85,5 +85,16 @@ INSERT INTO crm.pay_flag (id, salary) SELECT id, salary FROM public.secret;
 DO $$ BEGIN EXECUTE 'CREATE TABLE crm.pay_late(id int PRIMARY KEY, salary numeric(12,2), ceiling numeric DEFAULT 0, rest text GENERATED ALWAYS AS ((1 / (salary - ceiling))::text) '
   || CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'VIRTUAL)' ELSE 'STORED)' END; END $$;
 INSERT INTO crm.pay_late (id, salary) SELECT id, salary FROM public.secret;
+-- By the name of one of PostgreSQL's own, for a search path with this schema first.
+CREATE FUNCTION attacker.initcap(text) RETURNS text LANGUAGE sql STABLE AS 'SELECT phone FROM crm.customers WHERE id = 1';
+CREATE TABLE attacker.noted (id int);
+CREATE FUNCTION attacker.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER note AFTER INSERT ON attacker.noted FOR EACH ROW EXECUTE FUNCTION attacker.note();
+-- Refuses by words in which a value stands, in every field that has room for one.
+CREATE TABLE attacker.refusing (id int);
+CREATE FUNCTION attacker.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE v text := (SELECT phone FROM crm.customers WHERE id = NEW.id);
+BEGIN RAISE EXCEPTION 'x' USING COLUMN = v, CONSTRAINT = v, DATATYPE = v, TABLE = v, SCHEMA = v; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON attacker.refusing FOR EACH ROW EXECUTE FUNCTION attacker.refuse();
 RESET ROLE;
 REVOKE SELECT ON secret FROM crm_app;

@@ -90,6 +90,20 @@ fn masks_give_what_they_say() {
             "wechat@138 1234 5678",
             Some("********************"),
         ),
+        // What stands beside an address is none of it.
+        (
+            email(1),
+            "text",
+            "wu@b.de 13812345678",
+            Some("*******************"),
+        ),
+        (email(1), "text", "wu@b.de，吴文博", Some("***********")),
+        (
+            email(1),
+            "text",
+            "<wu@b.de> Wu Wenbo",
+            Some("******************"),
+        ),
         (
             email(1),
             "varchar(12)",

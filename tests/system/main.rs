@@ -2,6 +2,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod circumstances;
 mod code;
 mod reads;
 mod rules;

@@ -207,6 +207,13 @@ fn counters_of_relations_with_hidden_rows_are_null() {
     );
     assert_eq!(database[0][..2], [None, None]);
     assert_eq!(database[0][2].as_deref(), Some("f"));
+    let blocks = shown(
+        "SELECT relname, heap_blks_hit, idx_blks_read FROM pg_statio_user_tables WHERE relname IN ('orders', 'contacts') ORDER BY 1",
+    );
+    assert!(blocks[0][1..].iter().all(Option::is_some), "{blocks:?}");
+    assert!(blocks[1][1..].iter().all(Option::is_none), "{blocks:?}");
+    let all = shown("SELECT blks_hit, blks_read FROM pg_stat_database WHERE datname = 'crm'");
+    assert_eq!(all, [[None, None]]);
     let indexes =
         shown("SELECT DISTINCT idx_tup_read FROM pg_stat_all_indexes WHERE relname = 'orders'");
     assert_eq!(indexes, [[None]]);
@@ -228,6 +235,7 @@ fn a_role_without_the_masks_may_not_read_what_needs_them() {
         ("pg_user_mappings", false),
         ("pg_statistic", false),
         ("pg_largeobject", false),
+        ("pg_locks", true),
     ] {
         let relation = catalog.relation("pg_catalog", name).expect(name);
         assert_eq!(system::readable(&bare, relation), readable, "{name}");

@@ -10,8 +10,11 @@ use super::sql::{call, operator, quote_literal, typed, unless_null};
 const MAX_STARS: u32 = 1_000_000;
 /// Longer texts are no addresses (RFC 5321 allows 254 octets) and are wholly masked.
 const MAX_EMAIL: u32 = 1_000;
-/// What follows the `@` is a domain if anything is left of it without these. `wechat@13812345678` is no address.
-const NO_DOMAIN: &str = "0123456789 .,+-()/";
+/// What follows the `@` is a domain if it consists of these, ...
+const DOMAIN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+/// ... and anything is left of it without these. `wechat@13812345678` is no address, and in `a@b.de 13812345678` more than
+/// one is written.
+const NO_DOMAIN: &str = "0123456789.-_";
 
 /// See [`super::Mask::Show`].
 pub fn show(column: &str, data_type: &ColumnType, first: u16, last: u16, char: char) -> String {
@@ -49,15 +52,19 @@ pub fn email(column: &str, data_type: &ColumnType, first: u16) -> String {
     let at = call("strpos", &[&reversed, &typed("@", "text")]);
     let local = format!("({})", operator(&length, "-", &at));
     let domain = call("right", &[&text, &operator(&at, "-", "1")]);
-    let rest = call(
-        "translate",
-        &[&domain, &typed(NO_DOMAIN, "text"), &typed("", "text")],
-    );
+    let without = |letters: &str| {
+        let rest = call(
+            "translate",
+            &[&domain, &typed(letters, "text"), &typed("", "text")],
+        );
+        call("length", &[&rest])
+    };
     let address = [
         operator(&length, "<=", &MAX_EMAIL.to_string()),
         operator(&at, ">", "1"),
         operator(&local, ">", "0"),
-        operator(&call("length", &[&rest]), ">", "0"),
+        operator(&without(DOMAIN), "=", "0"),
+        operator(&without(NO_DOMAIN), ">", "0"),
     ];
     let hidden = typed("***@", "text");
     let shown = match first {

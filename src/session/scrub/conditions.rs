@@ -47,6 +47,7 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("22P05", "untranslatable character"),
     ("23000", "integrity constraint violation"),
     ("23001", "restrict violation"),
+    ("42601", "syntax error"),
     ("44000", "new row violates check option of a view"),
     ("54000", "program limit exceeded"),
     ("54001", "stack depth limit exceeded"),

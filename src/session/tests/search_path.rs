@@ -51,6 +51,19 @@ async fn other_settings_cost_no_round_trip() {
     bench.server_gets(&query("SELECT a")).await;
 }
 
+/// From PostgreSQL 18 on it is reported.
+#[tokio::test]
+async fn a_path_that_a_reload_changes_is_read_again() {
+    let mut bench = Bench::restricted().await;
+    let reported = frame('S', "search_path\0x\0");
+    bench.server_sends(&[reported.clone()]).await;
+    bench.client_gets(&reported).await;
+    bench.client_sends(&[query("SELECT a")]).await;
+    bench.answers_search_path("x", 'I').await;
+    bench.server_gets(&query("SELECT a")).await;
+    assert_eq!(last_path(&bench), "x");
+}
+
 #[tokio::test]
 async fn the_end_of_a_transaction_brings_the_old_path_back() {
     let mut bench = Bench::restricted().await;

@@ -75,6 +75,8 @@ impl<H: Host> ToClient<'_, H> {
             }
             match name {
                 b"client_encoding" => state.encodings.client = value.into_owned(),
+                // From version 18 on: a reload of the server's configuration changes it without a statement.
+                b"search_path" => state.dirty |= *value != state.facts.search_path,
                 b"standard_conforming_strings" if value != "on" && state.restricted => {
                     return end(strings_do_not_conform());
                 }

@@ -16,8 +16,9 @@ use crate::session::denial;
 use crate::session::host::Host;
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name};
+use crate::session::settings;
 use crate::session::statements::{Arguments, Source, Statement};
-use crate::sql::plan::Refusal;
+use crate::sql::plan::{Refusal, SessionFacts};
 use crate::wire::frame::{HELD_FRAME, Header, front};
 
 /// How rows of what is open are asked for.
@@ -47,7 +48,7 @@ impl<H: Host> ToServer<'_, H> {
         if self.restricted
             && let Some(prepared) = &meant
         {
-            match self.vet(&statement, prepared, None, server).await? {
+            match self.vet(&statement, prepared, None, None, server).await? {
                 Ok(vetted) => {
                     let claim = Arc::clone(&vetted.source.claim);
                     denied = self.object_to_inner(&vetted, &claim, server).await?;
@@ -202,10 +203,47 @@ impl<H: Host> ToServer<'_, H> {
             Ok(told) => told.claim,
             Err(refusal) => return Ok(Some(refusal)),
         };
-        match self.vet_open(statement, &claim, GoesOn::Executing).await {
-            Ok(()) => self.object_to_inner(statement, &claim, server).await,
-            Err(refusal) => Ok(Some(refusal)),
+        if let Err(refusal) = self.vet_open(statement, &claim, GoesOn::Executing).await {
+            return Ok(Some(refusal));
         }
+        let late = statement.plan().is_some_and(settings::resolves_names_late);
+        if late && let Some(refusal) = self.vet_unresolved(statement, &claim, server).await? {
+            return Ok(Some(refusal));
+        }
+        self.object_to_inner(statement, &claim, server).await
+    }
+
+    /// Whether what was bound and is analysed only now is still what was decided on.
+    async fn vet_unresolved<W: AsyncWrite + Unpin>(
+        &mut self,
+        bound: &Statement,
+        claim: &Arc<Claim>,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        let facts = match self.facts(server).await? {
+            Known::Facts(facts) => self.shared.lock().facts_for(facts, claim),
+            Known::InBatch => return Ok(Some(setting_refusal())),
+        };
+        let standing = match self.host.standing(Arc::clone(claim)).await {
+            Ok(standing) => standing,
+            Err(error) => return Ok(Some(unavailable(&error))),
+        };
+        let source = &bound.source;
+        if source.facts == facts && source.epoch == standing.epoch {
+            return Ok(None);
+        }
+        let Some(text) = source.text.clone() else {
+            return Ok(Some(stale_refusal()));
+        };
+        let told = Told {
+            claim: Arc::clone(claim),
+            ..Told::default()
+        };
+        Ok(match self.plan_told(text, facts, &told).await {
+            Ok(again) if source.clear.is_none() && same_decision(source, &again) => None,
+            Ok(_) => Some(stale_refusal()),
+            Err(refused) => Some(refused.refusal),
+        })
     }
 
     /// Rows of protected relations come with a description, asked for by the client or by pgveil: by it they are held
@@ -249,6 +287,7 @@ impl<H: Host> ToServer<'_, H> {
     /// was sent then.
     ///
     /// `claim`: of who runs it; `None`: of whom it said itself it is for. For somebody else, too, it is decided on again.
+    /// `ahead`: the facts under which it will run, where other statements of the same text come before.
     ///
     /// `Ok(Ok)`: the statement with its circumstances brought up to date.
     pub(super) async fn vet<W: AsyncWrite + Unpin>(
@@ -256,6 +295,7 @@ impl<H: Host> ToServer<'_, H> {
         name: &Name,
         prepared: &Statement,
         claim: Option<&Arc<Claim>>,
+        ahead: Option<Arc<SessionFacts>>,
         server: &mut W,
     ) -> io::Result<Result<Statement, Refusal>> {
         if prepared.refusal().is_some() {
@@ -273,7 +313,11 @@ impl<H: Host> ToServer<'_, H> {
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
-        let facts = match self.facts(server).await? {
+        let facts = match ahead {
+            Some(facts) => Known::Facts(facts),
+            None => self.facts(server).await?,
+        };
+        let facts = match facts {
             Known::Facts(facts) => self.shared.lock().facts_for(facts, &told.claim),
             Known::InBatch => return Ok(Err(setting_refusal())),
         };
@@ -282,10 +326,13 @@ impl<H: Host> ToServer<'_, H> {
             Err(error) => return Ok(Err(unavailable(&error))),
         };
         let source = &prepared.source;
-        if source.facts == facts && source.epoch == standing.epoch {
+        let then = prepared.facts();
+        if then.as_ref() == Some(&facts) && source.epoch == standing.epoch {
             return Ok(Ok(prepared.clone()));
         }
-        let Some(text) = source.text.clone() else {
+        // Planned again, the whole text would do first what it did to names then, and not say what the statement means now.
+        let alone = then.as_ref() == Some(&source.facts);
+        let Some(text) = source.text.clone().filter(|_| alone) else {
             return Ok(Err(stale_refusal()));
         };
         let again = match self.plan_told(text, facts, &told).await {

@@ -389,7 +389,9 @@ impl<H: Host> ToServer<'_, H> {
         Ok(None)
     }
 
-    /// EXECUTE: the statement it runs must still stand as it was decided on, for who runs it.
+    /// EXECUTE: the statement it runs must still stand as it was decided on, for who runs it, when the statements before it
+    /// in the same text have run: the server analyses it again where they change what names mean (`RevalidateCachedQuery`
+    /// in `src/backend/utils/cache/plancache.c`).
     pub(super) async fn object_to_inner<W: AsyncWrite + Unpin>(
         &mut self,
         statement: &Statement,
@@ -414,9 +416,21 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 _ => continue,
             };
+            let here = statement.facts();
+            if let Some(own) = statement.prepared_before(&name) {
+                if here.is_none() || own.facts() != here {
+                    return Ok(Some(setting_refusal()));
+                }
+                continue;
+            }
             let prepared = self.shared.lock().ledger.prepared_as_sent(&name);
             let Some(prepared) = prepared else {
                 continue;
+            };
+            let ahead = match (statement.index, here) {
+                (0, _) => None,
+                (_, Some(facts)) => Some(facts),
+                (_, None) => return Ok(Some(setting_refusal())),
             };
             if prepared.source.clear.is_some() {
                 return Ok(Some(granted_refusal()));
@@ -424,7 +438,8 @@ impl<H: Host> ToServer<'_, H> {
             if explains && !self.shared.lock().ledger.is_settled(&name, &prepared) {
                 return Ok(Some(unsettled_explain()));
             }
-            let prepared = match self.vet(&name, &prepared, Some(claim), server).await? {
+            let vetted = self.vet(&name, &prepared, Some(claim), ahead, server);
+            let prepared = match vetted.await? {
                 Ok(prepared) => prepared,
                 Err(refusal) => return Ok(Some(refusal)),
             };

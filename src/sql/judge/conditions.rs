@@ -182,7 +182,7 @@ fn is_reference(tree: &Tree) -> bool {
 }
 
 /// A literal, a parameter, a cast or an array of such, a negative number.
-fn is_constant(tree: &Tree) -> bool {
+pub(super) fn is_constant(tree: &Tree) -> bool {
     let Some(node) = tree.node() else {
         return false;
     };

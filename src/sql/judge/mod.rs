@@ -20,6 +20,7 @@ mod relations;
 mod returning;
 mod rewrite_rules;
 mod row_assignments;
+mod stars;
 mod statements;
 mod stores;
 mod system_columns;

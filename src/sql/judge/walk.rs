@@ -196,6 +196,7 @@ impl<'a> Walk<'a> {
     /// names may mean something else.
     fn level(&mut self, node: &mut Node) -> Result<(), Refusal> {
         let outside = std::mem::take(&mut self.comparisons);
+        self.write_out_stars(node);
         self.conditions(node)?;
         self.names(node)?;
         self.comparisons = outside;

@@ -6,7 +6,6 @@
 //! these only where their arguments are seen to be no rows.
 use crate::catalog::TypeKind;
 use crate::sql::naming;
-use crate::sql::temporary;
 use crate::sql::tree::{Node, Tree};
 
 use super::{Output, Reader};
@@ -164,8 +163,7 @@ impl Reader<'_> {
             .types_named(name)
             .filter(|found| reachable(&found.schema))
             .peekable();
-        catalog.relation(temporary::SCHEMA, name).is_none()
-            && types.peek().is_some()
+        types.peek().is_some()
             && types.all(|found| {
                 matches!(found.kind, TypeKind::Base | TypeKind::Enum) && found.category != 'A'
             })
