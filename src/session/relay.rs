@@ -161,7 +161,7 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
             values: Arc::clone(&opening.values),
             ..SessionFacts::default()
         }),
-        login_user: opening.user.clone(),
+        is_other_user: false,
         dirty: opening.restricted || opening.trial,
         temporary_dirty: false,
         foreseen: None,

@@ -114,8 +114,8 @@ pub struct State {
     pub recorder: Recorder,
     pub role: Arc<RolePolicy>,
     pub facts: Arc<SessionFacts>,
-    /// Who logged in.
-    pub login_user: String,
+    /// To the server the session was somebody else than who logged in, and may be so again.
+    pub is_other_user: bool,
     /// The search path may be another one than `facts` says.
     pub dirty: bool,
     /// So may the temporary relations.
@@ -351,7 +351,10 @@ impl State {
         let in_transaction = self.ledger.transaction() == Some(b'T');
         let mut facts = SessionFacts::clone(&self.facts);
         facts.search_path = search_path;
-        facts.user = own.user.unwrap_or(facts.user);
+        if let Some(user) = own.user {
+            self.is_other_user |= user != facts.user;
+            facts.user = user;
+        }
         facts.said.clone_from(&own.said);
         self.dirty = false;
         self.touched.search_path &= in_transaction;

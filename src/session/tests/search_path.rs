@@ -56,7 +56,7 @@ async fn other_settings_cost_no_round_trip() {
 async fn a_path_that_a_reload_changes_is_read_again() {
     let mut bench = Bench::restricted().await;
     let reported = frame('S', "search_path\0x\0");
-    bench.server_sends(&[reported.clone()]).await;
+    bench.server_sends(std::slice::from_ref(&reported)).await;
     bench.client_gets(&reported).await;
     bench.client_sends(&[query("SELECT a")]).await;
     bench.answers_search_path("x", 'I').await;

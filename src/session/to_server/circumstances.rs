@@ -83,7 +83,7 @@ impl<H: Host> ToServer<'_, H> {
         }
         let asks = match state.temporary_dirty {
             true => Asks::Temporary,
-            false if state.facts.user != state.login_user => Asks::User,
+            false if state.is_other_user => Asks::User,
             false => Asks::Path,
         };
         // Asking takes the lock again.
