@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::approvers;
 use super::serve::{catalogs, keys};
 use super::{CheckArgs, CliError, EXIT_USAGE, OutputFormat, policies, print};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, FIRST_NORMAL_OID};
 use crate::config::{self, Diagnostics, Settings};
 use crate::policy::system::SYSTEM;
 use crate::policy::{PolicySet, Regime, RoleRule, Unmatched};
@@ -109,8 +109,9 @@ pub fn against(policy: &PolicySet, catalogs: &[Arc<Catalog>]) -> (Diagnostics, S
                 ),
             };
             let denied: usize = role.denied.values().map(HashSet::len).sum();
+            let ruled = role.rows.keys().filter(|oid| **oid >= FIRST_NORMAL_OID);
             for (number, noun, what) in [
-                (role.rows.len(), "relation", "under a row rule"),
+                (ruled.count(), "relation", "under a row rule"),
                 (role.closed.len(), "relation", "closed by row rules"),
                 (denied, "column", "left out"),
             ] {

@@ -206,8 +206,11 @@ impl<H: Host> ToServer<'_, H> {
         if let Err(refusal) = self.vet_open(statement, &claim, GoesOn::Executing).await {
             return Ok(Some(refusal));
         }
-        let late = statement.plan().is_some_and(settings::resolves_names_late);
-        if late && let Some(refusal) = self.vet_unresolved(statement, &claim, server).await? {
+        // Of what was refused nothing is analysed.
+        let plan = statement.plan().filter(|_| statement.refusal().is_none());
+        if plan.is_some_and(settings::resolves_names_late)
+            && let Some(refusal) = self.vet_unresolved(statement, &claim, server).await?
+        {
             return Ok(Some(refusal));
         }
         self.object_to_inner(statement, &claim, server).await
