@@ -88,10 +88,11 @@ impl<'g> Check<'g> {
         match node.kind.as_str() {
             "QUERY" => self.query(node, scope, None),
             // EXPR_SUBLINK: the value of the query's only column.
-            "SUBLINK" if node.int("subLinkType") == 4 => match node.child("subselect") {
-                Some(query) => self.query(query, scope, own.map(|own| vec![Some(own)])),
-                None => {}
-            },
+            "SUBLINK" if node.int("subLinkType") == 4 => {
+                if let Some(query) = node.child("subselect") {
+                    self.query(query, scope, own.map(|own| vec![Some(own)]));
+                }
+            }
             "CASEEXPR" => {
                 self.value(node.get("arg"), scope, None);
                 for when in node.nodes("args") {

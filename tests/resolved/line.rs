@@ -64,7 +64,7 @@ fn answer(text: &str, frames: &[Frame]) -> Answer {
         frames.last().is_some_and(|frame| frame.tag == b'Z'),
         "the server left at: {text}"
     );
-    let printed = frames.iter().filter(|frame| {
+    let mut printed = frames.iter().filter(|frame| {
         frame.tag == b'N'
             && frame
                 .field(b'M')
@@ -72,7 +72,7 @@ fn answer(text: &str, frames: &[Frame]) -> Answer {
     });
     // Those before the last are of SQL functions that analysing called: a domain's CHECK.
     match printed
-        .last()
+        .next_back()
         .map(|frame| read(&frame.field(b'D').unwrap_or_default()))
     {
         Some(Ok(tree)) => Answer::Tree(tree),
