@@ -52,6 +52,8 @@ pub enum Sent {
     Check(Name),
     Execute {
         portal: Name,
+        /// What it runs, where that is PREPARE.
+        prepares: Option<Statement>,
         /// A message that must fail was sent in its place.
         denied: Option<Refusal>,
     },
@@ -240,16 +242,13 @@ impl Ledger {
 
     /// A prepared statement as it will be when the server gets to the next message, if nothing fails before.
     pub fn prepared_as_sent(&self, name: &Name) -> Option<Statement> {
-        for (at, entry) in self.queue.iter().enumerate().rev() {
+        for entry in self.queue.iter().rev() {
             let (source, index) = match &entry.sent {
                 Sent::Close(Target::Statement(closed)) if closed == name => return None,
-                Sent::Execute { portal, .. } => {
-                    // PREPARE by way of a portal.
-                    match self.portal_as_sent_before(at, portal) {
-                        Some(runs) if prepares(runs.effects(), name) => return Some(runs),
-                        _ => continue,
-                    }
-                }
+                Sent::Execute {
+                    prepares: Some(runs),
+                    ..
+                } if prepares(runs.effects(), name) => return Some(runs.clone()),
                 Sent::Parse {
                     name: parsed,
                     source,
@@ -273,13 +272,7 @@ impl Ledger {
 
     /// The statement of a portal, likewise.
     pub fn portal_as_sent(&self, name: &Name) -> Option<Statement> {
-        self.portal_as_sent_before(self.queue.len(), name)
-    }
-
-    /// The statement of a portal when the server gets to the message at that place of the queue.
-    fn portal_as_sent_before(&self, at: usize, name: &Name) -> Option<Statement> {
-        let mut before = self.queue.iter().take(at).rev();
-        let sent = before.find_map(|entry| match &entry.sent {
+        let sent = self.queue.iter().rev().find_map(|entry| match &entry.sent {
             Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
             _ => None,
         });

@@ -141,6 +141,11 @@ impl Statement {
         self.source.statements().get(self.index)
     }
 
+    pub fn prepares_one(&self) -> bool {
+        let mut effects = self.effects().iter();
+        effects.any(|effect| matches!(effect, Effect::Prepare(_)))
+    }
+
     /// The facts that it was planned under: those of its text, as the statements before it leave them. `None`: they cannot
     /// be told.
     pub fn facts(&self) -> Option<Arc<SessionFacts>> {

@@ -48,6 +48,7 @@ fn send(ledger: &mut Ledger, line: &str) {
         ("C", [kind, called]) => Sent::Close(target(kind, called)),
         ("E", [portal]) => Sent::Execute {
             portal: name(portal),
+            prepares: None,
             denied: None,
         },
         ("S", _) => Sent::Sync,

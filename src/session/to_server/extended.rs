@@ -13,7 +13,7 @@ use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
 use crate::session::claim::{Claim, Spoken};
 use crate::session::denial;
-use crate::session::host::Host;
+use crate::session::host::{Host, Standing};
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name};
 use crate::session::settings;
@@ -184,7 +184,12 @@ impl<H: Host> ToServer<'_, H> {
                 state.make(plan, &statement.source.claim);
             }
         }
-        self.push(Sent::Execute { portal, denied });
+        let prepares = runs.filter(Statement::prepares_one);
+        self.push(Sent::Execute {
+            portal,
+            prepares,
+            denied,
+        });
         Ok(Flow::Next)
     }
 
@@ -223,30 +228,58 @@ impl<H: Host> ToServer<'_, H> {
         claim: &Arc<Claim>,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
-        let facts = match self.facts(server).await? {
-            Known::Facts(facts) => self.shared.lock().facts_for(facts, claim),
-            Known::InBatch => return Ok(Some(setting_refusal())),
-        };
-        let standing = match self.host.standing(Arc::clone(claim)).await {
-            Ok(standing) => standing,
-            Err(error) => return Ok(Some(unavailable(&error))),
+        let (facts, standing) = match self.in_force(claim, None, server).await? {
+            Ok(in_force) => in_force,
+            Err(refusal) => return Ok(Some(refusal)),
         };
         let source = &bound.source;
         if source.facts == facts && source.epoch == standing.epoch {
             return Ok(None);
         }
+        Ok(self.stands_under(source, facts, claim).await.err())
+    }
+
+    /// The facts and the role that a statement of somebody meets now; `ahead`: the facts, where they are known already.
+    async fn in_force<W: AsyncWrite + Unpin>(
+        &mut self,
+        claim: &Arc<Claim>,
+        ahead: Option<Arc<SessionFacts>>,
+        server: &mut W,
+    ) -> io::Result<Result<(Arc<SessionFacts>, Standing), Refusal>> {
+        let facts = match ahead {
+            Some(facts) => Known::Facts(facts),
+            None => self.facts(server).await?,
+        };
+        let facts = match facts {
+            Known::Facts(facts) => self.shared.lock().facts_for(facts, claim),
+            Known::InBatch => return Ok(Err(setting_refusal())),
+        };
+        let standing = self.host.standing(Arc::clone(claim)).await;
+        Ok(match standing {
+            Ok(standing) => Ok((facts, standing)),
+            Err(error) => Err(unavailable(&error)),
+        })
+    }
+
+    /// Whether under these facts, and what is in force for somebody, the same would be decided on what is bound or open.
+    async fn stands_under(
+        &self,
+        source: &Arc<Source>,
+        facts: Arc<SessionFacts>,
+        claim: &Arc<Claim>,
+    ) -> Result<(), Refusal> {
         let Some(text) = source.text.clone() else {
-            return Ok(Some(stale_refusal()));
+            return Err(stale_refusal());
         };
         let told = Told {
             claim: Arc::clone(claim),
             ..Told::default()
         };
-        Ok(match self.plan_told(text, facts, &told).await {
-            Ok(again) if source.clear.is_none() && same_decision(source, &again) => None,
-            Ok(_) => Some(stale_refusal()),
-            Err(refused) => Some(refused.refusal),
-        })
+        match self.plan_told(text, facts, &told).await {
+            Ok(again) if source.clear.is_none() && same_decision(source, &again) => Ok(()),
+            Ok(_) => Err(stale_refusal()),
+            Err(refused) => Err(refused.refusal),
+        }
     }
 
     /// Rows of protected relations come with a description, asked for by the client or by pgveil: by it they are held
@@ -316,17 +349,9 @@ impl<H: Host> ToServer<'_, H> {
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
-        let facts = match ahead {
-            Some(facts) => Known::Facts(facts),
-            None => self.facts(server).await?,
-        };
-        let facts = match facts {
-            Known::Facts(facts) => self.shared.lock().facts_for(facts, &told.claim),
-            Known::InBatch => return Ok(Err(setting_refusal())),
-        };
-        let standing = match self.host.standing(Arc::clone(&told.claim)).await {
-            Ok(standing) => standing,
-            Err(error) => return Ok(Err(unavailable(&error))),
+        let (facts, standing) = match self.in_force(&told.claim, ahead, server).await? {
+            Ok(in_force) => in_force,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let source = &prepared.source;
         let then = prepared.facts();
@@ -384,18 +409,8 @@ impl<H: Host> ToServer<'_, H> {
         if goes_on == GoesOn::Executing && !by_opener {
             return Err(stale_refusal());
         }
-        let Some(text) = source.text.clone() else {
-            return Err(stale_refusal());
-        };
-        let told = Told {
-            claim: Arc::clone(claim),
-            ..Told::default()
-        };
-        match self.plan_told(text, Arc::clone(&source.facts), &told).await {
-            Ok(again) if source.clear.is_none() && same_decision(source, &again) => Ok(()),
-            Ok(_) => Err(stale_refusal()),
-            Err(refused) => Err(refused.refusal),
-        }
+        let facts = Arc::clone(&source.facts);
+        self.stands_under(source, facts, claim).await
     }
 }
 
