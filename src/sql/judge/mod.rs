@@ -9,6 +9,7 @@ mod arguments;
 mod calls;
 mod checks;
 mod conditions;
+mod conflicts;
 mod fields;
 mod grouping;
 mod guards;

@@ -7,6 +7,7 @@ use crate::sql::scope::Offer;
 use crate::sql::tree::{Node, Tree};
 
 use super::checks::Check;
+use super::stars::is_star;
 use super::target::{Meaning, Target};
 use super::walk::{Walk, at, offset};
 use super::{Change, Side};
@@ -76,9 +77,7 @@ impl Walk<'_> {
 
     /// Puts the check around the first column of the target that `*` stands for.
     fn check_first(&self, columns: &mut [(Node, String)], check: &mut Option<Check>) {
-        let first = columns
-            .iter_mut()
-            .find(|(item, _)| !is_star(item.child("val")));
+        let first = columns.iter_mut().find(|(item, _)| !is_star(item));
         let (Some((item, text)), Some(taken)) = (first, check.take()) else {
             return;
         };
@@ -119,7 +118,7 @@ impl Walk<'_> {
         };
         let before = self.changes.len();
         if self.side == Side::Client
-            && !is_star(item.child("val"))
+            && !is_star(item)
             && let Some(check) = check.take()
         {
             let (open, close) = check.around(self.type_of(item.child("val")).as_deref());
@@ -146,7 +145,7 @@ impl Walk<'_> {
             return Ok(None);
         };
         let fields = value.list("fields");
-        if !is_star(Some(value)) {
+        if !is_star(item) {
             return Ok(None);
         }
         if self.side == Side::Run {
@@ -215,16 +214,6 @@ fn target_columns(walk: &Walk<'_>, target: &Target, qualifier: &str) -> Vec<(Nod
         (item, text)
     })
     .collect()
-}
-
-fn is_star(value: Option<&Node>) -> bool {
-    value.is_some_and(|value| {
-        value.kind == "ColumnRef"
-            && value
-                .list("fields")
-                .last()
-                .is_some_and(|last| last.string().is_none())
-    })
 }
 
 /// `alias.*` for each other relation; `None` where one has no name to be called by.

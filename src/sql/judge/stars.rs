@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::sql::names::qualified;
+use crate::sql::naming;
 use crate::sql::scope::{Item, Offer};
 use crate::sql::tree::{Node, Tree};
 
@@ -19,7 +20,7 @@ impl Walk<'_> {
     pub(super) fn write_out_stars(&mut self, query: &mut Node) {
         if self.side == Side::Run
             || self.target.is_some()
-            || !query.list("target_list").iter().any(is_star)
+            || !query.list("target_list").iter().any(stands_for_columns)
         {
             return;
         }
@@ -30,7 +31,7 @@ impl Walk<'_> {
         let merges = query.list("from_clause").iter().any(merges_columns);
         let targets = query.list("target_list").iter();
         let written: Option<Vec<Option<Columns>>> = targets
-            .map(|target| match is_star(target) {
+            .map(|target| match stands_for_columns(target) {
                 true => self.columns_of(target, &offer, merges).map(Some),
                 false => Some(None),
             })
@@ -103,12 +104,14 @@ impl Walk<'_> {
     }
 }
 
-fn is_star(target: &Tree) -> bool {
-    let value = target.node().and_then(|target| target.child("val"));
-    value.is_some_and(|value| {
-        let last = value.list("fields").last().and_then(Tree::node);
-        value.kind == "ColumnRef" && last.is_some_and(|last| last.kind == "AStar")
-    })
+/// `*` or `alias.*` as an output column.
+pub(super) fn is_star(target: &Node) -> bool {
+    let value = target.child("val");
+    value.is_some_and(|value| value.kind == "ColumnRef" && naming::is_star(value))
+}
+
+fn stands_for_columns(target: &Tree) -> bool {
+    target.node().is_some_and(is_star)
 }
 
 /// A join in it merges columns, or hides what is in it behind an alias.

@@ -3,20 +3,17 @@
 //! A target cannot be substituted. Every relation that a write reads is; in what is evaluated over rows of a protected
 //! target (SET, WHERE, ON, WHEN, ON CONFLICT, RETURNING) each masked column stands inside its mask ([`super::target`]),
 //! and what is assigned to one is compared with the mask of the stored value ([`super::writeback`]).
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pg_query::protobuf::CmdType;
 
-use crate::catalog::{ROW, Relation, RelationKind};
+use crate::catalog::{ROW, Relation};
 use crate::sql::names::{qualified, quoted};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
 use crate::sql::scope::Reader;
-use crate::sql::temporary::list_of;
 use crate::sql::tree::{Node, Tree};
 
-use super::conditions::is_constant;
 use super::rewrite_rules::Written;
 use super::row_assignments;
 use super::target::Target;
@@ -174,98 +171,6 @@ impl Walk<'_> {
         }
     }
 
-    /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no masked column may take part in finding it.
-    fn conflict(&mut self, node: &mut Node) -> Result<(), Refusal> {
-        const DO_UPDATE: i64 = 3;
-        self.arbiter(node)?;
-        let Some(conflict) = node.get_mut("on_conflict_clause").and_then(Tree::node_mut) else {
-            return Ok(());
-        };
-        // Index inference compares expressions with the definitions of indexes and reads no row.
-        let target = self.target.take();
-        self.field(conflict, "infer")?;
-        self.target = target;
-        if let Some(target) = &mut self.target {
-            target.beside_excluded = true;
-        }
-        self.assignments(conflict)?;
-        if conflict.int("action") == DO_UPDATE {
-            let anchor = offset(conflict.location);
-            self.guarded_condition(conflict, "where_clause", anchor)?;
-        }
-        if let Some(target) = &mut self.target {
-            target.beside_excluded = false;
-        }
-        Ok(())
-    }
-
-    /// A conflict looks its columns up. Masked ones have to be looked up by `lookup: exact`, and by values that are named as
-    /// in a comparison: computed ones would try out as many as somebody likes.
-    fn arbiter(&mut self, insert: &Node) -> Result<(), Refusal> {
-        let Some(conflict) = insert.child("on_conflict_clause") else {
-            return Ok(());
-        };
-        let Some(target) = &self.target else {
-            return Ok(());
-        };
-        let role = self.rules.role;
-        let relation = Arc::clone(&target.relation);
-        let elements = conflict
-            .child("infer")
-            .map_or(&[][..], |infer| infer.list("index_elems"));
-        let open = |name: &str| target.mask(role, name).is_none_or(|(_, mask)| mask.lookup);
-        let harmless = if elements.is_empty() {
-            target.relation.kind == RelationKind::Table
-                && target.relation.unique.iter().all(|num| {
-                    target
-                        .relation
-                        .column_number(*num)
-                        .is_some_and(|column| open(&column.name))
-                })
-        } else {
-            elements.iter().all(|element| {
-                let name = element.node().map_or("", |element| element.text("name"));
-                !name.is_empty() && open(name)
-            })
-        };
-        if !harmless {
-            return Err(at(
-                refuse::construct(
-                    "ON CONFLICT that may find a row by a masked column",
-                    "name the conflict's columns, for instance ON CONFLICT (id)",
-                ),
-                conflict.location,
-            ));
-        }
-        let named = elements.iter().filter_map(Tree::node);
-        let mut looked_up: BTreeSet<String> = match elements.is_empty() {
-            true => {
-                let columns = relation.unique.iter();
-                columns
-                    .filter_map(|num| relation.column_number(*num))
-                    .map(|column| column.name.clone())
-                    .collect()
-            }
-            false => named
-                .map(|element| element.text("name").to_owned())
-                .collect(),
-        };
-        looked_up.retain(|name| target.mask(role, name).is_some());
-        for name in looked_up {
-            if !inserts_constants(insert, &relation, &name) {
-                return Err(at(
-                    refuse::construct(
-                        &format!("ON CONFLICT that looks {name} up by values that are computed"),
-                        "give them as constants or parameters: INSERT ... VALUES",
-                    ),
-                    conflict.location,
-                ));
-            }
-            self.lookups.push((relation.oid, name));
-        }
-        Ok(())
-    }
-
     fn actions(&mut self, node: &mut Node) -> Result<(), Refusal> {
         const NOT_MATCHED_BY_SOURCE: i64 = 2;
         const NOT_MATCHED_BY_TARGET: i64 = 3;
@@ -304,7 +209,7 @@ impl Walk<'_> {
     }
 
     /// The list of SET.
-    fn assignments(&mut self, node: &mut Node) -> Result<(), Refusal> {
+    pub(super) fn assignments(&mut self, node: &mut Node) -> Result<(), Refusal> {
         let Some(Tree::List(items)) = node.get_mut("target_list") else {
             return Ok(());
         };
@@ -444,33 +349,6 @@ impl Walk<'_> {
             .ok_or_else(|| refuse::judge("the type of a masked column is not known"))?;
         Ok(Some(keep))
     }
-}
-
-/// Whether every row that is inserted has a constant or parameter for the column, or its default.
-fn inserts_constants(insert: &Node, relation: &Relation, name: &str) -> bool {
-    let given = insert.list("cols").iter().filter_map(Tree::node);
-    let mut given = given.map(|column| column.text("name")).peekable();
-    let place = match given.peek() {
-        Some(_) => given.position(|column| column == name),
-        None => {
-            let mut columns = relation.columns.iter();
-            columns.position(|column| column.name == name)
-        }
-    };
-    let (Some(place), Some(source)) = (place, insert.child("select_stmt")) else {
-        return true;
-    };
-    let rows = source.list("values_lists");
-    let is_named = |row: &Tree| {
-        let value = list_of(row).and_then(|values| values.get(place));
-        value.is_none_or(|value| {
-            is_constant(value)
-                || value
-                    .node()
-                    .is_some_and(|value| value.kind == "SetToDefault")
-        })
-    };
-    !rows.is_empty() && rows.iter().all(is_named)
 }
 
 /// Whether a row is assigned that is no query's: its values cannot be told apart.

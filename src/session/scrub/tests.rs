@@ -1,0 +1,256 @@
+use super::*;
+
+fn check(sqlstate: &str, message: &str, expected: &str) {
+    let fields = ErrorFields {
+        detail: Some("Key (phone)=(13812345678) already exists.".to_owned()),
+        hint: Some("secret hint".to_owned()),
+        context: Some("COPY contacts, line 1, column phone: 13812345678".to_owned()),
+        table: Some("contacts".to_owned()),
+        column: Some("phone".to_owned()),
+        constraint: Some("contacts_phone_key".to_owned()),
+        other: vec![(b'Y', "secret".to_owned())],
+        ..ErrorFields::error(sqlstate, message)
+    };
+    let scrubbed = error(&fields, None);
+    assert_eq!(scrubbed.message, expected);
+    assert_eq!(scrubbed.sqlstate, sqlstate);
+    assert_eq!(scrubbed.constraint, fields.constraint);
+    assert_eq!(scrubbed.context, None);
+    assert!(scrubbed.other.is_empty());
+    let class = &sqlstate[..2];
+    assert_eq!(
+        scrubbed.detail.is_some(),
+        CLASSES_WITH_DETAIL.contains(&class)
+    );
+    assert_eq!(
+        scrubbed.hint.is_some(),
+        CLASSES_WITHOUT_DATA.contains(&class) || HINTED.contains(&sqlstate)
+    );
+}
+
+#[test]
+fn an_error_within_a_function_says_its_sqlstate_and_names_alone() {
+    for (context, internal_query) in [
+        (Some("PL/pgSQL function leak() line 3 at EXECUTE"), None),
+        (Some("SQL function \"leak\" statement 1"), None),
+        (None, Some("SELECT 13812345678x")),
+    ] {
+        let fields = ErrorFields {
+            context: context.map(str::to_owned),
+            internal_query: internal_query.map(str::to_owned),
+            internal_position: internal_query.map(|_| 8),
+            detail: Some("13812345678".to_owned()),
+            hint: Some("13812345678".to_owned()),
+            ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
+        };
+        let scrubbed = error(&fields, None);
+        assert_eq!(scrubbed.message, "the statement failed with SQLSTATE 42703");
+        let rest = (
+            scrubbed.detail,
+            scrubbed.hint,
+            scrubbed.internal_query,
+            scrubbed.internal_position,
+        );
+        assert_eq!(rest, (None, None, None, None));
+    }
+}
+
+#[test]
+fn messages_that_quote_a_value_lose_it() {
+    check(
+        "22P02",
+        "invalid input syntax for type integer: \"13812345678\"",
+        "invalid input syntax for type integer",
+    );
+    check(
+        "22P02",
+        "invalid input syntax for type date: \"x: \"y\"\"",
+        "invalid input syntax for type date",
+    );
+    check(
+        "22P02",
+        "invalid input value for enum crm.state: \"secret\"",
+        "invalid input value for enum crm.state",
+    );
+    check(
+        "22003",
+        "value \"13812345678\" is out of range for type integer",
+        "value out of range for type integer",
+    );
+    check(
+        "22008",
+        "date/time field value out of range: \"1990-13-01\"",
+        "date/time field value out of range",
+    );
+    check(
+        "22021",
+        "invalid byte sequence for encoding \"UTF8\": 0xff",
+        "invalid byte sequence for encoding \"UTF8\"",
+    );
+    check(
+        "22023",
+        "unit \"secret\" not recognized",
+        "invalid parameter value",
+    );
+    check(
+        "2201B",
+        "invalid regular expression: secret",
+        "invalid regular expression",
+    );
+    check("P0001", "phone is 13812345678", RAISED);
+    check(
+        "XX000",
+        "cache lookup failed for 13812345678",
+        "internal error",
+    );
+    check(
+        "99999",
+        "secret",
+        "the statement failed with SQLSTATE 99999",
+    );
+}
+
+#[test]
+fn messages_without_values_stay_as_they_are() {
+    for (sqlstate, message) in [
+        ("22012", "division by zero"),
+        ("22001", "value too long for type character varying(20)"),
+        ("22023", "step size cannot equal zero"),
+        ("22025", "invalid Unicode escape"),
+        ("22P06", "unsafe use of \\' in a string literal"),
+        ("42703", "column \"nope\" does not exist"),
+        (
+            "25P02",
+            "current transaction is aborted, commands ignored until end of transaction block",
+        ),
+        ("57014", "canceling statement due to user request"),
+        (
+            "21000",
+            "more than one row returned by a subquery used as an expression",
+        ),
+    ] {
+        check(sqlstate, message, message);
+    }
+}
+
+#[test]
+fn constraint_violations_are_told_from_names() {
+    check(
+        "23505",
+        "duplicate key value violates unique constraint \"contacts_phone_key\"",
+        "duplicate key value violates unique constraint \"contacts_phone_key\"",
+    );
+    check(
+        "23514",
+        "anything 13812345678",
+        "new row for relation \"contacts\" violates check constraint \"contacts_phone_key\"",
+    );
+}
+
+#[test]
+fn a_raise_that_borrows_a_harmless_sqlstate_is_still_a_raise() {
+    let fields = ErrorFields {
+        routine: Some("exec_stmt_raise".to_owned()),
+        hint: Some("13812345678".to_owned()),
+        ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
+    };
+    let scrubbed = error(&fields, None);
+    assert_eq!(scrubbed.message, RAISED);
+    assert_eq!(scrubbed.hint, None);
+}
+
+#[test]
+fn a_raise_puts_no_values_where_names_belong() {
+    let raised = |routine: &str| {
+        let secret = || Some("13812345678".to_owned());
+        let fields = ErrorFields {
+            routine: Some(routine.to_owned()),
+            schema: secret(),
+            table: secret(),
+            column: secret(),
+            data_type: secret(),
+            constraint: secret(),
+            ..ErrorFields::error("23505", "taken")
+        };
+        let (error, notice) = (error(&fields, None), notice(&fields, None));
+        [error, notice].map(|words| String::from_utf8_lossy(&words.frame(b'E')).into_owned())
+    };
+    for words in raised("exec_stmt_raise") {
+        assert!(!words.contains("13812345678"), "{words}");
+    }
+    // Of the server's own making they are names.
+    let [words, _] = raised("_bt_check_unique");
+    assert!(words.contains("13812345678"));
+}
+
+#[test]
+fn an_error_of_another_server_says_its_sqlstate_alone() {
+    for (sqlstate, expected) in [
+        ("42703", "the statement failed with SQLSTATE 42703"),
+        ("40001", "the statement failed with SQLSTATE 40001"),
+        ("22012", "division by zero"),
+    ] {
+        let fields = ErrorFields {
+            routine: Some("pgfdw_report_error".to_owned()),
+            detail: Some("13812345678".to_owned()),
+            hint: Some("13812345678".to_owned()),
+            ..ErrorFields::error(sqlstate, "the number 13812345678")
+        };
+        let scrubbed = error(&fields, None);
+        assert_eq!(scrubbed.message, expected);
+        assert_eq!((scrubbed.detail, scrubbed.hint), (None, None));
+    }
+}
+
+#[test]
+fn a_syntax_error_in_a_value_quotes_none_of_it() {
+    for (message, expected) in [
+        (
+            "syntax error in tsquery: \"13812345678 x\"",
+            "syntax error in tsquery",
+        ),
+        (
+            "syntax error at or near \"13812345678\" of jsonpath input",
+            "syntax error",
+        ),
+    ] {
+        let fields = ErrorFields {
+            detail: Some("13812345678".to_owned()),
+            ..ErrorFields::error("42601", message)
+        };
+        let scrubbed = error(&fields, None);
+        assert_eq!(
+            (scrubbed.message.as_str(), scrubbed.detail),
+            (expected, None)
+        );
+    }
+    let kept = "cannot insert multiple commands into a prepared statement";
+    check("42601", kept, kept);
+    let fields = ErrorFields {
+        position: Some(8),
+        ..ErrorFields::error("42601", "syntax error at or near \"FROM\"")
+    };
+    assert_eq!(error(&fields, None).message, fields.message);
+}
+
+#[test]
+fn the_schema_that_planning_added_is_not_shown() {
+    check(
+        "42P01",
+        "relation \"pg_temp.nope\" does not exist",
+        "relation \"nope\" does not exist",
+    );
+}
+
+#[test]
+fn unknown_notices_say_nothing() {
+    let check = |sqlstate: &str, message: &str, expected: &str| {
+        let scrubbed = notice(&ErrorFields::notice(sqlstate, message), None);
+        assert_eq!(scrubbed.message, expected);
+    };
+    check("00000", "phone is 13812345678", WITHHELD_NOTICE);
+    let kept = "there is no transaction in progress";
+    check("25P01", kept, kept);
+    let kept = "table \"x\" does not exist, skipping";
+    check("00000", kept, kept);
+}
