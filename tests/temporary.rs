@@ -476,7 +476,6 @@ fn rows_copied_into_a_table_count_as_exported() {
     assert_eq!(tags(&client.query("SELECT 1")), "TDCZ");
 }
 
-/// A trigger that puts a table of its own in the place of the session's.
 /// It holds more rows than the role may take out. Its row type is found before PostgreSQL's of that name all the same.
 #[test]
 fn a_table_that_may_not_be_read_any_more_has_a_row_type_still() {
@@ -499,6 +498,7 @@ fn a_table_that_may_not_be_read_any_more_has_a_row_type_still() {
     assert_eq!(values(&frames), ["(1,x)"]);
 }
 
+/// A trigger that puts a table of its own in the place of the session's.
 #[test]
 fn a_table_that_a_trigger_has_made_anew_is_not_the_sessions_any_more() {
     let (server, pgveil) = start();

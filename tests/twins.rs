@@ -1,15 +1,14 @@
 //! Twins: two databases of one schema hold other secrets with equal masks. The same session through pgveil must receive
 //! the same bytes from both, whatever statement it sends. With masking off the same comparison must fail.
+mod attacks;
 mod support;
 
 use std::collections::BTreeMap;
 
+use attacks::{ATTACKS, Case, MORE, cases};
 use support::message::{self, Client, Frame};
 use support::{Config, Options, Pgveil, Postgres};
 
-const ATTACKS: &str = include_str!("attacks/attacks.txt");
-/// Members of the same classes, and plain reads, that the published list does not hold.
-const MORE: &str = include_str!("attacks/more.txt");
 const FIXTURE: &str = include_str!("attacks/fixture.sql");
 
 /// Per twin: name, phone, email, id_card, salary, notes of three customers. Masks are equal column by column.
@@ -72,47 +71,6 @@ const POLICY: &str = include_str!("attacks/policy.yaml");
 
 /// One way to send a statement.
 type Run = fn(&mut Client, &str) -> Vec<Frame>;
-
-struct Case {
-    id: String,
-    kind: String,
-    /// PostgreSQL versions before this one do not have what it sends.
-    least: u32,
-    sql: String,
-    /// What tells the twins apart with masking off, where that is not the statement itself.
-    control: Option<String>,
-}
-
-fn cases(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    let mut open = false;
-    for line in text.lines() {
-        if let Some(head) = line.strip_prefix("#@ ") {
-            let fields: Vec<&str> = head.split('|').collect();
-            open = fields[2] != "proto";
-            if open {
-                cases.push(Case {
-                    id: fields[0].into(),
-                    kind: fields[1].into(),
-                    least: fields[2].parse().unwrap_or(0),
-                    sql: String::new(),
-                    control: None,
-                });
-            }
-        } else if let Some(control) = line.strip_prefix("#! ") {
-            let case = cases.last_mut().filter(|_| open).expect("a case");
-            case.control = Some(control.to_owned());
-        } else if line.starts_with("## ") || line.starts_with("# ") || line.trim().is_empty() {
-            open = false;
-        } else if let Some(case) = cases.last_mut().filter(|_| open) {
-            if !case.sql.is_empty() {
-                case.sql.push('\n');
-            }
-            case.sql.push_str(line);
-        }
-    }
-    cases
-}
 
 /// Two servers set up alike, so that object ids are equal too; a pgveil before each.
 struct Bench {

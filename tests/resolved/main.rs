@@ -6,6 +6,9 @@
 mod support;
 
 #[allow(dead_code)]
+#[path = "../attacks/mod.rs"]
+mod attacks;
+#[allow(dead_code)]
 #[path = "../generated/expression.rs"]
 mod expression;
 #[allow(dead_code)]

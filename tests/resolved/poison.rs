@@ -2,7 +2,6 @@
 use pgveil::sql::names::{qualified, quoted};
 use pgveil::sql::plan::Verdict;
 
-use crate::line::Line;
 use crate::stand::{Kind, Stand};
 use crate::{attacked, deep, named, names, server, sources};
 
@@ -65,10 +64,6 @@ fn spoiled(stand: &Stand, run: &str) -> Vec<Spoiled> {
     all
 }
 
-fn leaks(stand: &Stand, line: &mut Line, text: &str) -> Option<bool> {
-    stand.leaks(line, text)
-}
-
 #[test]
 fn what_is_spoiled_is_found() {
     deep(|| {
@@ -91,7 +86,7 @@ fn what_is_spoiled_is_found() {
                     continue;
                 };
                 if crate::utility::within(run).is_some()
-                    || leaks(&stand, &mut line, run) != Some(false)
+                    || stand.leaks(&mut line, run) != Some(false)
                 {
                     continue;
                 }
@@ -99,7 +94,7 @@ fn what_is_spoiled_is_found() {
                 let all = spoiled(&stand, run);
                 let step = all.len() / 3 + 1;
                 for Spoiled { how, text } in all.into_iter().step_by(step) {
-                    match leaks(&stand, &mut line, &text) {
+                    match stand.leaks(&mut line, &text) {
                         Some(true) => *counts.entry(how).or_default() += 1,
                         Some(false) => panic!("{how}, and nothing was found: {text}"),
                         None => {}
@@ -146,7 +141,7 @@ fn leaks_of_old_are_found() {
         }
         let blind: Vec<&str> = old
             .into_iter()
-            .filter(|text| leaks(&stand, &mut line, text) != Some(true))
+            .filter(|text| stand.leaks(&mut line, text) != Some(true))
             .collect();
         // Called `bool` before version 15, `?column?` since: then it is no row.
         assert_eq!(blind, Vec::<&str>::new());
@@ -191,10 +186,10 @@ fn rows_and_lookups_that_go_too_far_are_found() {
             ("DELETE FROM crm.teams WHERE id = 1", rule, "IS NOT NULL"),
         ] {
             let run = ran(text);
-            assert_eq!(leaks(&stand, &mut line, &run), Some(false), "{run}");
+            assert_eq!(stand.leaks(&mut line, &run), Some(false), "{run}");
             assert!(run.contains(from), "{from} is not in {run}");
             let spoiled = run.replace(from, to);
-            assert_eq!(leaks(&stand, &mut line, &spoiled), Some(true), "{spoiled}");
+            assert_eq!(stand.leaks(&mut line, &spoiled), Some(true), "{spoiled}");
         }
     });
 }

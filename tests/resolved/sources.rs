@@ -1,8 +1,7 @@
 //! Statements of other tests: attacks, cases of planning, generated ones.
+use crate::attacks::{ATTACKS, MORE, cases};
 use crate::generated::generate;
 
-const ATTACKS: &str = include_str!("../attacks/attacks.txt");
-const MORE: &str = include_str!("../attacks/more.txt");
 const PLANNING: &[&str] = &[
     include_str!("../planning/cases.txt"),
     include_str!("../planning/columns.txt"),
@@ -16,31 +15,9 @@ const MARKS: &str = include_str!("../planning/marks.txt");
 
 /// Texts of tests/attacks that the version has the grammar for.
 pub fn attacks(major: u32) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open = false;
-    for line in ATTACKS.lines().chain(MORE.lines()) {
-        if let Some(head) = line.strip_prefix("#@ ") {
-            let fields: Vec<&str> = head.split('|').collect();
-            let least: u32 = fields
-                .get(2)
-                .and_then(|least| least.parse().ok())
-                .unwrap_or(0);
-            open = fields.get(2) != Some(&"proto") && least <= major;
-            if open {
-                found.push(String::new());
-            }
-        } else if line.starts_with("#! ") {
-            // A control of the case: what is asked with masking off.
-        } else if line.starts_with("## ") || line.starts_with("# ") || line.trim().is_empty() {
-            open = false;
-        } else if open && let Some(text) = found.last_mut() {
-            if !text.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(line);
-        }
-    }
-    found
+    let cases = cases(ATTACKS).into_iter().chain(cases(MORE));
+    let known = cases.filter(|case| case.least <= major);
+    known.map(|case| case.sql).collect()
 }
 
 /// The statements of tests/planning: the first line of each case.
