@@ -10,6 +10,7 @@
 #   base_prometheus NAME         one that stands for docker.io/prom/prometheus
 # Each of them is of the distribution that this machine has its packages from.
 
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 containers_store='' containers_run='' containers_limits=() containers_podman=()
 
 containers_begin() {
@@ -53,15 +54,11 @@ made() { pod image exists "$1" && echo "$1 is there"; }
 
 # base_debian NAME [PACKAGE ...]: a system without anything that is not needed, and these.
 base_debian() {
-    local name=$1 mirror
+    local name=$1
     shift
     made "$name" && return
     if ! pod image exists pgveil-test/debian; then
-        mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' 2>/dev/null |
-            awk '$1 ~ /^http/ && $2 !~ /security|updates|backports/ { print; exit }')
-        [ -n "$mirror" ] || { echo 'no mirror is configured for apt' >&2; return 1; }
-        debootstrap --variant=minbase --include=ca-certificates "${mirror#* }" "$containers_run/debian" "${mirror% *}" >"$containers_run/debian.log" 2>&1 ||
-            { tail -5 "$containers_run/debian.log" >&2; return 1; }
+        debian_root "$containers_run/debian" ca-certificates || return
         tar -C "$containers_run/debian" -c . | pod import -q - pgveil-test/debian >/dev/null || return
         rm -rf "$containers_run/debian"
     fi

@@ -18,27 +18,7 @@ export LC_ALL=C.UTF-8
 kept=$root/target/containers binary=''
 [ "${1:-}" != --binary ] || binary=$(realpath "${2:?the binary}")
 
-failed=0 service='' doctor=''
-ok() { echo "ok: $1"; }
-bad() { echo "FAILED: $1"; failed=1; }
-expect() {
-    local what=$1
-    shift
-    if "$@" >"$containers_run/said" 2>&1; then ok "$what"; else bad "$what"; sed 's/^/    /' "$containers_run/said" | tail -20; fi
-}
-within() {
-    local what=$1 tries
-    shift
-    for tries in $(seq 150); do
-        if "$@" >"$containers_run/said" 2>&1; then ok "$what"; return; fi
-        sleep 0.2
-    done
-    bad "$what"
-    sed 's/^/    /' "$containers_run/said" | tail -20
-}
-fails() { ! "$@"; }
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-
+service='' doctor=''
 cleanup() {
     [ -z "$doctor" ] || kill "$doctor" 2>/dev/null
     [ -z "$service" ] || kill "$service" 2>/dev/null
@@ -47,6 +27,9 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 containers_begin "$kept"
+said=$containers_run/said
+. "$here/expectations.sh"
+fails() { ! "$@"; }
 
 echo 'base images'
 base_build pgveil-test/rust && base_runtime pgveil-test/cc && base_postgres pgveil-test/postgres && base_prometheus pgveil-test/prometheus || exit 1

@@ -7,20 +7,17 @@
 #
 # It shares the network with this machine, so that loopback ports are the same.
 
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 machine_pid=
 
 # machine_root FOLDER: a fresh root file system, from the distribution that this machine has its packages from. What was made once is
 # kept beside it as a tar.
 machine_root() {
-    local root=$1 kept=$1.tar mirror
+    local root=$1 kept=$1.tar
     rm -rf "$root"
     mkdir -p "$root"
     if [ ! -s "$kept" ]; then
-        mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' 2>/dev/null |
-            awk '$1 ~ /^http/ && $2 !~ /security|updates|backports/ { print; exit }')
-        [ -n "$mirror" ] || { echo 'no mirror is configured for apt' >&2; return 1; }
-        debootstrap --variant=minbase --include=systemd,systemd-sysv "${mirror#* }" "$root" "${mirror% *}" >"$1.log" 2>&1 ||
-            { tail -5 "$1.log" >&2; return 1; }
+        debian_root "$root" systemd,systemd-sysv || return
         tar -C "$root" -cf "$kept.new" . && mv "$kept.new" "$kept"
     else
         tar -C "$root" -xf "$kept"

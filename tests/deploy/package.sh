@@ -25,27 +25,9 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-failed=0
-ok() { echo "ok: $1"; }
-bad() { echo "FAILED: $1"; failed=1; }
-# expect WHAT COMMAND...: it succeeds. within WHAT COMMAND...: it does so before long.
-expect() {
-    local what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then ok "$what"; else bad "$what"; sed 's/^/    /' "$work/said" | tail -20; fi
-}
-within() {
-    local what=$1 tries
-    shift
-    for tries in $(seq 300); do
-        if "$@" >"$work/said" 2>&1; then ok "$what"; return; fi
-        sleep 0.1
-    done
-    bad "$what"
-    sed 's/^/    /' "$work/said" | tail -20
-    in_machine journalctl -u pgveil --no-pager 2>/dev/null | tail -20 | sed 's/^/    /'
-}
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+said=$work/said
+. "$here/expectations.sh"
+explain() { in_machine journalctl -u pgveil --no-pager 2>/dev/null | tail -20 | sed 's/^/    /'; }
 
 # A server of its own, with a table and a user.
 port=$(free_port) listen=$(free_port) admin=$(free_port)
@@ -128,10 +110,10 @@ in_machine sh -c 'rm -r /run/systemd/system/pgveil.service.d; systemctl daemon-r
 # A session is in the middle of something while another program takes over.
 coproc SESSION { psql -qAtX -h 127.0.0.1 -p "$listen" -U agent crm 2>&1; }
 session() {
-    local said
+    local answer
     echo "$1" >&"${SESSION[1]}"
-    read -r -t 30 said <&"${SESSION[0]}"
-    [ "$said" = "$2" ] || { echo "it says: $said"; in_machine journalctl -u pgveil -n 15 --no-pager; return 1; }
+    read -r -t 30 answer <&"${SESSION[0]}"
+    [ "$answer" = "$2" ] || { echo "it says: $answer"; in_machine journalctl -u pgveil -n 15 --no-pager; return 1; }
 }
 other_than() { in_machine sh -c 'systemctl is-active -q pgveil && pgveil health --admin "$1" && shift && case " $* " in *" $(systemctl show -P MainPID pgveil) "*) exit 1 ;; esac' sh 127.0.0.1:$admin "$@"; }
 expect 'a transaction begins' session 'BEGIN; SELECT 1;' 1
