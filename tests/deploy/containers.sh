@@ -91,10 +91,12 @@ base_build() {
     mkdir "$folder"
     cp -a "$sysroot/bin" "$sysroot/lib" "$folder/" || return
     rm -rf "$folder/lib/rustlib/src" "$folder/share"
-    context "$1" "$folder" <<'FILE'
+    # A network that looks into TLS has an authority of its own.
+    context "$1" "$folder" /etc/ssl/certs/ca-certificates.crt <<'FILE'
 FROM pgveil-test/compilers
 COPY toolchain /usr/local/
-ENV CARGO_HOME=/usr/local/cargo
+COPY ca-certificates.crt /usr/local/share/authorities.crt
+ENV CARGO_HOME=/usr/local/cargo CARGO_HTTP_CAINFO=/usr/local/share/authorities.crt
 FILE
     rm -rf "$folder"
 }
