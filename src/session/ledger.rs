@@ -7,6 +7,7 @@
 //!
 //! Whether a Sync that was sent during a COPY that failed had been ignored cannot be known: it is kept as one that
 //! may be answered (`may_be_ignored`), and nothing ever waits for it.
+mod ahead;
 mod answers;
 mod cut_off;
 mod running;
@@ -15,14 +16,14 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+pub use self::ahead::AsSent;
 pub use self::running::{Counted, Running, Stop};
 use crate::export::{Limits, Meter, Purse, Sum};
 use crate::policy::ExportRule;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{Granted, Source, Statement, Statements, copies_header, prepares};
+use crate::session::statements::{Granted, Source, Statement, Statements, copies_header};
 use crate::sql::plan::Refusal;
 
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
@@ -240,71 +241,23 @@ impl Ledger {
         self.transaction
     }
 
-    /// A prepared statement as it will be when the server gets to the next message, if nothing fails before.
-    pub fn prepared_as_sent(&self, name: &Name) -> Option<Statement> {
-        for entry in self.queue.iter().rev() {
-            let (source, index) = match &entry.sent {
-                Sent::Close(Target::Statement(closed)) if closed == name => return None,
-                Sent::Execute {
-                    prepares: Some(runs),
-                    ..
-                } if prepares(runs.effects(), name) => return Some(runs.clone()),
+    /// A prepared statement was decided on again, with the same outcome.
+    pub fn bring_up_to_date(&mut self, name: &Name, then: &Statement, now: &Statement) {
+        let then_source = &then.source;
+        for entry in &mut self.queue {
+            let source = match &mut entry.sent {
                 Sent::Parse {
                     name: parsed,
                     source,
-                } if parsed == name => (source.clone(), 0),
-                Sent::Query(source) => match prepared_in(source, name) {
-                    Some(index) => (source.clone(), index),
-                    None => continue,
-                },
+                } if parsed == name => source,
+                Sent::Bind {
+                    statement,
+                    meant: Some(meant),
+                    ..
+                } if statement == name => &mut meant.source,
                 _ => continue,
             };
-            return Some(Statement::new(source, index));
-        }
-        self.statements.prepared(name).cloned()
-    }
-
-    /// Whether the server has answered that the name stands for this statement.
-    pub fn is_settled(&self, name: &Name, prepared: &Statement) -> bool {
-        let stands = self.statements.prepared(name);
-        stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &prepared.source))
-    }
-
-    /// The statement of a portal, likewise.
-    pub fn portal_as_sent(&self, name: &Name) -> Option<Statement> {
-        let sent = self.queue.iter().rev().find_map(|entry| match &entry.sent {
-            Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
-            _ => None,
-        });
-        match sent {
-            Some(meant) => meant,
-            None => self
-                .statements
-                .portal(name)
-                .map(|portal| portal.statement.clone()),
-        }
-    }
-
-    /// Whether the server has described the result of a portal that is about to run, or will before it runs: what comes
-    /// back in rows is held against the policy by its description.
-    pub fn is_described(&self, portal: &Name, runs: &Statement) -> bool {
-        runs.source.described.load(Ordering::Relaxed)
-            || self.queue.iter().rev().any(|entry| match &entry.sent {
-                Sent::Check(name) | Sent::Describe(Target::Portal(name)) => name == portal,
-                _ => false,
-            })
-    }
-
-    /// A prepared statement was decided on again, with the same outcome.
-    pub fn bring_up_to_date(&mut self, name: &Name, then: &Statement, now: &Statement) {
-        for entry in &mut self.queue {
-            if let Sent::Parse {
-                name: parsed,
-                source,
-            } = &mut entry.sent
-                && parsed == name
-                && Arc::ptr_eq(source, &then.source)
-            {
+            if Arc::ptr_eq(source, then_source) {
                 *source = now.source.clone();
             }
         }
@@ -451,10 +404,4 @@ impl Entry {
     fn ends_batch(&self) -> bool {
         matches!(self.sent, Sent::Sync) && !self.may_be_ignored
     }
-}
-
-/// The index of the statement of a text that PREPAREs a name, the last one if there are several.
-fn prepared_in(source: &Source, name: &Name) -> Option<usize> {
-    let mut statements = source.statements().iter();
-    statements.rposition(|statement| prepares(&statement.effects, name))
 }

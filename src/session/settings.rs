@@ -17,7 +17,7 @@ pub struct Touched {
 }
 
 impl Touched {
-    const SETTINGS: Touched = Touched {
+    pub const SETTINGS: Touched = Touched {
         search_path: true,
         encoding: true,
         temporary: false,
@@ -41,7 +41,8 @@ impl Touched {
     }
 }
 
-/// What a statement may change when it runs. The end of a transaction is another matter: [`ends_transaction`].
+/// What a statement may change when it runs, less what another one does that it runs. The end of a transaction is another
+/// matter: [`ends_transaction`].
 pub fn touched(plan: &StatementPlan) -> Touched {
     if ends_transaction(plan.kind) {
         return Touched::default();
@@ -94,8 +95,8 @@ pub fn runs_code(plan: &StatementPlan) -> bool {
 /// Whether what names mean after a statement can be told before it has run, given what was changed before it in the
 /// same transaction.
 ///
-/// `watches`: it matters what settings say of who is asking.
-pub fn foreseeable(plan: &StatementPlan, before: Touched, watches: bool) -> bool {
+/// `within`: what another statement may change that it runs. `watches`: it matters what settings say of who is asking.
+pub fn foreseeable(plan: &StatementPlan, within: Touched, before: Touched, watches: bool) -> bool {
     if ends_transaction(plan.kind) {
         // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone.
         let kept = plan.kind.starts_with("COMMIT");
@@ -103,7 +104,7 @@ pub fn foreseeable(plan: &StatementPlan, before: Touched, watches: bool) -> bool
         return settled && (kept || !before.temporary);
     }
     let touched = touched(plan);
-    if touched.said && watches {
+    if within.names() || (touched.said || within.said) && watches {
         return false;
     }
     !touched.names() || temporary::after(&SessionFacts::default(), &plan.effects).is_some()
@@ -158,6 +159,12 @@ pub fn resolves_names_late(plan: &StatementPlan) -> bool {
         effects.any(|effect| matches!(effect, Effect::Execute(_) | Effect::Explain(_)))
     };
     resolves_names(plan.kind) && (!WHEN_BOUND.contains(&plan.kind) || runs_another())
+}
+
+/// Whether EXECUTE and FETCH may run such a statement, which they do under names of SQL and of the protocol alike. No
+/// application makes one of any other kind by a message and runs it by a text.
+pub fn runs_by_name(kind: &str) -> bool {
+    matches!(kind, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE")
 }
 
 /// Any setting that is none of PostgreSQL's own.

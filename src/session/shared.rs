@@ -15,10 +15,10 @@ use crate::session::charset::Charset;
 use crate::session::claim::{Claim, Naming};
 use crate::session::ledger::{Ledger, Rules};
 use crate::session::made::Made;
-use crate::session::messages;
+use crate::session::messages::{self, Name};
 use crate::session::record::Recorder;
 use crate::session::settings::{self, Touched};
-use crate::session::statements::Statement;
+use crate::session::statements::{Statement, declares, prepares};
 use crate::sql::plan::{Effect, POISON, Plan, SessionFacts, StatementPlan};
 use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
@@ -120,7 +120,7 @@ pub struct State {
     pub dirty: bool,
     /// So may the temporary relations.
     pub temporary_dirty: bool,
-    /// The facts once everything has run well that was sent; `None`: they cannot be told.
+    /// The facts once everything has run well that was sent; `None`: they cannot be told, or something has failed since.
     pub foreseen: Option<Arc<SessionFacts>>,
     /// Temporary relations that statements of the client made, and that may still be there.
     pub made: Made,
@@ -293,10 +293,39 @@ impl State {
         self.role = role;
     }
 
+    /// What a statement may change by another one that it runs: EXECUTE, FETCH. `earlier`: those before it in its text.
+    fn touched_within(&self, plan: &StatementPlan, earlier: &[StatementPlan]) -> Touched {
+        let mut touched = Touched::default();
+        for effect in &plan.effects {
+            let (here, sent) = match effect {
+                Effect::Execute(name) | Effect::Explain(name) => {
+                    let name = Name::from(name.as_str());
+                    let prepares = |before: &&StatementPlan| prepares(&before.effects, &name);
+                    let here = earlier.iter().rev().find(prepares);
+                    (here, self.ledger.prepared_as_sent(&name))
+                }
+                Effect::Fetch(name) => {
+                    let name = Name::from(name.as_str());
+                    let declares = |before: &&StatementPlan| declares(&before.effects, &name);
+                    let here = earlier.iter().rev().find(declares);
+                    (here, self.ledger.portal_as_sent(&name))
+                }
+                _ => continue,
+            };
+            let runs = here.or_else(|| sent.statement.as_ref()?.plan());
+            touched.merge(runs.map_or(Touched::SETTINGS, settings::touched));
+        }
+        touched
+    }
+
     /// Follows what a statement about to run does to settings. The answers to come may show otherwise, but until
     /// then nothing may be planned on what was known before.
-    pub fn foresee(&mut self, plan: &StatementPlan) {
-        if !settings::foreseeable(plan, self.touched, self.watches()) {
+    pub fn foresee(&mut self, plan: &StatementPlan, earlier: &[StatementPlan]) {
+        if !self.dirty && !self.temporary_dirty {
+            self.foreseen = Some(Arc::clone(&self.facts));
+        }
+        let within = self.touched_within(plan, earlier);
+        if !settings::foreseeable(plan, within, self.touched, self.watches()) {
             self.foreseen = None;
         }
         if settings::ends_transaction(plan.kind) {
@@ -304,6 +333,7 @@ impl State {
             return;
         }
         let mut touched = settings::touched(plan);
+        touched.merge(within);
         let readable = |facts: &Arc<SessionFacts>| !facts.temporary.is_empty();
         if settings::runs_code(plan)
             && (!self.made.is_empty() || self.foreseen.as_ref().is_some_and(readable))
@@ -335,13 +365,16 @@ impl State {
         let watches = self.watches();
         let mut unknown = false;
         let mut before = self.touched;
-        for statement in plan.statements.iter() {
+        for (index, statement) in plan.statements.iter().enumerate() {
             let continues = watches && settings::continues(statement.kind);
             if unknown && (continues || settings::resolves_names(statement.kind)) {
                 return true;
             }
-            unknown |= !settings::foreseeable(statement, before, watches);
+            let earlier = plan.statements.get(..index).unwrap_or_default();
+            let within = self.touched_within(statement, earlier);
+            unknown |= !settings::foreseeable(statement, within, before, watches);
             before.merge(settings::touched(statement));
+            before.merge(within);
         }
         false
     }

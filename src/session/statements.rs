@@ -79,9 +79,16 @@ impl Source {
         self.plan.as_deref().map_or(&[], |plan| &plan.statements)
     }
 
-    /// Decided under the same policy, catalog and search path.
-    pub fn same_circumstances(&self, other: &Source) -> bool {
-        self.epoch == other.epoch && self.facts == other.facts
+    /// The same text, decided on under the same policy, catalog and search path. What was planned for a grant runs only for
+    /// a Bind that has used it.
+    pub fn is_alike(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other)
+            || (self.text.is_some()
+                && self.text == other.text
+                && self.epoch == other.epoch
+                && self.facts == other.facts
+                && self.clear.is_none()
+                && other.clear.is_none())
     }
 }
 
@@ -104,6 +111,13 @@ pub fn prepares(effects: &[Effect], name: &Name) -> bool {
     let is_it = |made: &String| Name::from(made.as_str()) == *name;
     let mut effects = effects.iter();
     effects.any(|effect| matches!(effect, Effect::Prepare(made) if is_it(made)))
+}
+
+/// Whether DECLARE of a cursor of that name is among the effects.
+pub fn declares(effects: &[Effect], name: &Name) -> bool {
+    let is_it = |made: &String| Name::from(made.as_str()) == *name;
+    let mut effects = effects.iter();
+    effects.any(|effect| matches!(effect, Effect::DeclareCursor(made) if is_it(made)))
 }
 
 /// A grant that was used for one run of a statement.

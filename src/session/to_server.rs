@@ -164,6 +164,10 @@ impl<'a, H: Host> ToServer<'a, H> {
         if !ends_alone(header.tag) && !self.host.holds() {
             return Ok(Flow::End(ToServerEnd::Dismissed));
         }
+        if self.restricted && names(header.tag) && !self.shared.lock().ledger.mid_batch() {
+            // In the middle of its batch the server cannot be asked.
+            self.facts(server).await?;
+        }
         match header.tag {
             front::COPY_DATA => {
                 self.burst.forward(header);
@@ -279,6 +283,14 @@ impl<'a, H: Host> ToServer<'a, H> {
 fn violated(what: impl Into<String>) -> Flow {
     let words = ErrorFields::fatal("08P01", what);
     Flow::End(ToServerEnd::Violated(Box::new(words)))
+}
+
+/// Messages that name what was made before, and that a batch may begin with.
+const fn names(tag: u8) -> bool {
+    matches!(
+        tag,
+        front::BIND | front::EXECUTE | front::DESCRIBE | front::CLOSE
+    )
 }
 
 /// Messages that begin nothing: they end what is under way, or go on with it.

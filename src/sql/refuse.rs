@@ -189,6 +189,17 @@ pub fn setting(name: &str, why: &str) -> Refusal {
     )
 }
 
+/// What a default or constraint of a temporary relation may not do.
+#[track_caller]
+pub fn stored_setting() -> Refusal {
+    denial(
+        Reason::Setting,
+        "a default or constraint may not change a setting".to_owned(),
+        "an expression that is stored runs with statements that do not show it",
+        "change the setting in a statement of its own".to_owned(),
+    )
+}
+
 #[track_caller]
 pub fn judge(check: &str) -> Refusal {
     denial(

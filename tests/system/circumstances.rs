@@ -6,23 +6,23 @@ use crate::support::message::{Client, bind, execute, parse, query, sync};
 use crate::{agent, error, start};
 
 /// The phone and the hotline of the first contact.
-const SECRET: &str = "13800007919";
+pub const SECRET: &str = "13800007919";
 
 /// A function whose name is that of one of PostgreSQL's own, in a schema that may come first; and a type, by the name of
 /// a table, that comes before PostgreSQL's.
-const MORE: &str = "
+pub const MORE: &str = "
 CREATE SCHEMA helpers;
 GRANT USAGE ON SCHEMA helpers TO agent;
 CREATE FUNCTION helpers.initcap(text) RETURNS text LANGUAGE sql STABLE AS
   'SELECT phone::text FROM crm.contacts WHERE id = 1';
 UPDATE crm.contacts SET hotline = phone";
 
-const FIRST: &str = "SET search_path = helpers, pg_catalog";
-const CALL: &str = "SELECT initcap('x')";
+pub const FIRST: &str = "SET search_path = helpers, pg_catalog";
+pub const CALL: &str = "SELECT initcap('x')";
 /// A column of the function where `text` is a type of single values, and where it is not one of the table.
-const ROWS: &str = "UPDATE crm.contacts SET mood = mood WHERE id = 1 \
+pub const ROWS: &str = "UPDATE crm.contacts SET mood = mood WHERE id = 1 \
     RETURNING (SELECT hotline::varchar FROM unnest('{\"(1)\"}'::text[]) AS hotline LIMIT 1)";
-const TYPE: &str = "CREATE TEMP TABLE text (a int)";
+pub const TYPE: &str = "CREATE TEMP TABLE text (a int)";
 
 /// Whether any of the texts shows the secret, one message each.
 fn any_shows(client: &mut Client, texts: &[String]) -> bool {
@@ -31,7 +31,7 @@ fn any_shows(client: &mut Client, texts: &[String]) -> bool {
     })
 }
 
-fn direct(server: &Postgres) -> Client {
+pub fn direct(server: &Postgres) -> Client {
     agent(server.port())
 }
 
@@ -101,7 +101,7 @@ fn what_execute_runs_means_what_was_decided_on() {
 }
 
 /// A message that runs a text by the unnamed statement and portal.
-fn runs(text: &str) -> Vec<Vec<u8>> {
+pub fn runs(text: &str) -> Vec<Vec<u8>> {
     vec![parse("", text, &[]), bind("", "", &[], 0), execute("", 0)]
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 mod circumstances;
 mod code;
+mod in_flight;
 mod reads;
 mod rules;
 mod secrets;

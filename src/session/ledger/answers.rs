@@ -1,5 +1,4 @@
 //! The server's side of the ledger: each answer is attributed and takes off what it answers.
-use std::sync::Arc;
 
 use super::{Answer, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
 use crate::export::{Allowed, Count, LimitKind, clock};
@@ -213,8 +212,8 @@ impl Ledger {
         Answer::Progress
     }
 
-    /// In a restricted session the server must have bound what was meant when the Bind was let through: a name that
-    /// stands for another text, decided under another search path or policy, is not.
+    /// In a restricted session the server must have bound what was meant when the Bind was let through: another text is
+    /// not, nor one that was decided on under another search path or policy.
     pub(super) fn bound(&mut self) -> Option<Answer> {
         let Some(Entry {
             sent:
@@ -233,10 +232,7 @@ impl Ledger {
         if self.rules.restricted {
             let agreed = match (meant, actual) {
                 (Some(meant), Some(actual)) => {
-                    // What was planned for a grant runs only for a Bind that has used it.
-                    let planned_alike =
-                        actual.source.clear.is_none() || Arc::ptr_eq(&meant.source, &actual.source);
-                    planned_alike && meant.source.same_circumstances(&actual.source)
+                    meant.index == actual.index && meant.source.is_alike(&actual.source)
                 }
                 _ => false,
             };

@@ -41,7 +41,7 @@ fn send(ledger: &mut Ledger, line: &str) {
         ("B", [portal, statement]) => Sent::Bind {
             portal: name(portal),
             statement: name(statement),
-            meant: ledger.prepared_as_sent(&name(statement)),
+            meant: ledger.prepared_as_sent(&name(statement)).statement,
             denied: None,
         },
         ("D", [kind, called]) => Sent::Describe(target(kind, called)),

@@ -31,6 +31,7 @@ impl<H: Host> ToClient<'_, H> {
             Ok(Answer::Failed(failure)) => self.failed(state, header, &fields, &failure),
             Ok(_) | Err(_) => {
                 state.made.failed();
+                state.foreseen = None;
                 let words = state.restricted.then(|| scrub::error(&fields, None));
                 self.say(state, header, words)
             }
@@ -64,6 +65,7 @@ impl<H: Host> ToClient<'_, H> {
     ) -> Flow {
         self.copies_binary = false;
         state.made.failed();
+        state.foreseen = None;
         let running = &failure.running;
         let words = self.words(state, fields, failure);
         let outcome = Outcome {

@@ -14,7 +14,7 @@ use crate::session::host::{Host, Unrecorded};
 use crate::session::ledger::{Answer, Counted, Running};
 use crate::session::messages;
 use crate::session::record::{self, Outcome};
-use crate::session::settings;
+use crate::session::settings::{self, Touched};
 use crate::session::shared::State;
 use crate::session::statements::Statement;
 use crate::session::subjects::{self, SubjectColumns};
@@ -391,6 +391,10 @@ impl<H: Host> ToClient<'_, H> {
         let own = !state.made.is_empty();
         state.made.follow(plan, tag);
         let mut touched = settings::touched(plan);
+        if let Some(inner) = &running.inner {
+            let runs = inner.plan();
+            touched.merge(runs.map_or(Touched::SETTINGS, settings::touched));
+        }
         touched.temporary |= own && settings::runs_code(plan);
         state.dirty |= state.rereads(touched);
         state.temporary_dirty |= touched.temporary;

@@ -7,11 +7,13 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
+use super::refusals::unsettled_refusal;
 use crate::session::charset::Charset;
 use crate::session::host::Host;
-use crate::session::ledger::Sent;
+use crate::session::ledger::{AsSent, Ledger, Sent};
 use crate::session::shared::Asks;
-use crate::sql::plan::SessionFacts;
+use crate::session::statements::Statement;
+use crate::sql::plan::{Refusal, SessionFacts};
 
 /// pgveil's own question may meet the client's cancel request; this often it is sent again.
 const MAX_OWN_FAILURES: u32 = 3;
@@ -65,8 +67,14 @@ impl<H: Host> ToServer<'_, H> {
         if !state.dirty && !state.temporary_dirty {
             return Next::Done(Known::Facts(state.facts.clone()));
         }
-        if state.ledger.mid_batch() || state.ledger.is_copying_in() {
-            // If something fails, what comes after it is skipped: else it stands as foreseen.
+        if state.ledger.is_in_doubt() {
+            return match state.ledger.will_settle() {
+                true => Next::Await,
+                false => Next::Done(Known::InBatch),
+            };
+        }
+        if state.ledger.mid_batch() {
+            // If something fails in it, what comes after is skipped: else it stands as foreseen.
             let foreseen = state.foreseen.clone();
             return Next::Done(foreseen.map_or(Known::InBatch, Known::Facts));
         }
@@ -93,6 +101,31 @@ impl<H: Host> ToServer<'_, H> {
         state.own = Some(own);
         state.ledger.push(Sent::Own, std::time::Instant::now());
         Next::Ask(question)
+    }
+
+    /// What a name stands for when the server gets to the next message. Waits, in a restricted session, for what may fail
+    /// and have it stand for something else.
+    ///
+    /// `Ok(Err)`: it cannot be told.
+    pub(super) async fn settled<W: AsyncWrite + Unpin>(
+        &mut self,
+        as_sent: impl Fn(&Ledger) -> AsSent,
+        server: &mut W,
+    ) -> io::Result<Result<Option<Statement>, Refusal>> {
+        loop {
+            {
+                let state = self.shared.lock();
+                let now = as_sent(&state.ledger);
+                if !now.in_doubt || !self.restricted {
+                    return Ok(Ok(now.statement));
+                }
+                if !state.ledger.will_settle() {
+                    return Ok(Err(unsettled_refusal()));
+                }
+            }
+            self.flush(server).await?;
+            self.shared.progress.notified().await;
+        }
     }
 
     /// The encoding in which the server will read what is sent next; `None`: it cannot be told. Waits like

@@ -14,7 +14,7 @@ use crate::session::burst::READ_BUFFER;
 use crate::session::claim::{Claim, Spoken};
 use crate::session::denial;
 use crate::session::host::{Host, Standing};
-use crate::session::ledger::Sent;
+use crate::session::ledger::{Ledger, Sent};
 use crate::session::messages::{self, Name};
 use crate::session::settings;
 use crate::session::statements::{Arguments, Source, Statement};
@@ -43,8 +43,11 @@ impl<H: Host> ToServer<'_, H> {
             Err(_) if seen.len() < READ_BUFFER.min(header.body()) => return Ok(Flow::Wait),
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
-        let mut meant = self.shared.lock().ledger.prepared_as_sent(&statement);
-        let mut denied = None;
+        let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&statement);
+        let (mut meant, mut denied) = match self.settled(prepared, server).await? {
+            Ok(meant) => (meant, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
         if self.restricted
             && let Some(prepared) = &meant
         {
@@ -144,8 +147,11 @@ impl<H: Host> ToServer<'_, H> {
             Ok(portal) => portal,
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
-        let runs = self.shared.lock().ledger.portal_as_sent(&portal);
-        let mut denied = None;
+        let bound = |ledger: &Ledger| ledger.portal_as_sent(&portal);
+        let (runs, mut denied) = match self.settled(bound, server).await? {
+            Ok(runs) => (runs, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
         if self.restricted
             && let Some(statement) = &runs
         {
@@ -180,7 +186,7 @@ impl<H: Host> ToServer<'_, H> {
                 && let Some(plan) = statement.plan()
             {
                 let mut state = self.shared.lock();
-                state.foresee(plan);
+                state.foresee(plan, &[]);
                 state.make(plan, &statement.source.claim);
             }
         }

@@ -58,6 +58,25 @@ pub(super) fn unsettled_explain() -> Refusal {
     )
 }
 
+pub(super) fn unsettled_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "it cannot be told what the name of a prepared statement or portal stands for",
+        "it was given in a message that has not been answered, behind a COPY that may fail",
+        "Wait for the answers to COPY before what was sent with it is named.",
+    )
+}
+
+/// EXECUTE and FETCH of what a message has made of SET, EXECUTE and their like.
+pub(super) fn unlike_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "EXECUTE or FETCH by name of a statement that is no query",
+        "what a message has prepared or bound of SET, EXECUTE, CREATE and their like is run by a message",
+        "Send Bind and Execute, or the statement itself.",
+    )
+}
+
 pub(super) fn stale_refusal() -> Refusal {
     denial::refusal(
         Reason::Setting,

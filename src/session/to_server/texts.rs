@@ -9,8 +9,8 @@ use tokio::io::AsyncWrite;
 use super::circumstances::Known;
 use super::extended::GoesOn;
 use super::refusals::{
-    encoding_refusal, folding_refusal, granted_refusal, setting_refusal, unsettled_explain,
-    unwritable_refusal,
+    encoding_refusal, folding_refusal, granted_refusal, setting_refusal, unlike_refusal,
+    unsettled_explain, unwritable_refusal,
 };
 use super::told::Told;
 use super::{Flow, ToServer, trial};
@@ -20,9 +20,10 @@ use crate::session::charset::Charset;
 use crate::session::claim::{Claim, Spoken};
 use crate::session::denial;
 use crate::session::host::{Host, Unavailable};
-use crate::session::ledger::Sent;
+use crate::session::ledger::{Ledger, Sent};
 use crate::session::messages::{self, Name, Parse};
-use crate::session::statements::{Epoch, Source, Statement};
+use crate::session::settings;
+use crate::session::statements::{Epoch, Source, Statement, declares, prepares};
 use crate::session::trace_context;
 use crate::sql::folding;
 use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, StatementPlan};
@@ -94,8 +95,9 @@ impl<H: Host> ToServer<'_, H> {
         let decided = self.decide(&text, Carrier::Query, server).await?;
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
-            for statement in plan.statements.iter() {
-                state.foresee(statement);
+            for (index, statement) in plan.statements.iter().enumerate() {
+                let earlier = plan.statements.get(..index).unwrap_or_default();
+                state.foresee(statement, earlier);
                 state.make(statement, &decided.source.claim);
             }
         }
@@ -404,14 +406,18 @@ impl<H: Host> ToServer<'_, H> {
                 Effect::Explain(name) => (Name::from(name.as_str()), true),
                 Effect::Fetch(name) => {
                     let name = Name::from(name.as_str());
-                    let opened = self.shared.lock().ledger.portal_as_sent(&name);
-                    match opened {
-                        Some(opened) => match self.vet_open(&opened, claim, GoesOn::Fetching).await
-                        {
-                            Ok(()) => continue,
-                            Err(refusal) => return Ok(Some(refusal)),
-                        },
-                        None => continue,
+                    let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
+                    let opened = match self.settled(portal, server).await? {
+                        Ok(Some(opened)) => opened,
+                        Ok(None) => continue,
+                        Err(refusal) => return Ok(Some(refusal)),
+                    };
+                    if is_no_query(&opened, declares(opened.effects(), &name)) {
+                        return Ok(Some(unlike_refusal()));
+                    }
+                    match self.vet_open(&opened, claim, GoesOn::Fetching).await {
+                        Ok(()) => continue,
+                        Err(refusal) => return Ok(Some(refusal)),
                     }
                 }
                 _ => continue,
@@ -423,10 +429,15 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 continue;
             }
-            let prepared = self.shared.lock().ledger.prepared_as_sent(&name);
-            let Some(prepared) = prepared else {
-                continue;
+            let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&name);
+            let prepared = match self.settled(prepared, server).await? {
+                Ok(Some(prepared)) => prepared,
+                Ok(None) => continue,
+                Err(refusal) => return Ok(Some(refusal)),
             };
+            if is_no_query(&prepared, prepares(prepared.effects(), &name)) {
+                return Ok(Some(unlike_refusal()));
+            }
             let ahead = match (statement.index, here) {
                 (0, _) => None,
                 (_, Some(facts)) => Some(facts),
@@ -455,6 +466,12 @@ impl<H: Host> ToServer<'_, H> {
         let state = self.shared.lock();
         state.role_of(prepared).statements.contains("explain")
     }
+}
+
+/// A message has made it of a text that PREPARE or DECLARE would not take. What was refused runs nothing.
+fn is_no_query(statement: &Statement, by_sql: bool) -> bool {
+    let is_query = |plan: &StatementPlan| settings::runs_by_name(plan.kind);
+    statement.refusal().is_none() && !by_sql && !statement.plan().is_some_and(is_query)
 }
 
 /// EXPLAIN of a statement that the same text prepares.

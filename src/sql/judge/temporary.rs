@@ -87,11 +87,13 @@ impl Walk<'_> {
             node.child("relation")
                 .map_or(-1, |relation| relation.location),
         )?;
-        self.each(node, "table_elts", |walk, element| match element.kind {
-            "ColumnDef" => walk.column_definition(element),
-            "Constraint" => walk.constraint(element),
-            "TableLikeClause" => walk.like(element),
-            _ => Err(refuse::statement("CREATE TEMP TABLE of this form")),
+        self.stored(|walk| {
+            walk.each(node, "table_elts", |walk, element| match element.kind {
+                "ColumnDef" => walk.column_definition(element),
+                "Constraint" => walk.constraint(element),
+                "TableLikeClause" => walk.like(element),
+                _ => Err(refuse::statement("CREATE TEMP TABLE of this form")),
+            })
         })?;
         self.walked(node, "options")?;
         let own_key = refers_to(node, &name);
@@ -228,6 +230,10 @@ impl Walk<'_> {
             return Err(refuse::statement(kind));
         }
         self.own(node, "relation", kind)?;
+        self.stored(|walk| walk.alterations(node))
+    }
+
+    fn alterations(&mut self, node: &mut Node) -> Result<(), Refusal> {
         self.each(node, "cmds", |walk, command| {
             let known = ALTERATIONS
                 .iter()
@@ -242,6 +248,24 @@ impl Walk<'_> {
                 None => Ok(()),
             }
         })
+    }
+
+    /// Expressions that are stored run later, with statements that do not say so: they may not change a setting then.
+    fn stored(
+        &mut self,
+        visit: impl FnOnce(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let before = self.effects.len();
+        visit(self)?;
+        match self
+            .effects
+            .iter()
+            .skip(before)
+            .any(|effect| *effect == Effect::SettingsChanged)
+        {
+            true => Err(refuse::stored_setting()),
+            false => Ok(()),
+        }
     }
 
     fn rename(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {

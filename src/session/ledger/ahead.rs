@@ -1,0 +1,130 @@
+//! What holds when the server gets to the message that is sent next.
+//!
+//! Of the messages of its own batch, none has failed by then: else it is skipped. Those before that batch may fail and it
+//! runs all the same, so what they do to a name is in doubt until they are answered. A Query is a batch of its own: after
+//! an error in it nothing is skipped.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Entry, Ledger, Sent};
+use crate::session::messages::{Name, Target};
+use crate::session::statements::{Source, Statement, declares, prepares};
+
+/// What a name stands for when the server gets to the next message, if nothing fails before.
+#[derive(Debug)]
+pub struct AsSent {
+    pub statement: Option<Statement>,
+    /// Something may fail, and the next message runs all the same.
+    pub in_doubt: bool,
+}
+
+impl Ledger {
+    /// A prepared statement.
+    pub fn prepared_as_sent(&self, name: &Name) -> AsSent {
+        self.as_sent(
+            |sent| match sent {
+                Sent::Close(Target::Statement(closed)) if closed == name => Some(None),
+                Sent::Execute {
+                    prepares: Some(runs),
+                    ..
+                } if prepares(runs.effects(), name) => Some(Some(runs.clone())),
+                Sent::Parse {
+                    name: parsed,
+                    source,
+                } if parsed == name => Some(Some(Statement::new(source.clone(), 0))),
+                Sent::Query(source) => last_that(source, |effects| prepares(effects, name)),
+                _ => None,
+            },
+            || self.statements.prepared(name).cloned(),
+        )
+    }
+
+    /// The statement of a portal or cursor.
+    pub fn portal_as_sent(&self, name: &Name) -> AsSent {
+        self.as_sent(
+            |sent| match sent {
+                Sent::Close(Target::Portal(closed)) if closed == name => Some(None),
+                Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
+                Sent::Query(source) => last_that(source, |effects| declares(effects, name)),
+                _ => None,
+            },
+            || {
+                let portal = self.statements.portal(name);
+                portal.map(|portal| portal.statement.clone())
+            },
+        )
+    }
+
+    fn as_sent(
+        &self,
+        says: impl Fn(&Sent) -> Option<Option<Statement>>,
+        answered: impl FnOnce() -> Option<Statement>,
+    ) -> AsSent {
+        let mut in_doubt = false;
+        for entry in self.queue.iter().rev() {
+            in_doubt |= entry.bounds();
+            if let Some(statement) = says(&entry.sent) {
+                return AsSent {
+                    statement,
+                    in_doubt,
+                };
+            }
+        }
+        AsSent {
+            statement: answered(),
+            in_doubt: false,
+        }
+    }
+
+    /// Something before the next message's batch has not been answered.
+    pub fn is_in_doubt(&self) -> bool {
+        // A Sync that a COPY may have ignored stands for nothing once it is the first.
+        let mut entries = self.queue.iter().skip_while(|entry| entry.may_be_ignored);
+        self.copying || entries.any(Entry::bounds)
+    }
+
+    /// The server goes on with what is in doubt without another message.
+    pub fn will_settle(&self) -> bool {
+        match self.copying {
+            true => !self.absorbing,
+            false => self.queue.iter().any(Entry::is_awaited),
+        }
+    }
+
+    /// Whether the server has answered that the name stands for this statement.
+    pub fn is_settled(&self, name: &Name, prepared: &Statement) -> bool {
+        let stands = self.statements.prepared(name);
+        stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &prepared.source))
+    }
+
+    /// Whether the server has described the result of a portal that is about to run, or will before it runs: what comes
+    /// back in rows is held against the policy by its description.
+    pub fn is_described(&self, portal: &Name, runs: &Statement) -> bool {
+        let mut batch = self.queue.iter().rev().take_while(|entry| !entry.bounds());
+        runs.source.described.load(Ordering::Relaxed)
+            || batch.any(|entry| match &entry.sent {
+                Sent::Check(name) | Sent::Describe(Target::Portal(name)) => name == portal,
+                _ => false,
+            })
+    }
+}
+
+impl Entry {
+    /// What comes after it is not skipped for what fails in it or before it.
+    fn bounds(&self) -> bool {
+        matches!(
+            self.sent,
+            Sent::Query(_) | Sent::Own | Sent::FunctionCall { .. } | Sent::Sync
+        )
+    }
+}
+
+/// The last statement of a text with such effects.
+fn last_that(
+    source: &Arc<Source>,
+    is_it: impl Fn(&[crate::sql::plan::Effect]) -> bool,
+) -> Option<Option<Statement>> {
+    let mut statements = source.statements().iter();
+    let index = statements.rposition(|statement| is_it(&statement.effects))?;
+    Some(Some(Statement::new(Arc::clone(source), index)))
+}
