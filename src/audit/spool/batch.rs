@@ -71,7 +71,7 @@ impl Taken {
     fn decide(&self, written: Result<Appended, SpoolError>) -> Result<Appended, SpoolError> {
         let told = written
             .as_ref()
-            .map(|appended| *appended)
+            .copied()
             .map_err(|error| Arc::from(error.to_string()));
         // Nobody else sets it.
         let _ = self.batch.0.set(told);

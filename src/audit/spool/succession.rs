@@ -104,6 +104,14 @@ impl Spool {
         self.append_bodies(bodies.iter().cloned().map(Body::passed))
     }
 
+    /// As [`Spool::regain`], before these records are written.
+    fn regain_for(&self, bodies: &mut Vec<Body>) -> Result<(), SpoolError> {
+        if let Some(torn) = self.regain()? {
+            bodies.insert(0, Body::new(&torn, false)?);
+        }
+        Ok(())
+    }
+
     /// Sends records to whoever has the chain; `None`: it is gone, and this process has the chain again and is to write
     /// them.
     pub(super) fn pass_on(
@@ -115,11 +123,7 @@ impl Spool {
         let passed = super::off_the_runtime(|| successor.append(&records));
         Some(match passed {
             Ok(appended) => Ok(appended),
-            Err(SuccessorError::Gone) => match self.regain().and_then(|torn| {
-                let torn = torn.map(|torn| Body::new(&torn, false)).transpose()?;
-                bodies.splice(..0, torn);
-                Ok(())
-            }) {
+            Err(SuccessorError::Gone) => match self.regain_for(bodies) {
                 Ok(()) => {
                     tracing::warn!("the successor is gone: the audit chain is written here again");
                     return None;
