@@ -54,4 +54,4 @@ pub use record::{
     AlarmRecord, ColumnsRecord, Event, ExportRecord, Record, Rendered, Signature, TlsRecord,
     TraceRecord, VerdictRecord, WouldRecord,
 };
-pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings};
+pub use spool::{Ack, Appended, Spool, SpoolError, SpoolSettings, Ticket};

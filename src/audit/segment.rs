@@ -79,6 +79,9 @@ pub struct Segment {
     /// Bytes that still fit before the imaginary disk is full.
     #[cfg(test)]
     pub room: Option<u64>,
+    /// Writes so far.
+    #[cfg(test)]
+    pub writes: std::cell::Cell<u32>,
 }
 
 impl Segment {
@@ -106,6 +109,8 @@ impl Segment {
             torn: false,
             #[cfg(test)]
             room: None,
+            #[cfg(test)]
+            writes: std::cell::Cell::new(0),
         })
     }
 
@@ -151,6 +156,7 @@ impl Segment {
     /// As a full disk does it: what fits is written, then the error comes.
     #[cfg(test)]
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.writes.set(self.writes.get() + 1);
         let room = self.room.map_or(usize::MAX, |room| room as usize);
         let fitting = &bytes[..room.min(bytes.len())];
         (&*self.file).write_all(fitting)?;

@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+mod batch;
 mod folder;
 mod group;
 mod lines;
 mod settings;
 pub mod succession;
 
+pub use self::batch::Ticket;
 pub use self::folder::{KEY_FILE, PUBLIC_KEY_FILE};
 pub use self::settings::{
     Ack, CHECKPOINT_INTERVAL, CHECKPOINT_RECORDS, MAX_CHECKPOINT_RECORDS, SEGMENT_AGE,
     SEGMENT_BYTES, SpoolSettings,
 };
 
+use self::batch::Queue;
 use self::folder::{lock, signing_key};
 use self::group::Group;
 use self::lines::{Body, LINE_OVERHEAD, Lines};
@@ -64,6 +67,9 @@ pub enum SpoolError {
     Stopped,
     #[error("audit record cannot be written by the process that has the chain now: {0}")]
     Successor(String),
+    /// Somebody else has written it together with other records, and has the error itself.
+    #[error("{0}")]
+    Together(Arc<str>),
     #[error("audit record cannot be put into JSON: {0}")]
     Encode(#[from] serde_json::Error),
     #[error("no random bytes for the id of a new audit chain")]
@@ -80,7 +86,13 @@ pub struct Spool {
     key: SigningKey,
     /// Id of the chain.
     chain: String,
+    /// What waits to be written.
+    queue: Queue,
+    /// Held by who writes, or has another process write. Taken before the end.
+    turn: Mutex<()>,
     end: Mutex<ChainEnd>,
+    /// The end has a successor; told without waiting for who writes.
+    handed_over: AtomicBool,
     /// Sequence number up to which records stay.
     kept: Arc<AtomicU64>,
     /// Sequence number up to which records are on the disk.
@@ -115,6 +127,15 @@ struct ChainEnd {
     successor: Option<Arc<dyn Successor>>,
 }
 
+impl ChainEnd {
+    fn place(&self) -> Appended {
+        Appended {
+            seq: self.seq,
+            hash: self.head,
+        }
+    }
+}
+
 /// The chain's end as its last checkpoint gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -144,7 +165,10 @@ impl Spool {
             settings,
             key,
             chain,
+            queue: Queue::default(),
+            turn: Mutex::default(),
             end: Mutex::new(found),
+            handed_over: AtomicBool::new(false),
             kept: Arc::new(AtomicU64::new(seq)),
             durable: Arc::new(AtomicU64::new(seq)),
             lost: AtomicU64::new(0),
@@ -175,7 +199,7 @@ impl Spool {
     ///
     /// Blocks: for a write(2) into the page cache, and with [`Ack::Synced`] for an fsync. A multi-threaded runtime
     /// is told of the latter, so that its other tasks go on, on a thread more: for what happens often there is
-    /// [`Spool::append_unsettled`].
+    /// [`Spool::append_later`].
     ///
     /// # Errors
     /// The disk is full or fails. The record is not in the chain then, the chain stays sound, and the next append
@@ -188,17 +212,7 @@ impl Spool {
     pub fn append_all(&self, records: &[Record]) -> Result<Appended, SpoolError> {
         let is_followed = self.tail.is_followed();
         let bodies = records.iter().map(|record| Body::new(record, is_followed));
-        self.append_bodies(&mut bodies.collect::<Result<Vec<_>, _>>()?)
-    }
-
-    fn append_bodies(&self, bodies: &mut [Body]) -> Result<Appended, SpoolError> {
-        let result = self.write(bodies).and_then(|appended| {
-            if self.settings.ack == Ack::Synced && !self.is_handed_over() {
-                off_the_runtime(|| self.sync_to(appended.seq))?;
-            }
-            Ok(appended)
-        });
-        self.note_failure(result)
+        self.append_bodies(bodies.collect::<Result<Vec<_>, _>>()?)
     }
 
     fn note_failure<T>(&self, result: Result<T, SpoolError>) -> Result<T, SpoolError> {
@@ -231,7 +245,7 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn checkpoint(&self) -> Result<(), SpoolError> {
-        self.note_failure(self.write_with(&mut [], true).map(drop))
+        self.write_waiting(None, true).map(drop)
     }
 
     /// Puts on record, signed, that a segment is about to be removed.
@@ -246,6 +260,9 @@ impl Spool {
 
     /// Brings everything appended so far to the disk.
     pub fn sync(&self) -> Result<(), SpoolError> {
+        if !self.queue.is_empty() {
+            self.write_waiting(None, false)?;
+        }
         let seq = {
             let end = self.end();
             if end.successor.is_some() {
@@ -329,40 +346,6 @@ impl Spool {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, bodies: &mut [Body]) -> Result<Appended, SpoolError> {
-        self.write_with(bodies, false)
-    }
-
-    /// Writes records and the signed ones that are due with them.
-    fn write_with(&self, bodies: &mut [Body], sign: bool) -> Result<Appended, SpoolError> {
-        let count = bodies.len() as u64;
-        loop {
-            let mut end = self.end();
-            let Some(successor) = end.successor.clone() else {
-                let written = self.write_to(&mut end, bodies, sign);
-                if written.is_err() {
-                    end.lost += count;
-                    self.lost.fetch_add(count, Ordering::Relaxed);
-                }
-                return written;
-            };
-            if bodies.is_empty() {
-                // Signatures are the successor's.
-                return Ok(Appended {
-                    seq: end.seq,
-                    hash: end.head,
-                });
-            }
-            drop(end);
-            if let Some(passed) = self.pass_on(&*successor, bodies) {
-                if passed.is_err() {
-                    self.lost.fetch_add(count, Ordering::Relaxed);
-                }
-                return passed;
-            }
-        }
-    }
-
     fn write_to(
         &self,
         end: &mut ChainEnd,
@@ -401,12 +384,15 @@ impl Spool {
                 ..Record::new(Event::Lost, now)
             })?);
         }
+        let signed = end.signed;
+        let unsigned = |lines: &Lines| lines.seq.saturating_sub(lines.signed.unwrap_or(signed));
         for body in bodies {
             lines.push_body(body);
+            if unsigned(&lines) >= self.settings.checkpoint_records {
+                lines.sign(&self.key, &self.chain, now)?;
+            }
         }
-        let unsigned = lines.seq.saturating_sub(lines.signed.unwrap_or(end.signed));
-        let is_due = sign && unsigned > 0;
-        if is_due || unsigned >= self.settings.checkpoint_records {
+        if sign && unsigned(&lines) > 0 {
             lines.sign(&self.key, &self.chain, now)?;
         }
         end.segment
@@ -424,10 +410,7 @@ impl Spool {
         }
         self.tail.extend(lines.shorts.into_iter().flatten());
         self.kept.store(end.seq, Ordering::Release);
-        Ok(Appended {
-            seq: end.seq,
-            hash: end.head,
-        })
+        Ok(end.place())
     }
 
     fn is_too_old(&self, end: &ChainEnd) -> bool {

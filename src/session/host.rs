@@ -89,7 +89,8 @@ pub trait Host: Send + Sync + 'static {
     /// Records can be written, or this session may go on without; cheap.
     fn can_record(&self) -> bool;
 
-    /// Puts a record into the spool. `protected`: of a statement, whether it read a protected relation.
+    /// Appends a record. That of a statement need not be kept before [`Host::settling`] says so. `protected`: of a statement,
+    /// whether it read a protected relation.
     ///
     /// # Errors
     /// The spool failed, and for this role nothing may go on without a record.

@@ -16,7 +16,8 @@
 //! * [`denial`], [`scrub`]: what a client is told when something is refused, and errors without data.
 //! * [`counter`], [`exports`], [`subjects`]: what goes beyond a limit, and whose rows a result shows.
 //! * [`claim`], [`asker`]: who a statement says it is for, and who that is by the policy.
-//! * [`record`]: the audit records of a session; `trace_context`: the trace that a statement says it is part of.
+//! * [`record`]: the audit records of a session; `unsettled`: those that something waits for; `trace_context`: the trace
+//!   that a statement says it is part of.
 pub mod asker;
 pub mod assignment;
 pub mod burst;
@@ -50,3 +51,4 @@ mod tests;
 pub mod to_client;
 pub mod to_server;
 mod trace_context;
+mod unsettled;

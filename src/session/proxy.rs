@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -316,19 +315,8 @@ pub fn append(spool: &Spool, metrics: &Metrics, record: &Record) -> Result<(), S
     counted(metrics, record, || spool.append(record)).map(drop)
 }
 
-/// As [`append`], without waiting for the disk: what [`Spool::settled`] has to be asked for.
-///
-/// # Errors
-/// The spool cannot be written.
-pub(super) fn append_unsettled(
-    spool: &Spool,
-    metrics: &Metrics,
-    record: &Record,
-) -> Result<Option<u64>, SpoolError> {
-    counted(metrics, record, || spool.append_unsettled(record))
-}
-
-fn counted<T>(
+/// Counts a record that is appended and written.
+pub(super) fn counted<T>(
     metrics: &Metrics,
     record: &Record,
     append: impl FnOnce() -> Result<T, SpoolError>,
@@ -406,7 +394,7 @@ pub async fn run(
         rereading: Arc::default(),
         cancel: Arc::new(cancel),
         assignment,
-        unsettled: AtomicU64::new(0),
+        unsettled: Default::default(),
     };
     drop((facts, policy));
     relay(Arc::new(host), opening, client, server, draining).await

@@ -1,11 +1,10 @@
 //! One session's view of the process: what its pumps ask, answered from what all sessions share.
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::audit::sealed::{Clear, Sealed};
-use crate::audit::{Event, Record};
+use crate::audit::{Event, Record, SpoolError};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
 use crate::export::Purse;
@@ -17,9 +16,10 @@ use crate::session::counter::Counter;
 use crate::session::denial;
 use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Planned, Settling, Standing, Unavailable, Unrecorded};
-use crate::session::proxy::{Ground, Proxy, append_unsettled};
+use crate::session::proxy::{Ground, Proxy, counted};
 use crate::session::rereading::Rereading;
 use crate::session::statements::{Epoch, Granted};
+use crate::session::unsettled::Unsettled;
 use crate::sql::functions;
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
 use crate::wire::cancel::CancelHandle;
@@ -34,8 +34,7 @@ pub(super) struct SessionHost {
     pub(super) rereading: Arc<Rereading>,
     pub(super) cancel: Arc<CancelHandle>,
     pub(super) assignment: Assignment,
-    /// The number of the newest record that is not known to be kept; 0: all are.
-    pub(super) unsettled: AtomicU64,
+    pub(super) unsettled: Unsettled,
 }
 
 impl Host for SessionHost {
@@ -128,14 +127,13 @@ impl Host for SessionHost {
     fn record(&self, record: &Record, protected: bool) -> Result<(), Unrecorded> {
         let role = record.role.as_deref().unwrap_or(NO_ROLE);
         self.proxy.count(role, record, protected);
-        let appended = append_unsettled(&self.proxy.spool, &self.proxy.metrics, record);
+        let appended = match record.event {
+            // What comes often is written with what other sessions have, before anything of it goes on.
+            Event::Statement => self.append_later(record, Instant::now()),
+            _ => self.append_now(record),
+        };
         match appended {
-            Ok(unsettled) => {
-                if let Some(seq) = unsettled {
-                    self.unsettled.fetch_max(seq, Ordering::Relaxed);
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             // Of a refusal the client has seen nothing but the refusal; that it is lost is counted.
             Err(error) if self.needs_record() && record.event != Event::Refusal => {
                 Err(Unrecorded(error.to_string()))
@@ -148,26 +146,14 @@ impl Host for SessionHost {
     }
 
     fn settling(&self) -> Option<Settling<'_>> {
-        // Without `ack: synced` this is all.
-        let seq = match self.unsettled.load(Ordering::Relaxed) {
-            0 => return None,
-            _ => self.unsettled.swap(0, Ordering::Relaxed),
-        };
-        Some(Box::pin(async move {
-            let began = Instant::now();
-            let metrics = &self.proxy.metrics;
-            let settled = Arc::clone(&self.proxy.spool).settled(seq).await;
-            metrics.audit_settled(began.elapsed());
-            let Err(error) = settled else {
-                return Ok(());
-            };
-            metrics.audit_failure();
-            if self.needs_record() {
-                return Err(Unrecorded(error.to_string()));
-            }
-            tracing::error!(%error, "audit records may be lost");
-            Ok(())
-        }))
+        let in_company = self.unsettled.in_company()?;
+        if in_company || self.proxy.spool.waits_for_disk() {
+            return Some(Box::pin(self.settle(in_company)));
+        }
+        match self.write_out() {
+            Ok(()) => None,
+            Err(error) => Some(Box::pin(std::future::ready(Err(error)))),
+        }
     }
 
     fn purse(&self) -> Option<Arc<Purse>> {
@@ -221,6 +207,99 @@ impl Host for SessionHost {
 }
 
 impl SessionHost {
+    fn append_later(&self, record: &Record, now: Instant) -> Result<(), SpoolError> {
+        // Its address is the session's alone while it lives.
+        let session = std::ptr::from_ref(self).addr();
+        let spool = &self.proxy.spool;
+        match spool.append_later(record, session, now) {
+            Ok(ticket) => {
+                self.unsettled.appended(ticket, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.proxy.metrics.audit_failure();
+                Err(error)
+            }
+        }
+    }
+
+    /// Appends and writes a record, and with it whatever waits.
+    fn append_now(&self, record: &Record) -> Result<(), SpoolError> {
+        let (spool, now) = (&self.proxy.spool, Instant::now());
+        let session = std::ptr::from_ref(self).addr();
+        let appended = counted(&self.proxy.metrics, record, || {
+            spool.write_out(&spool.append_later(record, session, now)?)
+        });
+        // Nobody asks after that.
+        if record.event == Event::Logout
+            && let Err(error) = self.write_out()
+        {
+            tracing::error!(%error, "the last statement of a session is not on record");
+        }
+        let appended = appended?;
+        if spool.waits_for_disk() {
+            self.unsettled.written(appended.seq);
+        }
+        Ok(())
+    }
+
+    /// Has the session's records written, and on the disk where that is waited for.
+    async fn settle(&self, in_company: bool) -> Result<(), Unrecorded> {
+        if in_company {
+            // Sessions that have something to be written now come before this one goes on.
+            tokio::task::yield_now().await;
+        }
+        self.write_out()?;
+        let seq = self.unsettled.take_unsynced();
+        if seq == 0 {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let settled = Arc::clone(&self.proxy.spool).settled(seq).await;
+        self.proxy.metrics.audit_settled(began.elapsed());
+        settled.or_else(|error| {
+            self.proxy.metrics.audit_failure();
+            self.unrecorded(&error)
+        })
+    }
+
+    /// Sees to it that the session's records are written.
+    fn write_out(&self) -> Result<(), Unrecorded> {
+        let (spool, metrics) = (&self.proxy.spool, &self.proxy.metrics);
+        let mut failed = None;
+        for records in self.unsettled.take_unwritten() {
+            match spool.write_out(&records.ticket) {
+                Ok(appended) => {
+                    for _ in 0..records.count {
+                        metrics.audit_record(Event::Statement, records.since.elapsed());
+                    }
+                    if spool.waits_for_disk() {
+                        self.unsettled.written(appended.seq);
+                    }
+                }
+                Err(error) => {
+                    for _ in 0..records.count {
+                        metrics.audit_failure();
+                    }
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), |error| self.unrecorded(&error))
+    }
+
+    /// Records are not known to be kept.
+    ///
+    /// # Errors
+    /// For this session nothing may go on without.
+    fn unrecorded(&self, error: &SpoolError) -> Result<(), Unrecorded> {
+        if self.needs_record() {
+            return Err(Unrecorded(error.to_string()));
+        }
+        tracing::error!(%error, "audit records may be lost");
+        Ok(())
+    }
+
     async fn plan_once(
         &self,
         text: Arc<str>,

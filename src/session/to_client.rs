@@ -195,11 +195,14 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
         if self.burst.at_boundary() {
             self.burst.put(&words.frame(ERROR_RESPONSE));
-            match self.send(client).await {
-                Ok(()) => {}
-                Err(SendError::Client(error)) => return ToClientEnd::ClientLost(error),
-                // Nothing else is known to be kept either.
-                Err(SendError::Unrecorded) => {}
+            if let Some(settling) = self.host.settling()
+                && let Err(error) = settling.await
+            {
+                // The words are about no record.
+                tracing::error!(%error, "the last statement of a session is not on record");
+            }
+            if let Err(error) = self.burst.flush(client).await {
+                return ToClientEnd::ClientLost(error);
             }
         }
         ToClientEnd::Stopped

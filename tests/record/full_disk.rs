@@ -122,6 +122,81 @@ fn on_a_full_disk_restricted_statements_are_refused_and_others_go_on() {
     );
 }
 
+/// Looks until that is refused; how often the end of an answer came.
+fn looks(client: &mut Client) -> usize {
+    let began = Instant::now();
+    let mut ended = 0;
+    loop {
+        client.send_raw(&crate::support::message::query(LOOK));
+        loop {
+            match client.read() {
+                Some(frame) if frame.tag == b'C' => ended += 1,
+                Some(frame) if frame.tag == b'E' => {
+                    assert_eq!(sqlstate(&[frame]).as_deref(), Some("53100"));
+                    return ended;
+                }
+                Some(frame) if frame.tag == b'Z' => break,
+                Some(_) => {}
+                None => panic!("closed without a word"),
+            }
+        }
+        assert!(began.elapsed() < PATIENCE, "the disk does not get full");
+    }
+}
+
+/// Records of sessions that are busy at the same time share a write: where it fails, none of them goes on.
+#[test]
+fn what_many_clients_got_before_the_disk_was_full_is_on_record() {
+    let Some(bench) = Bench::new(
+        "what_many_clients_got_before_the_disk_was_full_is_on_record",
+        "",
+    ) else {
+        return;
+    };
+    let port = bench.pgveil.port();
+    let name = |index| format!("client {index}");
+    let login = |index| {
+        let name = name(index);
+        let parameters = [
+            ("user", "agent"),
+            ("database", "postgres"),
+            ("application_name", name.as_str()),
+        ];
+        Client::try_login(port, "agent", "", &parameters).expect("login")
+    };
+    let mut clients: Vec<Client> = (0..16).map(login).collect();
+    let received: Vec<usize> = std::thread::scope(|threads| {
+        let busy = clients.iter_mut();
+        let busy: Vec<_> = busy.map(|client| threads.spawn(|| looks(client))).collect();
+        let ended = busy.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended.map(|ended| ended.expect("a client")).collect()
+    });
+    assert!(received.iter().sum::<usize>() > 16, "{received:?}");
+    bench.disk.resize(4096);
+    let folder = std::fs::read_dir(bench.disk.path().join("audit")).expect("a folder");
+    let mut recorded = vec![0; received.len()];
+    for path in folder.map(|entry| entry.expect("an entry").path()) {
+        if path.extension().is_none_or(|ending| ending != "jsonl") {
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).expect("read").lines() {
+            let record: serde_json::Value = serde_json::from_str(line).expect("a record is JSON");
+            let index =
+                (0..received.len()).find(|index| record["application_name"] == name(*index));
+            if let (Some(index), true) = (index, record["event"] == "statement") {
+                recorded[index] += 1;
+            }
+        }
+    }
+    for (index, (received, recorded)) in received.iter().zip(&recorded).enumerate() {
+        assert!(
+            recorded >= received,
+            "client {index}: {recorded} of {received}"
+        );
+    }
+    bench.verified();
+}
+
 #[test]
 fn on_a_full_disk_records_are_dropped_where_the_operator_wants_it_and_counted() {
     let Some(bench) = Bench::new(

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Ack, Body, Spool, SpoolError};
-use crate::audit::record::Record;
+use super::{Spool, SpoolError};
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -40,19 +39,6 @@ impl Group {
 }
 
 impl Spool {
-    /// Appends one record as [`Spool::append`] does, without waiting for the disk: the sequence number to give to
-    /// [`Spool::settled`] before what the record is about goes on. `None`: the record is kept as [`Ack`] says already.
-    ///
-    /// # Errors
-    /// As [`Spool::append`].
-    pub fn append_unsettled(&self, record: &Record) -> Result<Option<u64>, SpoolError> {
-        let body = Body::new(record, self.tail.is_followed())?;
-        let appended = self.note_failure(self.write(&mut [body]))?;
-        // A successor has answered when it has synced.
-        let waits = self.settings.ack == Ack::Synced && !self.is_handed_over();
-        Ok(waits.then_some(appended.seq))
-    }
-
     /// Waits until all records up to that number are on the disk. Cancel safe.
     ///
     /// # Errors

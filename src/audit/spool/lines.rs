@@ -17,6 +17,7 @@ pub const LINE_OVERHEAD: usize = 600;
 const BODY_BYTES: usize = 1024;
 
 /// A record as JSON, before it has a place in the chain.
+#[derive(Debug)]
 pub struct Body {
     pub json: Vec<u8>,
     view: View,

@@ -39,8 +39,9 @@ impl Spool {
     /// # Errors
     /// The disk. This process keeps the chain then.
     pub fn hand_over(&self, successor: Arc<dyn Successor>) -> Result<(), SpoolError> {
+        let _turn = self.turn();
         let mut end = self.end();
-        self.write_to(&mut end, &mut [], true)?;
+        self.write_taken(&mut end, &mut self.queue.take(), true)?;
         let path = &end.segment.path;
         let synced = end.segment.file().sync_data();
         synced.map_err(|source| self.stop(path, source))?;
@@ -51,12 +52,13 @@ impl Spool {
             source,
         })?;
         end.successor = Some(successor);
+        self.handed_over.store(true, Ordering::Release);
         Ok(())
     }
 
     /// Whether another process has the chain.
     pub fn is_handed_over(&self) -> bool {
-        self.end().successor.is_some()
+        self.handed_over.load(Ordering::Acquire)
     }
 
     /// Goes on with the chain where the successor has left it.
@@ -64,11 +66,19 @@ impl Spool {
     /// # Errors
     /// The successor, or another process, still has it; the chain is damaged; the disk.
     pub fn take_back(&self) -> Result<(), SpoolError> {
+        match self.regain()? {
+            Some(torn) => self.append(&torn).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the chain again; gives what is to be said in it first.
+    fn regain(&self) -> Result<Option<Record>, SpoolError> {
         // In the order in which they are taken elsewhere.
         let syncing = self.syncing();
         let mut end = self.end();
         if end.successor.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         folder::try_lock(&self.lock, &self.dir)?;
         let (found, recovered) = match chain_end(&self.dir) {
@@ -79,13 +89,11 @@ impl Spool {
             }
         };
         *end = found;
+        self.handed_over.store(false, Ordering::Release);
         self.kept.store(end.seq, Ordering::Release);
         self.durable.store(end.seq, Ordering::Release);
         drop((end, syncing));
-        match recovered.torn {
-            Some(torn) => self.append(&torn_record(&torn)).map(drop),
-            None => Ok(()),
-        }
+        Ok(recovered.torn.as_ref().map(torn_record))
     }
 
     /// Appends records of another process, as [`Successor::append`] gets them.
@@ -93,21 +101,29 @@ impl Spool {
     /// # Errors
     /// As [`Spool::append`].
     pub fn append_for(&self, bodies: &[Vec<u8>]) -> Result<Appended, SpoolError> {
-        let mut bodies: Vec<Body> = bodies.iter().cloned().map(Body::passed).collect();
-        self.append_bodies(&mut bodies)
+        self.append_bodies(bodies.iter().cloned().map(Body::passed))
     }
 
-    /// Sends records to whoever has the chain; `None`: it is gone, and this process has the chain again.
+    /// As [`Spool::regain`], before these records are written.
+    fn regain_for(&self, bodies: &mut Vec<Body>) -> Result<(), SpoolError> {
+        if let Some(torn) = self.regain()? {
+            bodies.insert(0, Body::new(&torn, false)?);
+        }
+        Ok(())
+    }
+
+    /// Sends records to whoever has the chain; `None`: it is gone, and this process has the chain again and is to write
+    /// them.
     pub(super) fn pass_on(
         &self,
         successor: &dyn Successor,
-        bodies: &[Body],
+        bodies: &mut Vec<Body>,
     ) -> Option<Result<Appended, SpoolError>> {
         let records: Vec<Vec<u8>> = bodies.iter().map(|body| body.json.clone()).collect();
         let passed = super::off_the_runtime(|| successor.append(&records));
         Some(match passed {
             Ok(appended) => Ok(appended),
-            Err(SuccessorError::Gone) => match self.take_back() {
+            Err(SuccessorError::Gone) => match self.regain_for(bodies) {
                 Ok(()) => {
                     tracing::warn!("the successor is gone: the audit chain is written here again");
                     return None;
