@@ -201,7 +201,7 @@ impl Pgveil {
     }
 
     /// All lines of all segments of the spool, in the order of their file names, but the signatures that come when their
-    /// time has come.
+    /// time has come, and a line that is being written.
     pub fn audit_lines(&self) -> Vec<String> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(self.audit_dir())
             .into_iter()
@@ -219,7 +219,8 @@ impl Pgveil {
             .flat_map(|path| {
                 let content = std::fs::read(path).unwrap_or_default();
                 String::from_utf8_lossy(&content)
-                    .lines()
+                    .split_inclusive('\n')
+                    .filter_map(|line| line.strip_suffix('\n'))
                     .map(str::to_owned)
                     .collect::<Vec<_>>()
             })
