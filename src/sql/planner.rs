@@ -377,9 +377,8 @@ pub fn accept(rules: &Rules<'_>, text: &str, client: &Examined) -> Result<(), Re
     if !lex::tokens(text).is_ok_and(|tokens| lex::bare(text, &tokens)) {
         return Err(refuse::judge("the rewritten text holds a comment"));
     }
-    let mut statements =
-        parse::parse_as(text, rules.catalog.server_version)
-            .map_err(|_| refuse::judge("the rewritten text does not parse"))?;
+    let mut statements = parse::parse_as(text, rules.catalog.server_version)
+        .map_err(|_| refuse::judge("the rewritten text does not parse"))?;
     let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
         return Err(refuse::judge("the rewritten text is not one statement"));
     };

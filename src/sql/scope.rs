@@ -173,12 +173,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds the output columns of one target; `None` where a `*` cannot be counted.
-    fn target(
-        &mut self,
-        target: &Node,
-        offer: &Offer,
-        outputs: &mut Vec<Output>,
-    ) -> Option<()> {
+    fn target(&mut self, target: &Node, offer: &Offer, outputs: &mut Vec<Output>) -> Option<()> {
         let given = target.text("name");
         let value = target.child("val")?;
         let field = match self.trusting {

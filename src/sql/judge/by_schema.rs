@@ -208,7 +208,9 @@ impl Reading<'_> {
                 parts: 1,
                 own: Some(own),
             })),
-            (Way::Table, Bare::Several(items)) if items.iter().any(|item| own.contains_key(item)) => {
+            (Way::Table, Bare::Several(items))
+                if items.iter().any(|item| own.contains_key(item)) =>
+            {
                 let message = format!("table reference \"{}\" is ambiguous", named.name);
                 Err(at(refuse::undefined("42P09", message), named.location))
             }
@@ -372,7 +374,10 @@ impl Reading<'_> {
 
     /// Two parts of one FROM come together.
     fn meet(&mut self, left: &[usize], right: &[usize]) {
-        for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (*a, *b))) {
+        for (a, b) in left
+            .iter()
+            .flat_map(|a| right.iter().map(move |b| (*a, *b)))
+        {
             let (Some(one), Some(other)) = (self.items.get(a), self.items.get(b)) else {
                 continue;
             };
@@ -397,7 +402,9 @@ impl Reading<'_> {
                 let found = relation.map_or(Vec::new(), |relation| self.item(relation, before));
                 self.show(before.to_vec());
                 for field in ["args", "repeatable"] {
-                    node.get(field).into_iter().for_each(|value| self.tree(value));
+                    node.get(field)
+                        .into_iter()
+                        .for_each(|value| self.tree(value));
                 }
                 found
             }
@@ -411,7 +418,9 @@ impl Reading<'_> {
                 }
                 let mut all = sides.concat();
                 self.show(all.clone());
-                node.get("quals").into_iter().for_each(|value| self.tree(value));
+                node.get("quals")
+                    .into_iter()
+                    .for_each(|value| self.tree(value));
                 if let Some(using) = node.child("join_using_alias") {
                     all.push(self.other(Some(using.text("aliasname"))));
                 }
@@ -425,9 +434,14 @@ impl Reading<'_> {
                     true => before.to_vec(),
                     false => Vec::new(),
                 });
-                node.get("subquery").into_iter().for_each(|query| self.tree(query));
+                node.get("subquery")
+                    .into_iter()
+                    .for_each(|query| self.tree(query));
                 // Without an alias it has no name.
-                alias.map(|alias| self.other(Some(alias))).into_iter().collect()
+                alias
+                    .map(|alias| self.other(Some(alias)))
+                    .into_iter()
+                    .collect()
             }
             _ => {
                 self.show(before.to_vec());
@@ -521,9 +535,12 @@ impl Reading<'_> {
     /// Whether a relation that can be named has such a column: columns come before rows.
     fn is_column(&self, name: &str) -> bool {
         let visible = self.levels.iter().flatten();
-        let mut relations = visible.filter_map(|item| self.items.get(*item).filter(|item| item.plain));
+        let mut relations =
+            visible.filter_map(|item| self.items.get(*item).filter(|item| item.plain));
         relations.any(|item| {
-            let relation = item.relation.and_then(|oid| self.rules.catalog.relations.get(&oid));
+            let relation = item
+                .relation
+                .and_then(|oid| self.rules.catalog.relations.get(&oid));
             relation.is_some_and(|relation| relation.column(name).is_some())
         })
     }
@@ -548,7 +565,11 @@ impl Reading<'_> {
                 item.is_none_or(|item| item == name)
             };
             let found: Vec<usize> = level.iter().copied().filter(named).collect();
-            let known = |item: &usize| self.items.get(*item).is_some_and(|item| item.name.is_some());
+            let known = |item: &usize| {
+                self.items
+                    .get(*item)
+                    .is_some_and(|item| item.name.is_some())
+            };
             match found.as_slice() {
                 [] => {}
                 [item] if known(item) => return Bare::One(*item),
@@ -597,7 +618,9 @@ fn apply(tree: &mut Tree, edits: &HashMap<i32, Edit<'_>>) {
 /// Gives the relation there an alias.
 fn give(tree: &mut Tree, location: i32, alias: &str) {
     match tree {
-        Tree::List(items) => items.iter_mut().for_each(|item| give(item, location, alias)),
+        Tree::List(items) => items
+            .iter_mut()
+            .for_each(|item| give(item, location, alias)),
         Tree::Node(node) if node.kind == "RangeVar" && node.location == location => {
             let name = Tree::Text(alias.to_owned());
             let alias = Node::new("Alias", vec![("aliasname", name)]);

@@ -234,9 +234,7 @@ impl Walk<'_> {
             },
             [names @ .., last] if names.len() > 1 && target.named_with_schema(catalog, names) => {
                 return match last {
-                    Some(name) if target.guarded(role, name) => {
-                        Err(unclear(name, node.location))
-                    }
+                    Some(name) if target.guarded(role, name) => Err(unclear(name, node.location)),
                     Some(name) if target.relation.column(name).is_some() => Ok(()),
                     _ => Err(whole_row(&target.relation.name, node.location)),
                 };

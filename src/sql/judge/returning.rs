@@ -68,7 +68,10 @@ impl Walk<'_> {
 
     /// `(target).*` is `target.*`, of whose columns one can take the check.
     fn row_as_star(&self, item: &mut Node) {
-        let Some(value) = item.child("val").filter(|value| value.kind == "AIndirection") else {
+        let Some(value) = item
+            .child("val")
+            .filter(|value| value.kind == "AIndirection")
+        else {
             return;
         };
         let row = value.child("arg").filter(|row| row.kind == "ColumnRef");

@@ -122,7 +122,9 @@ pub(super) fn merges_columns(item: &Tree) -> bool {
         node.get("alias").is_none()
             && (node.flag("is_natural")
                 || node.get("using_clause").is_some()
-                || sides.iter().any(|side| node.get(side).is_some_and(merges_columns)))
+                || sides
+                    .iter()
+                    .any(|side| node.get(side).is_some_and(merges_columns)))
     })
 }
 

@@ -2,7 +2,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Oid;
-use crate::sql::naming;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
 use crate::sql::scope::Cte;
@@ -145,11 +144,8 @@ impl<'a> Walk<'a> {
                 self.children(node)
             }
             "ResTarget" | "ColumnDef" => {
-                let version = self.rules.catalog.server_version;
-                let figured = node.child("val").and_then(|value| naming::known(value, version));
-                let name = match (node.kind, node.text("name")) {
-                    ("ResTarget", "") => figured.unwrap_or_default(),
-                    ("ResTarget", name) => name,
+                let name = match node.kind {
+                    "ResTarget" => node.text("name"),
                     _ => node.text("colname"),
                 };
                 self.rows.column(name);

@@ -50,7 +50,10 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
             // The dot behind them goes with them.
             let end = first + 2 * parts - usize::from(!own.is_empty());
             let whole = name_end(text, tokens, first) > end;
-            vec![edit(first, end, own)].into_iter().filter(|_| whole).collect()
+            vec![edit(first, end, own)]
+                .into_iter()
+                .filter(|_| whole)
+                .collect()
         }
         Change::Label { text: label, .. } => {
             let end = output_end(text, tokens, first);
