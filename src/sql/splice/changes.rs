@@ -49,7 +49,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         } => {
             // The dot behind them goes with them.
             let end = first + 2 * parts - usize::from(!own.is_empty());
-            let whole = name_end(text, tokens, first) > end;
+            let whole = name_end(text, tokens, first) >= end;
             vec![edit(first, end, own)]
                 .into_iter()
                 .filter(|_| whole)
