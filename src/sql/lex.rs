@@ -172,6 +172,31 @@ pub fn bare(text: &str, tokens: &[Token]) -> bool {
         .is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b' ' | b'\n')))
 }
 
+/// Whether a vertical tab stands as white space in a text: outside of tokens and comments.
+pub fn spaced_by_vertical_tab(text: &str, tokens: &[Token]) -> bool {
+    if !text.contains('\u{b}') {
+        return false;
+    }
+    let ends = std::iter::once(0).chain(tokens.iter().map(|token| token.span.end));
+    let starts = tokens.iter().map(|token| token.span.start);
+    let gaps = ends.zip(starts.chain(std::iter::once(text.len())));
+    gaps.into_iter().any(|(from, to)| {
+        let mut rest = Lexer {
+            bytes: text.as_bytes().get(from..to).unwrap_or_default(),
+            at: 0,
+        };
+        while rest.at < rest.bytes.len() {
+            match (rest.peek(0), rest.peek(1)) {
+                (0x0b, _) => return true,
+                (b'-', b'-') => rest.skip_while(|byte| byte != b'\n' && byte != b'\r'),
+                (b'/', b'*') if rest.block_comment().is_ok() => {}
+                _ => rest.at += 1,
+            }
+        }
+        false
+    })
+}
+
 fn starts_row(token: &Token, text: &str) -> bool {
     match token.kind {
         Kind::Punct => matches!(token.text(text), "," | ";"),

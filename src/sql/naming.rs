@@ -1,7 +1,8 @@
 //! What PostgreSQL calls an output column without an alias (`FigureColname` in `src/backend/parser/parse_target.c`).
 //!
 //! A name that is wrong here could make the judge take a reference to the row of a write's target for one to something
-//! else. So a name is known or it is not, never guessed.
+//! else. So a name is known or it is not, never guessed. What FigureColname does not name has no name, so it is known of
+//! every expression but a subquery of `*`, whose only column names it.
 use super::tree::{Node, Tree};
 
 /// What PostgreSQL calls a column that nothing names.
@@ -17,7 +18,15 @@ pub fn known(node: &Node, version: u32) -> Option<&str> {
     match figured(node, version) {
         Figured::Strong(name) | Figured::Weak(name) => Some(name),
         Figured::Nothing => Some(UNNAMED),
-        Figured::Unknown => None,
+        Figured::Of(_) | Figured::Unknown => None,
+    }
+}
+
+/// The subquery whose only column has the name of the expression, where that column is what `*` stands for.
+pub fn asked(node: &Node, version: u32) -> Option<&Node> {
+    match figured(node, version) {
+        Figured::Of(query) => Some(query),
+        _ => None,
     }
 }
 
@@ -41,11 +50,13 @@ pub fn is_star(node: &Node) -> bool {
 enum Figured<'t> {
     Strong(&'t str),
     Weak(&'t str),
+    /// That of the query's only column, as good as any.
+    Of(&'t Node),
     Nothing,
     Unknown,
 }
 
-use Figured::{Nothing, Strong, Unknown, Weak};
+use Figured::{Nothing, Of, Strong, Unknown, Weak};
 
 fn figured(node: &Node, version: u32) -> Figured<'_> {
     match node.kind {
@@ -61,7 +72,7 @@ fn figured(node: &Node, version: u32) -> Figured<'_> {
         },
         "AExpr" if node.int("kind") == NULLIF => Strong("nullif"),
         "TypeCast" => match node.child("arg").map(|inner| figured(inner, version)) {
-            Some(found @ (Strong(_) | Unknown)) => found,
+            Some(found @ (Strong(_) | Of(_) | Unknown)) => found,
             Some(Weak(_) | Nothing) => node
                 .child("type_name")
                 .and_then(|name| last(name, "names"))
@@ -77,16 +88,15 @@ fn figured(node: &Node, version: u32) -> Figured<'_> {
             EXISTS => Strong("exists"),
             ARRAY => Strong("array"),
             // The name that the column has in the subquery.
-            SCALAR => node
-                .child("subselect")
-                .and_then(|query| of_query(query, version))
-                .map_or(Unknown, Strong),
+            SCALAR => node.child("subselect").map_or(Unknown, |query| {
+                of_query(query, version).map_or(Of(query), Strong)
+            }),
             _ => Nothing,
         },
         "CaseExpr" => match node.child("defresult") {
             None => Weak("case"),
             Some(otherwise) => match figured(otherwise, version) {
-                found @ (Strong(_) | Unknown) => found,
+                found @ (Strong(_) | Of(_) | Unknown) => found,
                 Weak(_) | Nothing => Weak("case"),
             },
         },
@@ -95,15 +105,30 @@ fn figured(node: &Node, version: u32) -> Figured<'_> {
         "CoalesceExpr" => Strong("coalesce"),
         "MinMaxExpr" if node.int("op") == LEAST => Strong("least"),
         "MinMaxExpr" => Strong("greatest"),
-        "SqlvalueFunction" | "SqlValueFunction" => usize::try_from(node.int("op") - 1)
-            .ok()
-            .and_then(|at| VALUE_FUNCTIONS.get(at))
-            .map_or(Unknown, |name| Strong(name)),
+        "SqlvalueFunction" | "SqlValueFunction" => numbered(node, VALUE_FUNCTIONS),
         "AConst" if version < BOOLEANS && is_boolean(node) => Weak("bool"),
+        "XmlExpr" => numbered(node, XML_FUNCTIONS),
+        "JsonFuncExpr" => numbered(node, JSON_FUNCTIONS),
+        "XmlSerialize" => Strong("xmlserialize"),
+        "JsonParseExpr" => Strong("json"),
+        "JsonScalarExpr" => Strong("json_scalar"),
+        "JsonSerializeExpr" => Strong("json_serialize"),
+        "JsonObjectConstructor" => Strong("json_object"),
+        "JsonArrayConstructor" | "JsonArrayQueryConstructor" => Strong("json_array"),
+        "JsonObjectAgg" => Strong("json_objectagg"),
+        "JsonArrayAgg" => Strong("json_arrayagg"),
         "AConst" | "ParamRef" | "AExpr" | "BoolExpr" | "NullTest" | "BooleanTest"
-        | "SetToDefault" => Nothing,
+        | "SetToDefault" | "JsonIsPredicate" => Nothing,
         _ => Unknown,
     }
+}
+
+/// The name by the operation's number, which libpg_query counts from 1; what comes behind has none.
+fn numbered(node: &Node, names: &'static [&'static str]) -> Figured<'static> {
+    let at = usize::try_from(node.int("op") - 1).ok();
+    at.map_or(Unknown, |at| {
+        names.get(at).map_or(Nothing, |name| Strong(name))
+    })
 }
 
 fn is_boolean(constant: &Node) -> bool {
@@ -144,6 +169,20 @@ const EXISTS: i64 = 1;
 const SCALAR: i64 = 5;
 const ARRAY: i64 = 7;
 const LEAST: i64 = 2;
+
+/// By `XmlExprOp`; IS DOCUMENT has no name.
+const XML_FUNCTIONS: &[&str] = &[
+    "xmlconcat",
+    "xmlelement",
+    "xmlforest",
+    "xmlparse",
+    "xmlpi",
+    "xmlroot",
+    "xmlserialize",
+];
+
+/// By `JsonExprOp`.
+const JSON_FUNCTIONS: &[&str] = &["json_exists", "json_query", "json_value"];
 
 /// By `SQLValueFunctionOp`.
 const VALUE_FUNCTIONS: &[&str] = &[

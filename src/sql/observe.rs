@@ -23,7 +23,9 @@ pub fn plan(
     let path = circumstances.path().to_vec();
     let path = path.as_slice();
     let tokens = lex::tokens(text).ok();
-    let parsed = tokens.as_ref().and_then(|_| parse::parse(text).ok());
+    let parsed = tokens
+        .as_ref()
+        .and_then(|_| parse::parse_as(text, catalog.server_version).ok());
     let statements = match (tokens, parsed) {
         (Some(tokens), Some(parsed)) => parsed
             .into_iter()

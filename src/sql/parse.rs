@@ -1,5 +1,5 @@
 //! PostgreSQL's own grammar, through libpg_query (the grammar of PostgreSQL 18).
-use super::tree::Tree;
+use super::tree::{Node, Tree};
 
 /// One statement of a text.
 #[derive(Debug)]
@@ -32,6 +32,69 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, SyntaxError> {
         });
     }
     Ok(statements)
+}
+
+/// The first PostgreSQL to which SYSTEM_USER is a word of the grammar.
+const SYSTEM_USER: u32 = 160_000;
+/// `COERCE_SQL_SYNTAX` as libpg_query numbers it: a call that was written as a word of the grammar.
+const BY_SYNTAX: i64 = 4;
+
+/// The statements as a server of this version reads them. In FROM the name that SYSTEM_USER was is one of a relation: it
+/// stays the call of a function that such a server does not have.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(text: &str, version: u32) -> Result<Vec<Statement>, SyntaxError> {
+    let mut statements = parse(text)?;
+    if version < SYSTEM_USER {
+        for statement in &mut statements {
+            words_are_names(&mut statement.tree);
+        }
+    }
+    Ok(statements)
+}
+
+fn words_are_names(tree: &mut Tree) {
+    match tree {
+        Tree::List(items) => items.iter_mut().for_each(words_are_names),
+        Tree::Node(node) => {
+            let is_word = node.kind == "FuncCall"
+                && node.int("funcformat") == BY_SYNTAX
+                && node.names("funcname").as_deref() == Some(&["pg_catalog", "system_user"]);
+            if is_word {
+                let text = Tree::Text("system_user".to_owned());
+                let name = Node::new("String", vec![("sval", text)]);
+                let fields = Tree::List(vec![Tree::Node(name)]);
+                let location = node.location;
+                *node = Node::new("ColumnRef", vec![("fields", fields)]);
+                node.location = location;
+                return;
+            }
+            let skipped = (node.kind == "RangeFunction").then_some("functions");
+            for (field, value) in &mut node.fields {
+                if skipped != Some(*field) {
+                    words_are_names(value);
+                } else if let Tree::List(functions) = value {
+                    functions.iter_mut().for_each(arguments_are_names);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The same within a function of FROM, which stands first in a list of its own.
+fn arguments_are_names(function: &mut Tree) {
+    let call = function
+        .node_mut()
+        .and_then(|function| match function.get_mut("items") {
+            Some(Tree::List(items)) => items.first_mut()?.node_mut(),
+            _ => None,
+        });
+    if let Some(call) = call {
+        let fields = call.fields.iter_mut();
+        fields.for_each(|(_, value)| words_are_names(value));
+    }
 }
 
 fn message(error: &pg_query::Error) -> String {

@@ -76,7 +76,13 @@ impl Desk<'_> {
             }
             Err(error) => return self.refused_whole(refuse::syntax(&error.to_string()), None),
         };
-        let statements = match parse::parse(self.text) {
+        // The server's own syntax error comes back.
+        let version = self.rules.catalog.server_version;
+        if version < VERTICAL_TAB && lex::spaced_by_vertical_tab(self.text, &tokens) {
+            let refusal = refuse::syntax("syntax error at or near \"\u{b}\"");
+            return self.refused_whole(refusal, Some(&tokens));
+        }
+        let statements = match parse::parse_as(self.text, version) {
             Ok(statements) => statements,
             Err(error) => return self.refused_whole(refuse::syntax(&error.0), Some(&tokens)),
         };
@@ -274,8 +280,7 @@ impl Desk<'_> {
         let untouched = ready
             .iter()
             .all(|ready| matches!(ready, Ready::Text(text) if !text.edited));
-        // A vertical tab is white space from PostgreSQL 16 on and an error before: what was judged must be what runs.
-        if untouched && !self.text.contains('\u{b}') {
+        if untouched {
             return Plan::new(statements, None, PositionMap::default());
         }
         let mut text = String::new();
@@ -348,6 +353,9 @@ impl Desk<'_> {
     }
 }
 
+/// The first PostgreSQL to which a vertical tab is white space (`space` in `src/backend/parser/scan.l`).
+const VERTICAL_TAB: u32 = 170_000;
+
 /// The first PostgreSQL that reads no name behind the digits of a number.
 const NUMERALS: u32 = 150_000;
 
@@ -369,8 +377,8 @@ pub fn accept(rules: &Rules<'_>, text: &str, client: &Examined) -> Result<(), Re
     if !lex::tokens(text).is_ok_and(|tokens| lex::bare(text, &tokens)) {
         return Err(refuse::judge("the rewritten text holds a comment"));
     }
-    let mut statements =
-        parse::parse(text).map_err(|_| refuse::judge("the rewritten text does not parse"))?;
+    let mut statements = parse::parse_as(text, rules.catalog.server_version)
+        .map_err(|_| refuse::judge("the rewritten text does not parse"))?;
     let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
         return Err(refuse::judge("the rewritten text is not one statement"));
     };

@@ -81,6 +81,19 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// What an output column is called that nothing names.
+    pub fn name(&mut self, value: &Node) -> Option<String> {
+        let version = self.rules.catalog.server_version;
+        match (naming::known(value, version), naming::asked(value, version)) {
+            (Some(name), _) => Some(name.to_owned()),
+            (None, Some(query)) => match self.outputs(query)?.as_slice() {
+                [only] => Some(only.name.clone()),
+                _ => None,
+            },
+            (None, None) => None,
+        }
+    }
+
     /// The output columns of a write's RETURNING.
     pub fn returned(&mut self, write: &Node) -> Option<Vec<Output>> {
         let depth = self.ctes.len();
@@ -160,7 +173,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Adds the output columns of one target; `None` where a `*` cannot be counted.
-    fn target(&self, target: &Node, offer: &Offer, outputs: &mut Vec<Output>) -> Option<()> {
+    fn target(&mut self, target: &Node, offer: &Offer, outputs: &mut Vec<Output>) -> Option<()> {
         let given = target.text("name");
         let value = target.child("val")?;
         let field = match self.trusting {
@@ -173,8 +186,8 @@ impl<'a> Reader<'a> {
                 return None;
             }
             let name = match given {
-                "" => match naming::known(value, self.rules.catalog.server_version) {
-                    Some(name) => name.to_owned(),
+                "" => match self.name(value) {
+                    Some(name) => name,
                     None if self.trusting => naming::UNNAMED.to_owned(),
                     None => return None,
                 },
@@ -423,6 +436,11 @@ impl Offer {
             _ => None,
         }
     }
+}
+
+/// The name under which functions in FROM stand without an alias, where it is known.
+pub fn function_alias(node: &Node, version: u32) -> Option<&str> {
+    functions::alias(node, version)
 }
 
 /// Whether a subquery in it sees what stands before it in FROM.

@@ -303,6 +303,25 @@ fn names_and_numbers_are_read_as_the_server_reads_them() {
         );
     }
     assert_eq!(outcome(&fixture.plan("SELECT 1e3, 1.5, 100")), "pass");
+    // Before version 17 a vertical tab is no white space, before version 16 SYSTEM_USER is a name: in FROM one of whatever
+    // relation is called so.
+    let spaced = "SELECT 1\u{b}-- \u{b}\n, '\u{b}'";
+    let within = "SELECT 1 /* \u{b} */ -- \u{b}\n, '\u{b}'";
+    let relation = "SELECT * FROM system_user";
+    let column = "SELECT o.system_user, system_user FROM (SELECT '1' AS \"system_user\") o";
+    fixture.catalog.server_version = 150_000;
+    let refused =
+        |fixture: &Fixture, text: &str| outcome(&fixture.plan(text)).starts_with("refuse");
+    assert!(refused(&fixture, spaced) && refused(&fixture, relation));
+    assert!(!refused(&fixture, within) && !refused(&fixture, column));
+    fixture.catalog.server_version = 160_000;
+    assert!(refused(&fixture, spaced));
+    assert!(
+        refused(&fixture, column),
+        "this catalog has no such function"
+    );
+    fixture.catalog.server_version = 170_000;
+    assert_eq!(outcome(&fixture.plan(spaced)), "pass");
 }
 
 #[test]

@@ -109,6 +109,8 @@ fn catalog() -> Catalog {
         "contacts",
         &["id", "name", "phone", "region", "search"],
     ));
+    // Of the name of a protected relation.
+    catalog.insert(relation(16_470, "attacker", "contacts", &["id", "tag"]));
     catalog.insert(relation(
         ORDERS,
         "crm",

@@ -5,6 +5,7 @@ GRANT CREATE ON SCHEMA public TO crm_app;
 SET ROLE crm_app;
 CREATE TABLE crm.contacts (id text PRIMARY KEY, name text, phone text, region text, search text);
 CREATE TABLE crm.orders (id text PRIMARY KEY, contact_id text, total text);
+CREATE TABLE attacker.contacts (id text PRIMARY KEY, tag text);
 CREATE TABLE public."Odd ""Table""" (id text PRIMARY KEY, phone text);
 CREATE TABLE crm.tickets (id text PRIMARY KEY, owner text, phone text, note text);
 CREATE VIEW crm.v_contacts AS SELECT id AS k, phone AS mobile FROM crm.contacts;

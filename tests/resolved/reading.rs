@@ -109,13 +109,13 @@ pub fn compare(client: &Value, run: &Value, guards: &Guards) -> Comparison {
     if let Some(why) = left_out(client, run, guards) {
         return Comparison::Left(why);
     }
-    let style = Folded { guards };
-    let text = |tree: &Value| {
+    let text = |tree: &Value, templates: bool| {
+        let style = Folded { guards, templates };
         let mut form = Form::new(&style, &[]);
         form.value(tree);
         form.text
     };
-    let (client, run) = (text(client), text(run));
+    let (client, run) = (text(client, false), text(run, true));
     if client == run {
         return Comparison::Same;
     }
@@ -243,9 +243,15 @@ fn template<'g>(query: &Node, guards: &'g Guards) -> Option<&'g Guard> {
 /// Writes templates as the relations, and masks of a target as its columns.
 struct Folded<'g> {
     guards: &'g Guards,
+    /// A client's text has none, whatever it looks like.
+    templates: bool,
 }
 
-impl Folded<'_> {
+impl<'g> Folded<'g> {
+    fn template(&self, query: &Node) -> Option<&'g Guard> {
+        template(query, self.guards).filter(|_| self.templates)
+    }
+
     /// The column of the relation that an output column of its template is.
     fn behind(&self, guard: &Guard, query: &Node, column: i64) -> i64 {
         let at = usize::try_from(column)
@@ -415,7 +421,7 @@ impl<'t> Style<'t> for Folded<'_> {
             }
             SUBQUERY => {
                 let query = found.child("subquery");
-                let guard = query.and_then(|query| Some((query, template(query, self.guards)?)));
+                let guard = query.and_then(|query| Some((query, self.template(query)?)));
                 let column =
                     guard.map_or(column, |(query, guard)| self.behind(guard, query, column));
                 self.named(form, place, column, var);
@@ -440,7 +446,7 @@ impl<'t> Style<'t> for Folded<'_> {
                 RELATION => Some(node),
                 SUBQUERY => node
                     .child("subquery")
-                    .filter(|query| template(query, self.guards).is_some())
+                    .filter(|query| self.template(query).is_some())
                     .and_then(|query| query.nodes("rtable").next()),
                 _ => None,
             };

@@ -34,7 +34,7 @@ pub fn outputs(text: &str, catalog: &Catalog, facts: &SessionFacts) -> Vec<Outpu
     if lex::tokens(text).is_err() {
         return Vec::new();
     }
-    let Ok(statements) = parse::parse(text) else {
+    let Ok(statements) = parse::parse_as(text, catalog.server_version) else {
         return Vec::new();
     };
     let circumstances = Circumstances::new(catalog, facts);

@@ -1,12 +1,12 @@
 //! The levels of query inside a write, and references in them to the write's target.
-use crate::catalog::Oid;
 use crate::sql::names::quoted;
 use crate::sql::naming;
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
-use crate::sql::scope::Offer;
+use crate::sql::scope::{Offer, Output};
 use crate::sql::tree::{Node, Tree};
 
+use super::keys::{self, Clause, Keys};
 use super::system_columns::SYSTEM_COLUMNS;
 use super::target::{Level, Meaning, Target, Visibility, reference};
 use super::walk::{Walk, at, offset};
@@ -27,14 +27,18 @@ impl Walk<'_> {
         if let Some(Tree::List(items)) = &mut from {
             self.items_of_from(items)?;
         }
-        let sorted = self.sorted_by_output(node);
-        self.seeing(Visibility::Full, |walk| walk.clauses(node))?;
+        let outputs = self.reader().outputs(node);
+        let keys = self.keys_that_are_outputs(node, outputs.as_deref());
+        self.seeing(Visibility::Full, |walk| {
+            keys.unclear
+                .iter()
+                .try_for_each(|key| walk.is_no_target(key))?;
+            walk.clauses(node)
+        })?;
         if let Some(from) = from {
             node.set("from_clause", from);
         }
-        if let Some(sorted) = sorted {
-            node.set("sort_clause", sorted);
-        }
+        keys.put_back(node);
         if let Some(target) = &mut self.target {
             target.levels.pop();
         }
@@ -102,13 +106,11 @@ impl Walk<'_> {
     /// An output column of a query inside a write or of its RETURNING. What shows a mask keeps the name that it would have
     /// had: others may call it by that.
     pub(super) fn labelled(&mut self, item: &mut Node) -> Result<(), Refusal> {
-        let version = self.rules.catalog.server_version;
         let value = item.child("val").filter(|value| !naming::is_star(value));
         let name = match item.text("name") {
-            "" => value.and_then(|value| naming::known(value, version)),
+            "" => value.and_then(|value| self.reader().name(value)),
             _ => None,
         };
-        let name = name.map(str::to_owned);
         let before = self.changes.len();
         self.node(item)?;
         self.label(item, name, before);
@@ -126,22 +128,49 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes ORDER BY off where each item of it is the name of an output column: such a name comes before a column's
-    /// (`findTargetlistEntrySQL92` in `src/backend/parser/parse_clause.c`).
-    pub(super) fn sorted_by_output(&self, node: &mut Node) -> Option<Tree> {
-        let outputs = self.reader().outputs(node)?;
-        let named = |item: &Tree| {
-            let value = item.node().and_then(|item| item.child("node"));
-            let names = value
-                .filter(|value| value.kind == "ColumnRef")
-                .and_then(|value| value.names("fields"));
-            matches!(names.as_deref(), Some([name]) if outputs.iter().any(|output| output.name == *name))
-                && item.node().is_some_and(|item| item.get("use_op").is_none())
+    /// Takes keys of ORDER BY, DISTINCT ON and GROUP BY off that are the name of an output column: it comes before a
+    /// column's, in GROUP BY behind one of the query's own FROM.
+    fn keys_that_are_outputs(&self, node: &mut Node, outputs: Option<&[Output]>) -> Keys {
+        let target = self.target.as_ref();
+        let offer = target.and_then(|target| Some(&target.levels.last()?.offer));
+        let mut keys = Keys::default();
+        keys::each(node, &mut |clause, key| {
+            let names = key.node().filter(|key| key.kind == "ColumnRef");
+            let names = names.and_then(|key| key.names("fields"));
+            let taken = match names.as_deref() {
+                Some([name]) => match (clause, outputs) {
+                    (Clause::Group, _)
+                        if offer.is_none_or(|offer| offer.names_column(name) != Some(false)) =>
+                    {
+                        false
+                    }
+                    (_, Some(outputs)) => outputs.iter().any(|output| output.name == *name),
+                    (_, None) => {
+                        keys.unclear.push(key.duplicate());
+                        false
+                    }
+                },
+                _ => false,
+            };
+            let taken = taken.then(|| std::mem::replace(key, Tree::Nothing));
+            keys.taken.push(taken);
+        });
+        keys
+    }
+
+    /// A key that may be the name of an output column may not be taken for a column of the target.
+    fn is_no_target(&self, key: &Tree) -> Result<(), Refusal> {
+        let (Some(target), Some(node)) = (&self.target, key.node()) else {
+            return Ok(());
         };
-        match node.list("sort_clause") {
-            [] => None,
-            items if items.iter().all(named) => node.remove("sort_clause"),
-            _ => None,
+        match node.names("fields").as_deref() {
+            Some([name]) if target.guarded(self.rules.role, name) => {
+                match target.meaning(None, name) {
+                    Meaning::Other => Ok(()),
+                    _ => Err(unclear(name, node.location)),
+                }
+            }
+            _ => Ok(()),
         }
     }
 
@@ -169,23 +198,12 @@ impl Walk<'_> {
 
     /// A reference that may mean a masked column of the write's target. On the client's side the place is noted and the
     /// reference brought into one form; on the side that runs it is refused, since masks have been folded already.
-    /// `relation`: the one whose schema the reference gave; it is gone by now.
-    pub(super) fn target_column(
-        &mut self,
-        node: &mut Node,
-        relation: Option<Oid>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn target_column(&mut self, node: &mut Node) -> Result<(), Refusal> {
         let Some(target) = &self.target else {
             return Ok(());
         };
-        if relation.is_some_and(|relation| relation != target.relation.oid) {
-            return Ok(());
-        }
-        let meaning = |qualifier: &str, name: &str| match relation {
-            None => target.meaning(Some(qualifier), name),
-            Some(_) => target.meaning_by_schema(qualifier, name),
-        };
-        let role = self.rules.role;
+        let meaning = |qualifier: &str, name: &str| target.meaning(Some(qualifier), name);
+        let (role, catalog) = (self.rules.role, self.rules.catalog);
         let fields: Vec<Option<&str>> = node.list("fields").iter().map(Tree::string).collect();
         let (name, meaning) = match fields.as_slice() {
             [Some(name)] => match (target.guarded(role, name), target.whole_row(name)) {
@@ -214,6 +232,13 @@ impl Walk<'_> {
                 }
                 _ => return Err(whole_row(qualifier, node.location)),
             },
+            [names @ .., last] if names.len() > 1 && target.named_with_schema(catalog, names) => {
+                return match last {
+                    Some(name) if target.guarded(role, name) => Err(unclear(name, node.location)),
+                    Some(name) if target.relation.column(name).is_some() => Ok(()),
+                    _ => Err(whole_row(&target.relation.name, node.location)),
+                };
+            }
             _ => return Ok(()),
         };
         let name = name.to_owned();
@@ -308,7 +333,7 @@ enum Written {
 }
 
 /// Whether nothing else can be meant by the name. That of a system column is one of whatever row is near.
-fn means_whole_row(target: &Target, name: &str) -> bool {
+pub(super) fn means_whole_row(target: &Target, name: &str) -> bool {
     target.is_whole_row(name) && !SYSTEM_COLUMNS.contains(&name)
 }
 

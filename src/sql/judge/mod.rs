@@ -6,6 +6,7 @@
 //! be equal. So a rewriter that skips a relation, edits the wrong place or changes the statement is caught, and nothing
 //! in this module trusts the rewriter.
 mod arguments;
+mod by_schema;
 mod calls;
 mod checks;
 mod conditions;
@@ -13,6 +14,7 @@ mod conflicts;
 mod fields;
 mod grouping;
 mod guards;
+mod keys;
 mod kinds;
 mod levels;
 mod lookups;
@@ -38,7 +40,7 @@ pub use statements::statement_kind;
 pub(in crate::sql) use walk::offset;
 pub use writeback::WriteBack;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Catalog, Oid};
 use crate::policy::compiled::RolePolicy;
@@ -103,6 +105,12 @@ pub enum Change {
     },
     /// The query from which a row of columns is assigned, the first of them named there, gets this around it.
     AssignedRow { at: usize, around: WriteBack },
+    /// The name there has this in the place of its first parts.
+    Named {
+        at: usize,
+        parts: usize,
+        text: String,
+    },
     /// The output column that begins there gets this at its end.
     Label { at: usize, text: String },
     /// The `*` or `name.*` there is replaced.
@@ -153,6 +161,8 @@ pub struct Examined {
     pub changes: Vec<Change>,
     /// Conditions to be written into the template of the relation named at a byte offset.
     pub conditions: Vec<(usize, Condition)>,
+    /// Aliases of pgveil's own for relations that have none, by the byte offset of their names.
+    pub given: BTreeMap<usize, String>,
     /// Relations under a row rule must stand behind a fence.
     pub fence: bool,
     /// The rows that come back are pgveil's own: the client asked for none.
@@ -179,6 +189,11 @@ pub struct Examined {
 pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Refusal> {
     let mut walk = walk::Walk::new(rules, side);
     let mut tree = tree;
+    if side == Side::Client {
+        let renamed = by_schema::resolve(rules, &mut tree)?;
+        walk.changes = renamed.changes;
+        walk.given = renamed.given;
+    }
     let kind = walk.statement(&mut tree)?;
     walk.fields_are_columns()?;
     rewrite_rules::check(rules, std::mem::take(&mut walk.written))?;
@@ -207,6 +222,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         additions: walk.additions,
         changes: walk.changes,
         conditions: walk.conditions,
+        given: walk.given,
         fence,
         lookups: walk.lookups,
         target_reads: walk.target_reads,

@@ -50,7 +50,9 @@ impl Walk<'_> {
         let own = node
             .child("alias")
             .map_or("", |alias| alias.text("aliasname"));
-        own_name(own, node.location)?;
+        if !self.given.contains_key(&offset(node.location)) {
+            own_name(own, node.location)?;
+        }
         self.renamed(node);
         let name = if own.is_empty() { &relation.name } else { own };
         self.rows.relation(name, relation.oid);

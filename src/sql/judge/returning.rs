@@ -7,6 +7,7 @@ use crate::sql::scope::Offer;
 use crate::sql::tree::{Node, Tree};
 
 use super::checks::Check;
+use super::levels::means_whole_row;
 use super::stars::is_star;
 use super::target::{Meaning, Target};
 use super::walk::{Walk, at, offset};
@@ -36,6 +37,9 @@ impl Walk<'_> {
             let Tree::Node(mut item) = item else {
                 return Err(refuse::judge("RETURNING holds something unknown"));
             };
+            if check.is_some() && self.side == Side::Client {
+                self.row_as_star(&mut item);
+            }
             if let Some(mut columns) = self.star(&item, merges, merge)? {
                 self.note_all_read();
                 self.check_first(&mut columns, &mut check);
@@ -59,6 +63,30 @@ impl Walk<'_> {
                 "RETURNING without a column of the relation that is written",
                 "return a column of it, too",
             )),
+        }
+    }
+
+    /// `(target).*` is `target.*`, of whose columns one can take the check.
+    fn row_as_star(&self, item: &mut Node) {
+        let Some(value) = item
+            .child("val")
+            .filter(|value| value.kind == "AIndirection")
+        else {
+            return;
+        };
+        let row = value.child("arg").filter(|row| row.kind == "ColumnRef");
+        let names = row.and_then(|row| row.names("fields")).unwrap_or_default();
+        let ([name], [_], true) = (
+            names.as_slice(),
+            value.list("indirection"),
+            naming::is_star(value),
+        ) else {
+            return;
+        };
+        let meant = self.target.as_ref();
+        if meant.is_some_and(|target| means_whole_row(target, name)) {
+            let star = star_of(name, value.location);
+            item.set("val", Tree::Node(star));
         }
     }
 
@@ -113,12 +141,12 @@ impl Walk<'_> {
         let name = match item.text("name") {
             "" => item
                 .child("val")
-                .map(|value| naming::name(value, self.rules.catalog.server_version).to_owned()),
+                .and_then(|value| self.reader().name(value)),
             _ => None,
         };
         let before = self.changes.len();
         if self.side == Side::Client
-            && !is_star(item)
+            && !item.child("val").is_some_and(naming::is_star)
             && let Some(check) = check.take()
         {
             let (open, close) = check.around(self.type_of(item.child("val")).as_deref());
@@ -150,8 +178,14 @@ impl Walk<'_> {
         }
         if self.side == Side::Run {
             // Written out already; what is left belongs to the other relations.
-            let other = matches!(fields, [name, _] if name.string().is_some_and(|name|
-                target.meaning(Some(name), "*") == Meaning::Other));
+            let names: Vec<Option<&str>> = fields.iter().map(Tree::string).collect();
+            let other = match names.as_slice() {
+                [Some(name), None] => target.meaning(Some(name), "*") == Meaning::Other,
+                [names @ .., None] if names.len() > 1 => {
+                    !target.named_with_schema(self.rules.catalog, names)
+                }
+                _ => false,
+            };
             return match other {
                 true => Ok(None),
                 false => Err(refuse::judge("a * that may mean the target")),
@@ -178,18 +212,11 @@ impl Walk<'_> {
                 columns.append(&mut others);
                 Ok(Some(columns))
             }
-            fields => {
-                let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
-                let qualifier = match names.as_slice() {
-                    [schema, table] if *schema == target.relation.schema => *table,
-                    [name] => *name,
-                    _ => return Ok(None),
-                };
-                match target.meaning(Some(qualifier), "*") {
-                    Meaning::Target { qualifier } => Ok(Some(own(&qualifier))),
-                    _ => Ok(None),
-                }
-            }
+            [name, _] => match target.meaning(name.string(), "*") {
+                Meaning::Target { qualifier } => Ok(Some(own(&qualifier))),
+                _ => Ok(None),
+            },
+            _ => Ok(None),
         }
     }
 }
@@ -222,19 +249,25 @@ fn other_columns(others: &Offer) -> Option<Vec<(Node, String)>> {
         if item.alias.is_empty() {
             return None;
         }
-        let mut reference = super::target::reference(&item.alias, "", -1);
-        if let Some(Tree::List(fields)) = reference.get_mut("fields") {
-            fields.pop();
-            fields.push(Tree::Node(Node::new("AStar", Vec::new())));
-        }
-        let node = Node::new("ResTarget", vec![("val", Tree::Node(reference))]);
+        let star = star_of(&item.alias, -1);
+        let node = Node::new("ResTarget", vec![("val", Tree::Node(star))]);
         Some((node, format!("{}.*", quoted(&item.alias))))
     });
     items.collect()
 }
 
+/// `name.*`
+fn star_of(name: &str, location: i32) -> Node {
+    let mut reference = super::target::reference(name, "", location);
+    if let Some(Tree::List(fields)) = reference.get_mut("fields") {
+        fields.pop();
+        fields.push(Tree::Node(Node::new("AStar", Vec::new())));
+    }
+    reference
+}
+
 /// The names of the row before and after (PostgreSQL 18).
-fn versions(clause: &Node) -> Vec<String> {
+pub(super) fn versions(clause: &Node) -> Vec<String> {
     const OLD: i64 = 1;
     let given = |kind: i64, default: &str| {
         clause

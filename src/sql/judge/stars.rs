@@ -114,15 +114,15 @@ fn stands_for_columns(target: &Tree) -> bool {
     target.node().is_some_and(is_star)
 }
 
-/// A join in it merges columns, or hides what is in it behind an alias.
-fn merges_columns(item: &Tree) -> bool {
-    item.node().is_some_and(|node| {
-        node.kind == "JoinExpr"
+/// A join in it merges columns. One with an alias is one item, of the columns that it has.
+pub(super) fn merges_columns(item: &Tree) -> bool {
+    let joined = item.node().filter(|node| node.kind == "JoinExpr");
+    joined.is_some_and(|node| {
+        let sides = ["larg", "rarg"];
+        node.get("alias").is_none()
             && (node.flag("is_natural")
-                || ["using_clause", "alias", "join_using_alias"]
-                    .iter()
-                    .any(|field| node.get(field).is_some())
-                || ["larg", "rarg"]
+                || node.get("using_clause").is_some()
+                || sides
                     .iter()
                     .any(|side| node.get(side).is_some_and(merges_columns)))
     })

@@ -52,6 +52,8 @@ pub(super) struct Target {
     pub relation: Arc<Relation>,
     /// The name under which the statement knows it.
     pub alias: String,
+    /// Whether that is a name of the statement's own: with the relation's schema before it nothing is meant then.
+    pub aliased: bool,
     /// `old` and `new` in RETURNING, or what WITH (OLD AS ...) calls them.
     pub versions: Vec<String>,
     /// The other relations of the statement: FROM of UPDATE, USING of DELETE and MERGE.
@@ -76,10 +78,11 @@ struct MaskTree {
 }
 
 impl Target {
-    pub fn new(relation: Arc<Relation>, alias: String, others: Offer) -> Self {
+    pub fn new(relation: Arc<Relation>, (alias, aliased): (String, bool), others: Offer) -> Self {
         Target {
             relation,
             alias,
+            aliased,
             versions: Vec::new(),
             others,
             visible: true,
@@ -202,12 +205,15 @@ impl Target {
         }
     }
 
-    /// The meaning of a name that came with the schema of the target. It passes over what has only the name
-    /// (`scanNameSpaceForRelid`); without its schema it would mean that.
-    pub fn meaning_by_schema(&self, qualifier: &str, name: &str) -> Meaning {
-        match self.meaning(Some(qualifier), name) {
-            Meaning::Other if self.visible && self.is_called(qualifier) => Meaning::Unclear,
-            found => found,
+    /// Whether names with a schema before them, the last part left out, are of the target. Where it can be named by its
+    /// bare name these have been given that form.
+    pub fn named_with_schema(&self, catalog: &Catalog, names: &[Option<&str>]) -> bool {
+        match names {
+            [.., Some(schema), Some(table)] => {
+                let named = catalog.relation(schema, table);
+                !self.aliased && named.is_some_and(|named| named.oid == self.relation.oid)
+            }
+            _ => false,
         }
     }
 

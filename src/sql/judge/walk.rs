@@ -1,5 +1,5 @@
 //! The walk over a tree: total, depth first, with the common table expressions in scope.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Oid;
 use crate::sql::plan::{Effect, Refusal};
@@ -29,6 +29,8 @@ pub(super) struct Walk<'a> {
     pub uses: Vec<Use>,
     pub changes: Vec<Change>,
     pub conditions: Vec<(usize, Condition)>,
+    /// Aliases that pgveil gave to relations without one.
+    pub given: BTreeMap<usize, String>,
     pub lookups: Vec<(Oid, String)>,
     pub hidden_rows: bool,
     /// Columns that are assigned to and may not change, with the reason.
@@ -72,6 +74,7 @@ impl<'a> Walk<'a> {
             uses: Vec::new(),
             changes: Vec::new(),
             conditions: Vec::new(),
+            given: BTreeMap::new(),
             lookups: Vec::new(),
             hidden_rows: false,
             tied: BTreeSet::new(),
@@ -196,6 +199,10 @@ impl<'a> Walk<'a> {
     /// names may mean something else.
     fn level(&mut self, node: &mut Node) -> Result<(), Refusal> {
         let outside = std::mem::take(&mut self.comparisons);
+        let row = node.list("values_lists").first().and_then(Tree::node);
+        for at in 1..=row.map_or(0, |row| row.list("items").len()) {
+            self.rows.column(&format!("column{at}"));
+        }
         self.write_out_stars(node);
         self.conditions(node)?;
         self.names(node)?;
@@ -260,13 +267,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Notes the column, and takes the schema off `schema.table.column`: the alias of a template has none.
+    /// Notes the column.
     fn column(&mut self, node: &mut Node) -> Result<(), Refusal> {
         let location = node.location;
-        let Some(Tree::List(fields)) = node.get_mut("fields") else {
-            return Ok(());
-        };
-        let names: Vec<Option<&str>> = fields.iter().map(Tree::string).collect();
+        let names: Vec<Option<&str>> = node.list("fields").iter().map(Tree::string).collect();
         match names.last() {
             Some(Some(name)) => {
                 if SYSTEM_COLUMNS.contains(name) {
@@ -288,28 +292,7 @@ impl<'a> Walk<'a> {
             }
             _ => self.stars = true,
         }
-        let catalog = self.rules.catalog;
-        let known = |schema: &Option<&str>, table: &Option<&str>| match (schema, table) {
-            (Some(schema), Some(table)) => catalog.relation(schema, table).is_some(),
-            _ => false,
-        };
-        let surplus = match names.as_slice() {
-            [schema, table, _] if known(schema, table) => 1,
-            [Some(database), schema, table, _]
-                if *database == catalog.database && known(schema, table) =>
-            {
-                2
-            }
-            _ => 0,
-        };
-        let relation = match names.as_slice() {
-            [.., Some(schema), Some(table), _] if surplus > 0 => {
-                catalog.relation(schema, table).map(|relation| relation.oid)
-            }
-            _ => None,
-        };
-        fields.drain(..surplus);
-        self.target_column(node, relation)
+        self.target_column(node)
     }
 }
 

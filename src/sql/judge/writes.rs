@@ -16,6 +16,7 @@ use crate::sql::tree::{Node, Tree};
 
 use super::rewrite_rules::Written;
 use super::row_assignments;
+use super::stars::merges_columns;
 use super::target::Target;
 use super::walk::{Walk, at, offset};
 use super::writeback::{self, Otherwise, WriteBack};
@@ -41,6 +42,7 @@ impl Walk<'_> {
         };
         // A common table expression cannot be a target, so the scope takes no part (`setTargetTable` in
         // `src/backend/parser/parse_clause.c`).
+        let aliased = named.get("alias").is_some();
         self.relation(&mut named, Access::Write)?;
         if let Some(found) = self.uses.last() {
             let written = Written::by(node, found.relation, named.location);
@@ -69,7 +71,7 @@ impl Walk<'_> {
                     .map_or("", |alias| alias.text("aliasname"))
                     .to_owned();
                 let anchor = offset(named.location);
-                self.protected(node, relation, alias, anchor)?;
+                self.protected(node, relation, (alias, aliased), anchor)?;
             }
         }
         // The field order is the same on both sides: the target goes last.
@@ -113,7 +115,7 @@ impl Walk<'_> {
         &mut self,
         node: &mut Node,
         relation: Arc<Relation>,
-        alias: String,
+        alias: (String, bool),
         anchor: usize,
     ) -> Result<(), Refusal> {
         let source = match node.kind {
@@ -129,9 +131,11 @@ impl Walk<'_> {
             }
             _ => self.reader().from(&[]),
         };
-        let merges = node
-            .get(source)
-            .is_some_and(|source| node.kind != "InsertStmt" && merges_columns(source));
+        let items = node.get(source).map_or(&[][..], |source| match source {
+            Tree::List(items) => items,
+            item => std::slice::from_ref(item),
+        });
+        let merges = items.iter().any(merges_columns);
         // The target cannot be seen from there.
         self.field(node, source)?;
         self.field(node, "cols")?;
@@ -360,21 +364,6 @@ fn is_row(item: &Node) -> bool {
 fn is_delete(clause: &Tree) -> bool {
     let clause = clause.node();
     clause.is_some_and(|clause| clause.int("command_type") == CmdType::CmdDelete as i64)
-}
-
-/// A join in it merges columns (USING, NATURAL) or hides its parts behind an alias.
-fn merges_columns(source: &Tree) -> bool {
-    match source {
-        Tree::List(items) => items.iter().any(merges_columns),
-        Tree::Node(node) if node.kind == "JoinExpr" => {
-            node.flag("is_natural")
-                || node.get("using_clause").is_some()
-                || ["larg", "rarg"]
-                    .iter()
-                    .any(|side| node.get(side).is_some_and(merges_columns))
-        }
-        _ => false,
-    }
 }
 
 /// `(a, b) = (x, y)`: the assignment gets its own value, and says the how manieth it was.

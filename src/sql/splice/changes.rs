@@ -12,6 +12,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
     let at = match change {
         Change::Unconditional => return Some(vec![unconditional(text, tokens)?]),
         Change::Reference { at, .. }
+        | Change::Named { at, .. }
         | Change::Assigned { at, .. }
         | Change::AssignedRow { at, .. }
         | Change::Label { at, .. }
@@ -33,11 +34,26 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
             vec![edit(first, name_end(text, tokens, first), mask)]
         }
         Change::Star { text: columns, .. } => {
-            let mut end = name_end(text, tokens, first);
+            let mut end = match tokens.get(first)?.is(text, "(") {
+                // `(row).*`
+                true => closing(text, tokens, first)?,
+                false => name_end(text, tokens, first),
+            };
             if tokens.get(end).is_some_and(|token| token.is(text, ".")) {
                 end += 2;
             }
             vec![edit(first, end, columns)]
+        }
+        Change::Named {
+            parts, text: own, ..
+        } => {
+            // The dot behind them goes with them.
+            let end = first + 2 * parts - usize::from(!own.is_empty());
+            let whole = name_end(text, tokens, first) >= end;
+            vec![edit(first, end, own)]
+                .into_iter()
+                .filter(|_| whole)
+                .collect()
         }
         Change::Label { text: label, .. } => {
             let end = output_end(text, tokens, first);

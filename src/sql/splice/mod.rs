@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Relation};
 use crate::policy::compiled::RolePolicy;
 
-use super::judge::{Access, Examined, Use};
+use super::judge::{Access, Change, Examined, Use};
 use super::lex::{Gap, Kind, Token};
 use super::names::{qualified, quoted};
 use super::plan::{PositionMap, Run};
@@ -93,7 +93,6 @@ pub fn splice(
     client: &Examined,
 ) -> Option<Spliced> {
     let mut edits = Vec::new();
-    let mut unaliased: Vec<&Relation> = Vec::new();
     let copies_out = tokens
         .first()
         .is_some_and(|token| token.is_word(text, "copy"));
@@ -118,13 +117,10 @@ pub fn splice(
                 text,
                 tokens,
                 relation,
-                found,
+                alias_of(client, found, relation),
                 (first, end),
                 &inside,
             )?);
-            if !found.alias {
-                unaliased.push(relation);
-            }
         } else if end - first != 3 {
             edits.push(Edit {
                 first,
@@ -142,17 +138,32 @@ pub fn splice(
             text: addition.text.clone(),
         });
     }
-    for change in &client.changes {
+    let named = |change: &&Change| matches!(change, Change::Named { .. });
+    for change in client.changes.iter().filter(|change| !named(change)) {
         edits.extend(changes::edits(text, tokens, change)?);
     }
-    let named: HashSet<usize> = edits.iter().map(|edit| edit.first).collect();
-    edits.extend(column_edits(scene, text, tokens, &unaliased, &named));
+    for change in client.changes.iter().filter(named) {
+        let own = changes::edits(text, tokens, change)?;
+        // Where the whole of a name is replaced its parts are gone.
+        let gone = |edit: &Edit| {
+            let around = |other: &Edit| other.first <= edit.first && edit.end <= other.end;
+            edits.iter().any(around)
+        };
+        let own: Vec<Edit> = own.into_iter().filter(|edit| !gone(edit)).collect();
+        edits.extend(own);
+    }
     // An insertion before what is replaced at the same place.
     edits.sort_by_key(|edit| (edit.first, edit.end != edit.first));
     edits.dedup();
     let mut spliced = emit(text, tokens, &edits);
     spliced.edited = !edits.is_empty();
     Some(spliced)
+}
+
+/// What a template is called whose relation has no alias.
+fn alias_of<'r>(client: &'r Examined, found: &Use, relation: &'r Relation) -> Option<&'r str> {
+    let given = client.given.get(&found.at).map(String::as_str);
+    given.or((!found.alias).then_some(relation.name.as_str()))
 }
 
 /// The token that begins at a byte of the text.
@@ -181,7 +192,7 @@ fn substitution(
     text: &str,
     tokens: &[Token],
     relation: &Relation,
-    found: &Use,
+    alias: Option<&str>,
     (first, end): (usize, usize),
     inside: &Inside<'_>,
 ) -> Option<Vec<Edit>> {
@@ -207,9 +218,9 @@ fn substitution(
     }
     let ruled = template.rule.is_some();
     open.push_str(&template.end(&inside.conditions, inside.fence && ruled));
-    if !found.alias {
+    if let Some(alias) = alias {
         open.push_str(" AS ");
-        open.push_str(&quoted(&relation.name));
+        open.push_str(&quoted(alias));
     }
     edits.push(Edit {
         first,
@@ -323,48 +334,6 @@ fn copy_edit(
             quoted(&relation.name)
         ),
     })
-}
-
-/// `schema.table.column` over a substituted relation: the alias has no schema.
-fn column_edits(
-    scene: &Scene<'_>,
-    text: &str,
-    tokens: &[Token],
-    unaliased: &[&Relation],
-    named: &HashSet<usize>,
-) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    let name = |at: usize| tokens.get(at).and_then(|token| token.identifier(text));
-    let dot = |at: usize| tokens.get(at).is_some_and(|token| token.is(text, "."));
-    let mut at = 0;
-    while at < tokens.len() {
-        let starts_name = name(at).is_some() && (at == 0 || !dot(at - 1));
-        if !starts_name || !dot(at + 1) || named.contains(&at) {
-            at += 1;
-            continue;
-        }
-        // A database may stand before the schema.
-        let lead = if name(at).as_deref() == Some(scene.catalog.database.as_str()) && dot(at + 5) {
-            2
-        } else {
-            0
-        };
-        let (schema, table) = (name(at + lead), name(at + lead + 2));
-        let refers = dot(at + lead + 3)
-            && unaliased.iter().any(|relation| {
-                schema.as_deref() == Some(relation.schema.as_str())
-                    && table.as_deref() == Some(relation.name.as_str())
-            });
-        if refers {
-            edits.push(Edit {
-                first: at,
-                end: at + lead + 2,
-                text: String::new(),
-            });
-        }
-        at = name_end(text, tokens, at);
-    }
-    edits
 }
 
 /// A text made of tokens, and where its parts came from.

@@ -144,6 +144,26 @@ const EXPRESSIONS: &[Unnamed] = &[
     ("(crm.pair '(a,1)').phone", &["phone"]),
     ("format('x')", &["format"]),
     ("left('x', 1)", &["left"]),
+    ("xmlpi(name a)", &["xmlpi"]),
+    ("xmlroot('<a/>', VERSION NO VALUE)", &["xmlroot"]),
+    ("xmlparse(CONTENT 'x')", &["xmlparse"]),
+    ("xmlserialize(CONTENT '<a/>' AS text)", &["xmlserialize"]),
+    ("'<a/>' IS DOCUMENT", &["?column?"]),
+    ("'{}' IS JSON", &["?column?"]),
+    ("JSON_ARRAY(1)", &["json_array"]),
+    ("JSON_ARRAY(SELECT 1)", &["json_array"]),
+    ("JSON_ARRAYAGG(1)", &["json_arrayagg"]),
+    ("JSON_OBJECTAGG('a': 1)", &["json_objectagg"]),
+    ("JSON_EXISTS('{}', '$')", &["json_exists"]),
+    ("(SELECT s.* FROM (SELECT 1 AS a) s)", &["a", "?column?"]),
+    (
+        "(SELECT * FROM (SELECT upper('x')) s)::text",
+        &["upper", "text"],
+    ),
+    (
+        "(WITH s AS (SELECT true) SELECT * FROM s)",
+        &["bool", "?column?"],
+    ),
 ];
 
 /// Items of FROM without an alias, and what they are called, or their columns.
@@ -220,7 +240,7 @@ impl Names {
             3 => format!("count({word})::text"),
             _ => format!("{word}::text"),
         };
-        let query = match (from_item, self.random.below(6)) {
+        let query = match (from_item, self.random.below(9)) {
             (true, 0) => format!("SELECT {wanted} FROM {inside}, crm.teams"),
             (true, 1) => format!("SELECT {wanted} FROM crm.teams CROSS JOIN {inside}"),
             (true, _) => format!("SELECT {wanted} FROM {inside}"),
@@ -228,6 +248,9 @@ impl Names {
             (false, 1) => format!("SELECT {wanted} FROM (SELECT {inside} UNION ALL SELECT NULL) s"),
             (false, 2) => format!("SELECT {inside} FROM crm.teams ORDER BY {word}"),
             (false, 3) => format!("SELECT x FROM (SELECT {inside}, 'y' AS x) s GROUP BY x, {word}"),
+            (false, 4) => format!("SELECT {inside} FROM crm.teams ORDER BY {word}, owner || 'x'"),
+            (false, 5) => format!("SELECT {inside} FROM crm.teams GROUP BY {word}"),
+            (false, 6) => format!("SELECT DISTINCT ON ({word}) {inside} FROM crm.teams"),
             (false, _) => format!("SELECT {wanted} FROM (SELECT {inside}) s"),
         };
         // The target has the name, or one of its columns, or both.
