@@ -268,7 +268,7 @@ impl Constants<'_> {
         Some(match self.parameters.bare(node.int("number")) {
             Declared::Open => Operand::Open,
             Declared::Loose => Operand::Loose,
-            Declared::As(oid) if self.is_domain(oid) => Operand::Loose,
+            Declared::As(oid) if self.is_domain(self.kind(oid).0) => Operand::Loose,
             Declared::As(oid) => Operand::Of(class(self.catalog, oid)?),
         })
     }
@@ -308,7 +308,7 @@ impl Constants<'_> {
                     return (to == (TEXT, false) || to == (VARCHAR, false))
                         .then_some(Operand::Loose);
                 }
-                Declared::As(oid) if self.is_domain(oid) => return None,
+                Declared::As(oid) if self.is_domain(self.kind(oid).0) => return None,
                 Declared::As(oid) => silent(self.kind(oid), to),
             },
             "AArrayExpr" => {
