@@ -479,6 +479,19 @@ fn plain_comparisons_keep_their_index() {
             "{text}\n{plan}"
         );
     }
+    // What is joined from elsewhere: a table of the session's own, or a document.
+    alice.query("CREATE TEMP TABLE mine (id int, x text)");
+    for text in [
+        "UPDATE tickets SET note = mine.x FROM mine WHERE mine.id = tickets.id",
+        "UPDATE tickets SET note = r.x FROM jsonb_to_recordset('[]') AS r(id int, x text) WHERE r.id = tickets.id",
+    ] {
+        let plan = plan_of(&mut alice, text);
+        let joins = ["Hash Cond", "Merge Cond", "Index Cond"];
+        assert!(
+            joins.iter().any(|join| plan.contains(join)),
+            "{text}\n{plan}"
+        );
+    }
     // The fence is there: the condition that may raise stands above the rule.
     let plan = plan_of(&mut alice, "SELECT * FROM tickets WHERE upper(note) = 'X'");
     assert!(plan.starts_with("Subquery Scan on tickets\n"), "{plan}");

@@ -16,6 +16,8 @@ pub(super) enum Class {
     /// By itself; beside others there is an operator for both, or none at all.
     Other(Oid),
     Integer,
+    /// `int8`: beside an `oid` it is cast.
+    Big,
     Numeric,
     Float,
     /// `oid` and its aliases: an integer beside one is cast.
@@ -32,7 +34,7 @@ pub(super) enum Operand {
     Literal(Class),
     /// A parameter whose type the server takes from where it stands.
     Open,
-    /// A parameter of some type.
+    /// A parameter or a stored value of some type.
     Loose,
 }
 
@@ -79,7 +81,8 @@ const WIDENINGS: &[(Oid, Oid)] = &[
 /// The class of a type; `None`: its comparisons may raise an error, or there are none.
 pub(super) fn class(catalog: &Catalog, oid: Oid) -> Option<Class> {
     Some(match oid {
-        INT2 | INT4 | INT8 => Class::Integer,
+        INT2 | INT4 => Class::Integer,
+        INT8 => Class::Big,
         NUMERIC => Class::Numeric,
         FLOAT4 | FLOAT8 => Class::Float,
         TEXT | VARCHAR | BPCHAR | 18 => Class::Text(None),
@@ -101,7 +104,7 @@ pub(super) fn class(catalog: &Catalog, oid: Oid) -> Option<Class> {
     })
 }
 
-fn class_of((oid, array): Kind, catalog: &Catalog) -> Option<Class> {
+pub(super) fn class_of((oid, array): Kind, catalog: &Catalog) -> Option<Class> {
     let own = class(catalog, oid)?;
     Some(match array {
         true => Class::Array(Box::new(own)),
@@ -110,7 +113,7 @@ fn class_of((oid, array): Kind, catalog: &Catalog) -> Option<Class> {
 }
 
 /// The first PostgreSQL in which a generated column may be computed when it is read.
-const VIRTUAL_COLUMNS: u32 = 180_000;
+pub(super) const VIRTUAL_COLUMNS: u32 = 180_000;
 /// Views over views at most.
 const DEPTH: usize = 32;
 
@@ -182,12 +185,15 @@ pub(super) fn comparable(operands: &[Operand]) -> bool {
         .collect();
     collations.sort_unstable();
     collations.dedup();
-    let numbers = [&Class::Integer, &Class::Numeric, &Class::Float];
+    let numbers = [&Class::Integer, &Class::Big, &Class::Numeric, &Class::Float];
     let apart = !(has(&Class::Numeric) && has(&Class::Float))
         && !(has(&Class::Id) && numbers.into_iter().any(has))
         && collations.len() <= 1;
-    let casts =
-        has(&Class::Numeric) || has(&Class::Float) || has(&Class::Id) || !collations.is_empty();
+    let casts = has(&Class::Big)
+        || has(&Class::Numeric)
+        || has(&Class::Float)
+        || has(&Class::Id)
+        || !collations.is_empty();
     let loose = operands
         .iter()
         .filter(|operand| **operand == Operand::Loose)
@@ -215,11 +221,15 @@ pub(super) fn together(elements: &[Operand]) -> Option<Operand> {
             (None, other) => other,
             (Some(Operand::Literal(first)), Operand::Literal(second)) => match (first, second) {
                 // A string takes the type of the others, an integer the wider one.
-                (Class::Text(_), _) | (Class::Integer, Class::Numeric) => operand,
+                (Class::Text(_), _)
+                | (Class::Integer, Class::Big)
+                | (Class::Integer | Class::Big, Class::Numeric) => operand,
                 _ => found?,
             },
             (Some(Operand::Literal(_)), other) | (Some(other), Operand::Literal(_)) => other,
             (Some(Operand::Of(first)), Operand::Of(second)) if first == second => operand,
+            (Some(Operand::Of(Class::Big)), Operand::Of(Class::Integer)) => found?,
+            (Some(Operand::Of(Class::Integer)), Operand::Of(Class::Big)) => operand,
             (Some(Operand::Of(_)), Operand::Open) | (Some(Operand::Open), Operand::Open) => found?,
             (Some(Operand::Open), Operand::Of(_)) => operand,
             _ => return None,
@@ -260,7 +270,7 @@ impl Constants<'_> {
         }
     }
 
-    fn named(&self, cast: &Node) -> Option<Kind> {
+    pub fn named(&self, cast: &Node) -> Option<Kind> {
         named_type(self.catalog, self.path, cast.child("type_name")?)
     }
 
@@ -273,7 +283,7 @@ impl Constants<'_> {
         })
     }
 
-    fn is_domain(&self, oid: Oid) -> bool {
+    pub fn is_domain(&self, oid: Oid) -> bool {
         let found = self.catalog.types.get(&oid);
         found.is_some_and(|found| found.kind == TypeKind::Domain)
     }
@@ -295,9 +305,14 @@ impl Constants<'_> {
                 match from {
                     // Read by the type itself, at once.
                     Class::Text(_) => true,
-                    Class::Integer | Class::Numeric => matches!(
+                    Class::Integer | Class::Big | Class::Numeric => matches!(
                         becomes,
-                        Class::Integer | Class::Numeric | Class::Float | Class::Id | Class::Text(_)
+                        Class::Integer
+                            | Class::Big
+                            | Class::Numeric
+                            | Class::Float
+                            | Class::Id
+                            | Class::Text(_)
                     ),
                     from => from == becomes || matches!(becomes, Class::Text(_)),
                 }
@@ -415,7 +430,7 @@ fn literal(node: &Node) -> Option<Class> {
     Some(match value.kind {
         "Integer" => Class::Integer,
         // Digits beyond `int4`.
-        "Float" if value.text("fval").bytes().all(|byte| byte.is_ascii_digit()) => Class::Integer,
+        "Float" if value.text("fval").bytes().all(|byte| byte.is_ascii_digit()) => Class::Big,
         "Float" => Class::Numeric,
         "String" => Class::Text(None),
         "Boolean" => Class::Other(BOOL),
@@ -428,7 +443,8 @@ fn literal(node: &Node) -> Option<Class> {
 fn negative(node: &Node) -> Option<Class> {
     let is_minus = node.get("lexpr").is_none() && node.names("name").as_deref() == Some(&["-"][..]);
     let number = node.child("rexpr").filter(|arg| arg.kind == "AConst")?;
-    literal(number).filter(|class| is_minus && matches!(class, Class::Integer | Class::Numeric))
+    let numbers = [Class::Integer, Class::Big, Class::Numeric];
+    literal(number).filter(|class| is_minus && numbers.contains(class))
 }
 
 /// The type that a `TypeName` means.

@@ -7,7 +7,9 @@ use crate::catalog::{Column, Relation};
 use crate::sql::temporary;
 use crate::sql::tree::{Node, Tree};
 
-use super::operands::{Class, Constants, Operand, class_of_column, is_stored, together};
+use super::operands::{
+    Class, Constants, Operand, VIRTUAL_COLUMNS, class_of, class_of_column, is_stored, together,
+};
 use super::system_columns::SYSTEM_COLUMNS;
 
 /// Subqueries of subqueries through which a name is followed.
@@ -29,6 +31,10 @@ enum Source<'t> {
     Cte(&'t str),
     /// A function whose columns, but for their names, are these.
     Function(Vec<Option<Operand>>),
+    /// What a function gives, by the definition that stands behind it.
+    Defined(Vec<(&'t str, Option<Operand>)>),
+    /// A table of the session's own: what columns it has is not known.
+    Temporary,
     Unknown,
 }
 
@@ -106,6 +112,11 @@ impl<'t> Sources<'t> {
                 let query = node.child("subquery");
                 (alias, query.map_or(Source::Unknown, Source::Query))
             }
+            "RangeFunction" if !node.list("coldeflist").is_empty() => {
+                let columns = node.list("coldeflist").iter().filter_map(Tree::node);
+                let columns = columns.map(|column| (column.text("colname"), self.defined(column)));
+                (alias, Source::Defined(columns.collect()))
+            }
             "RangeFunction" => {
                 let (name, columns) = match harmless_function(self.constants, node) {
                     Some(found) => found,
@@ -148,11 +159,25 @@ impl<'t> Sources<'t> {
         if schema.is_empty() {
             return Source::Cte(name);
         }
-        let found = self.constants.catalog.relation(schema, name);
+        let catalog = self.constants.catalog;
+        // What computes a column there would not be known.
+        if schema == temporary::SCHEMA && catalog.server_version < VIRTUAL_COLUMNS {
+            return Source::Temporary;
+        }
+        let found = catalog.relation(schema, name);
         match found.filter(|_| schema != temporary::SCHEMA) {
             Some(relation) => Source::Relation(Arc::clone(relation)),
             None => Source::Unknown,
         }
+    }
+
+    /// A column of a function's definition.
+    fn defined(&self, column: &Node) -> Option<Operand> {
+        let kind = self.constants.named(column)?;
+        let domain = self.constants.is_domain(kind.0);
+        class_of(kind, self.constants.catalog)
+            .filter(|_| !domain)
+            .map(Operand::Of)
     }
 
     /// All that an operand of a comparison may be; `None`: that is not known, or evaluating it may raise an error.
@@ -206,6 +231,11 @@ impl<'t> Sources<'t> {
     fn of_item(&self, item: &Item<'_>, name: &str, search: &mut Search) -> Option<Vec<Operand>> {
         match &item.source {
             Source::Unknown => None,
+            Source::Temporary => Some(vec![Operand::Loose]),
+            Source::Defined(columns) => {
+                let found = columns.iter().filter(|(own, _)| *own == name);
+                found.map(|(_, operand)| operand.clone()).collect()
+            }
             Source::Relation(relation) => {
                 let named = |at: usize, own: &str| {
                     let given = item.names.get(at).and_then(Tree::string);
