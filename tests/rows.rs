@@ -245,6 +245,87 @@ fn errors_do_not_tell_of_hidden_rows() {
     );
 }
 
+/// Whatever is evaluated before a rule: a hidden row is as one that is not there.
+#[test]
+fn what_is_evaluated_for_a_hidden_row_raises_no_error() {
+    let bench = start();
+    bench.server.sql(
+        "postgres",
+        "CREATE TABLE staff (id int PRIMARY KEY, login text); INSERT INTO staff VALUES (0, 'alice'), (1, 'bob'); \
+         CREATE TABLE subs (id int PRIMARY KEY, staff int, v text, a json[]); \
+         INSERT INTO subs SELECT g, g % 2, 'v' || g, ARRAY['{}'::json] FROM generate_series(1, 5000) g; \
+         CREATE TABLE mixed (a text COLLATE \"C\", b text COLLATE \"POSIX\"); INSERT INTO mixed VALUES ('x', 'y'); \
+         GRANT ALL ON staff, subs, mixed TO alice; ANALYZE",
+    );
+    let policy = POLICY.replace(
+        "      public.teams:",
+        "      public.subs: \"staff IN (SELECT s.id FROM public.staff s WHERE s.login = {db_user})\"\n      public.teams:",
+    );
+    let mut config = Config::new(&bench.server);
+    config.policy(&policy);
+    let pgveil = Pgveil::start(&config);
+    let mut alice = Client::login(pgveil.port(), "alice", "", "postgres");
+    let mut clear = Client::login(pgveil.port(), "clear", "", "postgres");
+    let two = "(SELECT v.b FROM (VALUES (true), (true)) v(b))";
+    let texts = [
+        format!("SELECT id FROM tickets WHERE id = # AND (n < 0 OR {two})"),
+        format!("SELECT t.id FROM tickets t JOIN plain p ON p.id = 1 AND (t.n < 0 OR {two}) WHERE t.id = #"),
+        "SELECT id FROM tickets WHERE id = # AND ((SELECT true LIMIT -1) OR n < 0)".to_owned(),
+        format!("UPDATE tickets SET note = 'z' WHERE id = # AND (n < 0 OR {two})"),
+        format!("DELETE FROM tickets WHERE id = # AND (n < 0 OR {two})"),
+        "UPDATE tickets SET note = 'z' WHERE id = # AND (n < 0 OR EXISTS (SELECT 1 FROM plain p WHERE 1 / (p.id - 1) > 0))".to_owned(),
+        "SELECT id FROM subs WHERE id = # AND ('x'::text::date IS NULL OR v = '')".to_owned(),
+        "SELECT id FROM subs WHERE id = # AND a = a".to_owned(),
+        "SELECT id FROM subs WHERE id = # AND subs = subs".to_owned(),
+        "SELECT d.id FROM subs d WHERE d.id = # AND d.staff IN (SELECT s.id FROM staff s ORDER BY 1 / (d.id - #))".to_owned(),
+        "SELECT d.id FROM subs d WHERE d.id = # AND d.staff IN (SELECT s.id FROM staff s LIMIT d.id - # - 1)".to_owned(),
+        "SELECT d.id FROM subs d WHERE d.id = # AND d.staff IN (SELECT s.id FROM staff s GROUP BY s.id, 1 / (d.id - #))".to_owned(),
+        "SELECT d.id FROM subs d WHERE d.id = # AND (d.v = '' OR (SELECT count(*) FROM generate_series(1, 5, 0)) = 1)".to_owned(),
+        "UPDATE subs SET v = 'z' WHERE id = # AND EXISTS (SELECT 1 FROM staff s WHERE 1 / (subs.id - #) > 0)".to_owned(),
+        "UPDATE subs SET v = 'z' FROM generate_series(1, 5, 0) g WHERE subs.id = #".to_owned(),
+        "SELECT d.id FROM subs d, mixed m WHERE d.id = # AND (d.v = '' OR m.a < m.b)".to_owned(),
+        "PREPARE p(text) AS SELECT id FROM subs WHERE id = # AND (v = '' OR $1::date IS NULL); EXECUTE p('x')".to_owned(),
+        "SELECT d.id FROM subs d, LATERAL (SELECT 1 LIMIT d.id - # - 1) q WHERE d.id = #".to_owned(),
+    ];
+    let told = |client: &mut Client, text: &str, id: u32| {
+        client.query("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan");
+        let frames = client.query(&text.replace('#', &id.to_string()));
+        client.query("ROLLBACK; DEALLOCATE ALL");
+        ends(&frames)
+    };
+    let (hidden, nowhere) = (3, 70_000);
+    for text in &texts {
+        let seen = told(&mut alice, text, hidden);
+        assert_eq!(seen, told(&mut alice, text, nowhere), "{text}");
+        // Poison control: over a row that may be read it does raise one.
+        let raised = told(&mut clear, text, hidden);
+        assert_ne!(raised, told(&mut clear, text, nowhere), "{text}: {raised}");
+        assert_ne!(seen, raised, "{text}");
+    }
+    // A cast of a parameter is one of its declared type.
+    let mut cast = |id: &str, declared: u32| {
+        alice.query("SET plan_cache_mode = force_generic_plan");
+        alice.send_all(&[
+            parse(
+                "",
+                &format!("SELECT id FROM subs WHERE id = {id} AND (v = '' OR $1::date IS NULL)"),
+                &[declared],
+            ),
+            bind("", "", &[Some("x")], 0),
+            execute("", 0),
+            sync(),
+        ]);
+        ends(&alice.read_until_ready())
+    };
+    assert_eq!(cast("3", 25), cast("70000", 25));
+    assert_eq!(cast("3", 25), "SELECT 0");
+    // One that the server finds itself is read before anything runs.
+    assert_eq!(
+        (cast("3", 0), cast("70000", 0)),
+        ("22007".into(), "22007".into())
+    );
+}
+
 /// ON CONFLICT looks a column up, too. What is computed is not named: it would try out as many values as somebody likes.
 #[test]
 fn an_upsert_looks_up_values_that_are_named_alone() {
@@ -371,10 +452,43 @@ fn plain_comparisons_keep_their_index() {
             "DELETE FROM tickets WHERE id = ANY ('{1,2}') AND upper(note) = 'X'",
             "Index Cond",
         ),
+        (
+            "SELECT * FROM tickets WHERE id = ANY ('{1,2}'::int[]) AND n IN (1, 2)",
+            "Index Cond",
+        ),
+        (
+            "SELECT * FROM tickets t WHERE id BETWEEN '1'::int AND 5 AND EXISTS (SELECT 1 FROM plain p WHERE p.id = t.id)",
+            "Index Cond",
+        ),
+        (
+            "SELECT * FROM tickets t JOIN (VALUES (5), (6)) v(id) ON v.id = t.id",
+            "Index Cond",
+        ),
+        (
+            "UPDATE tickets SET note = v.x FROM (VALUES (5, 'x')) v(id, x) WHERE v.id = tickets.id",
+            "Index Cond",
+        ),
+        (
+            "SELECT * FROM tickets t, unnest('{5,6}'::int[]) u(id) WHERE u.id = t.id",
+            "Index Cond",
+        ),
     ] {
         let plan = plan_of(&mut alice, text);
         assert!(
             plan.contains(index) && !plan.contains("Seq Scan on tickets"),
+            "{text}\n{plan}"
+        );
+    }
+    // What is joined from elsewhere: a table of the session's own, or a document.
+    alice.query("CREATE TEMP TABLE mine (id int, x text)");
+    for text in [
+        "UPDATE tickets SET note = mine.x FROM mine WHERE mine.id = tickets.id",
+        "UPDATE tickets SET note = r.x FROM jsonb_to_recordset('[]') AS r(id int, x text) WHERE r.id = tickets.id",
+    ] {
+        let plan = plan_of(&mut alice, text);
+        let joins = ["Hash Cond", "Merge Cond", "Index Cond"];
+        assert!(
+            joins.iter().any(|join| plan.contains(join)),
             "{text}\n{plan}"
         );
     }
@@ -475,5 +589,100 @@ fn a_lookup_finds_by_the_stored_value_and_is_on_record() {
     assert!(
         metrics.contains("pgveil_lookups_total{role=\"agent\"} 8"),
         "{metrics}"
+    );
+}
+
+/// A comparison that rounds, folds or has a collation of the client's choice is no look for a value.
+#[test]
+fn a_lookup_is_of_the_value_alone() {
+    let bench = start();
+    bench.server.sql(
+        "postgres",
+        "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level1', deterministic = false); \
+         CREATE DOMAIN folded AS text COLLATE ci; \
+         CREATE TABLE names (id int, name text, acct numeric(30, 0), short varchar(20)); \
+         INSERT INTO names VALUES (1, 'Zhang Wei', 1, 'Zhang Wei'); GRANT ALL ON names TO alice",
+    );
+    let policy = POLICY
+        .replace(
+            "phone: { columns: [",
+            "phone: { columns: [public.names.name, public.names.short, ",
+        )
+        .replace(
+            "  phone: {",
+            "  code: { columns: [public.names.acct] }\n  phone: {",
+        )
+        .replace(
+            "    mask: { phone",
+            "    mask: { code: { redact: true, lookup: exact }, phone",
+        );
+    let mut config = Config::new(&bench.server);
+    config.policy(&policy);
+    let pgveil = Pgveil::start(&config);
+    let mut alice = Client::login(pgveil.port(), "alice", "", "postgres");
+    let found = |client: &mut Client, condition: &str| {
+        let frames = client.query(&format!("SELECT id FROM names WHERE {condition}"));
+        ends(&frames)
+    };
+    for (condition, rows) in [
+        ("name = 'Zhang Wei'", 1),
+        ("name = 'zhang wei'", 0),
+        ("name = 'Zhang Wei'::text", 1),
+        ("name = 'Zhang Wei'::varchar", 1),
+        ("short = 'Zhang Wei'", 1),
+        ("short = 'Zhang Wei'::text", 1),
+        ("short = ANY ('{Zhang Wei}'::text[])", 1),
+        ("name = 'zhang wei'::folded", 0),
+        ("name = 'zhang wei'::folded::text", 0),
+        ("name = ANY ('{zhang wei}'::folded[])", 0),
+        ("name IN ('zhang wei'::folded)", 0),
+        ("acct = 1", 1),
+        ("acct = '1'::numeric", 1),
+        ("acct = 1.0000000000000001", 0),
+        ("acct = 1.0000000000000001::float8", 0),
+    ] {
+        assert_eq!(
+            found(&mut alice, condition),
+            format!("SELECT {rows}"),
+            "{condition}"
+        );
+    }
+    let folded = bench.stored("SELECT 'folded'::regtype::oid");
+    let folded: u32 = folded.parse().expect("an OID");
+    let mut prepared = |column: &str, value: &str, declared: u32| {
+        alice.send_all(&[
+            parse(
+                "",
+                &format!("SELECT id FROM names WHERE {column} = $1"),
+                &[declared],
+            ),
+            bind("", "", &[Some(value)], 0),
+            execute("", 0),
+            sync(),
+        ]);
+        ends(&alice.read_until_ready())
+    };
+    assert_eq!(prepared("name", "zhang wei", folded), "SELECT 0");
+    assert_eq!(prepared("acct", "1.0000000000000001", 701), "SELECT 0");
+    for declared in [0, 25, 1043] {
+        assert_eq!(
+            prepared("name", "Zhang Wei", declared),
+            "SELECT 1",
+            "{declared}"
+        );
+    }
+    assert_eq!(prepared("acct", "1", 1700), "SELECT 1");
+    let update = |condition: &str| {
+        let text = format!("UPDATE names SET id = 1 WHERE {condition}");
+        ends(&Client::login(pgveil.port(), "alice", "", "postgres").query(&text))
+    };
+    assert_eq!(update("name = 'zhang wei'::folded"), "UPDATE 0");
+    assert_eq!(update("name = 'Zhang Wei'"), "UPDATE 1");
+    // Poison control: what the server says of the same.
+    let mut clear = Client::login(pgveil.port(), "clear", "", "postgres");
+    assert_eq!(found(&mut clear, "name = 'zhang wei'::folded"), "SELECT 1");
+    assert_eq!(
+        found(&mut clear, "acct = 1.0000000000000001::float8"),
+        "SELECT 1"
     );
 }

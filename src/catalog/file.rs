@@ -15,7 +15,7 @@ use super::{
 
 /// Of the file's shape. It rises when a field changes its meaning, goes away or is added: a snapshot that lacks something
 /// would be planned on as if there were nothing of it.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// A snapshot of ten thousand tables takes about a tenth of this.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
 const LEVEL: i32 = 19;
@@ -50,6 +50,7 @@ struct Snapshot {
     casts: Vec<SortedCast>,
     checked_types: BTreeMap<Oid, Vec<Checker>>,
     foreign_keys: BTreeSet<((Oid, AttNum), (Oid, AttNum))>,
+    collations: BTreeSet<((Oid, AttNum), Oid)>,
     elements: BTreeMap<Oid, Oid>,
     view_reads: BTreeMap<Oid, ViewReads>,
     rewrite_rules: BTreeMap<Oid, Vec<RewriteRule>>,
@@ -169,6 +170,11 @@ fn snapshot(catalog: &Catalog) -> Snapshot {
             .iter()
             .map(|(of, to)| (*of, *to))
             .collect(),
+        collations: catalog
+            .collations
+            .iter()
+            .map(|(column, collation)| (*column, *collation))
+            .collect(),
         elements: sorted(&catalog.elements),
         view_reads: sorted(&catalog.view_reads),
         rewrite_rules: sorted(&catalog.rewrite_rules),
@@ -190,6 +196,7 @@ fn catalog(snapshot: Snapshot) -> Catalog {
         casts: snapshot.casts.into_iter().map(cast).collect(),
         checked_types: snapshot.checked_types.into_iter().collect(),
         foreign_keys: snapshot.foreign_keys.into_iter().collect(),
+        collations: snapshot.collations.into_iter().collect(),
         elements: snapshot.elements.into_iter().collect(),
         view_reads: snapshot.view_reads.into_iter().collect(),
         rewrite_rules: snapshot.rewrite_rules.into_iter().collect(),

@@ -84,6 +84,10 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
         let referred = (field(&row, 2)?, field(&row, 3)?);
         catalog.foreign_keys.insert(column, referred);
     }
+    for row in rows(client, "collations", queries::COLLATIONS).await? {
+        let column = (field(&row, 0)?, field(&row, 1)?);
+        catalog.collations.insert(column, field(&row, 2)?);
+    }
     ties::read(client, &mut catalog).await?;
     read_types(client, &mut catalog, &members).await?;
     code::read(client, &mut catalog, &members).await?;

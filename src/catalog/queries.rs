@@ -60,6 +60,13 @@ pub const GENERATED: &str = "SELECT d.adrelid, d.adnum, p.refobjsubid::int2 \
          OR (p.classid = 'pg_class'::regclass AND p.objid = d.adrelid AND p.objsubid = d.adnum)) \
      ORDER BY 1, 2, 3";
 
+/// Collations of columns, but for the database's own (100, `default`) and that of type `name`.
+pub const COLLATIONS: &str = "SELECT a.attrelid, a.attnum, a.attcollation \
+     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_(toast_)?temp_' \
+       AND a.attnum > 0 AND NOT a.attisdropped AND a.attcollation NOT IN (0, 100) \
+       AND a.atttypid <> 'pg_catalog.name'::regtype";
+
 /// Foreign keys that refer to a primary key, column by column. On a column with several the first counts.
 pub const FOREIGN_KEYS: &str = "SELECT DISTINCT ON (f.conrelid, k.num) f.conrelid, k.num, f.confrelid, k.referred \
      FROM pg_constraint f JOIN pg_constraint p ON p.conrelid = f.confrelid AND p.contype = 'p' \

@@ -243,6 +243,8 @@ pub struct Catalog {
     pub checked_types: HashMap<Oid, Vec<Checker>>,
     /// Columns that refer to one of a primary key, by (relation, column): the column referred to.
     pub foreign_keys: HashMap<(Oid, AttNum), (Oid, AttNum)>,
+    /// Collations of columns that are not the database's own; those of type `name` left out.
+    pub collations: HashMap<(Oid, AttNum), Oid>,
     /// The type of the elements, by type of array.
     pub elements: HashMap<Oid, Oid>,
     /// What users' views read, by view.

@@ -31,6 +31,7 @@ pub fn content_version(catalog: &Catalog) -> u64 {
     }
     digest.sorted(&catalog.checked_types);
     digest.sorted(&catalog.foreign_keys);
+    digest.sorted(&catalog.collations);
     digest.sorted(&catalog.elements);
     digest.sorted(&catalog.view_reads);
     digest.sorted(&catalog.rewrite_rules);

@@ -437,6 +437,7 @@ fn planned_by(facts: Arc<SessionFacts>, asker: &Asker) -> Arc<SessionFacts> {
         shadows: facts.shadows.clone(),
         values: Arc::clone(&asker.values),
         said: Vec::new(),
+        parameters: facts.parameters.clone(),
     })
 }
 

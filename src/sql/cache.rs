@@ -64,7 +64,12 @@ impl Key {
             .values()
             .map(|value| value.len() + 64)
             .sum();
-        self.text.len() + self.facts.search_path.len() + temporary + values
+        let parameters = self
+            .facts
+            .parameters
+            .as_ref()
+            .map_or(0, |types| types.len() * 4);
+        parameters + self.text.len() + self.facts.search_path.len() + temporary + values
     }
 }
 

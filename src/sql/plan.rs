@@ -23,6 +23,21 @@ pub struct SessionFacts {
     pub shadows: std::collections::BTreeSet<String>,
     /// What settings hold that name who is asking, in the order in which the session reads them. Nothing is planned by it.
     pub said: Vec<String>,
+    /// Types that the client gives to the parameters of the text (Parse), 0 where it leaves one to the server, none behind
+    /// the last that it gives; `None`: they are not known.
+    pub parameters: Option<Vec<Oid>>,
+}
+
+impl SessionFacts {
+    /// The same with these types of parameters.
+    pub fn declaring(self: Arc<Self>, parameters: &Option<Vec<Oid>>) -> Arc<Self> {
+        if self.parameters == *parameters {
+            return self;
+        }
+        let mut facts = Self::clone(&self);
+        facts.parameters.clone_from(parameters);
+        Arc::new(facts)
+    }
 }
 
 /// Why a statement is refused. The label is a metric label and a field of the audit record.

@@ -50,6 +50,8 @@ pub fn plan(
             path: &[],
             templates,
             values: &facts.values,
+            declared: facts.parameters.as_deref(),
+            parameters: None,
         },
         text,
     };
@@ -382,7 +384,11 @@ pub fn accept(rules: &Rules<'_>, text: &str, client: &Examined) -> Result<(), Re
     let (Some(statement), true) = (statements.pop(), statements.is_empty()) else {
         return Err(refuse::judge("the rewritten text is not one statement"));
     };
-    let run = judge::examine(rules, Side::Run, statement.tree)?;
+    let rules = Rules {
+        parameters: Some(&client.parameters),
+        ..*rules
+    };
+    let run = judge::examine(&rules, Side::Run, statement.tree)?;
     if run.tree != client.tree {
         return Err(refuse::judge(
             "the rewritten text is not the client's statement",

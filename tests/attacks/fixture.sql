@@ -85,6 +85,16 @@ INSERT INTO crm.pay_flag (id, salary) SELECT id, salary FROM public.secret;
 DO $$ BEGIN EXECUTE 'CREATE TABLE crm.pay_late(id int PRIMARY KEY, salary numeric(12,2), ceiling numeric DEFAULT 0, rest text GENERATED ALWAYS AS ((1 / (salary - ceiling))::text) '
   || CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'VIRTUAL)' ELSE 'STORED)' END; END $$;
 INSERT INTO crm.pay_late (id, salary) SELECT id, salary FROM public.secret;
+-- Under row rules: what the third customer earns is in rows that crm_app does not see.
+CREATE TABLE crm.staff(id int PRIMARY KEY, login text);
+INSERT INTO crm.staff VALUES (7, 'crm_app'), (8, 'other');
+CREATE TABLE crm.deals(id int PRIMARY KEY, owner_id int, amount numeric, note text);
+INSERT INTO crm.deals SELECT id, owner_id, CASE WHEN owner_id = 7 THEN id ELSE salary END, 'n' FROM public.secret;
+CREATE TABLE crm.subs(id int PRIMARY KEY, staff int, amount numeric, note text);
+INSERT INTO crm.subs SELECT id, owner_id, CASE WHEN owner_id = 7 THEN id ELSE salary END, 'n' FROM public.secret;
+CREATE TABLE crm.lists(id int PRIMARY KEY, owner_id int, amount numeric, a json[]);
+INSERT INTO crm.lists SELECT id, owner_id, CASE WHEN owner_id = 7 THEN id ELSE salary END, ARRAY['{}'::json] FROM public.secret;
+ANALYZE crm.staff, crm.deals, crm.subs, crm.lists;
 -- By the name of one of PostgreSQL's own, for a search path with this schema first.
 CREATE FUNCTION attacker.initcap(text) RETURNS text LANGUAGE sql STABLE AS 'SELECT phone FROM crm.customers WHERE id = 1';
 CREATE TABLE attacker.noted (id int);

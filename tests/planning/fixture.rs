@@ -57,6 +57,8 @@ impl Fixture {
             values: self.values.clone().into(),
             search_path: search_path.into(),
             user: "agent".into(),
+            // As of a Parse that leaves the types of parameters to the server.
+            parameters: Some(Vec::new()),
             ..SessionFacts::default()
         };
         pgveil::sql::planner::plan(text, &self.catalog, &self.role, &facts, &self.templates)
@@ -251,6 +253,8 @@ fn catalog() -> Catalog {
         (25, "text", 'S'),
         (23, "int4", 'N'),
         (1_043, "varchar", 'S'),
+        (1_082, "date", 'D'),
+        (20, "int8", 'N'),
     ] {
         catalog.insert_type(
             oid,

@@ -43,6 +43,8 @@ impl Bench {
             path: &self.path,
             templates: &self.fixture.templates,
             values: &self.fixture.values,
+            declared: None,
+            parameters: None,
         }
     }
 

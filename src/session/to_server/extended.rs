@@ -239,6 +239,7 @@ impl<H: Host> ToServer<'_, H> {
             Err(refusal) => return Ok(Some(refusal)),
         };
         let source = &bound.source;
+        let facts = facts.declaring(&source.facts.parameters);
         if source.facts == facts && source.epoch == standing.epoch {
             return Ok(None);
         }
@@ -360,6 +361,7 @@ impl<H: Host> ToServer<'_, H> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let source = &prepared.source;
+        let facts = facts.declaring(&source.facts.parameters);
         let then = prepared.facts();
         if then.as_ref() == Some(&facts) && source.epoch == standing.epoch {
             return Ok(Ok(prepared.clone()));

@@ -92,7 +92,7 @@ impl<H: Host> ToServer<'_, H> {
             Ok(text) => text.to_vec(),
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
-        let decided = self.decide(&text, Carrier::Query, server).await?;
+        let decided = self.decide(&text, Carrier::Query, None, server).await?;
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
             for (index, statement) in plan.statements.iter().enumerate() {
@@ -136,7 +136,8 @@ impl<H: Host> ToServer<'_, H> {
             ),
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
-        let mut decided = self.decide(&text, Carrier::Parse, server).await?;
+        let declared = Some(declared(&parameters));
+        let mut decided = self.decide(&text, Carrier::Parse, declared, server).await?;
         if (self.restricted || self.trial)
             && let Some(refusal) = self
                 .parameter_objection(&parameters, &decided.source.claim)
@@ -233,6 +234,7 @@ impl<H: Host> ToServer<'_, H> {
         &mut self,
         text: &[u8],
         carrier: Carrier,
+        declared: Option<Vec<Oid>>,
         server: &mut W,
     ) -> io::Result<Decided> {
         if self.trial {
@@ -242,7 +244,7 @@ impl<H: Host> ToServer<'_, H> {
             return Ok(self.observe(text).await);
         }
         let facts = match self.facts(server).await? {
-            Known::Facts(facts) => facts,
+            Known::Facts(facts) => facts.declaring(&declared),
             Known::InBatch => return Ok(Decided::refused(None, setting_refusal())),
         };
         let decoded = match text.is_ascii() {
@@ -485,4 +487,15 @@ fn explains_prepared(effects: &[Effect], before: &StatementPlan) -> bool {
 fn makes_temporary(source: &Source) -> bool {
     let mut effects = source.statements().iter().flat_map(|plan| &plan.effects);
     effects.any(|effect| matches!(effect, Effect::TemporaryMade(_)))
+}
+
+/// The types that a Parse gives to parameters: their number and OIDs, as on the wire. Those it leaves open behind the last
+/// say nothing.
+fn declared(parameters: &[u8]) -> Vec<Oid> {
+    let oids = parameters.get(2..).unwrap_or_default().as_chunks::<4>().0;
+    let mut types: Vec<Oid> = oids.iter().map(|oid| Oid::from_be_bytes(*oid)).collect();
+    while types.last() == Some(&0) {
+        types.pop();
+    }
+    types
 }

@@ -15,6 +15,7 @@ use crate::sql::tree::{Node, Tree};
 use super::conditions::{
     Condition, FIELD, OR, Shape, compared, conjuncts, conjuncts_mut, qualified, truth, written,
 };
+use super::operands::Constants;
 use super::walk::{Walk, offset};
 use super::{Change, Side};
 
@@ -53,9 +54,10 @@ impl Walk<'_> {
             return Ok(());
         }
         let offer = self.reader().from(query.list("from_clause"));
+        let constants = self.constants();
         if let Some(clause) = query.get_mut("where_clause") {
             for conjunct in conjuncts_mut(clause) {
-                take(role, &offer, &mut candidates, conjunct);
+                take(role, constants, &offer, &mut candidates, conjunct);
             }
         }
         for candidate in &mut candidates {
@@ -161,9 +163,14 @@ impl Walk<'_> {
             if role.denies(relation.oid, found.num) {
                 return Ok(None);
             }
+            let constants = self.constants();
+            if !constants.harmless(relation, found, node.list("values")) {
+                return Ok(None);
+            }
+            let exact = constants.exact(found, node.list("values"));
             self.children(&mut node)?;
             match role.mask(relation.oid, found.num) {
-                Some(mask) if mask.lookup && node.text("operator") == "=" => {
+                Some(mask) if mask.lookup && exact && node.text("operator") == "=" => {
                     lookups.push(Tree::Node(node));
                 }
                 Some(_) => return Ok(None),
@@ -182,15 +189,23 @@ impl Walk<'_> {
                 return Ok(());
             };
             let lookup = |name: &str| target.mask(role, name).is_some_and(|(_, mask)| mask.lookup);
+            let constants = self.constants();
+            let exact = |name: &str, compared: &Node| {
+                let values = compared.list("values");
+                let column = target.relation.column(name);
+                column.is_some_and(|column| {
+                    constants.exact(column, values)
+                        && constants.harmless(&target.relation, column, values)
+                })
+            };
             match self.side {
                 Side::Client => {
-                    let Some((fields, condition, _)) = compared(conjunct) else {
+                    let Some((fields, condition, node)) = compared(conjunct) else {
                         continue;
                     };
-                    let Some((qualifier, name)) = target
-                        .refers(&fields)
-                        .filter(|(_, name)| condition.operator == "=" && lookup(name))
-                    else {
+                    let Some((qualifier, name)) = target.refers(&fields).filter(|(_, name)| {
+                        condition.operator == "=" && lookup(name) && exact(name, &node)
+                    }) else {
                         continue;
                     };
                     let Some(masked) = target.masked(role, &qualifier, name) else {
@@ -230,7 +245,8 @@ impl Walk<'_> {
                         .and_then(Tree::node_mut)
                         .and_then(|node| qualified(node, &target.alias));
                     let Some(stored) = stored.filter(|stored| {
-                        stored.text("operator") == "=" && lookup(stored.text("column"))
+                        let name = stored.text("column");
+                        stored.text("operator") == "=" && lookup(name) && exact(name, stored)
                     }) else {
                         continue;
                     };
@@ -248,7 +264,13 @@ impl Walk<'_> {
 }
 
 /// Takes a conjunct that is a condition on one of the candidates.
-fn take(role: &RolePolicy, offer: &Offer, candidates: &mut [Candidate], conjunct: &mut Tree) {
+fn take(
+    role: &RolePolicy,
+    constants: Constants<'_>,
+    offer: &Offer,
+    candidates: &mut [Candidate],
+    conjunct: &mut Tree,
+) {
     let Some((fields, condition, node)) = compared(conjunct) else {
         return;
     };
@@ -264,9 +286,13 @@ fn take(role: &RolePolicy, offer: &Offer, candidates: &mut [Candidate], conjunct
     let Some(column) = candidate.relation.column_number(origin.1) else {
         return;
     };
+    let values = node.list("values");
+    if !constants.harmless(&candidate.relation, column, values) {
+        return;
+    }
     let moves = match role.mask(origin.0, origin.1) {
         Some(mask) => {
-            if !mask.lookup || condition.operator != "=" {
+            if !mask.lookup || condition.operator != "=" || !constants.exact(column, values) {
                 return;
             }
             true

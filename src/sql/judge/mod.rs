@@ -18,11 +18,14 @@ mod keys;
 mod kinds;
 mod levels;
 mod lookups;
+mod operands;
+mod parameters;
 mod quals;
 mod relations;
 mod returning;
 mod rewrite_rules;
 mod row_assignments;
+mod sources;
 mod stars;
 mod statements;
 mod stores;
@@ -36,6 +39,8 @@ mod writes;
 
 pub use conditions::{Condition, Shape};
 pub use grouping::Addition;
+pub use guards::Form;
+pub use parameters::Parameters;
 pub use statements::statement_kind;
 pub(in crate::sql) use walk::offset;
 pub use writeback::WriteBack;
@@ -68,6 +73,10 @@ pub struct Rules<'a> {
     pub templates: &'a Templates,
     /// What row rules name of the session.
     pub values: &'a SessionValues,
+    /// The types that the client gives to parameters, 0 where it leaves one open; `None`: they are not known.
+    pub declared: Option<&'a [Oid]>,
+    /// For the text that will run: the parameters of the client's.
+    pub parameters: Option<&'a Parameters>,
 }
 
 /// How a statement uses a relation.
@@ -140,9 +149,8 @@ pub enum Change {
         word: &'static str,
         present: bool,
         rule: String,
-        /// The condition may raise an error: CASE holds it back. These stand before it.
-        case: bool,
-        /// With the column as it is named in the text that runs.
+        form: Form,
+        /// What stands before a CASE around the condition, with the column as it is named in the text that runs.
         repeats: Vec<(String, Condition)>,
     },
 }
@@ -163,6 +171,7 @@ pub struct Examined {
     pub conditions: Vec<(usize, Condition)>,
     /// Aliases of pgveil's own for relations that have none, by the byte offset of their names.
     pub given: BTreeMap<usize, String>,
+    pub parameters: Parameters,
     /// Relations under a row rule must stand behind a fence.
     pub fence: bool,
     /// The rows that come back are pgveil's own: the client asked for none.
@@ -187,7 +196,11 @@ pub struct Examined {
 /// The first thing in it that the role may not do; the refusal's position is a byte offset in the parsed text, 0-based
 /// (the caller maps it).
 pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Refusal> {
-    let mut walk = walk::Walk::new(rules, side);
+    let parameters = match (side, rules.parameters) {
+        (Side::Run, Some(parameters)) => parameters.clone(),
+        _ => Parameters::read(rules, &tree),
+    };
+    let mut walk = walk::Walk::new(rules, side, &parameters);
     let mut tree = tree;
     if side == Side::Client {
         let renamed = by_schema::resolve(rules, &mut tree)?;
@@ -203,7 +216,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
     }
     let ruled =
         |found: &Use| found.access == Access::Read && rules.role.rows.contains_key(&found.relation);
-    let fence = walk.uses.iter().any(ruled) && quals::may_raise(&tree);
+    let fence = walk.settle(&mut tree)? && walk.uses.iter().any(ruled);
     if side == Side::Run
         && walk
             .uses
@@ -223,6 +236,7 @@ pub fn examine(rules: &Rules<'_>, side: Side, tree: Tree) -> Result<Examined, Re
         changes: walk.changes,
         conditions: walk.conditions,
         given: walk.given,
+        parameters: parameters.clone(),
         fence,
         lookups: walk.lookups,
         target_reads: walk.target_reads,

@@ -1,138 +1,271 @@
 //! Whether a statement's own conditions could tell about rows that a row rule hides.
 //!
 //! PostgreSQL may evaluate a condition of the user before the row rule. One that can raise an error (a division, a cast)
-//! would then betray hidden rows; comparisons of columns and constants by built-in operators cannot. What is not known to
-//! be harmless counts as harmful: the relation then stands behind a fence.
+//! would then betray hidden rows; comparisons of columns and constants by built-in operators cannot, where their types
+//! are such (`operands`). The same goes for all that is evaluated for a row of FROM at a time: subqueries, functions. What is not known
+//! to be harmless counts as harmful: the relation then stands behind a fence.
 use crate::sql::tree::{Node, Tree};
+
+use super::operands::{Constants, Operand, comparable, together};
+use super::sources::{Sources, harmless_function, row_of};
 
 const COMPARISONS: &[&str] = &["=", "<>", "<", ">", "<=", ">="];
 /// `AEXPR_OP`, `OP_ANY`, `OP_ALL`, `DISTINCT`, `NOT_DISTINCT`, `IN`, and the four kinds of BETWEEN.
 const PLAIN_KINDS: &[i64] = &[1, 2, 3, 4, 5, 7, 11, 12, 13, 14];
+const IN: i64 = 7;
+/// `EXISTS_SUBLINK` and `ANY_SUBLINK` (nodes/primnodes.h, as protobuf numbers them).
+const EXISTS: i64 = 1;
+const ANY: i64 = 3;
 
-/// Whether any condition in the tree, at any depth, is more than plain comparisons.
-pub(super) fn may_raise(tree: &Tree) -> bool {
-    match tree {
-        Tree::List(items) => items.iter().any(may_raise),
-        Tree::Node(node) => node_may_raise(node),
-        _ => false,
-    }
+/// A statement in its canonical form.
+pub(super) struct Quals<'t> {
+    sources: Sources<'t>,
 }
 
-fn node_may_raise(node: &Node) -> bool {
-    let conditions = [
-        "where_clause",
-        "having_clause",
-        "quals",
-        "join_condition",
-        "condition",
-    ];
-    let harmful = conditions
-        .iter()
-        .filter_map(|field| node.get(field))
-        .any(|condition| !is_plain(condition));
-    // An expression of a subquery can become part of a condition around it.
-    let computed = match node.kind {
-        "RangeSubselect" => node.child("subquery").is_some_and(computes),
-        "CommonTableExpr" => node.child("ctequery").is_some_and(computes),
-        // A function that is given columns may be met before a row rule that is a join.
-        "RangeFunction" | "RangeTableFunc" | "JsonTable" => {
-            node.fields.iter().any(|(_, field)| holds_column(field))
+impl<'t> Quals<'t> {
+    pub fn read(constants: Constants<'t>, statement: &'t Tree) -> Quals<'t> {
+        Quals {
+            sources: Sources::read(constants, statement),
         }
-        _ => false,
-    };
-    harmful || computed || node.fields.iter().any(|(_, value)| may_raise(value))
-}
-
-/// Whether a query's output holds anything but columns and constants.
-fn computes(query: &Node) -> bool {
-    if query.kind != "SelectStmt" {
-        return false;
     }
-    let sides = ["larg", "rarg"];
-    // A single row of VALUES is pulled up as a SELECT is.
-    let rows = query.list("values_lists");
-    sides
-        .iter()
-        .filter_map(|side| query.child(side))
-        .any(computes)
-        || !rows.iter().all(is_simple)
-        || query
-            .list("target_list")
-            .iter()
-            .filter_map(Tree::node)
-            .any(|target| target.get("val").is_some_and(|value| !is_simple(value)))
-}
 
-pub(super) fn is_plain(condition: &Tree) -> bool {
-    match condition {
-        Tree::List(items) => items.iter().all(is_plain),
-        Tree::Node(node) => match node.kind {
-            "BoolExpr" => node.list("args").iter().all(is_plain),
-            "AExpr" => is_comparison(node),
-            "NullTest" | "BooleanTest" => node.get("arg").is_some_and(is_simple),
-            "SubLink" => {
-                let own = node.get("oper_name").is_none_or(|_| {
-                    node.names("oper_name").is_some_and(
-                        |names| matches!(names.as_slice(), [name] if COMPARISONS.contains(name)),
-                    )
-                });
-                own && node.get("testexpr").is_none_or(is_simple)
-                    && node
-                        .child("subselect")
-                        .is_some_and(|query| !computes(query))
+    /// Whether any condition in the tree, or what its FROM holds, at any depth, may raise an error.
+    pub fn may_raise(&self, tree: &Tree) -> bool {
+        match tree {
+            Tree::List(items) => items.iter().any(|item| self.may_raise(item)),
+            Tree::Node(node) => self.node_may_raise(node),
+            _ => false,
+        }
+    }
+
+    fn node_may_raise(&self, node: &Node) -> bool {
+        let conditions = [
+            "where_clause",
+            "having_clause",
+            "quals",
+            "join_condition",
+            "condition",
+        ];
+        let harmful = conditions
+            .iter()
+            .filter_map(|field| node.get(field))
+            .any(|condition| !self.is_plain(condition));
+        let itself = match node.kind {
+            // An expression of a subquery can become part of a condition around it; and what is not pulled up is evaluated
+            // for rows that a rule still hides, if the rule is a join.
+            "RangeSubselect" => node
+                .child("subquery")
+                .is_none_or(|query| !self.is_bare(query)),
+            "CommonTableExpr" => node
+                .child("ctequery")
+                .is_none_or(|query| !self.is_bare(query)),
+            "RangeFunction" => harmless_function(self.sources.constants, node).is_none(),
+            "RangeTableFunc" | "JsonTable" => true,
+            "RangeTableSample" => !has_portion(node),
+            "JoinExpr" => !self.joins_plainly(node),
+            _ => false,
+        };
+        harmful || itself || node.fields.iter().any(|(_, value)| self.may_raise(value))
+    }
+
+    /// Columns that USING compares. What NATURAL does is not looked up.
+    fn joins_plainly(&self, join: &Node) -> bool {
+        let each = |name: &Tree| {
+            let fields = Tree::List(vec![name.duplicate()]);
+            let reference = Tree::Node(Node::new("ColumnRef", vec![("fields", fields)]));
+            self.are_comparable(&[&reference])
+        };
+        !join.flag("is_natural") && join.list("using_clause").iter().all(each)
+    }
+
+    /// Whether a subquery's own clauses hold nothing but columns and constants: its conditions and its FROM are asked
+    /// elsewhere.
+    fn is_bare(&self, query: &Node) -> bool {
+        if query.kind != "SelectStmt" || query.get("larg").is_some() {
+            return false;
+        }
+        let rows = query.list("values_lists");
+        let width = rows.first().map_or(0, |row| row_of(row).len());
+        if !(0..width).all(|at| self.sources.values(rows, at).is_some()) {
+            return false;
+        }
+        let targets = query.list("target_list");
+        let value = |target: &'_ Tree| -> bool {
+            let value = target.node().and_then(|target| target.get("val"));
+            value.is_some_and(|value| self.is_simple(value))
+        };
+        let sorts = ["group_clause", "sort_clause", "distinct_clause"];
+        let mut sorts = sorts.iter().flat_map(|clause| query.list(clause));
+        let limits = ["limit_count", "limit_offset"];
+        let mut limits = limits.iter().filter_map(|limit| query.get(limit));
+        targets.iter().all(value)
+            && sorts.all(|item| self.sorts_plainly(item, targets))
+            && limits.all(is_count)
+            && query.get("window_clause").is_none()
+            && query.get("locking_clause").is_none()
+    }
+
+    /// An item of GROUP BY, ORDER BY or DISTINCT ON, by itself or by the number of an output; plain DISTINCT holds an empty
+    /// one, for all of them.
+    fn sorts_plainly(&self, item: &Tree, targets: &[Tree]) -> bool {
+        let has_order = |value: &Tree| self.sources.operands(value).is_some();
+        let output = |target: &Tree| {
+            let value = target.node().and_then(|target| target.get("val"));
+            value.is_some_and(has_order)
+        };
+        let value = match item {
+            Tree::Node(sort) if sort.kind == "SortBy" => {
+                if sort.get("use_op").is_some() {
+                    return false;
+                }
+                sort.get("node")
             }
-            _ => is_simple(condition),
-        },
-        _ => true,
+            Tree::Node(node) if !node.kind.is_empty() => Some(item),
+            _ => return targets.iter().all(output),
+        };
+        match value.and_then(Tree::node) {
+            Some(node) if node.kind == "AConst" => {
+                let number = node.child("val").map_or(0, |val| val.int("ival"));
+                let at = usize::try_from(number - 1).ok();
+                at.and_then(|at| targets.get(at)).is_some_and(output)
+            }
+            _ => value.is_some_and(has_order),
+        }
     }
-}
 
-fn is_comparison(node: &Node) -> bool {
-    let kind = node.int("kind");
-    let operator = match node.names("name").as_deref() {
-        Some([name]) => name.contains("BETWEEN") || COMPARISONS.contains(name),
-        Some(["pg_catalog", name]) => COMPARISONS.contains(name),
-        _ => false,
-    };
-    let sides = ["lexpr", "rexpr"];
-    PLAIN_KINDS.contains(&kind)
-        && operator
-        && sides
-            .iter()
-            .filter_map(|side| node.get(side))
-            .all(is_simple)
-}
+    /// Whether evaluating the condition raises no error, whatever row it is evaluated for.
+    pub fn is_plain(&self, condition: &Tree) -> bool {
+        match condition {
+            Tree::List(items) => items.iter().all(|item| self.is_plain(item)),
+            Tree::Node(node) => match node.kind {
+                "BoolExpr" => node.list("args").iter().all(|arg| self.is_plain(arg)),
+                "AExpr" => self.is_comparison(node),
+                "NullTest" | "BooleanTest" => {
+                    node.get("arg").is_some_and(|arg| self.is_simple(arg))
+                }
+                "SubLink" => self.is_plain_link(node),
+                _ => self.is_simple(condition),
+            },
+            _ => true,
+        }
+    }
 
-/// A column, a constant, or a list of such: nothing in it is computed from a stored value.
-fn is_simple(tree: &Tree) -> bool {
-    match tree {
-        Tree::List(items) => items.iter().all(is_simple),
-        Tree::Node(node) => match node.kind {
-            "ColumnRef" | "AConst" | "ParamRef" | "SetToDefault" => true,
-            "TypeCast" => node
-                .get("arg")
-                .is_some_and(|arg| is_simple(arg) && !holds_column(arg)),
-            "AArrayExpr" => node.list("elements").iter().all(is_simple),
-            "List" => node.list("items").iter().all(is_simple),
-            "AExpr" => {
-                node.get("lexpr").is_none()
-                    && node.names("name").as_deref() == Some(&["-"])
-                    && node
-                        .get("rexpr")
-                        .is_some_and(|arg| is_simple(arg) && !holds_column(arg))
+    fn is_plain_link(&self, link: &Node) -> bool {
+        let Some(query) = link.child("subselect") else {
+            return false;
+        };
+        let own = link.get("oper_name").is_none_or(|_| {
+            link.names("oper_name").is_some_and(
+                |names| matches!(names.as_slice(), [name] if COMPARISONS.contains(name)),
+            )
+        });
+        let compares = match (link.int("sub_link_type"), link.get("testexpr")) {
+            (EXISTS, None) => true,
+            (ANY, Some(test)) => {
+                let row = query.list("values_lists");
+                let first = query.list("target_list").first();
+                let output = first.and_then(|target| target.node()?.get("val"));
+                match (output, row.is_empty()) {
+                    (Some(output), _) => self.are_comparable(&[test, output]),
+                    (None, false) => {
+                        let column = self.sources.values(row, 0);
+                        let test = self.sources.operands(test);
+                        test.zip(column).is_some_and(|(mut all, column)| {
+                            all.push(column);
+                            comparable(&all)
+                        })
+                    }
+                    (None, true) => false,
+                }
             }
             _ => false,
-        },
-        _ => true,
+        };
+        own && compares && self.is_bare(query) && !self.node_may_raise(query)
+    }
+
+    fn is_comparison(&self, node: &Node) -> bool {
+        let kind = node.int("kind");
+        let operator = match node.names("name").as_deref() {
+            Some([name]) => name.contains("BETWEEN") || COMPARISONS.contains(name),
+            Some(["pg_catalog", name]) => COMPARISONS.contains(name),
+            _ => false,
+        };
+        let (Some(left), Some(right)) = (node.get("lexpr"), node.get("rexpr")) else {
+            return false;
+        };
+        let values = match right {
+            Tree::List(items) => items.as_slice(),
+            Tree::Node(list) if list.kind == "List" => list.list("items"),
+            other => std::slice::from_ref(other),
+        };
+        if !PLAIN_KINDS.contains(&kind) || !operator {
+            return false;
+        }
+        if kind == IN && values.len() > 1 {
+            let elements: Option<Vec<Vec<Operand>>> = values
+                .iter()
+                .map(|value| self.sources.operands(value))
+                .collect();
+            let alike = elements.and_then(|elements| together(&elements.concat()));
+            if alike.is_none() {
+                return false;
+            }
+        }
+        let mut all = vec![left];
+        all.extend(values);
+        self.are_comparable(&all)
+    }
+
+    fn are_comparable(&self, values: &[&Tree]) -> bool {
+        let found: Option<Vec<Vec<Operand>>> = values
+            .iter()
+            .map(|value| self.sources.operands(value))
+            .collect();
+        found.is_some_and(|operands| comparable(&operands.concat()))
+    }
+
+    /// A column or a constant: nothing in it is computed from a stored value, nor evaluated so late that it could fail for a
+    /// row. What computes a column where it is read is asked of its type.
+    fn is_simple(&self, tree: &Tree) -> bool {
+        match tree.node() {
+            Some(node) if node.kind == "ColumnRef" => {
+                let star = node
+                    .list("fields")
+                    .last()
+                    .is_some_and(|last| last.string().is_none());
+                star || self.sources.is_stored(node)
+            }
+            _ => self.sources.constants.operand(tree).is_some(),
+        }
     }
 }
 
-fn holds_column(tree: &Tree) -> bool {
-    match tree {
-        Tree::List(items) => items.iter().any(holds_column),
-        Tree::Node(node) => {
-            node.kind == "ColumnRef" || node.fields.iter().any(|(_, value)| holds_column(value))
-        }
-        _ => false,
-    }
+/// A number of rows that no LIMIT objects to.
+fn is_count(limit: &Tree) -> bool {
+    let Some(node) = limit.node().filter(|node| node.kind == "AConst") else {
+        return false;
+    };
+    node.flag("isnull")
+        || node
+            .child("val")
+            .is_some_and(|val| val.kind == "Integer" && val.int("ival") >= 0)
+}
+
+/// TABLESAMPLE of a portion that there is.
+fn has_portion(sample: &Node) -> bool {
+    let percent = |arg: &Tree| {
+        let value = arg.node().filter(|arg| arg.kind == "AConst");
+        let value = value.and_then(|value| value.child("val"));
+        value.is_some_and(|value| match value.kind {
+            "Integer" => (0..=100).contains(&value.int("ival")),
+            "Float" => {
+                let number = value.text("fval").parse::<f64>();
+                number.is_ok_and(|number| (0.0..=100.0).contains(&number))
+            }
+            _ => false,
+        })
+    };
+    let seed = sample.child("repeatable");
+    sample.list("args").iter().all(percent)
+        && seed.is_none_or(|seed| seed.kind == "AConst" && !seed.flag("isnull"))
 }

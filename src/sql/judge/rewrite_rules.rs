@@ -13,7 +13,7 @@ use crate::sql::tree::{Node, Tree};
 use crate::sql::{lex, parse, refuse};
 
 use super::walk::{Walk, at};
-use super::{Access, Rules, Side};
+use super::{Access, Parameters, Rules, Side};
 
 /// A relation that is written to, and how. `None`: MERGE, or through a view, in any way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,11 +121,13 @@ fn judged(
         path: &path,
         ..*rules
     };
+    // A rule has no parameters.
+    let parameters = Parameters::default();
     let mut written = Vec::new();
     let condition = condition
         .map(|condition| Tree::Node(Node::new("SelectStmt", vec![("where_clause", condition)])));
     for mut action in actions.into_iter().chain(condition) {
-        let mut walk = Walk::new(&rules, Side::Client);
+        let mut walk = Walk::new(&rules, Side::Client, &parameters);
         for row in ["new", "old"] {
             walk.rows.relation(row, relation.oid);
         }

@@ -10,16 +10,18 @@ use crate::sql::tree::{Node, Tree};
 use super::conditions::Condition;
 use super::fields::Rows;
 use super::grouping::Addition;
+use super::guards::Guarded;
 use super::kinds;
 use super::lookups::Comparison;
 use super::rewrite_rules::Written;
 use super::system_columns::{SYSTEM_COLUMNS, SystemColumn};
 use super::target::{Target, Visibility};
-use super::{Change, Rules, Side, Use};
+use super::{Change, Parameters, Rules, Side, Use};
 
 pub(super) struct Walk<'a> {
     pub rules: &'a Rules<'a>,
     pub side: Side,
+    pub parameters: &'a Parameters,
     /// Common table expressions in scope, innermost last. Their columns are known where `resolving` is set.
     pub scopes: Vec<Vec<Cte>>,
     /// Whether the columns of common table expressions are wanted: a write may need them.
@@ -28,6 +30,7 @@ pub(super) struct Walk<'a> {
     pub target: Option<Target>,
     pub uses: Vec<Use>,
     pub changes: Vec<Change>,
+    pub guards: Vec<Guarded>,
     pub conditions: Vec<(usize, Condition)>,
     /// Aliases that pgveil gave to relations without one.
     pub given: BTreeMap<usize, String>,
@@ -64,15 +67,17 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(rules: &'a Rules<'a>, side: Side) -> Self {
+    pub fn new(rules: &'a Rules<'a>, side: Side, parameters: &'a Parameters) -> Self {
         Walk {
             rules,
             side,
+            parameters,
             scopes: Vec::new(),
             resolving: false,
             target: None,
             uses: Vec::new(),
             changes: Vec::new(),
+            guards: Vec::new(),
             conditions: Vec::new(),
             given: BTreeMap::new(),
             lookups: Vec::new(),

@@ -1,7 +1,7 @@
 //! The edits that writes to protected targets need: where the expressions end that are wrapped, labelled or replaced.
 //!
 //! Ends are found by tokens. What is found wrong here, the judge refuses.
-use crate::sql::judge::Change;
+use crate::sql::judge::{Change, Form};
 use crate::sql::lex::Token;
 
 use super::ends::{clauses_end, expression_end, output_end};
@@ -90,13 +90,18 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
             word,
             present,
             rule,
-            case,
+            form,
             repeats,
             ..
         } => {
+            let apart = format!("CASE WHEN {rule} THEN TRUE ELSE FALSE END");
+            let rule_alone = match form {
+                Form::Conjunct | Form::Case => rule,
+                Form::Apart | Form::CaseApart => &apart,
+            };
             if !present {
                 let end = clauses_end(text, tokens, first);
-                return Some(vec![edit(end, end, &format!(" WHERE {rule}"))]);
+                return Some(vec![edit(end, end, &format!(" WHERE {rule_alone}"))]);
             }
             let keyword = (0..first).rev().find(|at| {
                 tokens
@@ -104,10 +109,10 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
                     .is_some_and(|token| token.is_word(text, word))
             })?;
             let (from, to) = (keyword + 1, expression_end(text, tokens, keyword + 1));
-            if !case {
+            if matches!(form, Form::Conjunct | Form::Apart) {
                 return Some(vec![
                     edit(from, from, " ("),
-                    edit(to, to, &format!(") AND {rule}")),
+                    edit(to, to, &format!(") AND {rule_alone}")),
                 ]);
             }
             let mut open = String::from(" ");
@@ -115,6 +120,9 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
                 let found = conditions::find(text, tokens, condition)?;
                 let again = conditions::rendered(text, tokens, &found, condition, reference)?;
                 open.push_str(&format!("{again} AND "));
+            }
+            if *form == Form::CaseApart {
+                open.push_str(&format!("{apart} AND "));
             }
             open.push_str(&format!("CASE WHEN {rule} THEN ("));
             vec![edit(from, from, &open), edit(to, to, ") ELSE FALSE END")]
