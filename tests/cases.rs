@@ -559,6 +559,7 @@ fn crm() -> Catalog {
         columns: vec![3],
         inherited: false,
         proven: true,
+        others: Vec::new(),
     };
     catalog.ties.insert(oid(3), vec![key]);
     let check = Tie {
@@ -567,6 +568,7 @@ fn crm() -> Catalog {
         columns: vec![1, 2],
         inherited: false,
         proven: false,
+        others: Vec::new(),
     };
     catalog.ties.insert(oid(31), vec![check]);
     catalog.insert(table(30, "pg_catalog.pg_phone", Table, "phone text", &[]));

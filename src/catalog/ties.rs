@@ -15,9 +15,12 @@ pub enum TieKind {
     Check,
     /// A unique index, or an exclusion constraint by equality alone.
     Unique,
-    /// An exclusion constraint by another operator: a new row tells by ranges about others.
+    /// An exclusion constraint by another operator, or a key WITHOUT OVERLAPS (version 18): a new row tells by ranges about
+    /// others.
     Exclusion,
     ForeignKey,
+    /// Seen from the other end: a key to whose PERIOD others refer, which must cover theirs.
+    Referred,
     /// The key by which a partitioned table puts rows where they belong.
     PartitionKey,
     /// A policy of row level security that new versions of a row must meet.
@@ -37,6 +40,10 @@ pub struct Tie {
     pub inherited: bool,
     /// It holds for every row; a CHECK that was added NOT VALID may not.
     pub proven: bool,
+    /// Columns of other relations that these are held against by more than equality: those that a policy reads, the other end
+    /// of a foreign key with a PERIOD. 0: the whole row.
+    #[serde(default)]
+    pub others: Vec<(Oid, AttNum)>,
 }
 
 impl Tie {
@@ -46,7 +53,7 @@ impl Tie {
             TieKind::Check => "CHECK constraint",
             TieKind::Unique => "unique index",
             TieKind::Exclusion => "exclusion constraint",
-            TieKind::ForeignKey => "foreign key",
+            TieKind::ForeignKey | TieKind::Referred => "foreign key",
             TieKind::PartitionKey => "partition key",
             TieKind::Policy => "row level security policy",
             TieKind::Expression => "expression",
@@ -65,9 +72,11 @@ pub struct Cascade {
     pub to: (Oid, AttNum),
 }
 
-/// CHECK constraints and foreign keys. A constraint that is not enforced (version 18) tells nothing.
+/// CHECK constraints and foreign keys; of those with a PERIOD (version 18) the other end, too. A constraint that is not
+/// enforced (version 18) tells nothing.
 const CONSTRAINTS: &str = "SELECT k.conrelid, k.contype::text, k.conname::text, coalesce(k.conkey, '{}'), \
-       k.coninhcount > 0 OR k.conparentid <> 0, k.convalidated \
+       k.coninhcount > 0 OR k.conparentid <> 0, k.convalidated, k.confrelid, \
+       CASE WHEN coalesce((to_jsonb(k) ->> 'conperiod')::bool, false) THEN k.confkey ELSE '{}' END \
      FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
      WHERE k.contype IN ('c', 'f') AND k.conrelid >= 16384 AND c.relpersistence <> 't' \
        AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) ORDER BY k.conrelid, k.conname, k.oid";
@@ -83,7 +92,8 @@ const INDEXES: &str = "SELECT i.indrelid, n.relname::text, \
              UNION SELECT 0::int2 WHERE concat(e.exprs, ' ', e.pred) ~ '\\.\\*' ORDER BY 1), \
        EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.indexrelid), i.indisunique OR i.indisexclusion, \
        EXISTS (SELECT FROM pg_constraint k, unnest(k.conexclop) o(oid) JOIN pg_operator p ON p.oid = o.oid \
-               WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype = 'x' AND p.oprname <> '='), \
+               WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('x', 'p', 'u') \
+                 AND p.oprname <> '='), \
        concat_ws(', ', e.exprs, e.pred) \
      FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class n ON n.oid = i.indexrelid \
      CROSS JOIN LATERAL (SELECT pg_get_expr(i.indexprs, i.indrelid) AS exprs, pg_get_expr(i.indpred, i.indrelid) AS pred) e \
@@ -101,15 +111,22 @@ const PARTITION_KEYS: &str = "SELECT p.partrelid, c.relname::text, \
      FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid \
      WHERE c.relpersistence <> 't' ORDER BY p.partrelid";
 
-/// Policies that a new version of a row must meet: those for SELECT, too, where the UPDATE reads.
+/// Policies that a new version of a row must meet (those for SELECT, too, where the UPDATE reads), or a new row. What they read
+/// of other relations is in `pg_depend`; of a whole row the relation alone.
 const POLICIES: &str = "SELECT p.polrelid, p.polname::text, \
        ARRAY(SELECT d.refobjsubid::int2 FROM pg_depend d \
                WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refobjsubid > 0 \
-                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid \
-             UNION SELECT 0::int2 WHERE concat(pg_get_expr(p.polqual, p.polrelid), ' ', \
-               pg_get_expr(p.polwithcheck, p.polrelid)) ~ '\\.\\*' ORDER BY 1) \
+                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid AND p.polcmd <> 'a' \
+             UNION SELECT 0::int2 WHERE w.whole AND p.polcmd <> 'a' ORDER BY 1), \
+       array_agg(o.refobjid ORDER BY o.refobjid, o.refobjsubid) FILTER (WHERE o.refobjid IS NOT NULL), \
+       array_agg(o.refobjsubid::int2 ORDER BY o.refobjid, o.refobjsubid) FILTER (WHERE o.refobjid IS NOT NULL) \
      FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid \
-     WHERE c.relrowsecurity AND p.polcmd IN ('*', 'r', 'w') ORDER BY p.polrelid, p.polname";
+     CROSS JOIN LATERAL (SELECT concat(pg_get_expr(p.polqual, p.polrelid), ' ', \
+       pg_get_expr(p.polwithcheck, p.polrelid)) ~ '\\.\\*' AS whole) w \
+     LEFT JOIN pg_depend o ON o.classid = 'pg_policy'::regclass AND o.objid = p.oid AND o.refclassid = 'pg_class'::regclass \
+       AND o.refobjid <> p.polrelid AND (o.refobjsubid > 0 OR w.whole) \
+     WHERE c.relrowsecurity AND p.polcmd IN ('*', 'r', 'w', 'a') \
+     GROUP BY p.oid, p.polrelid, p.polname, p.polcmd, w.whole ORDER BY p.polrelid, p.polname";
 
 /// Generated columns. What is computed when it is read (version 18) raises then, and at a write where it may not be NULL.
 const GENERATED: &str = "SELECT d.adrelid, d.adnum, a.attname::text, pg_get_expr(d.adbin, d.adrelid), \
@@ -128,6 +145,8 @@ const CASCADES: &str = "SELECT f.confrelid, w.referred, f.conrelid, w.num FROM p
 
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), CatalogError> {
     for row in rows(client, "constraints", CONSTRAINTS).await? {
+        let (relation, referred): (Oid, Oid) = (field(&row, 0)?, field(&row, 6)?);
+        let period: Vec<AttNum> = field(&row, 7)?;
         let tie = Tie {
             kind: match field::<String>(&row, 1)?.as_str() {
                 "c" => TieKind::Check,
@@ -137,8 +156,18 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             columns: field(&row, 3)?,
             inherited: field(&row, 4)?,
             proven: field(&row, 5)?,
+            others: cells(referred, &period),
         };
-        add(catalog, field(&row, 0)?, tie);
+        if !period.is_empty() {
+            let other_end = Tie {
+                kind: TieKind::Referred,
+                others: cells(relation, &tie.columns),
+                columns: period,
+                ..tie.clone()
+            };
+            add(catalog, referred, other_end);
+        }
+        add(catalog, relation, tie);
     }
     for row in rows(client, "indexes", INDEXES).await? {
         let kind = match (field(&row, 4)?, field(&row, 5)?) {
@@ -153,6 +182,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             columns: field(&row, 2)?,
             inherited: field(&row, 3)?,
             proven: true,
+            others: Vec::new(),
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -163,16 +193,21 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             columns: field(&row, 2)?,
             inherited: false,
             proven: true,
+            others: Vec::new(),
         };
         add(catalog, field(&row, 0)?, tie);
     }
     for row in rows(client, "policies", POLICIES).await? {
+        let relations: Option<Vec<Oid>> = field(&row, 3)?;
+        let columns: Option<Vec<AttNum>> = field(&row, 4)?;
+        let others = relations.into_iter().flatten();
         let tie = Tie {
             kind: TieKind::Policy,
             name: field(&row, 1)?,
             columns: field(&row, 2)?,
             inherited: false,
             proven: true,
+            others: others.zip(columns.into_iter().flatten()).collect(),
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -186,6 +221,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
                 columns: vec![field(&row, 1)?],
                 inherited: field(&row, 5)?,
                 proven: true,
+                others: Vec::new(),
             };
             add(catalog, field(&row, 0)?, tie);
         }
@@ -199,8 +235,12 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
     Ok(())
 }
 
+fn cells(relation: Oid, columns: &[AttNum]) -> Vec<(Oid, AttNum)> {
+    columns.iter().map(|column| (relation, *column)).collect()
+}
+
 fn add(catalog: &mut Catalog, relation: Oid, tie: Tie) {
-    if !tie.columns.is_empty() {
+    if !(tie.columns.is_empty() && tie.others.is_empty()) {
         catalog.ties.entry(relation).or_default().push(tie);
     }
 }

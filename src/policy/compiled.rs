@@ -228,6 +228,9 @@ pub struct RolePolicy {
     /// Columns that may not get another value, with the reason: what the schema checks at a write would compare it with a
     /// stored value that the role does not see. In the place of a column [`crate::catalog::ROW`]: rows may not be deleted.
     pub tied: HashMap<Oid, HashMap<AttNum, Arc<str>>>,
+    /// Columns that may not get another value, with the reason: a foreign key would carry it into what says who sees a row. In
+    /// the place of a column [`crate::catalog::ROW`]: rows may not be deleted.
+    pub carried: HashMap<Oid, HashMap<AttNum, Arc<str>>>,
     /// Relations that take no new rows, with the reason: one would be held against masked values of others by more than
     /// equality.
     pub probed: HashMap<Oid, Arc<str>>,
@@ -293,6 +296,16 @@ impl RolePolicy {
     /// Why the column may not get another value.
     pub fn tied(&self, relation: Oid, column: AttNum) -> Option<&Arc<str>> {
         self.tied.get(&relation)?.get(&column)
+    }
+
+    /// Why the column may not get another value, where that would show other rows.
+    pub fn carried(&self, relation: Oid, column: AttNum) -> Option<&Arc<str>> {
+        self.carried.get(&relation)?.get(&column)
+    }
+
+    /// Whether a write to the relation needs to be looked at for columns that may not change.
+    pub fn holds(&self, relation: Oid) -> bool {
+        self.tied.contains_key(&relation) || self.carried.contains_key(&relation)
     }
 
     pub fn denies(&self, relation: Oid, column: AttNum) -> bool {

@@ -306,6 +306,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         hidden_rows: false,
         tied: Vec::new(),
         protected: true,
+        over_rows: true,
         packed: Default::default(),
         origins: Vec::new(),
         effects: Vec::new(),

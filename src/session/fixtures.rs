@@ -73,6 +73,7 @@ pub fn statement(text: &str) -> StatementPlan {
         hidden_rows: false,
         tied: Vec::new(),
         protected: text.contains("SECRET"),
+        over_rows: text.contains("SECRET"),
         packed: Default::default(),
         origins: Vec::new(),
         effects,

@@ -16,7 +16,7 @@ use crate::session::drain::{Leaving, drained};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::record::Recorder;
-use crate::session::scrub;
+use crate::session::scrub::{self, Reach};
 use crate::session::shared::{Asks, Encodings, Shared, State};
 use crate::session::to_client::results;
 use crate::session::to_client::{ToClient, ToClientEnd, is_reported, strings_do_not_conform};
@@ -406,7 +406,7 @@ fn scrubbed(mut pending: &[u8]) -> Result<(BytesMut, Bytes), FrameError> {
             back::NOTICE_RESPONSE => {
                 let body = whole.get(HEADER_LEN..).unwrap_or_default();
                 if let Ok(fields) = ErrorFields::parse(body) {
-                    let words = scrub::notice(&fields, None);
+                    let words = scrub::notice(&fields, None, Reach::Names);
                     greeting.extend_from_slice(&words.frame(NOTICE_RESPONSE));
                 }
             }

@@ -4,13 +4,17 @@
 //! (phone)=(...) already exists`, a RAISE in a trigger. SQLSTATE, severity and object names stay; CONTEXT and the internal
 //! query go, DETAIL nearly always; the message stays where its SQLSTATE class only ever names objects and the client's
 //! own statement raised it, and is built anew elsewhere: a function may build SQL from stored values, and then even
-//! `column "..." does not exist` quotes one.
+//! `column "..." does not exist` quotes one. So does `relation "..." does not exist`, where a view takes a value for a name
+//! ([`reach`]).
 mod conditions;
+mod reach;
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use conditions::{RAISED, condition};
+pub use reach::Reach;
+use reach::{found_by_analysis, speaks_of_names};
 
 use crate::sql::plan::PositionMap;
 use crate::wire::error::ErrorFields;
@@ -51,6 +55,10 @@ const SYNTAX_ERROR: &str = "42601";
 
 const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
 
+/// name_too_long, of which the server only ever says that it cuts a name off.
+const NAME_TOO_LONG: &str = "42622";
+const NAME_CUT_OFF: &str = "an identifier will be truncated";
+
 /// Messages of data-carrying classes that are complete sentences without a value, one in a line.
 const SENTENCES: &str = include_str!("scrub/sentences.txt");
 
@@ -83,9 +91,9 @@ const NOTICE_ENDS: &[&str] = &[
 ];
 
 /// An error of the server as a restricted session may see it. `positions` maps from the text that ran.
-pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
+pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>, reach: Reach) -> ErrorFields {
     let class = fields.sqlstate.get(..2).unwrap_or_default();
-    let in_statement = !raised(fields) && !quotes_input(fields);
+    let in_statement = !raised(fields) && !quotes_input(fields) && speaks_of_names(fields, reach);
     let names_only_in = |classes: &[&str]| classes.contains(&class) && in_statement;
     let kept = |text: &Option<String>, keeps: bool| {
         text.as_ref()
@@ -93,36 +101,42 @@ pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFiel
             .map(|text| without_added_schema(text))
     };
     ErrorFields {
-        message: message(fields),
+        message: message(fields, reach),
         hint: kept(
             &fields.hint,
             names_only_in(CLASSES_WITHOUT_DATA) || HINTED.contains(&fields.sqlstate.as_str()),
         ),
         detail: kept(&fields.detail, names_only_in(CLASSES_WITH_DETAIL)),
-        position: fields
-            .position
-            .map(|position| positions.map_or(position, |positions| positions.to_client(position))),
+        position: position(fields, positions, reach),
         ..names_only(fields)
     }
 }
 
 /// A notice of the server as a restricted session may see it.
-pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>) -> ErrorFields {
+pub fn notice(fields: &ErrorFields, positions: Option<&PositionMap>, reach: Reach) -> ErrorFields {
     let class = fields.sqlstate.get(..2).unwrap_or_default();
     let known = !raised(fields)
-        && (CLASSES_WITHOUT_DATA.contains(&class)
+        && (CLASSES_WITHOUT_DATA.contains(&class) && speaks_of_names(fields, reach)
             || NOTICE_ENDS.iter().any(|end| fields.message.ends_with(end)));
     ErrorFields {
         message: if known {
             without_added_schema(&fields.message)
+        } else if fields.sqlstate == NAME_TOO_LONG {
+            NAME_CUT_OFF.to_owned()
         } else {
             WITHHELD_NOTICE.to_owned()
         },
-        position: fields
-            .position
-            .map(|position| positions.map_or(position, |positions| positions.to_client(position))),
+        position: position(fields, positions, reach),
         ..names_only(fields)
     }
+}
+
+/// Where in the client's text; not where in a value that was read as a statement is.
+fn position(fields: &ErrorFields, positions: Option<&PositionMap>, reach: Reach) -> Option<u32> {
+    fields
+        .position
+        .filter(|_| reach == Reach::Names || found_by_analysis(fields))
+        .map(|position| positions.map_or(position, |positions| positions.to_client(position)))
 }
 
 /// The routine of the server that reported it is among these.
@@ -166,7 +180,7 @@ fn names_only(fields: &ErrorFields) -> ErrorFields {
     }
 }
 
-fn message(fields: &ErrorFields) -> String {
+fn message(fields: &ErrorFields, reach: Reach) -> String {
     if reported_by(fields, RAISING_ROUTINES) {
         return RAISED.to_owned();
     }
@@ -179,7 +193,8 @@ fn message(fields: &ErrorFields) -> String {
     if raised(fields) && !independent {
         return condition(&fields.sqlstate);
     }
-    if CLASSES_WITHOUT_DATA.contains(&class) && !quotes_input(fields) {
+    let names_alone = !quotes_input(fields) && speaks_of_names(fields, reach);
+    if CLASSES_WITHOUT_DATA.contains(&class) && names_alone {
         return without_added_schema(&fields.message);
     }
     constraint_message(fields)

@@ -261,6 +261,11 @@ impl Statements {
         self.portals.get(name)
     }
 
+    /// A cursor WITH HOLD is open.
+    pub fn holds_cursors(&self) -> bool {
+        self.portals.values().any(|portal| portal.held)
+    }
+
     pub fn prepare(&mut self, name: Name, statement: Statement) {
         self.prepared.insert(name, statement);
     }

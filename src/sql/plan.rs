@@ -210,6 +210,8 @@ pub struct StatementPlan {
     pub tied: Vec<String>,
     /// The statement reads a protected relation: its rows are counted.
     pub protected: bool,
+    /// It computes with rows of users as they are stored: what fails then may quote them.
+    pub over_rows: bool,
     /// For how many rows one of them may count.
     pub packed: Packed,
     /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
@@ -270,6 +272,7 @@ impl StatementPlan {
             hidden_rows: false,
             tied: Vec::new(),
             protected: false,
+            over_rows: false,
             packed: Packed::default(),
             origins: Vec::new(),
             effects: Vec::new(),
@@ -383,13 +386,14 @@ impl PositionMap {
 /// What a row that a row rule forbids makes the server complain of (22P02): it stands in the message.
 pub const ROW_RULE: &str = "pgveil_row_rule";
 
-/// What a new value of a column that a constraint ties to masked ones makes the server complain of (22P02).
+/// What a new value of a column that may not change makes the server complain of (22P02): a constraint ties it to masked ones, or
+/// a foreign key carries it into what says who sees a row.
 pub const TIED: &str = "pgveil_tied";
 
 /// The same to the client, and what it can do.
 pub const TIED_DETAIL: &str =
-    "whether the write succeeds would tell the stored value of a masked column that stands in it";
-pub const TIED_HINT: &str = "leave the column as it is, have a role do it that sees the masked column, or ask the owner of \
+    "the write would tell a stored value that the role does not see, or show it more of rows";
+pub const TIED_HINT: &str = "leave the column as it is, have a role do it that sees all of it, or ask the owner of \
      the pgveil policy if your role needs this";
 
 /// What a value that holds masks among other things makes the server complain of (22P02).

@@ -1,8 +1,9 @@
 //! From a text to its plan: parse, propose, judge.
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Relation, RelationKind, TieKind};
 use crate::policy::compiled::RolePolicy;
+use crate::policy::pattern::is_system;
 
 use super::columns;
 use super::judge::{self, Access, Examined, Rules, Side, Use};
@@ -244,6 +245,11 @@ impl Desk<'_> {
             }
             plan.protected |=
                 found.access != Access::Lock && self.rules.role.protected.contains(&relation.oid);
+            plan.over_rows |= match found.access {
+                Access::Read => self.shows_stored(relation),
+                Access::Write => !is_system(&relation.schema),
+                Access::Lock => false,
+            };
             let Some(masks) = self.rules.role.masks.get(&relation.oid) else {
                 continue;
             };
@@ -266,6 +272,21 @@ impl Desk<'_> {
                 }
             }
         }
+    }
+
+    /// Whether what reads a relation computes with values as they are stored, besides those that the role sees: views do,
+    /// policies of row level security, what a protected relation computes for itself. Those of the system hold names; in temporary
+    /// ones is what the client has put there.
+    fn shows_stored(&self, relation: &Relation) -> bool {
+        let is_table = matches!(
+            relation.kind,
+            RelationKind::Table | RelationKind::PartitionedTable
+        );
+        let ties = self.rules.catalog.ties.get(&relation.oid);
+        let mut ties = ties.into_iter().flatten();
+        let plain = is_table && !ties.any(|tie| tie.kind == TieKind::Policy);
+        !is_system(&relation.schema)
+            && (!plain || self.rules.role.protected.contains(&relation.oid))
     }
 
     fn refused(&self, mut plan: StatementPlan, mut refusal: Refusal) -> (StatementPlan, Ready) {

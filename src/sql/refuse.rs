@@ -147,6 +147,17 @@ pub fn bound(relation: &str, why: &str) -> Refusal {
     )
 }
 
+/// A foreign key would change another row by it, and move that row to where the role sees more of it.
+#[track_caller]
+pub fn left(relation: &str, why: &str) -> Refusal {
+    denial(
+        Reason::Construct,
+        format!("this role may not delete rows of {relation}: from them {why}"),
+        TIED_DETAIL,
+        format!("have a role do it that sees all rows, or {ASK}"),
+    )
+}
+
 #[track_caller]
 pub fn function(name: &str) -> Refusal {
     denial(

@@ -106,5 +106,33 @@ CREATE FUNCTION attacker.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE v text := (SELECT phone FROM crm.customers WHERE id = NEW.id);
 BEGIN RAISE EXCEPTION 'x' USING COLUMN = v, CONSTRAINT = v, DATATYPE = v, TABLE = v, SCHEMA = v; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON attacker.refusing FOR EACH ROW EXECUTE FUNCTION attacker.refuse();
+-- Values that are taken for names.
+CREATE VIEW crm.v_reg AS SELECT id, phone::regclass::text AS r FROM crm.customers;
+CREATE VIEW crm.v_operator AS SELECT id, phone::regoper::text AS r FROM crm.customers;
+CREATE VIEW crm.v_type AS SELECT id, (phone || ' 1x')::regtype::text AS r FROM crm.customers;
+CREATE VIEW crm.v_long AS SELECT id, (repeat('x', 60) || phone)::regclass::text AS r FROM crm.customers;
+CREATE VIEW crm.v_privilege AS SELECT id, has_table_privilege(phone::name, 'crm.customers', 'select') AS r FROM crm.customers;
+CREATE VIEW crm.v_database AS SELECT id, has_database_privilege(phone, 'connect') AS r FROM crm.customers;
+CREATE VIEW crm.v_setting AS SELECT id, current_setting(phone) AS r FROM crm.customers;
+CREATE VIEW crm.v_found AS SELECT id FROM crm.customers WHERE has_schema_privilege(phone, 'usage');
+CREATE TABLE crm.owned(id int PRIMARY KEY, phone text, v text);
+INSERT INTO crm.owned SELECT id, phone, 'v' FROM crm.customers;
+ALTER TABLE crm.owned ENABLE ROW LEVEL SECURITY;
+ALTER TABLE crm.owned FORCE ROW LEVEL SECURITY;
+CREATE POLICY owned ON crm.owned USING (pg_has_role(current_user, phone::name, 'member'));
+-- A policy of row level security that holds a column against another table's masked one.
+CREATE TABLE crm.docs(id int PRIMARY KEY, customer int, level numeric, note text);
+INSERT INTO crm.docs VALUES (1, 1, 0), (2, 2, 0);
+ALTER TABLE crm.docs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE crm.docs FORCE ROW LEVEL SECURITY;
+CREATE POLICY docs ON crm.docs USING (level < (SELECT c.salary FROM crm.customers c WHERE c.id = customer));
+-- Keys over time, where the server has them.
+CREATE TABLE crm.pay_time(emp int4range, span int4range, note text);
+CREATE TABLE crm.pay_within(emp int4range, span int4range);
+DO $$ BEGIN IF current_setting('server_version_num')::int >= 180000 THEN
+  EXECUTE 'ALTER TABLE crm.pay_time ADD PRIMARY KEY (emp, span WITHOUT OVERLAPS)';
+  EXECUTE 'ALTER TABLE crm.pay_within ADD FOREIGN KEY (emp, PERIOD span) REFERENCES crm.pay_time (emp, PERIOD span)';
+END IF; END $$;
+INSERT INTO crm.pay_time SELECT int4range(id, id + 1), int4range(salary::int, salary::int + 1000) FROM public.secret;
 RESET ROLE;
 REVOKE SELECT ON secret FROM crm_app;

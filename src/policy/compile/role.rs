@@ -97,6 +97,7 @@ pub(super) fn compile(
         denied,
         anchors: HashMap::new(),
         tied: HashMap::new(),
+        carried: HashMap::new(),
         probed: HashMap::new(),
         closed: rows.closed,
         classes: Arc::clone(common.classes),
@@ -141,6 +142,7 @@ fn on_trial(rules: RolePolicy) -> RolePolicy {
         denied: HashMap::new(),
         anchors: HashMap::new(),
         tied: HashMap::new(),
+        carried: HashMap::new(),
         probed: HashMap::new(),
         closed: HashMap::new(),
         ..rules.clone()

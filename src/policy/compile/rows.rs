@@ -110,14 +110,48 @@ impl Compiler<'_> {
             };
             let state = own(rule, relation, self.catalog, diagnostics);
             let state = match state {
-                State::Ruled { rule, named } => {
-                    memory.learn_rule(place, relation, &rule);
-                    State::Ruled { rule, named }
+                State::Ruled { rule: bound, named } => {
+                    memory.learn_rule(place, relation, &bound);
+                    self.decided_elsewhere(rule, relation, diagnostics);
+                    State::Ruled { rule: bound, named }
                 }
                 // Its columns may have other names now.
                 State::Closed { .. } => known(rule, memory.rule(place, relation)),
             };
             self.states.insert(relation.oid, state);
+        }
+    }
+
+    /// Whoever may write what the rule reads besides chooses the rows it lets through. What the server lets the role write is not
+    /// known here; a rule of its own for the relation says that somebody has thought about it.
+    fn decided_elsewhere(
+        &self,
+        rule: &RowsRule,
+        relation: &Relation,
+        diagnostics: &mut Diagnostics,
+    ) {
+        for oid in rule
+            .condition
+            .reads(relation, self.catalog)
+            .unwrap_or_default()
+        {
+            let Some(read) = self.catalog.relations.get(&oid) else {
+                continue;
+            };
+            let has_own = |rule: &RowsRule| {
+                rule.relation.schema == read.schema && rule.relation.name == read.name
+            };
+            if is_system(&read.schema) || self.role.rows.iter().any(has_own) {
+                continue;
+            }
+            let (name, role) = (read.full_name(), &self.role.name);
+            let message = format!(
+                "`{name}` decides which rows of `{}` are for `{role}`: who may write to it lets in others",
+                rule.relation
+            );
+            diagnostics.push(Diagnostic::warning(&rule.origin, message).suggest(format!(
+                "take INSERT, UPDATE and DELETE on it from the role's database users, or give it a row rule of its own: `{name}: \"...\"`"
+            )));
         }
     }
 

@@ -4,14 +4,18 @@
 //! A value that the role itself gives tells nothing by a comparison with others that it gives: a new row is free. What is
 //! held back is a stored value: of another column of the row in an UPDATE, or of other rows, whose column stands beside one
 //! that changes.
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+//!
+//! Besides, columns whose new value a foreign key would carry into what says who sees a row: the column of a region, the columns
+//! of a row rule.
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::catalog::{AttNum, Catalog, ColumnSource, Oid, ROW, Relation, Tie, TieKind};
-use crate::policy::compiled::RolePolicy;
+use crate::policy::compiled::{RolePolicy, RulePart};
 use crate::policy::flow::{Cell, is_view};
 
 pub(super) fn apply(policy: &mut RolePolicy, catalog: &Catalog) {
+    policy.carried = carried(policy, catalog);
     if catalog.ties.is_empty() || (policy.masks.is_empty() && policy.denied.is_empty()) {
         return;
     }
@@ -34,12 +38,63 @@ pub(super) fn apply(policy: &mut RolePolicy, catalog: &Catalog) {
     }
     finder.spread();
     let Finder { tied, probed, .. } = finder;
+    policy.tied = by_relation(tied);
+    policy.probed = probed.into_iter().collect();
+}
+
+/// What a write of which, by foreign keys, moves rows to where the role sees more of them, or into its row rules.
+fn carried(policy: &RolePolicy, catalog: &Catalog) -> HashMap<Oid, HashMap<AttNum, Arc<str>>> {
+    if catalog.cascades.is_empty() || (policy.anchors.is_empty() && policy.rows.is_empty()) {
+        return HashMap::new();
+    }
+    let mut decides: BTreeMap<Cell, &str> = BTreeMap::new();
+    for (oid, rule) in &policy.rows {
+        let Some(relation) = catalog.relations.get(oid) else {
+            continue;
+        };
+        for part in &rule.parts {
+            if let RulePart::Column(name) = part
+                && let Some(column) = relation.column(name)
+            {
+                for stored in relation.stored(&[column.num]) {
+                    decides.insert((*oid, stored), "its row rule");
+                }
+            }
+        }
+    }
+    for (oid, columns) in &policy.anchors {
+        for column in columns {
+            decides.insert((*oid, *column), "the region of its rows");
+        }
+    }
+    let mut finder = Finder {
+        policy,
+        catalog,
+        tied: BTreeMap::new(),
+        probed: BTreeMap::new(),
+    };
+    for cascade in &catalog.cascades {
+        if let (Some(what), Some(relation)) = (
+            decides.get(&cascade.to),
+            catalog.relations.get(&cascade.to.0),
+        ) {
+            let why = format!("a foreign key of {} makes {what}", relation.full_name());
+            finder.tie(cascade.from, &why.into());
+        }
+    }
+    if finder.tied.is_empty() {
+        return HashMap::new();
+    }
+    finder.spread();
+    by_relation(finder.tied)
+}
+
+fn by_relation(tied: BTreeMap<Cell, Arc<str>>) -> HashMap<Oid, HashMap<AttNum, Arc<str>>> {
     let mut columns: HashMap<Oid, HashMap<AttNum, Arc<str>>> = HashMap::new();
     for ((relation, column), why) in tied {
         columns.entry(relation).or_default().insert(column, why);
     }
-    policy.tied = columns;
-    policy.probed = probed.into_iter().collect();
+    columns
 }
 
 struct Finder<'a> {
@@ -55,23 +110,38 @@ impl Finder<'_> {
         self.policy.mask(relation, column).is_some() || self.policy.denies(relation, column)
     }
 
+    /// Of any column, where it is the whole row.
+    fn hides(&self, (relation, column): Cell) -> bool {
+        let any = |of: Option<usize>| of.is_some_and(|columns| columns > 0);
+        match column {
+            0 => {
+                any(self.policy.masks.get(&relation).map(HashMap::len))
+                    || any(self.policy.denied.get(&relation).map(HashSet::len))
+            }
+            _ => self.hidden(relation, column),
+        }
+    }
+
     /// What ties columns of the relation itself.
     fn own(&mut self, relation: &Relation) {
         for tie in self.catalog.ties.get(&relation.oid).into_iter().flatten() {
             let columns = relation.stored(&tie.columns);
             let hidden = |column: &AttNum| self.hidden(relation.oid, *column);
             let hidden: Vec<AttNum> = columns.iter().copied().filter(hidden).collect();
-            if hidden.is_empty() {
+            let elsewhere = tie.others.iter().any(|other| self.hides(*other));
+            if hidden.is_empty() && !elsewhere {
                 continue;
             }
             let why = described(tie, relation);
+            let by_range = tie.kind == TieKind::Exclusion || elsewhere;
             for column in columns {
                 let by_others = hidden.iter().any(|other| *other != column);
-                if by_others || tie.kind == TieKind::Exclusion {
+                if by_others || by_range {
                     self.tie((relation.oid, column), &why);
                 }
             }
-            if tie.kind == TieKind::Exclusion {
+            // A further row to refer to is in nobody's way.
+            if by_range && tie.kind != TieKind::Referred {
                 self.probed.entry(relation.oid).or_insert(why);
             }
         }

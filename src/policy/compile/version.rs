@@ -71,13 +71,15 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
             }
         }
     }
-    put(&policy.tied.len().to_be_bytes());
-    for (oid, columns) in policy.tied.iter().collect::<BTreeMap<_, _>>() {
-        put(&oid.to_be_bytes());
-        put(&columns.len().to_be_bytes());
-        for (num, why) in columns.iter().collect::<BTreeMap<_, _>>() {
-            put(&num.to_be_bytes());
-            put(why.as_bytes());
+    for held in [&policy.tied, &policy.carried] {
+        put(&held.len().to_be_bytes());
+        for (oid, columns) in held.iter().collect::<BTreeMap<_, _>>() {
+            put(&oid.to_be_bytes());
+            put(&columns.len().to_be_bytes());
+            for (num, why) in columns.iter().collect::<BTreeMap<_, _>>() {
+                put(&num.to_be_bytes());
+                put(why.as_bytes());
+            }
         }
     }
     put(&policy.probed.len().to_be_bytes());

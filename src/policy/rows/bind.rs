@@ -11,32 +11,44 @@ use pg_query::protobuf::{
 
 use super::from::Scope;
 use super::{Objection, RESERVED, names};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Oid, Relation};
 
 /// The name that stands for a column of the ruled relation.
 pub fn column_marker(index: usize) -> String {
     format!("{RESERVED}column_{index}")
 }
 
-/// Qualifies everything in the tree. Gives the names of the relation's columns by the number of their
-/// [`column_marker`]. `apart`: other relations are replaced by NULLs of their columns' types.
+/// What the names in a bound tree stand for.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// The relation's columns by the number of their [`column_marker`].
+    pub columns: Vec<Box<str>>,
+    /// The relations that are read besides, by their alias.
+    pub aliases: Vec<(String, Oid)>,
+}
+
+/// Qualifies everything in the tree. `apart`: other relations are replaced by NULLs of their columns' types.
 pub fn bind(
     tree: &mut Node,
     relation: &Relation,
     catalog: &Catalog,
     apart: bool,
-) -> Result<Vec<Box<str>>, Objection> {
+) -> Result<Names, Objection> {
     let mut binder = Binder {
         catalog,
         relation,
         columns: Vec::new(),
         scopes: Vec::new(),
         aliases: 0,
+        read: Vec::new(),
         apart,
     };
     binder.expression(tree)?;
     binder.is_condition(tree)?;
-    Ok(binder.columns)
+    Ok(Names {
+        columns: binder.columns,
+        aliases: binder.read,
+    })
 }
 
 pub struct Binder<'a> {
@@ -47,6 +59,8 @@ pub struct Binder<'a> {
     pub scopes: Vec<Scope>,
     /// How many aliases were given.
     pub aliases: usize,
+    /// Relations by the alias they were given.
+    pub read: Vec<(String, Oid)>,
     /// Relations are replaced by NULLs of their columns' types.
     pub apart: bool,
 }

@@ -191,6 +191,7 @@ impl Binder<'_> {
         let named = plain_alias(relation.alias.as_ref())?;
         let alias = self.fresh();
         relation.alias = Some(alias_node(&alias));
+        self.read.push((alias.clone(), found.oid));
         // Everybody may name those of the system.
         let stand_in = match self.apart && !is_system(&found.schema) {
             true => Some(nulls(found, &alias)?),

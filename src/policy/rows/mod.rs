@@ -9,6 +9,7 @@ mod bind;
 mod emit;
 mod from;
 mod names;
+mod settings;
 mod syntax;
 mod text;
 
@@ -17,7 +18,7 @@ use std::thread;
 use pg_query::protobuf::Node;
 
 use super::compiled::{RowRule, SessionValue};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Oid, Relation};
 use crate::config::{Diagnostic, Origin};
 
 pub use text::is_name;
@@ -110,9 +111,24 @@ impl Condition {
     ) -> Result<RowRule, Objection> {
         on_deep_stack(|| {
             let mut tree = self.tree.clone();
-            let columns = bind::bind(&mut tree, relation, catalog, apart)?;
-            let parts = emit::parts(tree, &columns, &self.values)?;
+            let names = bind::bind(&mut tree, relation, catalog, apart)?;
+            settings::vet(&mut tree, relation, &names, catalog)?;
+            let parts = emit::parts(tree, &names.columns, &self.values)?;
             Ok(RowRule { parts })
+        })
+    }
+
+    /// The relations that the rule reads besides its own.
+    ///
+    /// # Errors
+    /// As [`Condition::bind`].
+    pub fn reads(&self, relation: &Relation, catalog: &Catalog) -> Result<Vec<Oid>, Objection> {
+        on_deep_stack(|| {
+            let names = bind::bind(&mut self.tree.clone(), relation, catalog, false)?;
+            let mut read: Vec<Oid> = names.aliases.into_iter().map(|(_, oid)| oid).collect();
+            read.sort_unstable();
+            read.dedup();
+            Ok(read)
         })
     }
 }

@@ -14,6 +14,13 @@ fn catalog() -> Catalog {
         (1082, "pg_catalog", "date"),
         (1009, "pg_catalog", "_text"),
         (3802, "pg_catalog", "jsonb"),
+        (701, "pg_catalog", "float8"),
+        (1114, "pg_catalog", "timestamp"),
+        (1184, "pg_catalog", "timestamptz"),
+        (1185, "pg_catalog", "_timestamptz"),
+        (1186, "pg_catalog", "interval"),
+        (2205, "pg_catalog", "regclass"),
+        (3910, "pg_catalog", "tstzrange"),
         (9000, "crm", "grade"),
     ] {
         let found = Type {
@@ -31,6 +38,17 @@ fn catalog() -> Catalog {
         ("pg_catalog", "now", Volatility::Stable),
         ("pg_catalog", "count", Volatility::Immutable),
         ("pg_catalog", "timezone", Volatility::Stable),
+        ("pg_catalog", "to_char", Volatility::Stable),
+        ("pg_catalog", "current_setting", Volatility::Stable),
+        ("pg_catalog", "date_trunc", Volatility::Stable),
+        ("pg_catalog", "date_trunc", Volatility::Immutable),
+        ("pg_catalog", "date_part", Volatility::Stable),
+        ("pg_catalog", "age", Volatility::Stable),
+        ("pg_catalog", "concat", Volatility::Stable),
+        ("pg_catalog", "max", Volatility::Immutable),
+        ("pg_catalog", "tstzrange", Volatility::Immutable),
+        ("pg_catalog", "to_tsvector", Volatility::Stable),
+        ("pg_catalog", "to_tsvector", Volatility::Immutable),
         ("pg_catalog", "btrim", Volatility::Immutable),
         ("pg_catalog", "substring", Volatility::Immutable),
         ("pg_catalog", "like_escape", Volatility::Immutable),
@@ -65,6 +83,11 @@ fn catalog() -> Catalog {
         "agent text, region text, contact_id int4",
     ));
     catalog.insert(relation(20_003, "desk", "agent text, desk text"));
+    catalog.insert(relation(
+        20_004,
+        "visits",
+        "id int4, seen timestamptz, made timestamp, day date, took interval, share float8, note text, seens _timestamptz, t_id int4",
+    ));
     catalog
 }
 
@@ -80,6 +103,12 @@ fn relation(oid: u32, name: &str, columns: &str) -> Relation {
                 type_oid: match data_type {
                     "bool" => 16,
                     "int4" => 23,
+                    "timestamptz" => 1184,
+                    "_timestamptz" => 1185,
+                    "timestamp" => 1114,
+                    "interval" => 1186,
+                    "float8" => 701,
+                    "date" if oid == 20_004 => 1082,
                     _ => 25,
                 },
                 typmod: -1,
@@ -104,15 +133,18 @@ fn relation(oid: u32, name: &str, columns: &str) -> Relation {
 }
 
 fn bind(text: &str) -> Result<RowRule, String> {
-    let catalog = catalog();
-    let relation = catalog.relation("crm", "contacts").unwrap();
+    bind_to("contacts", text, &catalog())
+}
+
+fn bind_to(relation: &str, text: &str, catalog: &Catalog) -> Result<RowRule, String> {
+    let relation = catalog.relation("crm", relation).unwrap();
     let told = |objection: super::Objection| match objection.suggestion {
         Some(suggestion) => format!("{} ({suggestion})", objection.message),
         None => objection.message,
     };
     Condition::read(text)
         .map_err(told)?
-        .bind(relation, &catalog)
+        .bind(relation, catalog)
         .map_err(told)
 }
 
@@ -409,5 +441,144 @@ fn a_rule_tells_whether_it_reads_other_relations() {
         bind("id IN (SELECT t.contact_id FROM crm.team t)")
             .unwrap()
             .has_subquery()
+    );
+}
+
+/// Every client sets `TimeZone`, `DateStyle` and their like for itself.
+#[test]
+fn a_rule_that_settings_move_is_turned_down() {
+    let mut wrong = Vec::new();
+    for (text, setting) in [
+        ("seen >= '2024-06-01'", "TimeZone"),
+        ("'2024-06-01 00:00' <= seen", "TimeZone"),
+        (
+            "seen BETWEEN '2024-06-01' AND '2024-07-01 00:00+00'",
+            "TimeZone",
+        ),
+        ("seen IN ('2024-06-01 00:00+00', '2024-06-02')", "TimeZone"),
+        ("seen = ANY ('{{2024-06-01}}')", "TimeZone"),
+        ("seen = ANY (ARRAY['2024-06-01'])", "TimeZone"),
+        ("'2024-06-01' = ANY (seens)", "TimeZone"),
+        ("seen >= timestamptz '2024-06-01'", "TimeZone"),
+        ("seen >= '2024-06-01'::timestamp with time zone", "TimeZone"),
+        ("seen >= '2024-06-01 00:00 UTC'", "TimeZone"),
+        ("seen >= 'today'", "TimeZone"),
+        ("seen <@ tstzrange('2024-06-01', NULL)", "TimeZone"),
+        ("tstzrange(seen, NULL) @> '2024-06-01'", "TimeZone"),
+        ("seen <@ '[2024-06-01,)'::tstzrange", "TimeZone"),
+        ("seen >= {attr.since}", "TimeZone"),
+        ("seen >= date '2024-06-01'", "TimeZone"),
+        ("seen >= made", "TimeZone"),
+        ("day >= seen", "TimeZone"),
+        ("seen::date >= '2024-06-01'", "TimeZone"),
+        ("made::timestamptz > now()", "TimeZone"),
+        ("day >= current_date", "TimeZone"),
+        ("made >= localtimestamp", "TimeZone"),
+        ("day >= now()::date", "TimeZone"),
+        ("now() - made < interval '3 days'", "TimeZone"),
+        ("date_trunc('day', seen) = now()", "TimeZone"),
+        ("extract(year from seen) = 2024", "TimeZone"),
+        ("age(made) < interval '1 year'", "TimeZone"),
+        ("coalesce(seen, made) > now()", "TimeZone"),
+        (
+            "CASE WHEN id > 1 THEN day ELSE seen END > now()",
+            "TimeZone",
+        ),
+        ("day >= '01/06/2024'", "DateStyle"),
+        ("day >= 'yesterday'", "DateStyle"),
+        ("note::date >= '2024-06-01'", "DateStyle"),
+        ("day::text = '2024-06-01'", "DateStyle"),
+        ("share::text = '0.1'", "DateStyle"),
+        ("note = 'x' || day", "DateStyle"),
+        ("concat(seen, 'x') = note", "DateStyle"),
+        ("took > '-1 days 2:00'", "IntervalStyle"),
+        ("to_char(seen, 'YYYY') = '2024'", "settings"),
+        ("note = current_setting('app.user')", "settings"),
+        ("note = current_schema", "search_path"),
+        ("id = 'visits'::regclass::int", "search_path"),
+        (
+            "to_tsvector(note) IS NOT NULL",
+            "default_text_search_config",
+        ),
+        (
+            "(seen AT TIME ZONE 'CET')::date = day",
+            "timezone_abbreviations",
+        ),
+        ("day < (SELECT max(v.seen) FROM crm.visits v)", "TimeZone"),
+        (
+            "seen > (SELECT q.last FROM (SELECT max(v.day) AS last FROM crm.visits v) q)",
+            "TimeZone",
+        ),
+        (
+            "EXISTS (SELECT 1 FROM crm.visits v WHERE v.seen < '2024-06-01')",
+            "TimeZone",
+        ),
+        ("day IN (SELECT v.seen FROM crm.visits v)", "TimeZone"),
+    ] {
+        match bind_to("visits", text, &catalog()) {
+            Err(message) if message.contains(setting) => {}
+            Err(message) => wrong.push(format!("{text}: {message}")),
+            Ok(_) => wrong.push(format!("{text}: taken")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_rule_that_says_its_zone_is_taken() {
+    let mut wrong = Vec::new();
+    for text in [
+        "seen >= '2024-06-01 00:00+08'",
+        "seen >= '2024-06-01T00:00:00Z'",
+        "seen >= timestamptz '2024-06-01 00:00:00.5-03:30'",
+        "seen < 'infinity' AND day > '-infinity'",
+        "seen = ANY ('{{2024-06-01 00:00+00,2024-06-02 00:00+00}}')",
+        "seen > now() - interval '30 days'",
+        "seen + took > now()",
+        "seen BETWEEN now() - interval '1 month' AND now()",
+        "now() - seen < interval '2 hours'",
+        "seen <@ tstzrange('2024-06-01 00:00+00', NULL, '[)')",
+        "day >= '2024-06-01' AND made < '2024-06-01 08:00'",
+        "day >= (now() AT TIME ZONE interval '08:00')::date",
+        "(seen AT TIME ZONE interval '0')::date = day",
+        "(seen AT TIME ZONE 'Asia/Shanghai')::date = day",
+        "made AT TIME ZONE interval '08:00' > now()",
+        "day >= {attr.since}::date",
+        "day + 30 > made AND made - interval '1 day' < day",
+        "extract(epoch from seen) > 1000",
+        "date_trunc('month', made) = '2024-06-01'",
+        "concat(note, id) = 'x1'",
+        "note || id = 'x1' AND id::text = '1'",
+        "to_tsvector('english', note) IS NOT NULL",
+        "seen > (SELECT max(v.seen) FROM crm.visits v WHERE v.seen < '2024-06-01 00:00+00')",
+        "note = current_user OR note LIKE 'a%'",
+        "share > 0.5 AND share < '0.7'",
+    ] {
+        if let Err(message) = bind_to("visits", text, &catalog()) {
+            wrong.push(format!("{text}: {message}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// From version 18 on a session's zone can be made to abbreviate itself as any name (`SET timezone = '<ASIA/SHANGHAI>5'`).
+#[test]
+fn a_zone_by_its_name_is_the_clients_from_version_18_on() {
+    let mut catalog = catalog();
+    catalog.server_version = 180_000;
+    let by_name = "(seen AT TIME ZONE 'Asia/Shanghai')::date = day";
+    assert!(bind_to("visits", by_name, &catalog).is_err());
+    let by_offset = "(seen AT TIME ZONE interval '08:00')::date = day";
+    assert!(bind_to("visits", by_offset, &catalog).is_ok());
+}
+
+/// In a zone such as `XXX0YYY-167` a day has as many hours as the client likes.
+#[test]
+fn days_before_a_moment_are_counted_in_utc() {
+    let rule = bind_to("visits", "seen > now() - interval '30 days'", &catalog()).unwrap();
+    assert_eq!(
+        rule.sql("\"c\"", |_| None),
+        "(\"c\".\"seen\" OPERATOR(pg_catalog.>) pg_catalog.timezone('00:00:00'::interval, \
+         pg_catalog.timezone('00:00:00'::interval, pg_catalog.now()) OPERATOR(pg_catalog.-) '30 days'::interval))"
     );
 }

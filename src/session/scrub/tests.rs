@@ -11,7 +11,7 @@ fn check(sqlstate: &str, message: &str, expected: &str) {
         other: vec![(b'Y', "secret".to_owned())],
         ..ErrorFields::error(sqlstate, message)
     };
-    let scrubbed = error(&fields, None);
+    let scrubbed = error(&fields, None, Reach::Names);
     assert_eq!(scrubbed.message, expected);
     assert_eq!(scrubbed.sqlstate, sqlstate);
     assert_eq!(scrubbed.constraint, fields.constraint);
@@ -43,7 +43,7 @@ fn an_error_within_a_function_says_its_sqlstate_and_names_alone() {
             hint: Some("13812345678".to_owned()),
             ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
         };
-        let scrubbed = error(&fields, None);
+        let scrubbed = error(&fields, None, Reach::Names);
         assert_eq!(scrubbed.message, "the statement failed with SQLSTATE 42703");
         let rest = (
             scrubbed.detail,
@@ -154,7 +154,7 @@ fn a_raise_that_borrows_a_harmless_sqlstate_is_still_a_raise() {
         hint: Some("13812345678".to_owned()),
         ..ErrorFields::error("42703", "column \"13812345678\" does not exist")
     };
-    let scrubbed = error(&fields, None);
+    let scrubbed = error(&fields, None, Reach::Names);
     assert_eq!(scrubbed.message, RAISED);
     assert_eq!(scrubbed.hint, None);
 }
@@ -172,7 +172,10 @@ fn a_raise_puts_no_values_where_names_belong() {
             constraint: secret(),
             ..ErrorFields::error("23505", "taken")
         };
-        let (error, notice) = (error(&fields, None), notice(&fields, None));
+        let (error, notice) = (
+            error(&fields, None, Reach::Names),
+            notice(&fields, None, Reach::Names),
+        );
         [error, notice].map(|words| String::from_utf8_lossy(&words.frame(b'E')).into_owned())
     };
     for words in raised("exec_stmt_raise") {
@@ -196,7 +199,7 @@ fn an_error_of_another_server_says_its_sqlstate_alone() {
             hint: Some("13812345678".to_owned()),
             ..ErrorFields::error(sqlstate, "the number 13812345678")
         };
-        let scrubbed = error(&fields, None);
+        let scrubbed = error(&fields, None, Reach::Names);
         assert_eq!(scrubbed.message, expected);
         assert_eq!((scrubbed.detail, scrubbed.hint), (None, None));
     }
@@ -218,7 +221,7 @@ fn a_syntax_error_in_a_value_quotes_none_of_it() {
             detail: Some("13812345678".to_owned()),
             ..ErrorFields::error("42601", message)
         };
-        let scrubbed = error(&fields, None);
+        let scrubbed = error(&fields, None, Reach::Names);
         assert_eq!(
             (scrubbed.message.as_str(), scrubbed.detail),
             (expected, None)
@@ -230,7 +233,7 @@ fn a_syntax_error_in_a_value_quotes_none_of_it() {
         position: Some(8),
         ..ErrorFields::error("42601", "syntax error at or near \"FROM\"")
     };
-    assert_eq!(error(&fields, None).message, fields.message);
+    assert_eq!(error(&fields, None, Reach::Names).message, fields.message);
 }
 
 #[test]
@@ -245,7 +248,7 @@ fn the_schema_that_planning_added_is_not_shown() {
 #[test]
 fn unknown_notices_say_nothing() {
     let check = |sqlstate: &str, message: &str, expected: &str| {
-        let scrubbed = notice(&ErrorFields::notice(sqlstate, message), None);
+        let scrubbed = notice(&ErrorFields::notice(sqlstate, message), None, Reach::Names);
         assert_eq!(scrubbed.message, expected);
     };
     check("00000", "phone is 13812345678", WITHHELD_NOTICE);
@@ -253,4 +256,153 @@ fn unknown_notices_say_nothing() {
     check("25P01", kept, kept);
     let kept = "table \"x\" does not exist, skipping";
     check("00000", kept, kept);
+}
+
+/// As a server says it of a value that a view takes for a name.
+fn of_a_value(sqlstate: &str, message: &str, file: &str) -> ErrorFields {
+    ErrorFields {
+        file: Some(file.to_owned()),
+        hint: Some("13812345678".to_owned()),
+        detail: Some("13812345678".to_owned()),
+        ..ErrorFields::error(sqlstate, message)
+    }
+}
+
+#[test]
+fn a_value_that_was_taken_for_a_name_is_not_quoted() {
+    for (sqlstate, message, file) in [
+        (
+            "42P01",
+            "relation \"13812345678\" does not exist",
+            "namespace.c",
+        ),
+        ("42704", "role \"13812345678\" does not exist", "acl.c"),
+        ("42883", "operator does not exist: Zhang Wei", "regproc.c"),
+        (
+            "42725",
+            "more than one function named \"Zhang\"",
+            "regproc.c",
+        ),
+        (
+            "3D000",
+            "database \"13812345678\" does not exist",
+            "dbcommands.c",
+        ),
+        (
+            "3F000",
+            "schema \"13812345678\" does not exist",
+            "namespace.c",
+        ),
+        ("34000", "cursor \"13812345678\" does not exist", "xml.c"),
+        ("0A000", "unit \"13812345678\" not supported", "timestamp.c"),
+        (
+            "42704",
+            "unrecognized configuration parameter \"13812345678\"",
+            "guc.c",
+        ),
+    ] {
+        let fields = of_a_value(sqlstate, message, file);
+        let scrubbed = error(&fields, None, Reach::Rows);
+        assert_eq!(
+            scrubbed.message,
+            format!("the statement failed with SQLSTATE {sqlstate}")
+        );
+        assert_eq!(scrubbed.sqlstate, sqlstate);
+        assert_eq!((scrubbed.hint, scrubbed.detail), (None, None), "{message}");
+        // Where no row is looked at the name is the client's own.
+        assert_eq!(error(&fields, None, Reach::Names).message, message);
+    }
+}
+
+#[test]
+fn a_type_that_a_value_names_is_not_quoted_though_it_has_a_place() {
+    let fields = ErrorFields {
+        position: Some(5),
+        context: Some("invalid type name \"138 12345678\"".to_owned()),
+        ..ErrorFields::error("42601", "syntax error at or near \"12345678\"")
+    };
+    let scrubbed = error(&fields, None, Reach::Rows);
+    assert_eq!(scrubbed.message, "syntax error");
+    assert_eq!(scrubbed.position, None);
+}
+
+#[test]
+fn what_analysis_says_of_a_statement_over_rows_stays() {
+    for (sqlstate, message) in [
+        ("42P01", "relation \"nope\" does not exist"),
+        ("42703", "column \"nope\" does not exist"),
+        ("42883", "function nope(integer) does not exist"),
+    ] {
+        let fields = ErrorFields {
+            position: Some(8),
+            hint: Some("Perhaps you meant \"note\".".to_owned()),
+            ..ErrorFields::error(sqlstate, message)
+        };
+        let scrubbed = error(&fields, None, Reach::Rows);
+        assert_eq!(scrubbed.message, message);
+        assert_eq!((scrubbed.hint, scrubbed.position), (fields.hint, Some(8)));
+    }
+}
+
+#[test]
+fn what_the_server_says_by_the_names_of_the_catalog_stays() {
+    for (sqlstate, message, file) in [
+        (
+            "428C9",
+            "cannot insert a non-DEFAULT value into column \"id\"",
+            "rewriteHandler.c",
+        ),
+        ("42501", "permission denied for table notes", "aclchk.c"),
+        (
+            "42501",
+            "permission denied for sequence notes_id_seq",
+            "sequence.c",
+        ),
+        (
+            "26000",
+            "prepared statement \"s1\" does not exist",
+            "prepare.c",
+        ),
+        ("34000", "cursor \"c\" does not exist", "portalcmds.c"),
+        ("42P03", "cursor \"c\" already exists", "portalmem.c"),
+        ("42P07", "relation \"t\" already exists", "heap.c"),
+        (
+            "42883",
+            "could not identify an equality operator for type json",
+            "typcache.c",
+        ),
+        (
+            "57014",
+            "canceling statement due to user request",
+            "postgres.c",
+        ),
+        ("40P01", "deadlock detected", "deadlock.c"),
+        (
+            "24000",
+            "cursor is not positioned on a row",
+            "execCurrent.c",
+        ),
+        (
+            "55P03",
+            "could not obtain lock on row in relation \"notes\"",
+            "heapam_handler.c",
+        ),
+    ] {
+        let fields = of_a_value(sqlstate, message, file);
+        assert_eq!(error(&fields, None, Reach::Rows).message, message);
+    }
+}
+
+#[test]
+fn a_name_that_is_cut_off_may_be_a_value() {
+    let long = format!(
+        "identifier \"{0}138\" will be truncated to \"{0}\"",
+        "x".repeat(63)
+    );
+    let fields = ErrorFields::notice("42622", &long);
+    assert_eq!(
+        notice(&fields, None, Reach::Rows).message,
+        "an identifier will be truncated"
+    );
+    assert_eq!(notice(&fields, None, Reach::Names).message, long);
 }

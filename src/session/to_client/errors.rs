@@ -5,7 +5,7 @@ use crate::session::denial;
 use crate::session::host::Host;
 use crate::session::ledger::{Answer, Failure};
 use crate::session::record::Outcome;
-use crate::session::scrub;
+use crate::session::scrub::{self, Reach};
 use crate::session::shared::State;
 use crate::session::statements::Statement;
 use crate::sql::plan::StatementPlan;
@@ -32,7 +32,9 @@ impl<H: Host> ToClient<'_, H> {
             Ok(_) | Err(_) => {
                 state.made.failed();
                 state.foreseen = None;
-                let words = state.restricted.then(|| scrub::error(&fields, None));
+                let words = state
+                    .restricted
+                    .then(|| scrub::error(&fields, None, Reach::Rows));
                 self.say(state, header, words)
             }
         }
@@ -51,7 +53,9 @@ impl<H: Host> ToClient<'_, H> {
                 return ended;
             }
         }
-        let words = state.restricted.then(|| scrub::error(fields, None));
+        let words = state
+            .restricted
+            .then(|| scrub::error(fields, None, Reach::Rows));
         state.muted = false;
         self.say(state, header, words)
     }
@@ -105,7 +109,7 @@ impl<H: Host> ToClient<'_, H> {
             return Some(words);
         }
         let positions = denial::positions(&running.statement.source);
-        let mut words = scrub::error(fields, positions);
+        let mut words = scrub::error(fields, positions, reach(state, Some(&running.statement)));
         if running.inner.is_some() {
             // It counts characters of the text that was prepared, not of this one.
             words.position = None;
@@ -137,7 +141,7 @@ impl<H: Host> ToClient<'_, H> {
         let positions = statement
             .as_ref()
             .and_then(|statement| denial::positions(&statement.source));
-        let mut words = scrub::notice(&fields, positions);
+        let mut words = scrub::notice(&fields, positions, reach(state, statement.as_ref()));
         let dropped = statement.as_ref().and_then(Statement::plan);
         if let Some(plan) = dropped.filter(|_| fields.message == NO_TEMPORARY_SCHEMA) {
             words.message = not_there(plan);
@@ -159,6 +163,14 @@ impl<H: Host> ToClient<'_, H> {
         let seen = self.burst.seen(header);
         let held = header.length <= HELD_FRAME || seen.len() < READ_BUFFER / 2;
         (!held).then(|| head_of(seen))
+    }
+}
+
+/// A cursor WITH HOLD is computed when its transaction ends, whatever statement that is.
+fn reach(state: &State, statement: Option<&Statement>) -> Reach {
+    match statement {
+        Some(statement) if !state.ledger.statements.holds_cursors() => Reach::of(statement),
+        _ => Reach::Rows,
     }
 }
 

@@ -60,9 +60,8 @@ impl Walk<'_> {
             self.inserted_rows(node);
         }
         let role = self.rules.role;
-        let relation = relation.filter(|relation| {
-            role.substitutes(relation.oid) || role.tied.contains_key(&relation.oid)
-        });
+        let relation =
+            relation.filter(|relation| role.substitutes(relation.oid) || role.holds(relation.oid));
         match relation {
             None => self.children(node)?,
             Some(relation) => {
@@ -95,6 +94,11 @@ impl Walk<'_> {
             && deletes
         {
             return Err(at(refuse::bound(&relation.full_name(), why), location));
+        }
+        if let Some(why) = self.rules.role.carried(relation.oid, ROW)
+            && deletes
+        {
+            return Err(at(refuse::left(&relation.full_name(), why), location));
         }
         let Some(why) = self.rules.role.probed.get(&relation.oid) else {
             return Ok(());
@@ -290,6 +294,11 @@ impl Walk<'_> {
         let tied = role.tied(target.relation.oid, column.num).map(|why| {
             let name = format!("{}.{name}", target.relation.full_name());
             format!("{name}, which {why} compares with masked values")
+        });
+        let tied = tied.or_else(|| {
+            let why = role.carried(target.relation.oid, column.num)?;
+            let name = format!("{}.{name}", target.relation.full_name());
+            Some(format!("{name}, from which {why}"))
         });
         if let Some(why) = tied {
             // What cannot be compared with the stored value could be another.
