@@ -7,91 +7,28 @@
 //!
 //! Days and months that are added to a moment are counted in UTC: in a zone of the client's making (`XXX0YYY-167`) they have
 //! as many hours as it likes.
+mod kind;
+mod literals;
+mod utc;
+
 use std::cell::RefCell;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AExpr, AExprKind, ColumnRef, FuncCall, Node, SelectStmt, SqlValueFunctionOp, SubLinkType,
-    TypeName, a_const,
+    AExpr, ColumnRef, FuncCall, Node, SelectStmt, SqlValueFunctionOp, SubLinkType, TypeName,
+    a_const,
 };
+
+use kind::{
+    Date, Float, Interval, Kind, Literal, Moment, Moments, Plain, Text, Time, Timestamp, Unknown,
+    ZonedTime, by_number,
+};
+use literals::literals;
+use utc::in_utc;
 
 use super::bind::{Names, column_marker};
-use super::syntax::{HEAD, where_clause};
 use super::{Objection, names};
 use crate::catalog::{Catalog, Oid, Relation, Volatility};
-
-/// What there is to know of a value's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// `timestamptz`
-    Moment,
-    /// Ranges of them.
-    Moments,
-    /// `timetz`
-    ZonedTime,
-    Date,
-    Timestamp,
-    Time,
-    Interval,
-    Text,
-    /// Written with as many digits as a setting says.
-    Float,
-    /// Written by a setting: `bytea`, `money`, `xml`.
-    Styled,
-    /// A name as a number (`regclass`): read by the search path.
-    Registered,
-    /// Of which no setting is known.
-    Plain,
-    /// A literal or NULL, of the type that stands beside it.
-    Literal,
-    Unknown,
-}
-
-use Kind::{
-    Date, Float, Interval, Literal, Moment, Moments, Plain, Registered, Styled, Text, Time,
-    Timestamp, Unknown, ZonedTime,
-};
-
-impl Kind {
-    /// By the names of `pg_catalog`.
-    fn named(name: &str) -> Self {
-        match name {
-            "timestamptz" => Moment,
-            "tstzrange" | "tstzmultirange" => Moments,
-            "timetz" => ZonedTime,
-            "date" => Date,
-            "timestamp" => Timestamp,
-            "time" => Time,
-            "interval" => Interval,
-            "text" | "varchar" | "bpchar" | "name" | "char" => Text,
-            "float4" | "float8" => Float,
-            "bytea" | "money" | "xml" => Styled,
-            _ if name.starts_with("reg") => Registered,
-            _ => Plain,
-        }
-    }
-
-    fn is_zoned(self) -> bool {
-        matches!(self, Moment | ZonedTime)
-    }
-
-    /// A day or time without a zone.
-    fn is_local(self) -> bool {
-        matches!(self, Date | Timestamp | Time)
-    }
-
-    /// Text of it depends on a setting.
-    fn is_styled(self) -> bool {
-        self.is_zoned()
-            || self.is_local()
-            || matches!(self, Moments | Interval | Float | Styled | Registered)
-    }
-
-    /// Between these two stands the zone of the session.
-    fn crosses(self, other: Self) -> bool {
-        (self.is_zoned() && other.is_local()) || (self.is_local() && other.is_zoned())
-    }
-}
 
 /// Functions that are STABLE for other reasons than a setting which a client has a hand in.
 const FREE_OF_SETTINGS: &[&str] = &[
@@ -159,9 +96,6 @@ const SEARCHES: &[&str] = &[
 /// Comparisons, by the operators of `pg_catalog`.
 const COMPARISONS: &[&str] = &["=", "<>", "<", ">", "<=", ">="];
 
-/// Places of the operands while the days of a moment are written anew.
-const LEFT: &str = "pgveil_left";
-const RIGHT: &str = "pgveil_right";
 /// From here on an abbreviation of the session's own zone comes before all other names of zones
 /// (`DecodeTimezoneAbbrev` in datetime.c), and a zone can be made to abbreviate itself as any name.
 const SESSION_ABBREVIATIONS: u32 = 180_000;
@@ -714,23 +648,6 @@ impl Operation {
     }
 }
 
-/// A catalog need not hold the types of PostgreSQL's own.
-fn by_number(oid: Oid) -> Kind {
-    // pg_type.dat
-    match oid {
-        1184 | 1185 => Moment,
-        1266 | 1270 => ZonedTime,
-        1082 | 1182 => Date,
-        1114 | 1115 => Timestamp,
-        1083 | 1183 => Time,
-        1186 | 1187 => Interval,
-        18 | 19 | 25 | 1009 | 1042 | 1043 => Text,
-        700 | 701 | 1021 | 1022 => Float,
-        17 | 142 | 790 => Styled,
-        _ => Unknown,
-    }
-}
-
 fn compared(left: Kind, right: Kind) -> Result<(), Objection> {
     match left.crosses(right) {
         true => Err(by_zone("a moment beside a day or time without a zone")),
@@ -751,162 +668,9 @@ fn converted(source: Kind, target: Kind) -> Result<(), Objection> {
     Ok(())
 }
 
-/// Whether the literals in a node read the same under every setting as what stands beside them.
-fn literals(node: &Node, as_kind: Kind) -> Result<(), Objection> {
-    match node.node.as_ref() {
-        Some(NodeEnum::AConst(constant)) => match &constant.val {
-            Some(a_const::Val::Sval(text)) => literal(&text.sval, as_kind),
-            _ => Ok(()),
-        },
-        Some(NodeEnum::AArrayExpr(array)) => {
-            let mut elements = array.elements.iter();
-            elements.try_for_each(|element| literals(element, as_kind))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn literal(text: &str, as_kind: Kind) -> Result<(), Objection> {
-    let list = text
-        .trim()
-        .strip_prefix('{')
-        .and_then(|list| list.strip_suffix('}'));
-    if let Some(list) = list.filter(|_| as_kind.is_zoned() || as_kind.is_local()) {
-        let mut items = list.split(',');
-        return items.try_for_each(|item| literal(item.trim().trim_matches('"'), as_kind));
-    }
-    let text = text.trim();
-    let everywhere =
-        ["infinity", "-infinity", "epoch"].contains(&text.to_ascii_lowercase().as_str());
-    let quoted = format!("the literal '{text}'");
-    match as_kind {
-        _ if everywhere => Ok(()),
-        // It is a value in braces, which is the session's own.
-        _ if text.starts_with(super::RESERVED) => match as_kind {
-            Moment | ZonedTime => Err(by_zone("a value of the session as a moment")),
-            _ => Ok(()),
-        },
-        Unknown if is_iso(text) && !has_offset(text) => Err(Objection::new(format!(
-            "whether {quoted} is a day or a moment is not known here"
-        ))
-        .suggest("say it: `date '2024-06-01'`, `timestamptz '2024-06-01 00:00+08'`")),
-        Moment if is_iso(text) && has_offset(text) => Ok(()),
-        Moments => Err(by_zone(&quoted)),
-        ZonedTime if has_offset(text) => Ok(()),
-        Moment | ZonedTime => Err(by_zone(&quoted)),
-        Date | Timestamp if is_iso(text) => Ok(()),
-        Time if text.starts_with(|c: char| c.is_ascii_digit()) => Ok(()),
-        Date | Timestamp | Time => Err(moved(&quoted, "DateStyle")
-            .suggest("write it as `'2024-06-01'` or `'2024-06-01 08:00'`")),
-        // IntervalStyle says whether a sign at the head is for all of it (DecodeInterval in datetime.c).
-        Interval if text.starts_with('-') && numbers(text) > 1 => {
-            Err(moved(&quoted, "IntervalStyle")
-                .suggest("give each of its parts a sign of its own unit by unit, or subtract it"))
-        }
-        Registered if !text.contains('.') && numbers(text) == 0 => {
-            Err(moved(&quoted, "search_path")
-                .suggest("join the system catalog by the names of the object and its schema"))
-        }
-        Styled if !text.starts_with("\\x") => Err(by_style(&quoted, "lc_monetary")),
-        _ => Ok(()),
-    }
-}
-
-/// Runs of digits.
-fn numbers(text: &str) -> usize {
-    text.split(|c: char| !c.is_ascii_digit())
-        .filter(|run| !run.is_empty())
-        .count()
-}
-
-/// Year, month and day in an order that no setting changes: `2024-06-01`, with a time behind it or without.
-fn is_iso(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let shape = bytes.get(..10).is_some_and(|head| {
-        head.iter().enumerate().all(|(at, byte)| match at {
-            4 | 7 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
-    });
-    let rest = text.get(10..).unwrap_or_default();
-    shape
-        && rest
-            .chars()
-            .all(|c| c.is_ascii_digit() || " T:.+-Z".contains(c))
-}
-
-/// A time ends in `Z` or a number of hours from UTC.
-fn has_offset(text: &str) -> bool {
-    let time = match text.split_once([' ', 'T']) {
-        Some((_, time)) => time,
-        None => text,
-    };
-    let is_time = time.starts_with(|c: char| c.is_ascii_digit()) && time.contains(':');
-    is_time && (time.ends_with('Z') || time.contains(['+', '-']))
-}
-
 /// The first argument is the word `epoch`.
 fn is_epoch(call: &FuncCall) -> bool {
     let first = call.args.first().and_then(|node| node.node.as_ref());
     matches!(first, Some(NodeEnum::AConst(constant))
         if matches!(&constant.val, Some(a_const::Val::Sval(text)) if text.sval == "epoch"))
-}
-
-/// A moment and an interval: added in UTC.
-fn in_utc(expression: &mut AExpr, found: Operation) -> Option<Result<NodeEnum, Objection>> {
-    let (moment_first, operator) = match (found.left, found.right, found.result) {
-        (Moment, Interval, Moment) => (true, expression.name.last().and_then(names::string)?),
-        (Interval, Moment, Moment) => (false, expression.name.last().and_then(names::string)?),
-        _ => return None,
-    };
-    if expression.kind() != AExprKind::AexprOp || !["+", "-"].contains(&operator) {
-        return None;
-    }
-    let utc = "'00:00:00'::pg_catalog.interval";
-    let local = |name: &str, moment: bool| match moment {
-        true => format!("pg_catalog.timezone({utc}, {name})"),
-        false => name.to_owned(),
-    };
-    let sql = format!(
-        "{HEAD}pg_catalog.timezone({utc}, {} OPERATOR(pg_catalog.{operator}) {})",
-        local(LEFT, moment_first),
-        local(RIGHT, !moment_first),
-    );
-    let (left, right) = (expression.lexpr.take(), expression.rexpr.take());
-    Some(where_clause(&sql).and_then(|mut anew| {
-        put(&mut anew, LEFT, left.map(|node| *node));
-        put(&mut anew, RIGHT, right.map(|node| *node));
-        anew.node
-            .ok_or_else(|| Objection::new("the rule could not be read"))
-    }))
-}
-
-/// Puts a node where a column of that name stands, within calls and operators.
-fn put(node: &mut Node, name: &str, value: Option<Node>) {
-    let mut value = value;
-    put_once(node, name, &mut value);
-}
-
-fn put_once(node: &mut Node, name: &str, value: &mut Option<Node>) {
-    match node.node.as_mut() {
-        Some(NodeEnum::ColumnRef(column))
-            if column.fields.first().and_then(names::string) == Some(name) =>
-        {
-            if let Some(value) = value.take() {
-                *node = value;
-            }
-        }
-        Some(NodeEnum::FuncCall(call)) => {
-            for argument in &mut call.args {
-                put_once(argument, name, value);
-            }
-        }
-        Some(NodeEnum::AExpr(expression)) => {
-            let sides = [&mut expression.lexpr, &mut expression.rexpr];
-            for side in sides.into_iter().flatten() {
-                put_once(side, name, value);
-            }
-        }
-        _ => {}
-    }
 }
