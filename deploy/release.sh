@@ -31,9 +31,10 @@ cargo build --locked --profile dist --bin pgveil
 mkdir -p "$out"
 built=$target/dist/pgveil
 [ "$built" -ef "$out/pgveil" ] || install -m 755 "$built" "$out/pgveil"
-if grep -aqF -e "$here/" -e "$target/" -e "$cargo_home/" "$out/pgveil"; then
+# The folder itself may have a name that is in every path, such as /src.
+if grep -aqF -e "$here/src/" -e "$target/" -e "$cargo_home/" "$out/pgveil"; then
     echo "$0: paths of this machine are in the binary:" >&2
-    grep -aoE "($here|$target|$cargo_home)/[[:print:]]{0,60}" "$out/pgveil" | sort | uniq -c | sort -rn | head >&2
+    grep -aoE "($here/src|$target|$cargo_home)/[[:print:]]{0,60}" "$out/pgveil" | sort | uniq -c | sort -rn | head >&2
     exit 1
 fi
 echo "$out/pgveil: $(stat -c %s "$out/pgveil") bytes, SHA-256 $(sha256sum "$out/pgveil" | cut -d ' ' -f 1)"
