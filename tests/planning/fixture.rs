@@ -335,6 +335,7 @@ fn role() -> RolePolicy {
                 (relation, HashMap::from([(2, why)]))
             })
             .into(),
+        carried: HashMap::new(),
         probed: HashMap::from([(
             BOOKINGS,
             Arc::from("the exclusion constraint one of crm.bookings"),
