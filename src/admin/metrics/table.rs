@@ -106,7 +106,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "pgveil_audit_append_seconds",
         "histogram",
-        "Time to append an audit record to the spool.",
+        "Time from when an audit record is made to when it is written; records of sessions that are busy at the same time share a write.",
     ),
     (
         "pgveil_audit_sync_wait_seconds",
