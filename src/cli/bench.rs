@@ -188,6 +188,8 @@ impl Bench {
             values: Arc::new(values),
             search_path: search_path.unwrap_or(SEARCH_PATH).to_owned(),
             user: db_user.to_owned(),
+            // Those of a text on record stand where literals stood, or where nobody said of what type they are.
+            parameters: Some(Vec::new()),
             ..SessionFacts::default()
         }
     }

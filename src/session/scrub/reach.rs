@@ -60,6 +60,8 @@ const REPORTS_NAMES: &[&str] = &[
     "analyze.c",
     "copy.c",
     "copyfrom.c",
+    // Its values are those that the client sends.
+    "copyfromparse.c",
     "copyto.c",
     "createas.c",
     "dependency.c",
