@@ -31,7 +31,7 @@ fn texts(dir: &Dir) -> Vec<String> {
     let mut reader = Reader::from_start(dir.path()).expect("opened");
     let mut texts = Vec::new();
     while let Some(line) = reader.next().expect("read") {
-        texts.extend(line.entry().expect("an entry").text.map(String::from));
+        texts.extend(line.entry().expect("an entry").text);
     }
     texts
 }
