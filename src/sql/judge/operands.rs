@@ -186,8 +186,8 @@ pub(super) fn comparable(operands: &[Operand]) -> bool {
     collations.sort_unstable();
     collations.dedup();
     let numbers = [&Class::Integer, &Class::Big, &Class::Numeric, &Class::Float];
-    let apart = !(has(&Class::Numeric) && has(&Class::Float))
-        && !(has(&Class::Id) && numbers.into_iter().any(has))
+    let apart = !(has(&Class::Numeric) && has(&Class::Float)
+        || has(&Class::Id) && numbers.into_iter().any(has))
         && collations.len() <= 1;
     let casts = has(&Class::Big)
         || has(&Class::Numeric)
