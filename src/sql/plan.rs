@@ -29,6 +29,25 @@ pub struct SessionFacts {
 }
 
 impl SessionFacts {
+    /// The same, whatever the types of parameters are.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let SessionFacts {
+            search_path,
+            user,
+            values,
+            temporary,
+            shadows,
+            said,
+            parameters: _,
+        } = self;
+        *search_path == other.search_path
+            && *user == other.user
+            && *values == other.values
+            && *temporary == other.temporary
+            && *shadows == other.shadows
+            && *said == other.said
+    }
+
     /// The same with these types of parameters.
     pub fn declaring(self: Arc<Self>, parameters: &Option<Vec<Oid>>) -> Arc<Self> {
         if self.parameters == *parameters {

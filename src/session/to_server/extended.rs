@@ -239,10 +239,10 @@ impl<H: Host> ToServer<'_, H> {
             Err(refusal) => return Ok(Some(refusal)),
         };
         let source = &bound.source;
-        let facts = facts.declaring(&source.facts.parameters);
-        if source.facts == facts && source.epoch == standing.epoch {
+        if source.facts.is_alike(&facts) && source.epoch == standing.epoch {
             return Ok(None);
         }
+        let facts = facts.declaring(&source.facts.parameters);
         Ok(self.stands_under(source, facts, claim).await.err())
     }
 
@@ -361,11 +361,12 @@ impl<H: Host> ToServer<'_, H> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let source = &prepared.source;
-        let facts = facts.declaring(&source.facts.parameters);
         let then = prepared.facts();
-        if then.as_ref() == Some(&facts) && source.epoch == standing.epoch {
+        let is_alike = then.as_ref().is_some_and(|then| then.is_alike(&facts));
+        if is_alike && source.epoch == standing.epoch {
             return Ok(Ok(prepared.clone()));
         }
+        let facts = facts.declaring(&source.facts.parameters);
         // Planned again, the whole text would do first what it did to names then, and not say what the statement means now.
         let alone = then.as_ref() == Some(&source.facts);
         let Some(text) = source.text.clone().filter(|_| alone) else {
