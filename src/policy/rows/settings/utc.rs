@@ -33,20 +33,15 @@ pub fn in_utc(expression: &mut AExpr, found: Operation) -> Option<Result<NodeEnu
     );
     let (left, right) = (expression.lexpr.take(), expression.rexpr.take());
     Some(where_clause(&sql).and_then(|mut anew| {
-        put(&mut anew, LEFT, left.map(|node| *node));
-        put(&mut anew, RIGHT, right.map(|node| *node));
+        put(&mut anew, LEFT, &mut left.map(|node| *node));
+        put(&mut anew, RIGHT, &mut right.map(|node| *node));
         anew.node
             .ok_or_else(|| Objection::new("the rule could not be read"))
     }))
 }
 
 /// Puts a node where a column of that name stands, within calls and operators.
-fn put(node: &mut Node, name: &str, value: Option<Node>) {
-    let mut value = value;
-    put_once(node, name, &mut value);
-}
-
-fn put_once(node: &mut Node, name: &str, value: &mut Option<Node>) {
+fn put(node: &mut Node, name: &str, value: &mut Option<Node>) {
     match node.node.as_mut() {
         Some(NodeEnum::ColumnRef(column))
             if column.fields.first().and_then(names::string) == Some(name) =>
@@ -57,13 +52,13 @@ fn put_once(node: &mut Node, name: &str, value: &mut Option<Node>) {
         }
         Some(NodeEnum::FuncCall(call)) => {
             for argument in &mut call.args {
-                put_once(argument, name, value);
+                put(argument, name, value);
             }
         }
         Some(NodeEnum::AExpr(expression)) => {
             let sides = [&mut expression.lexpr, &mut expression.rexpr];
             for side in sides.into_iter().flatten() {
-                put_once(side, name, value);
+                put(side, name, value);
             }
         }
         _ => {}
