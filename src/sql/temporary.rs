@@ -126,7 +126,7 @@ impl<'a> Circumstances<'a> {
     }
 
     fn nowhere(&self, object: &Tree) -> Option<String> {
-        let names: Option<Vec<&str>> = list_of(object)?.iter().map(Tree::string).collect();
+        let names: Option<Vec<&str>> = object.items()?.iter().map(Tree::string).collect();
         let name = match names?.as_slice() {
             [name] if self.catalog.resolve(&self.path, name).is_none() => (*name).to_owned(),
             [SCHEMA, name] if self.catalog.relation(SCHEMA, name).is_none() => (*name).to_owned(),
@@ -171,15 +171,6 @@ pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation
         .filter(|schema| !OWN.contains(&schema.as_str()))
         .find_map(|schema| catalog.relation(schema, name))
         .map(|relation| &**relation)
-}
-
-/// The items of a `List` node, or of a plain list.
-pub(super) fn list_of(tree: &Tree) -> Option<&[Tree]> {
-    match tree {
-        Tree::List(items) => Some(items),
-        Tree::Node(node) if node.kind == "List" => Some(node.list("items")),
-        _ => None,
-    }
 }
 
 /// ALTER of what a relation consists of. Renaming the relation itself would make a name the session's own.

@@ -66,6 +66,15 @@ impl Tree {
         }
     }
 
+    /// The items of a list, or of a `List` node (a row of VALUES, a qualified name).
+    pub fn items(&self) -> Option<&[Tree]> {
+        match self {
+            Tree::List(items) => Some(items),
+            Tree::Node(node) if node.kind == "List" => Some(node.list("items")),
+            _ => None,
+        }
+    }
+
     /// The string in a `String` node, or a plain text value.
     pub fn string(&self) -> Option<&str> {
         match self {

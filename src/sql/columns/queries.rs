@@ -228,7 +228,7 @@ impl<'a> Reading<'a> {
     fn values(&mut self, rows: &'a [Tree]) -> Outputs<'a> {
         let mut outputs = Outputs::default();
         for row in rows {
-            for (place, value) in row_of(row).iter().enumerate() {
+            for (place, value) in row.items().unwrap_or_default().iter().enumerate() {
                 let mut cells = Cells::new();
                 self.flow(value, &mut cells);
                 match outputs.columns.get_mut(place) {
@@ -369,12 +369,4 @@ fn mixed(mut outputs: Outputs<'_>) -> Outputs<'_> {
         column.cells.clone_from(&all);
     }
     outputs
-}
-
-/// The values of one row of VALUES.
-fn row_of(row: &Tree) -> &[Tree] {
-    match row {
-        Tree::Node(node) if node.kind == "List" => node.list("items"),
-        row => row.list(),
-    }
 }

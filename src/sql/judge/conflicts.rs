@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::catalog::{Relation, RelationKind};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
-use crate::sql::temporary::list_of;
 use crate::sql::tree::{Node, Tree};
 
 use super::conditions::is_constant;
@@ -114,7 +113,7 @@ fn inserts_constants(insert: &Node, relation: &Relation, name: &str) -> bool {
     };
     let rows = source.list("values_lists");
     let is_named = |row: &Tree| {
-        let value = list_of(row).and_then(|values| values.get(place));
+        let value = row.items().and_then(|values| values.get(place));
         value.is_none_or(|value| {
             is_constant(value)
                 || value

@@ -332,7 +332,7 @@ fn without_rule(clause: Tree, rule: &Node) -> Option<Parts> {
     };
     if node.kind == "CaseExpr" {
         return Some(Parts {
-            own: Some(guarded(node, rule)?),
+            own: Some(take_guarded(node, rule)?),
             ..alone(Form::Case)
         });
     }
@@ -365,7 +365,7 @@ fn without_rule(clause: Tree, rule: &Node) -> Option<Parts> {
     };
     match last {
         Tree::Node(case) if case.kind == "CaseExpr" => Some(Parts {
-            own: Some(guarded(case, rule)?),
+            own: Some(take_guarded(case, rule)?),
             form,
             repeats,
         }),
@@ -375,31 +375,29 @@ fn without_rule(clause: Tree, rule: &Node) -> Option<Parts> {
 
 /// Whether it is `CASE WHEN rule THEN TRUE ELSE FALSE END`.
 fn is_apart(tree: &Tree, rule: &Node) -> bool {
-    let case = tree.duplicate();
-    let Tree::Node(case) = case else {
-        return false;
-    };
-    case.kind == "CaseExpr" && guarded(case, rule) == Some(truth())
+    let case = tree.node().filter(|node| node.kind == "CaseExpr");
+    case.and_then(|case| guarded(case, rule)) == Some(&truth())
 }
 
 /// The condition in `CASE WHEN rule THEN condition ELSE FALSE END`.
-fn guarded(mut case: Node, rule: &Node) -> Option<Tree> {
+fn guarded<'c>(case: &'c Node, rule: &Node) -> Option<&'c Tree> {
     let no = case.child("defresult")?;
     let is_false = no.kind == "AConst"
         && no
             .child("val")
             .is_some_and(|value| value.kind == "Boolean" && !value.flag("boolval"));
-    if case.get("arg").is_some() || !is_false {
-        return None;
-    }
-    let Some(Tree::List(args)) = case.get_mut("args") else {
+    let [Tree::Node(when)] = case.list("args") else {
         return None;
     };
-    let [Tree::Node(when)] = args.as_mut_slice() else {
-        return None;
-    };
-    if when.child("expr") != Some(rule) {
-        return None;
+    let is_it = case.get("arg").is_none() && is_false && when.child("expr") == Some(rule);
+    when.get("result").filter(|_| is_it)
+}
+
+/// The same, taken out of it.
+fn take_guarded(mut case: Node, rule: &Node) -> Option<Tree> {
+    guarded(&case, rule)?;
+    match case.get_mut("args") {
+        Some(Tree::List(args)) => args.first_mut()?.node_mut()?.remove("result"),
+        _ => None,
     }
-    when.remove("result")
 }

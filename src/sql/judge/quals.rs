@@ -7,7 +7,7 @@
 use crate::sql::tree::{Node, Tree};
 
 use super::operands::{Constants, Operand, comparable, together};
-use super::sources::{Sources, harmless_function, row_of};
+use super::sources::{Sources, harmless_function, width};
 
 const COMPARISONS: &[&str] = &["=", "<>", "<", ">", "<=", ">="];
 /// `AEXPR_OP`, `OP_ANY`, `OP_ALL`, `DISTINCT`, `NOT_DISTINCT`, `IN`, and the four kinds of BETWEEN.
@@ -85,8 +85,7 @@ impl<'t> Quals<'t> {
             return false;
         }
         let rows = query.list("values_lists");
-        let width = rows.first().map_or(0, |row| row_of(row).len());
-        if !(0..width).all(|at| self.sources.values(rows, at).is_some()) {
+        if !(0..width(rows)).all(|at| self.sources.values(rows, at).is_some()) {
             return false;
         }
         let targets = query.list("target_list");
@@ -193,11 +192,7 @@ impl<'t> Quals<'t> {
         let (Some(left), Some(right)) = (node.get("lexpr"), node.get("rexpr")) else {
             return false;
         };
-        let values = match right {
-            Tree::List(items) => items.as_slice(),
-            Tree::Node(list) if list.kind == "List" => list.list("items"),
-            other => std::slice::from_ref(other),
-        };
+        let values = right.items().unwrap_or_else(|| std::slice::from_ref(right));
         if !PLAIN_KINDS.contains(&kind) || !operator {
             return false;
         }

@@ -313,9 +313,8 @@ impl<'t> Sources<'t> {
     ) -> Option<Vec<Operand>> {
         let rows = query.list("values_lists");
         if !rows.is_empty() {
-            let width = rows.first().map_or(0, |row| row_of(row).len());
             let mut found = Vec::new();
-            for at in 0..width {
+            for at in 0..width(rows) {
                 let given = names.get(at).and_then(Tree::string).map(str::to_owned);
                 if given.unwrap_or_else(|| format!("column{}", at + 1)) == name {
                     found.push(self.values(rows, at)?);
@@ -367,7 +366,7 @@ impl<'t> Sources<'t> {
     pub fn values(&self, rows: &[Tree], at: usize) -> Option<Operand> {
         let mut all = Vec::new();
         for row in rows {
-            let value = row_of(row).get(at)?;
+            let value = row.items()?.get(at)?;
             let is_default = value.node().is_some_and(|node| node.kind == "SetToDefault");
             if !is_default {
                 all.append(&mut self.operands(value)?);
@@ -377,13 +376,10 @@ impl<'t> Sources<'t> {
     }
 }
 
-/// The values of a row of VALUES.
-pub(super) fn row_of(row: &Tree) -> &[Tree] {
-    match row {
-        Tree::List(items) => items,
-        Tree::Node(node) => node.list("items"),
-        _ => &[],
-    }
+/// How many values a row of VALUES has.
+pub(super) fn width(rows: &[Tree]) -> usize {
+    let first = rows.first().and_then(Tree::items);
+    first.map_or(0, <[Tree]>::len)
 }
 
 /// What an operand is as a column.
@@ -404,7 +400,7 @@ pub(super) fn harmless_function<'t>(
     let [single] = node.list("functions") else {
         return None;
     };
-    let call = row_of(single).first()?.node()?;
+    let call = single.items()?.first()?.node()?;
     let name = match call.names("funcname")?.as_slice() {
         [name] | ["pg_catalog", name] => *name,
         _ => return None,

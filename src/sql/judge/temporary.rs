@@ -323,7 +323,8 @@ impl Walk<'_> {
 
     /// The temporary relation that a DROP names.
     fn dropped(&self, object: &Tree, what: &str) -> Result<std::sync::Arc<Relation>, Refusal> {
-        let names: Option<Vec<&str>> = crate::sql::temporary::list_of(object)
+        let names: Option<Vec<&str>> = object
+            .items()
             .unwrap_or_default()
             .iter()
             .map(Tree::string)
