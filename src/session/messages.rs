@@ -20,6 +20,11 @@ impl Name {
     pub fn is_unnamed(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The name is spelled so in SQL.
+    pub fn is(&self, spelled: &str) -> bool {
+        *self == Name::from(spelled)
+    }
 }
 
 impl From<&str> for Name {

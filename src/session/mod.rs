@@ -37,6 +37,7 @@ pub mod login;
 pub mod made;
 pub mod messages;
 pub mod proxy;
+pub mod question;
 pub mod record;
 pub mod relay;
 pub mod rereading;

@@ -17,7 +17,7 @@ pub struct Touched {
 }
 
 impl Touched {
-    pub const SETTINGS: Touched = Touched {
+    const SETTINGS: Touched = Touched {
         search_path: true,
         encoding: true,
         temporary: false,
@@ -54,6 +54,11 @@ pub fn touched(plan: &StatementPlan) -> Touched {
             .any(|effect| matches!(effect, Effect::TemporaryMade(_) | Effect::TemporaryGone(_))),
         ..settings_touched(plan)
     }
+}
+
+/// What another statement may change by running this one; `None`: it is not known.
+pub fn touched_by(inner: Option<&StatementPlan>) -> Touched {
+    inner.map_or(Touched::SETTINGS, touched)
 }
 
 fn settings_touched(plan: &StatementPlan) -> Touched {

@@ -108,16 +108,14 @@ pub struct Statement {
 
 /// Whether PREPARE of that name is among the effects.
 pub fn prepares(effects: &[Effect], name: &Name) -> bool {
-    let is_it = |made: &String| Name::from(made.as_str()) == *name;
     let mut effects = effects.iter();
-    effects.any(|effect| matches!(effect, Effect::Prepare(made) if is_it(made)))
+    effects.any(|effect| matches!(effect, Effect::Prepare(made) if name.is(made)))
 }
 
 /// Whether DECLARE of a cursor of that name is among the effects.
 pub fn declares(effects: &[Effect], name: &Name) -> bool {
-    let is_it = |made: &String| Name::from(made.as_str()) == *name;
     let mut effects = effects.iter();
-    effects.any(|effect| matches!(effect, Effect::DeclareCursor(made) if is_it(made)))
+    effects.any(|effect| matches!(effect, Effect::DeclareCursor(made) if name.is(made)))
 }
 
 /// A grant that was used for one run of a statement.

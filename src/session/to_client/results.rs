@@ -14,7 +14,7 @@ use crate::session::host::{Host, Unrecorded};
 use crate::session::ledger::{Answer, Counted, Running};
 use crate::session::messages;
 use crate::session::record::{self, Outcome};
-use crate::session::settings::{self, Touched};
+use crate::session::settings;
 use crate::session::shared::State;
 use crate::session::statements::Statement;
 use crate::session::subjects::{self, SubjectColumns};
@@ -392,8 +392,7 @@ impl<H: Host> ToClient<'_, H> {
         state.made.follow(plan, tag);
         let mut touched = settings::touched(plan);
         if let Some(inner) = &running.inner {
-            let runs = inner.plan();
-            touched.merge(runs.map_or(Touched::SETTINGS, settings::touched));
+            touched.merge(settings::touched_by(inner.plan()));
         }
         touched.temporary |= own && settings::runs_code(plan);
         state.dirty |= state.rereads(touched);

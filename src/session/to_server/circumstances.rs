@@ -11,7 +11,7 @@ use super::refusals::unsettled_refusal;
 use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::{AsSent, Ledger, Sent};
-use crate::session::shared::Asks;
+use crate::session::question::Asks;
 use crate::session::statements::Statement;
 use crate::sql::plan::{Refusal, SessionFacts};
 
