@@ -2,8 +2,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, Node};
 
-use super::Operation;
 use super::kind::{Interval, Moment};
+use super::operators::Operation;
 use crate::policy::rows::syntax::{HEAD, where_clause};
 use crate::policy::rows::{Objection, names};
 
