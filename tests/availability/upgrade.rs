@@ -118,7 +118,8 @@ fn nobody_is_refused_and_no_transaction_fails_across_upgrades() {
             .map(|worker| worker.join().expect("a client"));
         done.collect()
     });
-    signal(bench.id(), "INT");
+    // Not INT: where the tests run in the background it is ignored.
+    signal(bench.id(), "TERM");
     let output = bench.wait_with_output().expect("pgbench ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);

@@ -1,4 +1,7 @@
-//! Temporary folders.
+//! Temporary folders, writable to nobody else whatever the umask is: `pgveil doctor` warns of such.
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
@@ -16,7 +19,7 @@ impl Folder {
         let path = env::temp_dir().join(format!("pgveil-test-{}-{number}-{what}", process::id()));
         // Left over from a killed process that had the same pid.
         let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("cannot make a temporary folder");
+        create(&path);
         Folder { path }
     }
 
@@ -28,11 +31,23 @@ impl Folder {
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path.join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).expect("cannot make a folder");
+            create(parent);
         }
-        fs::write(&path, content).expect("cannot write a test file");
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o644);
+        file.open(&path)
+            .and_then(|mut file| file.write_all(content.as_ref()))
+            .expect("cannot write a test file");
         path
     }
+}
+
+fn create(folder: &Path) {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .expect("cannot make a folder");
 }
 
 impl Drop for Folder {
