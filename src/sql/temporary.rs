@@ -169,8 +169,10 @@ pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation
         .schemas
         .iter()
         .filter(|schema| !OWN.contains(&schema.as_str()))
-        .find_map(|schema| catalog.relation(schema, name))
-        .map(|relation| &**relation)
+        .filter_map(|schema| Some((schema, catalog.relation(schema, name)?)))
+        // Of several always the same: what is said does not depend on the process.
+        .min_by_key(|(schema, _)| *schema)
+        .map(|(_, relation)| &**relation)
 }
 
 /// The items of a `List` node, or of a plain list.

@@ -297,6 +297,40 @@ fn an_encoding_that_is_taken_back_is_known() {
     assert!(shows_secret(&mut direct(&server), &groups));
 }
 
+/// An error takes it back before ROLLBACK comes: the text that begins with that is read in the encoding of before.
+#[test]
+fn an_encoding_that_an_error_takes_back_is_known() {
+    let (server, pgveil) = start(MORE);
+    let text: &[u8] = b"ROLLBACK; SELECT E'\xc3\x81\x5c\x5c' , (SELECT phone || '' FROM crm.contacts WHERE id = 1) --'\0";
+    let began = || vec![one("BEGIN"), one("SET client_encoding = 'SJIS'")];
+    let fails = vec![query("SELECT 1/0"), frame(b'Q', text)];
+    let in_a_batch = [runs("SELECT 1/0"), vec![sync(), frame(b'Q', text)]].concat();
+    for fails in [fails, in_a_batch] {
+        let groups = [began(), vec![fails]].concat();
+        assert!(!shows_secret(&mut agent(pgveil.port()), &groups));
+        assert!(shows_secret(&mut direct(&server), &groups));
+    }
+}
+
+/// What a transaction takes along is not what it was: the answer is the server's, whenever its other answers come.
+#[test]
+fn what_ends_with_a_transaction_that_is_under_way_is_not_there() {
+    let (_server, pgveil) = start(MORE);
+    for _ in 0..20 {
+        let mut client = agent(pgveil.port());
+        client.send_all(&[
+            parse("", "COMMIT", &[]),
+            bind("p", "", &[], 0),
+            execute("p", 0),
+            sync(),
+            query("FETCH ALL FROM p"),
+        ]);
+        client.read_until_ready();
+        let answer = error(&client.read_until_ready());
+        assert_eq!(answer.as_deref(), Some("34000 cursor \"p\" does not exist"));
+    }
+}
+
 #[test]
 fn a_copy_that_the_client_breaks_off_has_set_nothing() {
     let (server, pgveil) = start(MORE);
