@@ -331,6 +331,36 @@ fn what_ends_with_a_transaction_that_is_under_way_is_not_there() {
     }
 }
 
+/// As a driver sends ROLLBACK that has statements to close.
+#[test]
+fn a_transaction_that_has_failed_is_ended_by_a_batch_that_begins_otherwise() {
+    let (_server, pgveil) = start(MORE);
+    let mut client = agent(pgveil.port());
+    client.query("BEGIN; SAVEPOINT a");
+    client.query("SET search_path = crm");
+    client.query("SELECT 1/0");
+    for ends in ["ROLLBACK TO a", "ROLLBACK"] {
+        client.query("SELECT 1/0");
+        client.send_all(&[vec![close(b'S', "s")], runs(ends), vec![sync()]].concat());
+        assert_eq!(error(&client.read_until_ready()), None, "{ends}");
+    }
+    // What comes behind the end is not known before.
+    client.query("BEGIN; SET search_path = helpers, pg_catalog");
+    client.query("SELECT 1/0");
+    client.send_all(
+        &[
+            vec![close(b'S', "s")],
+            runs("ROLLBACK"),
+            runs(CALL),
+            vec![sync()],
+        ]
+        .concat(),
+    );
+    let frames = client.read_until_ready();
+    assert!(!shows(&frames, SECRET));
+    assert!(error(&frames).is_some_and(|error| error.starts_with("42501 pgveil: the search_path")));
+}
+
 #[test]
 fn a_copy_that_the_client_breaks_off_has_set_nothing() {
     let (server, pgveil) = start(MORE);

@@ -73,6 +73,11 @@ impl<H: Host> ToServer<'_, H> {
                 false => Next::Done(Known::InBatch),
             };
         }
+        let goes_on = state.ledger.mid_batch() && state.ledger.runs_in_batch();
+        if state.ledger.transaction() == Some(b'E') && !goes_on {
+            // Nothing but the end of the transaction runs, and that resolves no names.
+            return Next::Done(Known::Facts(state.facts.clone()));
+        }
         if state.ledger.mid_batch() {
             // If something fails in it, what comes after is skipped: else it stands as foreseen.
             let foreseen = state.foreseen.clone();
@@ -80,10 +85,6 @@ impl<H: Host> ToServer<'_, H> {
         }
         if !state.ledger.is_quiescent() {
             return Next::Await;
-        }
-        if state.ledger.transaction() == Some(b'E') {
-            // Nothing but the end of the transaction runs, and that resolves no names.
-            return Next::Done(Known::Facts(state.facts.clone()));
         }
         if state.own_failures >= MAX_OWN_FAILURES {
             state.own_failures = 0;
