@@ -124,6 +124,47 @@ fn names_that_fail() -> Vec<(&'static str, Groups)> {
     ]
 }
 
+/// Portals that a statement of the same batch opens, which is known when it is answered.
+fn opened_in_a_batch() -> Vec<(&'static str, Groups)> {
+    let path = "set_config('search_path', 'helpers, pg_catalog', false)";
+    let declare = || runs(&format!("DECLARE c CURSOR FOR SELECT {path}"));
+    let call = || [runs(CALL), vec![sync()]].concat();
+    vec![
+        (
+            "DECLARE by a message, and Execute",
+            vec![
+                one("BEGIN"),
+                [declare(), vec![execute("c", 0)], call()].concat(),
+            ],
+        ),
+        (
+            "the same, and the next batch",
+            vec![
+                one("BEGIN"),
+                [declare(), vec![execute("c", 0), sync()], call()].concat(),
+            ],
+        ),
+        (
+            "DECLARE by a message, and FETCH",
+            vec![
+                one("BEGIN"),
+                [declare(), runs("FETCH c"), call()].concat(),
+            ],
+        ),
+        (
+            "the same with the encoding",
+            vec![
+                one("BEGIN"),
+                [
+                    runs("DECLARE c CURSOR FOR SELECT set_config('client_encoding', 'SJIS', false)"),
+                    vec![execute("c", 0), sync(), two_ways()],
+                ]
+                .concat(),
+            ],
+        ),
+    ]
+}
+
 fn circumstances_that_fail() -> Vec<(&'static str, Groups)> {
     let call = || [runs(CALL), vec![sync()]].concat();
     let closes = || vec![close(b'S', "nowhere")];
@@ -269,6 +310,7 @@ fn what_was_sent_and_fails_has_not_changed_what_comes_after() {
     let (server, pgveil) = start(MORE);
     let cases = [
         names_that_fail(),
+        opened_in_a_batch(),
         circumstances_that_fail(),
         settings_within(),
     ];
