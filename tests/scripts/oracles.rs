@@ -76,16 +76,9 @@ pub fn restricted(
             })
         })
         .or_else(|| {
-            let as_told = |played: &Played| -> Vec<String> {
-                let frames = played.frames.iter();
-                frames.map(|frame| told(frame, last_oid)).collect()
-            };
             let until = in_time(a, b);
-            let [ours, theirs] = [a, b].map(|played| {
-                let mut told = as_told(played);
-                told.truncate(until);
-                told
-            });
+            let [ours, theirs] = [a, b]
+                .map(|played| as_told(&played.frames[..until.min(played.frames.len())], last_oid));
             first_difference(Oracle::Twins, &ours, &theirs)
         })
         .or_else(|| {
@@ -101,8 +94,12 @@ pub fn restricted(
             let exact = !script.writes() && !script.shows_insides();
             let gists = |played: &Played| -> Vec<String> {
                 let frames = played.frames.iter().take(until);
-                let shown = frames.filter(|frame| frame.tag != b'D' || !script.shows_insides());
-                shown.map(|frame| gist(frame, exact)).collect()
+                let insides = script.shows_insides();
+                let shown = frames.filter(|frame| frame.tag != b'D' || !insides);
+                let mut gists: Vec<String> =
+                    shown.map(|frame| gist(frame, exact, insides)).collect();
+                in_order(&mut gists);
+                gists
             };
             let (ours, mut theirs) = (gists(a), gists(copy));
             if until < usize::MAX {
@@ -114,12 +111,9 @@ pub fn restricted(
 }
 
 pub fn unrestricted(through: &Played, direct: &Played, last_oid: u32) -> Found {
-    let as_told = |played: &Played| -> Vec<String> {
-        let frames = played.frames.iter();
-        frames.map(|frame| told(frame, last_oid)).collect()
-    };
+    let [ours, theirs] = [through, direct].map(|played| as_told(&played.frames, last_oid));
     let difference = hang([through, direct, direct])
-        .or_else(|| first_difference(Oracle::Direct, &as_told(through), &as_told(direct)))
+        .or_else(|| first_difference(Oracle::Direct, &ours, &theirs))
         .or_else(|| {
             let ends = through.end != direct.end;
             ends.then(|| Difference {
@@ -183,6 +177,20 @@ fn hang(played: [&Played; 3]) -> Option<Difference> {
     })
 }
 
+fn as_told(frames: &[Frame], last_oid: u32) -> Vec<String> {
+    let mut all: Vec<String> = frames.iter().map(|frame| told(frame, last_oid)).collect();
+    in_order(&mut all);
+    all
+}
+
+/// Rows in an order of their own: where none was asked for, that of the file counts, and scripts before have written to it.
+fn in_order(told: &mut [String]) {
+    let kind = |text: &String| text.chars().next().filter(|tag| matches!(tag, 'D' | 'd'));
+    for rows in told.chunk_by_mut(|one, other| kind(one).is_some() && kind(one) == kind(other)) {
+        rows.sort();
+    }
+}
+
 fn first_difference(oracle: Oracle, ours: &[String], theirs: &[String]) -> Option<Difference> {
     let longest = ours.len().max(theirs.len());
     let at = (0..longest).find(|at| ours.get(*at) != theirs.get(*at))?;
@@ -225,11 +233,17 @@ fn told(frame: &Frame, last_oid: u32) -> String {
     }
 }
 
-/// What does not depend on values: of errors and notices the SQLSTATE, of rows that there is one. `exact`: the values, too.
-fn gist(frame: &Frame, exact: bool) -> String {
+/// What does not depend on values: of errors and notices the SQLSTATE, of rows that there is one. `exact`: the values, too. `insides`: how many
+/// rows there are is left out. A temporary table that is made in a text with EXECUTE may not be the session's own, and by its
+/// name pgveil reads the system relation that the server would not (src/session/made.rs).
+fn gist(frame: &Frame, exact: bool, insides: bool) -> String {
     let tag = char::from(frame.tag);
     match frame.tag {
         b'E' | b'N' => format!("{tag} {:?}", frame.field(b'C')),
+        b'C' if insides => {
+            let told = format!("{frame:?}");
+            told.chars().filter(|told| !told.is_ascii_digit()).collect()
+        }
         b'C' | b'Z' | b'S' => format!("{frame:?}"),
         b'D' if exact => format!("{frame:?}"),
         // The number of columns.

@@ -146,17 +146,16 @@ fn opened_in_a_batch() -> Vec<(&'static str, Groups)> {
         ),
         (
             "DECLARE by a message, and FETCH",
-            vec![
-                one("BEGIN"),
-                [declare(), runs("FETCH c"), call()].concat(),
-            ],
+            vec![one("BEGIN"), [declare(), runs("FETCH c"), call()].concat()],
         ),
         (
             "the same with the encoding",
             vec![
                 one("BEGIN"),
                 [
-                    runs("DECLARE c CURSOR FOR SELECT set_config('client_encoding', 'SJIS', false)"),
+                    runs(
+                        "DECLARE c CURSOR FOR SELECT set_config('client_encoding', 'SJIS', false)",
+                    ),
                     vec![execute("c", 0), sync(), two_ways()],
                 ]
                 .concat(),
@@ -370,6 +369,33 @@ fn what_ends_with_a_transaction_that_is_under_way_is_not_there() {
         client.read_until_ready();
         let answer = error(&client.read_until_ready());
         assert_eq!(answer.as_deref(), Some("34000 cursor \"p\" does not exist"));
+    }
+}
+
+/// The unnamed statement outlives what drops all others, and the session goes on.
+#[test]
+fn the_unnamed_statement_is_there_after_all_others_were_dropped() {
+    let (_server, pgveil) = start(MORE);
+    for drops in ["DISCARD ALL", "DEALLOCATE ALL"] {
+        let mut client = agent(pgveil.port());
+        client.send_all(
+            &[
+                vec![parse("s", "SELECT 1", &[])],
+                runs(drops),
+                vec![sync(), bind("", "", &[], 0), execute("", 0), sync()],
+                vec![bind("", "s", &[], 0), sync(), query("SELECT 'goes on'")],
+            ]
+            .concat(),
+        );
+        let answers: Vec<_> = (0..4).map(|_| client.read_until_ready()).collect();
+        assert_eq!(error(&answers[0]), None, "{drops}");
+        assert_eq!(error(&answers[1]), None, "{drops}");
+        let gone = error(&answers[2]);
+        assert!(
+            gone.is_some_and(|error| error.starts_with("26000")),
+            "{drops}"
+        );
+        assert_eq!(values(&answers[3]), ["goes on"], "{drops}");
     }
 }
 
