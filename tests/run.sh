@@ -12,13 +12,14 @@
 #   reproducible  the release built in two folders: the same bytes, with no path, date or symbol in them (tests/deploy/reproducible.sh)
 #   resolved   100,000 texts of easily mistaken names (PGVEIL_RESOLVED, PGVEIL_SEED) and as many generated ones, as the server reads
 #              them against how pgveil does, on the machine's PostgreSQL and on 13 to 18
-#   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED) and 10,000 of sqlsmith
+#   generated  100,000 generated statements (PGVEIL_GENERATED, PGVEIL_SEED), 10,000 of sqlsmith, and 20,000 scripts of messages in
+#              flight (PGVEIL_SCRIPTS)
 #   crm        a day at a Tryton CRM through pgveil (tests/crm/run.sh)
 #   regress    all of PostgreSQL's own regression files, from Debian's source package
 #   suites     other people's test suites: direct, through pgveil unrestricted and restricted (tests/suites/run.sh)
 #   logins     every combination of sslmode, gssencmode, sslnegotiation, channel binding and method on PostgreSQL 13 to 18,
 #              with the libpq of 18 and of 17 (tests/logins/run.sh)
-#   versions   twins and generated statements on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17, how texts are read on all
+#   versions   twins, generated statements and scripts on PostgreSQL 13 and 18, smoke tests on 14, 16 and 17, how texts are read on all
 #              of them
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
 #   reload     500 changes of the policy under 64 clients (PGVEIL_RELOADS); 50 are among the tests of every day
@@ -204,7 +205,8 @@ run_generated() (
     ensure sqlsmith sqlsmith
     fast_binary || return
     cargo test --locked --test generated -- --ignored --nocapture long &&
-        PGVEIL_GENERATED=${PGVEIL_SQLSMITH:-10000} cargo test --locked --test generated -- --ignored --nocapture sqlsmith
+        PGVEIL_GENERATED=${PGVEIL_SQLSMITH:-10000} cargo test --locked --test generated -- --ignored --nocapture sqlsmith &&
+        cargo test --locked --test scripts -- --ignored --nocapture long
 )
 
 # The files of the server that the tests run, below target/regress.
@@ -243,11 +245,11 @@ install_version() {
 }
 
 # Major versions, those of the package, and the tests that run on them.
-VERSIONS='13 13.23.0-beta.16 twins generated resolved
+VERSIONS='13 13.23.0-beta.16 twins generated scripts resolved
 14 14.23.0-beta.17 restricted serve resolved
 16 16.14.0-beta.17 restricted serve resolved
 17 17.10.0-beta.17 restricted serve resolved
-18 18.4.0-beta.17 twins generated resolved'
+18 18.4.0-beta.17 twins generated scripts resolved'
 
 run_versions() (
     failed=0

@@ -110,6 +110,20 @@ fn a_temporary_table_behaves_as_on_postgresql() {
 }
 
 #[test]
+fn what_is_nowhere_can_be_dropped_twice_in_one_text() {
+    let (server, pgveil) = start();
+    same(
+        &mut agent(pgveil.port()),
+        &mut agent(server.port()),
+        &[
+            "DROP TABLE IF EXISTS nowhere; DROP TABLE IF EXISTS nowhere; SELECT 1",
+            "CREATE TEMP TABLE mine (a int)",
+            "DROP TABLE IF EXISTS mine; DROP TABLE IF EXISTS mine; DROP TABLE mine",
+        ],
+    );
+}
+
+#[test]
 fn a_temporary_table_comes_before_those_of_other_schemas() {
     let (server, pgveil) = start();
     same(

@@ -140,6 +140,8 @@ pub struct Ledger {
     skipping: bool,
     /// Extended-protocol messages were sent and no Sync after them.
     unsynced: bool,
+    /// ... and an Execute is among them.
+    executed: bool,
     /// COPY FROM STDIN is running.
     copying: bool,
     /// ... and the client has not sent its end.
@@ -164,6 +166,7 @@ impl Ledger {
             Sent::Sync => {
                 self.skipping = false;
                 self.unsynced = false;
+                self.executed = false;
             }
             Sent::Query(_) | Sent::Own | Sent::FunctionCall { .. } => {}
             Sent::CopyEnd => {
@@ -177,7 +180,10 @@ impl Ledger {
                     return;
                 }
             }
-            _ => self.unsynced = true,
+            _ => {
+                self.unsynced = true;
+                self.executed |= matches!(sent, Sent::Execute { .. });
+            }
         }
         if self.skipping {
             return;
@@ -232,8 +238,9 @@ impl Ledger {
         self.unsynced
     }
 
-    pub const fn is_copying_in(&self) -> bool {
-        self.copying
+    /// ... and one of them runs something.
+    pub const fn runs_in_batch(&self) -> bool {
+        self.executed
     }
 
     /// Status of the transaction as the last ReadyForQuery said: `I`, `T` or `E`.

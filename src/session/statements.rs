@@ -349,7 +349,8 @@ impl Statements {
                 Effect::Deallocate(Some(name)) => {
                     self.prepared.remove(&name.as_str().into());
                 }
-                Effect::Deallocate(None) => self.prepared.clear(),
+                // The unnamed one is none of those (`DropAllPreparedStatements`, commands/prepare.c).
+                Effect::Deallocate(None) => self.prepared.retain(|name, _| name.is_unnamed()),
                 Effect::DeclareCursor(name) => {
                     let held = statement.plan().is_some_and(|plan| {
                         plan.normalised.to_ascii_lowercase().contains("with hold")

@@ -165,8 +165,11 @@ impl<'a, H: Host> ToServer<'a, H> {
             return Ok(Flow::End(ToServerEnd::Dismissed));
         }
         if self.restricted && names(header.tag) && !self.shared.lock().ledger.mid_batch() {
-            // In the middle of its batch the server cannot be asked.
+            // In the middle of its batch the server cannot be asked, and says nothing of the encoding.
             self.facts(server).await?;
+            if self.shared.lock().unsettled {
+                self.charset(server).await?;
+            }
         }
         match header.tag {
             front::COPY_DATA => {

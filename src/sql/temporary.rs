@@ -87,6 +87,11 @@ impl<'a> Circumstances<'a> {
     /// Takes up the next statement. `DROP ... IF EXISTS` and `ALTER TABLE IF EXISTS` may name what is nowhere, and a temporary table that is being made
     /// refers to itself: such a name can only be one of the session's own.
     pub fn meet(&mut self, statement: &Tree) {
+        // What the statement before spoke of is nowhere still.
+        if !self.supposed.is_empty() {
+            self.supposed.clear();
+            self.lay_over();
+        }
         let supposed: BTreeSet<String> = match statement.node() {
             Some(node) if node.kind == "DropStmt" && node.flag("missing_ok") => node
                 .list("objects")
@@ -169,8 +174,10 @@ pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation
         .schemas
         .iter()
         .filter(|schema| !OWN.contains(&schema.as_str()))
-        .find_map(|schema| catalog.relation(schema, name))
-        .map(|relation| &**relation)
+        .filter_map(|schema| Some((schema, catalog.relation(schema, name)?)))
+        // Of several always the same: what is said does not depend on the process.
+        .min_by_key(|(schema, _)| *schema)
+        .map(|(_, relation)| &**relation)
 }
 
 /// ALTER of what a relation consists of. Renaming the relation itself would make a name the session's own.

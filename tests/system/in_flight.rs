@@ -124,6 +124,46 @@ fn names_that_fail() -> Vec<(&'static str, Groups)> {
     ]
 }
 
+/// Portals that a statement of the same batch opens, which is known when it is answered.
+fn opened_in_a_batch() -> Vec<(&'static str, Groups)> {
+    let path = "set_config('search_path', 'helpers, pg_catalog', false)";
+    let declare = || runs(&format!("DECLARE c CURSOR FOR SELECT {path}"));
+    let call = || [runs(CALL), vec![sync()]].concat();
+    vec![
+        (
+            "DECLARE by a message, and Execute",
+            vec![
+                one("BEGIN"),
+                [declare(), vec![execute("c", 0)], call()].concat(),
+            ],
+        ),
+        (
+            "the same, and the next batch",
+            vec![
+                one("BEGIN"),
+                [declare(), vec![execute("c", 0), sync()], call()].concat(),
+            ],
+        ),
+        (
+            "DECLARE by a message, and FETCH",
+            vec![one("BEGIN"), [declare(), runs("FETCH c"), call()].concat()],
+        ),
+        (
+            "the same with the encoding",
+            vec![
+                one("BEGIN"),
+                [
+                    runs(
+                        "DECLARE c CURSOR FOR SELECT set_config('client_encoding', 'SJIS', false)",
+                    ),
+                    vec![execute("c", 0), sync(), two_ways()],
+                ]
+                .concat(),
+            ],
+        ),
+    ]
+}
+
 fn circumstances_that_fail() -> Vec<(&'static str, Groups)> {
     let call = || [runs(CALL), vec![sync()]].concat();
     let closes = || vec![close(b'S', "nowhere")];
@@ -269,6 +309,7 @@ fn what_was_sent_and_fails_has_not_changed_what_comes_after() {
     let (server, pgveil) = start(MORE);
     let cases = [
         names_that_fail(),
+        opened_in_a_batch(),
         circumstances_that_fail(),
         settings_within(),
     ];
@@ -295,6 +336,97 @@ fn an_encoding_that_is_taken_back_is_known() {
     ];
     assert!(!shows_secret(&mut agent(pgveil.port()), &groups));
     assert!(shows_secret(&mut direct(&server), &groups));
+}
+
+/// An error takes it back before ROLLBACK comes: the text that begins with that is read in the encoding of before.
+#[test]
+fn an_encoding_that_an_error_takes_back_is_known() {
+    let (server, pgveil) = start(MORE);
+    let text: &[u8] = b"ROLLBACK; SELECT E'\xc3\x81\x5c\x5c' , (SELECT phone || '' FROM crm.contacts WHERE id = 1) --'\0";
+    let began = || vec![one("BEGIN"), one("SET client_encoding = 'SJIS'")];
+    let fails = vec![query("SELECT 1/0"), frame(b'Q', text)];
+    let in_a_batch = [runs("SELECT 1/0"), vec![sync(), frame(b'Q', text)]].concat();
+    for fails in [fails, in_a_batch] {
+        let groups = [began(), vec![fails]].concat();
+        assert!(!shows_secret(&mut agent(pgveil.port()), &groups));
+        assert!(shows_secret(&mut direct(&server), &groups));
+    }
+}
+
+/// What a transaction takes along is not what it was: the answer is the server's, whenever its other answers come.
+#[test]
+fn what_ends_with_a_transaction_that_is_under_way_is_not_there() {
+    let (_server, pgveil) = start(MORE);
+    for _ in 0..20 {
+        let mut client = agent(pgveil.port());
+        client.send_all(&[
+            parse("", "COMMIT", &[]),
+            bind("p", "", &[], 0),
+            execute("p", 0),
+            sync(),
+            query("FETCH ALL FROM p"),
+        ]);
+        client.read_until_ready();
+        let answer = error(&client.read_until_ready());
+        assert_eq!(answer.as_deref(), Some("34000 cursor \"p\" does not exist"));
+    }
+}
+
+/// The unnamed statement outlives what drops all others, and the session goes on.
+#[test]
+fn the_unnamed_statement_is_there_after_all_others_were_dropped() {
+    let (_server, pgveil) = start(MORE);
+    for drops in ["DISCARD ALL", "DEALLOCATE ALL"] {
+        let mut client = agent(pgveil.port());
+        client.send_all(
+            &[
+                vec![parse("s", "SELECT 1", &[])],
+                runs(drops),
+                vec![sync(), bind("", "", &[], 0), execute("", 0), sync()],
+                vec![bind("", "s", &[], 0), sync(), query("SELECT 'goes on'")],
+            ]
+            .concat(),
+        );
+        let answers: Vec<_> = (0..4).map(|_| client.read_until_ready()).collect();
+        assert_eq!(error(&answers[0]), None, "{drops}");
+        assert_eq!(error(&answers[1]), None, "{drops}");
+        let gone = error(&answers[2]);
+        assert!(
+            gone.is_some_and(|error| error.starts_with("26000")),
+            "{drops}"
+        );
+        assert_eq!(values(&answers[3]), ["goes on"], "{drops}");
+    }
+}
+
+/// As a driver sends ROLLBACK that has statements to close.
+#[test]
+fn a_transaction_that_has_failed_is_ended_by_a_batch_that_begins_otherwise() {
+    let (_server, pgveil) = start(MORE);
+    let mut client = agent(pgveil.port());
+    client.query("BEGIN; SAVEPOINT a");
+    client.query("SET search_path = crm");
+    client.query("SELECT 1/0");
+    for ends in ["ROLLBACK TO a", "ROLLBACK"] {
+        client.query("SELECT 1/0");
+        client.send_all(&[vec![close(b'S', "s")], runs(ends), vec![sync()]].concat());
+        assert_eq!(error(&client.read_until_ready()), None, "{ends}");
+    }
+    // What comes behind the end is not known before.
+    client.query("BEGIN; SET search_path = helpers, pg_catalog");
+    client.query("SELECT 1/0");
+    client.send_all(
+        &[
+            vec![close(b'S', "s")],
+            runs("ROLLBACK"),
+            runs(CALL),
+            vec![sync()],
+        ]
+        .concat(),
+    );
+    let frames = client.read_until_ready();
+    assert!(!shows(&frames, SECRET));
+    assert!(error(&frames).is_some_and(|error| error.starts_with("42501 pgveil: the search_path")));
 }
 
 #[test]

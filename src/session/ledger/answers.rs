@@ -459,6 +459,7 @@ impl Ledger {
         );
         if self.queue.is_empty() && !self.skipping {
             self.unsynced = false;
+            self.executed = false;
         }
         Ok(if own { Answer::OwnReady } else { Answer::Ready })
     }

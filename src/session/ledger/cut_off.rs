@@ -36,6 +36,7 @@ impl Ledger {
         }
         self.running = None;
         self.unsynced = false;
+        self.executed = false;
         self.skipping = false;
         self.copying = false;
         self.absorbing = false;

@@ -73,6 +73,11 @@ impl<H: Host> ToServer<'_, H> {
                 false => Next::Done(Known::InBatch),
             };
         }
+        let goes_on = state.ledger.mid_batch() && state.ledger.runs_in_batch();
+        if state.ledger.transaction() == Some(b'E') && !goes_on {
+            // Nothing but the end of the transaction runs, and that resolves no names.
+            return Next::Done(Known::Facts(state.facts.clone()));
+        }
         if state.ledger.mid_batch() {
             // If something fails in it, what comes after is skipped: else it stands as foreseen.
             let foreseen = state.foreseen.clone();
@@ -80,10 +85,6 @@ impl<H: Host> ToServer<'_, H> {
         }
         if !state.ledger.is_quiescent() {
             return Next::Await;
-        }
-        if state.ledger.transaction() == Some(b'E') {
-            // Nothing but the end of the transaction runs, and that resolves no names.
-            return Next::Done(Known::Facts(state.facts.clone()));
         }
         if state.own_failures >= MAX_OWN_FAILURES {
             state.own_failures = 0;
@@ -104,19 +105,24 @@ impl<H: Host> ToServer<'_, H> {
     }
 
     /// What a name stands for when the server gets to the next message. Waits, in a restricted session, for what may fail
-    /// and have it stand for something else.
+    /// and have it stand for something else. What is `refused` of it is refused when nothing that is under way can take it
+    /// away any more: the server has a word for what is not there.
     ///
     /// `Ok(Err)`: it cannot be told.
     pub(super) async fn settled<W: AsyncWrite + Unpin>(
         &mut self,
         as_sent: impl Fn(&Ledger) -> AsSent,
+        refused: impl Fn(&Statement) -> bool,
         server: &mut W,
     ) -> io::Result<Result<Option<Statement>, Refusal>> {
         loop {
             {
                 let state = self.shared.lock();
                 let now = as_sent(&state.ledger);
-                if !now.in_doubt || !self.restricted {
+                let may_go = state.ledger.is_in_doubt() && state.ledger.will_settle();
+                let waits =
+                    now.in_doubt || (may_go && now.statement.as_ref().is_some_and(&refused));
+                if !waits || !self.restricted {
                     return Ok(Ok(now.statement));
                 }
                 if !state.ledger.will_settle() {
@@ -129,7 +135,8 @@ impl<H: Host> ToServer<'_, H> {
     }
 
     /// The encoding in which the server will read what is sent next; `None`: it cannot be told. Waits like
-    /// [`ToServer::facts`] for statements that may change it.
+    /// [`ToServer::facts`] for statements that may change it, and in a transaction that has changed it for those that may
+    /// fail: their error takes the change back, before ROLLBACK comes.
     pub(super) async fn charset<W: AsyncWrite + Unpin>(
         &mut self,
         server: &mut W,
@@ -137,10 +144,16 @@ impl<H: Host> ToServer<'_, H> {
         loop {
             {
                 let state = self.shared.lock();
-                if !state.unsettled || state.ledger.is_quiescent() {
+                let in_doubt = state.ledger.is_in_doubt();
+                let may_change = state.unsettled || (state.touched.encoding && in_doubt);
+                if !may_change || state.ledger.is_quiescent() {
                     return Ok(Some(state.encodings.charset()));
                 }
-                if state.ledger.mid_batch() || state.ledger.is_copying_in() {
+                let will_settle = match in_doubt {
+                    true => state.ledger.will_settle(),
+                    false => !state.ledger.mid_batch(),
+                };
+                if !will_settle {
                     return Ok(None);
                 }
             }

@@ -44,7 +44,7 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&statement);
-        let (mut meant, mut denied) = match self.settled(prepared, server).await? {
+        let (mut meant, mut denied) = match self.settled(prepared, |_| false, server).await? {
             Ok(meant) => (meant, None),
             Err(refusal) => (None, Some(refusal)),
         };
@@ -148,7 +148,7 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let bound = |ledger: &Ledger| ledger.portal_as_sent(&portal);
-        let (runs, mut denied) = match self.settled(bound, server).await? {
+        let (runs, mut denied) = match self.settled(bound, |_| false, server).await? {
             Ok(runs) => (runs, None),
             Err(refusal) => (None, Some(refusal)),
         };

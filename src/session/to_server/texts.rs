@@ -409,12 +409,14 @@ impl<H: Host> ToServer<'_, H> {
                 Effect::Fetch(name) => {
                     let name = Name::from(name.as_str());
                     let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
-                    let opened = match self.settled(portal, server).await? {
+                    let unlike =
+                        |opened: &Statement| is_no_query(opened, declares(opened.effects(), &name));
+                    let opened = match self.settled(portal, unlike, server).await? {
                         Ok(Some(opened)) => opened,
                         Ok(None) => continue,
                         Err(refusal) => return Ok(Some(refusal)),
                     };
-                    if is_no_query(&opened, declares(opened.effects(), &name)) {
+                    if unlike(&opened) {
                         return Ok(Some(unlike_refusal()));
                     }
                     match self.vet_open(&opened, claim, GoesOn::Fetching).await {
@@ -432,12 +434,14 @@ impl<H: Host> ToServer<'_, H> {
                 continue;
             }
             let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&name);
-            let prepared = match self.settled(prepared, server).await? {
+            let unlike =
+                |prepared: &Statement| is_no_query(prepared, prepares(prepared.effects(), &name));
+            let prepared = match self.settled(prepared, unlike, server).await? {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) => continue,
                 Err(refusal) => return Ok(Some(refusal)),
             };
-            if is_no_query(&prepared, prepares(prepared.effects(), &name)) {
+            if unlike(&prepared) {
                 return Ok(Some(unlike_refusal()));
             }
             let ahead = match (statement.index, here) {
