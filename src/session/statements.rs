@@ -341,6 +341,20 @@ impl Statements {
         })
     }
 
+    /// A statement has failed. PREPARE may have stored what it prepares all the same: no transaction takes that back, and
+    /// the error may be that of the commit, which comes before CommandComplete for the last statement of a text
+    /// (`exec_simple_query`, tcop/postgres.c), or a cancel request's. If it has not, the server says so when it is named.
+    pub fn failed(&mut self, statement: &Statement) {
+        for effect in statement.effects() {
+            if let Effect::Prepare(name) = effect {
+                let name = Name::from(name.as_str());
+                self.prepared
+                    .entry(name)
+                    .or_insert_with(|| statement.clone());
+            }
+        }
+    }
+
     /// Follows what a statement that has completed did to names.
     pub fn completed(&mut self, statement: &Statement) {
         for effect in statement.effects() {

@@ -123,10 +123,12 @@ impl Generator {
                 self.ends(into);
             }
             72..76 => {
-                into.push(match self.random.percent(70) {
-                    true => Message::Close(b'S', *self.random.pick(PREPARED)),
-                    false => Message::Close(b'P', *self.random.pick(PORTALS)),
-                });
+                let (kind, names) = match self.random.percent(70) {
+                    true => (b'S', PREPARED),
+                    false => (b'P', PORTALS),
+                };
+                let name = *self.random.pick(names);
+                into.push(Message::Close(kind, name));
                 self.ends(into);
             }
             76..82 => {
@@ -233,7 +235,7 @@ impl Generator {
         let text = match self.random.below(100) {
             0..25 => self.random.pick(&self.setting_queries.clone()),
             25..55 => self.random.pick(&self.probes.clone()),
-            55..60 if self.two_ways => *self.random.pick(&TWO_WAYS),
+            55..60 if self.two_ways => *self.random.pick(TWO_WAYS),
             _ => self.random.pick(&self.queries.clone()),
         };
         text.to_vec()
@@ -306,11 +308,10 @@ impl Generator {
             ]),
         }
         for _ in 0..self.random.below(3) {
-            into.push(Message::CopyData(*self.random.pick(&[
-                "21\tx\n",
-                "22\ty\n23\tz\n",
-                "nonsense\n",
-            ])));
+            let data = *self
+                .random
+                .pick(&["21\tx\n", "22\ty\n23\tz\n", "nonsense\n"]);
+            into.push(Message::CopyData(data));
         }
         match self.random.below(10) {
             0..6 => into.push(Message::CopyDone),

@@ -113,7 +113,7 @@ impl Stage<'_> {
             match peeked(stream) {
                 Ok(0) => return Err(Stop::Closed),
                 Ok(_) => {}
-                Err(error) if matches!(error, ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if began.elapsed() >= PATIENCE {
                         return Err(Stop::Hung);
                     }

@@ -15,6 +15,9 @@ CREATE SCHEMA helpers;
 GRANT USAGE ON SCHEMA helpers TO agent;
 CREATE FUNCTION helpers.initcap(text) RETURNS text LANGUAGE sql STABLE AS
   'SELECT phone::text FROM crm.contacts WHERE id = 1';
+CREATE TABLE helpers.late (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO helpers.late VALUES (1);
+GRANT INSERT ON helpers.late TO agent;
 UPDATE crm.contacts SET hotline = phone";
 
 pub const FIRST: &str = "SET search_path = helpers, pg_catalog";

@@ -41,6 +41,11 @@ fn one(text: &str) -> Vec<Vec<u8>> {
     vec![query(text)]
 }
 
+/// Prepares a query in a transaction whose end fails.
+fn late(prepared: &str) -> String {
+    format!("INSERT INTO helpers.late VALUES (1); PREPARE s AS {prepared}")
+}
+
 type Groups = Vec<Vec<Vec<u8>>>;
 
 fn names_that_fail() -> Vec<(&'static str, Groups)> {
@@ -87,6 +92,22 @@ fn names_that_fail() -> Vec<(&'static str, Groups)> {
                     one("EXECUTE s"),
                 ]
                 .concat(),
+            ],
+        ),
+        (
+            "PREPARE that stays though its transaction fails at its end",
+            vec![one(&late(CALL)), one(FIRST), one("EXECUTE s")],
+        ),
+        (
+            "the same in one write",
+            vec![[one(&late(CALL)), one(FIRST), one("EXECUTE s")].concat()],
+        ),
+        (
+            "the same, bound",
+            vec![
+                one(&late(CALL)),
+                one(FIRST),
+                [run("s"), vec![sync()]].concat(),
             ],
         ),
         (
@@ -370,6 +391,21 @@ fn what_ends_with_a_transaction_that_is_under_way_is_not_there() {
         let answer = error(&client.read_until_ready());
         assert_eq!(answer.as_deref(), Some("34000 cursor \"p\" does not exist"));
     }
+}
+
+#[test]
+fn what_was_prepared_though_its_transaction_failed_is_served() {
+    let (_server, pgveil) = start(MORE);
+    let mut client = agent(pgveil.port());
+    let failed = error(&client.query(&late("SELECT 'late'")));
+    assert!(failed.is_some_and(|error| error.starts_with("23505")));
+    client.send_all(&[run("s"), vec![sync()]].concat());
+    assert_eq!(values(&client.read_until_ready()), ["late"]);
+    assert_eq!(values(&client.query("EXECUTE s")), ["late"]);
+    // And what is not there is missed by the server.
+    client.query("PREPARE t AS SELECT nothing");
+    let missed = error(&client.query("EXECUTE t"));
+    assert!(missed.is_some_and(|error| error.starts_with("26000")));
 }
 
 /// The unnamed statement outlives what drops all others, and the session goes on.

@@ -383,6 +383,9 @@ impl Ledger {
         }
         self.copy_in_ends(false);
         let refusal = self.refusal(&running);
+        if refusal.is_none() {
+            self.statements.failed(&running.statement);
+        }
         match self.queue.front_mut() {
             Some(front)
                 if matches!(
