@@ -162,14 +162,15 @@ impl<'a> Circumstances<'a> {
     }
 }
 
-/// The permanent relation, outside of the system catalogs, that has this name in any schema.
+/// The permanent relation, outside of the system catalogs, that has this name in any schema, the first of them by name.
 pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation> {
     const OWN: &[&str] = &[SCHEMA, "pg_catalog", "information_schema"];
     catalog
         .schemas
         .iter()
         .filter(|schema| !OWN.contains(&schema.as_str()))
-        .find_map(|schema| catalog.relation(schema, name))
+        .filter_map(|schema| catalog.relation(schema, name))
+        .min_by(|one, other| one.schema.cmp(&other.schema))
         .map(|relation| &**relation)
 }
 
