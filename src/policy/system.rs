@@ -303,25 +303,14 @@ impl<'a> Scope<'a> {
         Some(format!("CASE WHEN {when} THEN NULL ELSE {raw} END"))
     }
 
-    /// The rows of `pg_locks` but predicate locks on relations with hidden rows, their indexes and TOAST tables: those are on
-    /// the tuples and pages that a plan has met (README-SSI in src/backend/storage/lmgr), which a condition on a hidden row
-    /// decides.
+    /// The rows of `pg_locks` but predicate locks: those are on the tuples and pages that a plan has met (README-SSI in
+    /// src/backend/storage/lmgr), of hidden rows and of what is looked up for them in other relations.
     fn unread(&self) -> Option<RowRule> {
-        let list = listed(&self.hidden)?;
-        let (mode, relation) = ("mode".into(), "relation".into());
-        Some(RowRule {
-            parts: vec![
-                RulePart::Column(mode),
-                RulePart::Sql(" OPERATOR(pg_catalog.<>) 'SIReadLock'::pg_catalog.text OR (".into()),
-                RulePart::Column(relation),
-                RulePart::Sql(
-                    format!(
-                        " OPERATOR(pg_catalog.=) ANY ('{{{list}}}'::pg_catalog.oid[])) IS NOT TRUE"
-                    )
-                    .into(),
-                ),
-            ],
-        })
+        let rule = vec![
+            RulePart::Column("mode".into()),
+            RulePart::Sql(" OPERATOR(pg_catalog.<>) 'SIReadLock'::pg_catalog.text".into()),
+        ];
+        (!self.hidden.is_empty()).then_some(RowRule { parts: rule })
     }
 
     /// Whether a row of `pg_stats` and its like, which give names, is about a guarded relation or an index of one.

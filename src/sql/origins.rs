@@ -8,8 +8,8 @@ use super::plan::Origin;
 use super::scope::{Reader, WHOLE_ROW};
 use super::tree::Tree;
 
-/// For each output column of a SELECT or a RETURNING clause, also of one that is prepared or of a cursor, the masked column
-/// it shows, or the relation whose whole row it is; empty where none is masked, or where the number of output columns cannot be told.
+/// For each output column of a SELECT or a RETURNING clause, also of one that is prepared or of a cursor, the column
+/// it shows that is masked or of a relation under a row rule, or the relation whose whole row it is; empty where there is none, or where the number of output columns cannot be told.
 pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
     let Some(mut statement) = tree.node() else {
         return Vec::new();
@@ -36,8 +36,11 @@ pub fn masked_outputs(rules: &Rules<'_>, tree: &Tree) -> Vec<Option<Origin>> {
                 WHOLE_ROW if rules.role.substitutes(relation) => {
                     Some(*rules.catalog.row_types.get(&relation)?)
                 }
+                // Behind a fence no column is a plain one.
                 _ => {
-                    rules.role.mask(relation, column)?;
+                    let ruled = rules.role.rows.contains_key(&relation);
+                    let masked = rules.role.mask(relation, column).is_some();
+                    (masked || ruled).then_some(())?;
                     None
                 }
             };

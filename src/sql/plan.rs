@@ -233,7 +233,7 @@ pub struct StatementPlan {
     pub over_rows: bool,
     /// For how many rows one of them may count.
     pub packed: Packed,
-    /// Per output column, the masked column whose metadata is restored in RowDescription. Empty where nothing is to
+    /// Per output column, the column whose metadata is restored in RowDescription. Empty where nothing is to
     /// be restored.
     pub origins: Vec<Option<Origin>>,
     pub effects: Vec<Effect>,

@@ -8,6 +8,7 @@ use crate::catalog::{AttNum, Oid};
 
 use super::judge::Rules;
 use super::naming;
+use super::template;
 use super::tree::{Node, Tree};
 
 /// The column number of a whole row (`InvalidAttrNumber`, access/attnum.h).
@@ -180,7 +181,13 @@ impl<'a> Reader<'a> {
             true => field_of_row(value),
             false => None,
         };
-        let reference = Some(value).filter(|value| value.kind == "ColumnRef");
+        let reference = match value.kind {
+            "ColumnRef" => Some(value),
+            "CaseExpr" if !self.trusting && !given.is_empty() => {
+                template::column_behind_fence(value)
+            }
+            _ => None,
+        };
         let Some(reference) = field.as_ref().or(reference) else {
             if naming::is_star(value) {
                 return None;

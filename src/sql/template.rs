@@ -23,6 +23,8 @@ pub type SessionValues = BTreeMap<SessionValue, String>;
 pub struct Template {
     /// `(SELECT ...`, the columns.
     columns: String,
+    /// The same behind a fence.
+    fenced_columns: String,
     /// ` FROM "schema"."name"`
     from: String,
     /// The tree of the SELECT without its WHERE.
@@ -42,8 +44,11 @@ const FENCE: &str = " OFFSET 0";
 impl Template {
     /// The text up to the relation's name: a sampling clause may follow, then [`Template::end`]. Of the system columns
     /// those that the statement names go in.
-    pub fn open<'s>(&self, system: impl IntoIterator<Item = &'s String>) -> String {
-        let mut open = self.columns.clone();
+    pub fn open<'s>(&self, system: impl IntoIterator<Item = &'s String>, fence: bool) -> String {
+        let mut open = match fence {
+            true => self.fenced_columns.clone(),
+            false => self.columns.clone(),
+        };
         for name in system {
             let name = quoted(name);
             open.push_str(&format!(", {name} AS {name}"));
@@ -71,7 +76,8 @@ impl Template {
     fn size(&self) -> usize {
         let rule = self.rule.as_ref().map_or(0, String::len);
         let rule_tree = self.rule_tree.as_ref().map_or(0, |tree| tree.size());
-        let texts = self.columns.len() + self.from.len() + rule;
+        let columns = self.columns.len() + self.fenced_columns.len();
+        let texts = columns + self.from.len() + rule;
         size_of::<Self>() + texts + self.tree.size() + self.fenced.size() + rule_tree
     }
 
@@ -169,39 +175,69 @@ impl Templates {
         only: bool,
         rule: Option<String>,
     ) -> Option<Template> {
-        let columns: Vec<String> = relation
-            .columns
-            .iter()
-            .filter(|column| !role.denies(relation.oid, column.num))
-            .map(|column| match role.mask(relation.oid, column.num) {
-                Some(mask) => format!(
-                    "{} AS {}",
-                    mask.sql.over("", &column.name),
-                    quoted(&column.name)
-                ),
-                None => quoted(&column.name),
-            })
-            .collect();
-        let columns = format!("(SELECT {}", columns.join(", "));
+        let shown = |fence: bool| {
+            let open = relation
+                .columns
+                .iter()
+                .filter(|column| !role.denies(relation.oid, column.num));
+            let columns: Vec<String> = open
+                .map(|column| {
+                    let name = quoted(&column.name);
+                    match role.mask(relation.oid, column.num) {
+                        Some(mask) => format!("{} AS {name}", mask.sql.over("", &column.name)),
+                        None if fence => format!("{} AS {name}", unestimated(&name)),
+                        None => name,
+                    }
+                })
+                .collect();
+            format!("(SELECT {}", columns.join(", "))
+        };
+        let columns = shown(false);
+        let fenced_columns = shown(true);
         let from = format!(
             " FROM {}{}",
             if only { "ONLY " } else { "" },
             qualified(&relation.schema, &relation.name)
         );
         let select = format!("{}{from}", columns.get(1..)?);
+        let fenced = format!("{}{from}{FENCE}", fenced_columns.get(1..)?);
         let rule_tree = match &rule {
             Some(rule) => Some(self.text(&condition(rule))?),
             None => None,
         };
         Some(Template {
             tree: single(&select)?,
-            fenced: single(&format!("{select}{FENCE}"))?,
+            fenced: single(&fenced)?,
             columns,
+            fenced_columns,
             from,
             rule,
             rule_tree,
         })
     }
+}
+
+/// A column of which the planner has no statistics. It tries the operators of conditions around a subquery on the commonest
+/// values of the column that comes out of it, those of hidden rows too (`mcv_selectivity` in
+/// `src/backend/utils/adt/selfuncs.c`), and some of them raise an error for some values: LIKE with an escape at its end, rows
+/// that are compared with other rows. Type, length and collation are the column's.
+fn unestimated(column: &str) -> String {
+    format!("CASE WHEN {column} IS NULL THEN {column} ELSE {column} END")
+}
+
+/// The column in what [`unestimated`] makes of it.
+pub fn column_behind_fence(case: &Node) -> Option<&Node> {
+    let column = case
+        .child("defresult")
+        .filter(|column| column.kind == "ColumnRef")?;
+    let [when] = case.list("args") else {
+        return None;
+    };
+    let when = when.node()?;
+    let test = when.child("expr").filter(|test| test.kind == "NullTest")?;
+    let alike = [test.child("arg"), when.child("result")];
+    let same = alike.iter().all(|other| *other == Some(column));
+    (same && case.kind == "CaseExpr" && case.get("arg").is_none()).then_some(column)
 }
 
 /// A text whose tree holds a condition of pgveil's own.

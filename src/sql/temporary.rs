@@ -167,7 +167,7 @@ impl<'a> Circumstances<'a> {
     }
 }
 
-/// The permanent relation, outside of the system catalogs, that has this name in any schema.
+/// The permanent relation, outside of the system catalogs, that has this name in any schema, the first of them by name.
 pub(super) fn taken<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Relation> {
     const OWN: &[&str] = &[SCHEMA, "pg_catalog", "information_schema"];
     catalog

@@ -2,6 +2,7 @@
 -- twin: two databases with other secrets of equal masks.
 CREATE SCHEMA crm AUTHORIZATION crm_app;
 CREATE SCHEMA attacker AUTHORIZATION crm_app;
+CREATE SCHEMA desk AUTHORIZATION crm_app;
 GRANT SELECT ON secret TO crm_app;
 SET ROLE crm_app;
 CREATE TABLE crm.customers(id int PRIMARY KEY, name text NOT NULL, phone text UNIQUE, email text, id_card text, salary numeric(12,2), notes text, owner_id int, region text);
@@ -134,5 +135,16 @@ DO $$ BEGIN IF current_setting('server_version_num')::int >= 180000 THEN
   EXECUTE 'ALTER TABLE crm.pay_within ADD FOREIGN KEY (emp, PERIOD span) REFERENCES crm.pay_time (emp, PERIOD span)';
 END IF; END $$;
 INSERT INTO crm.pay_time SELECT int4range(id, id + 1), int4range(salary::int, salary::int + 1000) FROM public.secret;
+-- Hidden rows of one value, which the planner's statistics hold; beside it, a pair.
+CREATE TYPE attacker.pair AS (a int, b text);
+CREATE TABLE crm.lines(id int PRIMARY KEY, owner_id int, code text, pair attacker.pair);
+INSERT INTO crm.lines SELECT g, 8, phone, ROW(salary::int, 'x')::attacker.pair FROM public.secret, generate_series(1, 30) g WHERE secret.id = 1;
+INSERT INTO crm.lines VALUES (100, 7, 'seen', ROW(1, 'y'));
+ANALYZE crm.lines;
+-- Relations of the same names in another schema, with nothing to hide.
+CREATE TABLE desk.customers(id int PRIMARY KEY, name text, phone text, salary numeric, region text);
+INSERT INTO desk.customers VALUES (1, 'desk one', '1', 1, 'CN'), (2, 'desk two', '2', 2, 'CN'), (9, 'desk nine', '9', 9, 'EU');
+CREATE TABLE desk.deals(id int PRIMARY KEY, owner_id int, amount numeric, note text);
+INSERT INTO desk.deals SELECT g, 7, g, 'd' || g FROM generate_series(1, 5) g;
 RESET ROLE;
 REVOKE SELECT ON secret FROM crm_app;

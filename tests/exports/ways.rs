@@ -181,6 +181,27 @@ fn rows_that_were_stored_are_on_record() {
     }
 }
 
+/// A row of a protected relation that holds many would be read as one.
+#[test]
+fn many_rows_that_go_into_one_of_a_protected_relation_are_an_export() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    for text in [
+        "UPDATE contacts SET code = (SELECT string_agg(c.code, ',') FROM contacts c) WHERE id = 1",
+        "UPDATE contacts SET code = q.codes FROM (SELECT string_agg(c.code, ',') AS codes FROM contacts c) q WHERE id = 1",
+        "INSERT INTO contacts (id, code) SELECT 9001, string_agg(code, ',') FROM contacts",
+        "INSERT INTO contacts (id) VALUES (2) ON CONFLICT (id) DO UPDATE SET code = (SELECT string_agg(c.code, ',') FROM contacts c)",
+    ] {
+        assert!(stopped(&told(&client.query(text))), "{text}");
+    }
+    for text in [
+        "UPDATE contacts SET code = (SELECT c.code FROM contacts c WHERE c.id = 2) WHERE id = 3",
+        "INSERT INTO contacts SELECT id + 10000, code, phone FROM contacts WHERE id < 200",
+    ] {
+        assert!(told(&client.query(text)).is_none(), "{text}");
+    }
+}
+
 #[test]
 fn what_nobody_could_count_is_refused() {
     let (_server, pgveil) = start(BOTH);
@@ -191,6 +212,8 @@ fn what_nobody_could_count_is_refused() {
         "WITH w AS (INSERT INTO mine SELECT code FROM contacts RETURNING 1) SELECT count(*) FROM w",
         "WITH c AS (SELECT code FROM contacts), w AS (INSERT INTO mine SELECT * FROM c) SELECT 1",
         "WITH w AS (UPDATE mine SET code = c.code FROM contacts c RETURNING 1) SELECT 1 FROM w",
+        "WITH w AS (UPDATE contacts SET code = (SELECT string_agg(c.code, ',') FROM contacts c) WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
+        "WITH w AS (UPDATE contacts SET code = ARRAY(SELECT c.code FROM contacts c)::text WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
     ] {
         let told = told(&mut client, text).expect(text);
         assert!(

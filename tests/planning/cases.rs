@@ -45,7 +45,11 @@ fn template(fixture: &Fixture, text: &str) -> String {
             only,
         )
         .expect("a template");
-    format!("{}{}", template.open([]), template.end(&conditions, fence))
+    format!(
+        "{}{}",
+        template.open([], fence),
+        template.end(&conditions, fence)
+    )
 }
 
 /// Templates and masks written out.

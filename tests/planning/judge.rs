@@ -68,7 +68,7 @@ impl Bench {
             .templates
             .get(1, &self.fixture.role, &self.fixture.values, relation, only)
             .expect("a template");
-        format!("{}{}", template.open([]), template.end(&[], false))
+        format!("{}{}", template.open([], false), template.end(&[], false))
     }
 
     fn rewritten(&self, text: &str) -> String {

@@ -440,7 +440,11 @@ fn not_shown<'t>(query: &'t Node, guard: &Guard, scope: &[Level<'t>]) -> Option<
         .filter(|target| !is_system(target))
         .map(|target| over(target, scope, Some(row)))
         .collect();
-    if targets.join(" ") != guard.shown {
+    let shown = match query.get("limitOffset").is_null() {
+        true => &guard.shown,
+        false => &guard.fenced,
+    };
+    if targets.join(" ") != *shown {
         return Some("it shows other columns".to_owned());
     }
     let condition = query

@@ -27,6 +27,8 @@ pub struct Guard {
     mask_kinds: BTreeSet<String>,
     /// The output columns of a query that shows what the role may see.
     pub shown: String,
+    /// The same behind a fence, where no column stands by itself.
+    pub fenced: String,
     /// Numbers of the columns in `shown`, in its order.
     pub columns: Vec<i64>,
     /// The row rule: the whole, and the conditions of which all have to hold.
@@ -117,6 +119,7 @@ fn guard(line: &mut Line, relation: &Relation, role: &RolePolicy, values: &Sessi
         masks: HashMap::new(),
         mask_kinds: BTreeSet::new(),
         shown: String::new(),
+        fenced: String::new(),
         columns: open.clone().map(|column| i64::from(column.num)).collect(),
         rule: None,
     };
@@ -149,22 +152,29 @@ fn guard(line: &mut Line, relation: &Relation, role: &RolePolicy, values: &Sessi
             guard.masks.insert(form(value, &query), number);
         }
     }
-    let shown: Vec<String> = open
-        .map(|column| match role.mask(relation.oid, column.num) {
-            Some(mask) => format!(
-                "{} AS {}",
-                mask.sql.over("", &column.name),
-                quoted(&column.name)
-            ),
-            None => quoted(&column.name),
-        })
-        .collect();
-    let all = query(line, &format!("SELECT {} FROM {from}", shown.join(", ")));
-    let targets: Vec<String> = all
-        .nodes("targetList")
-        .map(|target| form(target, &all))
-        .collect();
-    guard.shown = targets.join(" ");
+    let mut shown = |fence: bool| {
+        let columns: Vec<String> = open
+            .clone()
+            .map(|column| {
+                let name = quoted(&column.name);
+                match role.mask(relation.oid, column.num) {
+                    Some(mask) => format!("{} AS {name}", mask.sql.over("", &column.name)),
+                    None if fence => {
+                        format!("CASE WHEN {name} IS NULL THEN {name} ELSE {name} END AS {name}")
+                    }
+                    None => name,
+                }
+            })
+            .collect();
+        let all = query(line, &format!("SELECT {} FROM {from}", columns.join(", ")));
+        let targets: Vec<String> = all
+            .nodes("targetList")
+            .map(|target| form(target, &all))
+            .collect();
+        targets.join(" ")
+    };
+    guard.shown = shown(false);
+    guard.fenced = shown(true);
     if let Some(rule) = role.rows.get(&relation.oid) {
         let name = quoted(&relation.name);
         let rule = rule.sql(&name, |value| values.get(value).cloned());

@@ -237,7 +237,8 @@ fn template<'g>(query: &Node, guards: &'g Guards) -> Option<&'g Guard> {
         .take(guard.columns.len())
         .map(|target| over(target, &[level], Some(row)))
         .collect();
-    (targets.join(" ") == guard.shown).then_some(guard)
+    let targets = targets.join(" ");
+    (targets == guard.shown || targets == guard.fenced).then_some(guard)
 }
 
 /// Writes templates as the relations, and masks of a target as its columns.

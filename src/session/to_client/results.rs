@@ -248,8 +248,8 @@ impl<H: Host> ToClient<'_, H> {
         Flow::Next
     }
 
-    /// The second line of defence: no masked column may come back as itself. Then restores what masks hid of the
-    /// columns' metadata.
+    /// The second line of defence: no masked column may come back as itself. Then restores what masks and fences
+    /// hid of the columns' metadata: people seen are told by it.
     fn check_columns(
         &mut self,
         state: &State,
@@ -271,15 +271,15 @@ impl<H: Host> ToClient<'_, H> {
             }
             Err(_) => return Err(malformed()),
         }
+        if let Some(plan) = statement.and_then(Statement::plan)
+            && !plan.origins.is_empty()
+        {
+            describe::restore(body, &plan.origins, state.encodings.charset())
+                .map_err(|_| malformed())?;
+        }
         note_subjects(body, state, statement);
         described(statement);
-        match statement.and_then(Statement::plan) {
-            Some(plan) if !plan.origins.is_empty() => {
-                describe::restore(body, &plan.origins, state.encodings.charset())
-                    .map_err(|_| malformed())
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Of a role that is not enforced: where people are named in the rows is counted, and nothing else looked at.
@@ -355,7 +355,11 @@ impl<H: Host> ToClient<'_, H> {
         if !state.ledger.limits_of(&running.statement).0.limits() {
             return None;
         }
-        if !running.stores_rows() || running.stopped.is_some() {
+        let governing = running.governing();
+        let packed = governing.plan().map(|plan| &plan.packed);
+        // Into a protected relation, too, whose row would be read as one.
+        let packs = governing.protected() && packed.is_some_and(|packed| packed.stores_many);
+        if !(running.stores_rows() || packs) || running.stopped.is_some() {
             return None;
         }
         let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
@@ -363,7 +367,6 @@ impl<H: Host> ToClient<'_, H> {
         if rows == 0 {
             return None;
         }
-        let packed = running.governing().plan().map(|plan| &plan.packed);
         let weight = match packed {
             _ if running.grant.is_some() => rows,
             // What is in them is not seen here.

@@ -7,6 +7,7 @@
 //! put before it as a condition on the target alone ([`Form`]).
 //!
 //! What a condition is depends on names that the walk may not have met yet: the form is settled when it has met all.
+use crate::catalog::{Oid, RelationKind};
 use crate::sql::names::{qualified as qualified_name, quoted};
 use crate::sql::plan::Refusal;
 use crate::sql::refuse;
@@ -17,7 +18,7 @@ use super::conditions::{compared, conjuncts, qualified, start, truth};
 use super::operands::Constants;
 use super::quals::Quals;
 use super::walk::{Walk, offset};
-use super::{Change, Condition, Side};
+use super::{Access, Change, Condition, Side};
 
 const AND: i64 = 1;
 /// The field of a write's node that says where its guard is, while the tree is walked.
@@ -170,7 +171,7 @@ impl Walk<'_> {
         let quals = Quals::read(self.constants(), tree);
         let mut forms = vec![None; self.guards.len()];
         forms_of(&quals, &self.guards, tree, &mut forms);
-        let raises = quals.may_raise(tree);
+        let raises = quals.may_raise(tree) || (self.rules_join() && quals.may_raise_early(tree));
         unmark(tree);
         for (guard, form) in self.guards.iter().zip(forms) {
             let form = form.unwrap_or(Form::CaseApart);
@@ -195,6 +196,25 @@ impl Walk<'_> {
             }
         }
         Ok(raises)
+    }
+
+    /// Whether rows are asked about by joins, of a row rule or of the view that has one.
+    fn rules_join(&self) -> bool {
+        let (role, catalog) = (self.rules.role, self.rules.catalog);
+        let joins = |relation: Oid| {
+            let Some(rule) = template::rule(role, self.rules.values, relation, "\"r\"") else {
+                return false;
+            };
+            let text = self.rules.templates.text(&template::condition(&rule));
+            let kind = catalog.relations.get(&relation).map(|found| found.kind);
+            kind.is_none_or(|kind| kind == RelationKind::View)
+                || text.as_deref().and_then(template::clause).is_none_or(reads)
+        };
+        let mut read = self
+            .uses
+            .iter()
+            .filter(|found| found.access == Access::Read);
+        read.any(|found| joins(found.relation))
     }
 
     /// The client's own condition: lookups first, then all that is in it.

@@ -62,6 +62,13 @@ const OTHERS: &[Oid] = &[
     2_950, 3_220, 3_614, 3_615, 3_802, 3_904, 3_906, 3_908, 3_910, 3_912, 3_926, 4_451, 4_532,
     4_533, 4_534, 4_535, 4_536,
 ];
+/// Of these, those that compare with each other: dates and times of dates, times, addresses, bits.
+const RELATED: &[&[Oid]] = &[
+    &[1_082, 1_114, 1_184],
+    &[1_083, 1_266],
+    &[650, 869],
+    &[1_560, 1_562],
+];
 const IDS: &[Oid] = &[
     24, 26, 2_202, 2_203, 2_204, 2_205, 2_206, 3_734, 3_769, 4_089, 4_096, 4_191,
 ];
@@ -166,6 +173,48 @@ fn collated(class: Class, collation: Option<Oid>) -> Class {
     }
 }
 
+/// Classes that PostgreSQL's own operators and casts compare. Between others only a cast of somebody's own could (CREATE
+/// CAST, WITH INOUT too), and what that does with a stored value is not known.
+fn is_related(one: &Class, other: &Class) -> bool {
+    const NUMBERS: &[Class] = &[Class::Integer, Class::Big, Class::Numeric, Class::Float];
+    match (element(one), element(other)) {
+        (Class::Text(_), Class::Text(_)) => true,
+        (Class::Other(one), Class::Other(other)) => {
+            let both = |family: &&[Oid]| family.contains(one) && family.contains(other);
+            one == other || RELATED.iter().any(both)
+        }
+        (one, other) => one == other || NUMBERS.contains(one) && NUMBERS.contains(other),
+    }
+}
+
+/// Whether a constant beside such values becomes one of them before anything runs.
+fn takes(class: &Class, literal: &Class) -> bool {
+    const XID: Oid = 28;
+    match (element(class), literal) {
+        (_, Class::Text(_)) => true,
+        (Class::Id | Class::Other(XID), Class::Integer | Class::Big) => true,
+        (class, literal) => is_related(class, literal),
+    }
+}
+
+fn are_related(operands: &[Operand]) -> bool {
+    let mut classes = operands.iter().filter_map(|operand| match operand {
+        Operand::Of(class) => Some(class),
+        _ => None,
+    });
+    let mut literals = operands.iter().filter_map(|operand| match operand {
+        Operand::Literal(class) => Some(class),
+        _ => None,
+    });
+    match classes.next() {
+        Some(first) => {
+            classes.all(|class| is_related(first, class))
+                && literals.all(|literal| takes(first, literal))
+        }
+        None => true,
+    }
+}
+
 /// Whether these can be compared, each with each, whatever they hold. What of them is a list on its own was asked before.
 pub(super) fn comparable(operands: &[Operand]) -> bool {
     let classes: Vec<&Class> = operands
@@ -199,6 +248,7 @@ pub(super) fn comparable(operands: &[Operand]) -> bool {
         .filter(|operand| **operand == Operand::Loose)
         .count();
     apart
+        && are_related(operands)
         && match loose {
             0 => true,
             1 => !casts,
@@ -226,7 +276,12 @@ pub(super) fn together(elements: &[Operand]) -> Option<Operand> {
                 | (Class::Integer | Class::Big, Class::Numeric) => operand,
                 _ => found?,
             },
-            (Some(Operand::Literal(_)), other) | (Some(other), Operand::Literal(_)) => other,
+            (Some(Operand::Literal(literal)), other) | (Some(other), Operand::Literal(literal)) => {
+                match other {
+                    Operand::Of(class) if !takes(class, literal) => return None,
+                    _ => other,
+                }
+            }
             (Some(Operand::Of(first)), Operand::Of(second)) if first == second => operand,
             (Some(Operand::Of(Class::Big)), Operand::Of(Class::Integer)) => found?,
             (Some(Operand::Of(Class::Integer)), Operand::Of(Class::Big)) => operand,
@@ -281,6 +336,17 @@ impl Constants<'_> {
             Declared::As(oid) if self.is_domain(self.kind(oid).0) => Operand::Loose,
             Declared::As(oid) => Operand::Of(class(self.catalog, oid)?),
         })
+    }
+
+    /// Whether a constant is a truth as it stands.
+    pub fn is_truth(operand: &Operand) -> bool {
+        match operand {
+            Operand::Of(class) => *class == Class::Other(BOOL),
+            // A string is read as one at once.
+            Operand::Literal(class) => matches!(class, Class::Other(BOOL) | Class::Text(_)),
+            Operand::Open => true,
+            Operand::Loose => false,
+        }
     }
 
     pub fn is_domain(&self, oid: Oid) -> bool {
@@ -390,6 +456,9 @@ impl Constants<'_> {
             ("AArrayExpr", Some(_)) => {
                 let mut elements = node.list("elements").iter();
                 elements.all(|element| self.is_exactly(own, element))
+            }
+            (_, Some(Operand::Literal(literal))) => {
+                class(self.catalog, own).is_some_and(|own| takes(&own, &literal))
             }
             _ => true,
         }

@@ -4,6 +4,7 @@
 //! would then betray hidden rows; comparisons of columns and constants by built-in operators cannot, where their types
 //! are such (`operands`). The same goes for all that is evaluated for a row of FROM at a time: subqueries, functions. What is not known
 //! to be harmless counts as harmful: the relation then stands behind a fence.
+use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
 use super::operands::{Constants, Operand, comparable, together};
@@ -12,6 +13,21 @@ use super::sources::{Sources, harmless_function, width};
 const COMPARISONS: &[&str] = &["=", "<>", "<", ">", "<=", ">="];
 /// `AEXPR_OP`, `OP_ANY`, `OP_ALL`, `DISTINCT`, `NOT_DISTINCT`, `IN`, and the four kinds of BETWEEN.
 const PLAIN_KINDS: &[i64] = &[1, 2, 3, 4, 5, 7, 11, 12, 13, 14];
+/// Aggregates of PostgreSQL's own that statements sort by.
+const AGGREGATES: &[&str] = &[
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "count",
+    "every",
+    "json_agg",
+    "jsonb_agg",
+    "max",
+    "min",
+    "string_agg",
+    "sum",
+];
 const IN: i64 = 7;
 /// `EXISTS_SUBLINK` and `ANY_SUBLINK` (nodes/primnodes.h, as protobuf numbers them).
 const EXISTS: i64 = 1;
@@ -132,6 +148,97 @@ impl<'t> Quals<'t> {
         }
     }
 
+    /// Whether something by which rows are sorted may raise an error. A parallel plan may sort a relation before it joins it
+    /// (`generate_useful_gather_paths` and `relation_can_be_sorted_early` in `src/backend/optimizer/path`): what is computed for
+    /// the sort is computed for rows that the joins of a row rule or view have not been asked about.
+    pub fn may_raise_early(&self, tree: &Tree) -> bool {
+        match tree {
+            Tree::List(items) => items.iter().any(|item| self.may_raise_early(item)),
+            Tree::Node(node) => {
+                !self.sorts_simply(node)
+                    || node
+                        .fields
+                        .iter()
+                        .any(|(_, value)| self.may_raise_early(value))
+            }
+            _ => false,
+        }
+    }
+
+    fn sorts_simply(&self, node: &Node) -> bool {
+        let simple = |field: &str| node.list(field).iter().all(|item| self.is_early(item, &[]));
+        match node.kind {
+            "SelectStmt" => {
+                let targets = node.list("target_list");
+                let clauses = ["group_clause", "sort_clause", "distinct_clause"];
+                let mut items = clauses.iter().flat_map(|clause| node.list(clause));
+                items.all(|item| self.is_early(item, targets))
+                    && node.child("larg").is_none_or(|arm| self.shows_simply(arm))
+                    && node.child("rarg").is_none_or(|arm| self.shows_simply(arm))
+            }
+            "WindowDef" => simple("partition_clause") && simple("order_clause"),
+            "FuncCall" => simple("agg_order") && (!node.flag("agg_distinct") || simple("args")),
+            _ => true,
+        }
+    }
+
+    /// Whether an arm of UNION and its like holds nothing but columns and constants: rows are sorted by all of it.
+    fn shows_simply(&self, arm: &Node) -> bool {
+        let targets = arm.list("target_list");
+        targets.iter().all(|target| self.is_early_output(target))
+    }
+
+    fn is_early_output(&self, target: &Tree) -> bool {
+        let value = target.node().and_then(|target| target.get("val"));
+        value.is_some_and(|value| self.is_simple(value) || aggregates(value))
+    }
+
+    /// An item of a clause that sorts, as [`Quals::sorts_plainly`] takes it.
+    fn is_early(&self, item: &Tree, targets: &[Tree]) -> bool {
+        let value = match item {
+            Tree::Node(sort) if sort.kind == "SortBy" => sort.get("node"),
+            Tree::Node(node) if !node.kind.is_empty() => Some(item),
+            _ => return targets.iter().all(|target| self.is_early_output(target)),
+        };
+        let Some(node) = value.and_then(Tree::node) else {
+            return false;
+        };
+        let version = self.sources.constants.catalog.server_version;
+        let named = |name: &str| {
+            let outputs = targets.iter().filter(|target| {
+                let target = target.node();
+                let value = target.and_then(|target| target.child("val"));
+                target.is_some_and(|target| match target.text("name") {
+                    "" => value.is_some_and(|value| naming::name(value, version) == name),
+                    own => own == name,
+                })
+            });
+            outputs.collect::<Vec<_>>()
+        };
+        match node.kind {
+            "AConst" => {
+                let number = node.child("val").map_or(0, |val| val.int("ival"));
+                let at = usize::try_from(number - 1).ok();
+                let target = at.and_then(|at| targets.get(at));
+                target.is_none_or(|target| self.is_early_output(target))
+            }
+            // A column, or an output of that name.
+            "ColumnRef" => match node.names("fields").as_deref() {
+                Some([name]) => {
+                    let outputs = named(name);
+                    match outputs.is_empty() {
+                        true => value.is_some_and(|value| self.is_simple(value)),
+                        false => outputs
+                            .into_iter()
+                            .all(|target| self.is_early_output(target)),
+                    }
+                }
+                _ => value.is_some_and(|value| self.is_simple(value)),
+            },
+            _ => value.is_some_and(|value| self.is_simple(value) || aggregates(value)),
+        }
+    }
+
     /// Whether evaluating the condition raises no error, whatever row it is evaluated for.
     pub fn is_plain(&self, condition: &Tree) -> bool {
         match condition {
@@ -139,11 +246,10 @@ impl<'t> Quals<'t> {
             Tree::Node(node) => match node.kind {
                 "BoolExpr" => node.list("args").iter().all(|arg| self.is_plain(arg)),
                 "AExpr" => self.is_comparison(node),
-                "NullTest" | "BooleanTest" => {
-                    node.get("arg").is_some_and(|arg| self.is_simple(arg))
-                }
+                "NullTest" => node.get("arg").is_some_and(|arg| self.is_simple(arg)),
+                "BooleanTest" => node.get("arg").is_some_and(|arg| self.is_truth(arg)),
                 "SubLink" => self.is_plain_link(node),
-                _ => self.is_simple(condition),
+                _ => self.is_truth(condition),
             },
             _ => true,
         }
@@ -219,6 +325,13 @@ impl<'t> Quals<'t> {
         found.is_some_and(|operands| comparable(&operands.concat()))
     }
 
+    /// A column or constant that is a condition by itself, without a cast.
+    fn is_truth(&self, tree: &Tree) -> bool {
+        let operands = self.sources.operands(tree);
+        self.is_simple(tree)
+            && operands.is_some_and(|operands| operands.iter().all(Constants::is_truth))
+    }
+
     /// A column or a constant: nothing in it is computed from a stored value, nor evaluated so late that it could fail for a
     /// row. What computes a column where it is read is asked of its type.
     fn is_simple(&self, tree: &Tree) -> bool {
@@ -232,6 +345,27 @@ impl<'t> Quals<'t> {
             }
             _ => self.sources.constants.operand(tree).is_some(),
         }
+    }
+}
+
+/// Whether an aggregate's or a window function's value takes part: it is there when all joins are done.
+fn aggregates(value: &Tree) -> bool {
+    match value {
+        Tree::List(items) => items.iter().any(aggregates),
+        Tree::Node(node) if node.kind == "SubLink" => false,
+        Tree::Node(node) => {
+            let is_late = node.kind == "FuncCall"
+                && (node.get("over").is_some()
+                    || node.flag("agg_star")
+                    || node
+                        .names("funcname")
+                        .is_some_and(|names| match names.as_slice() {
+                            [name] | ["pg_catalog", name] => AGGREGATES.contains(name),
+                            _ => false,
+                        }));
+            is_late || node.fields.iter().any(|(_, value)| aggregates(value))
+        }
+        _ => false,
     }
 }
 

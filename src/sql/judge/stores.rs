@@ -26,6 +26,21 @@ const KEEPING: [(&str, &[usize]); 11] = [
     ("pg_try_advisory_xact_lock_shared", &[0, 1]),
 ];
 
+/// Aggregates that put many rows into a value.
+const GATHERING: [&str; 9] = [
+    "array_agg",
+    "json_agg",
+    "json_object_agg",
+    "jsonb_agg",
+    "jsonb_object_agg",
+    "range_agg",
+    "string_agg",
+    "xmlagg",
+    "percentile_disc",
+];
+/// `ARRAY_SUBLINK` (nodes/primnodes.h, as protobuf numbers it).
+const ARRAY: i64 = 7;
+
 /// A write within a statement.
 struct Store<'a> {
     node: &'a Node,
@@ -35,7 +50,7 @@ struct Store<'a> {
 
 impl Walk<'_> {
     /// Notes that rows of protected relations go into another relation: they count as exported. Refuses what nobody would
-    /// count. Rows that go into a protected relation are counted where they are read.
+    /// count. Rows that go into a protected relation are counted where they are read, unless many go into one: `Packed::stores_many`.
     pub(super) fn note_stored(&mut self, statement: &Node) -> Result<(), Refusal> {
         let protected = &self.rules.role.protected;
         let reads = self
@@ -47,13 +62,16 @@ impl Walk<'_> {
         }
         let mut stores = Vec::new();
         writes(statement, true, &mut stores);
-        stores.retain(|store| {
-            !self.is_protected(store.node.child("relation")) && self.takes(store.node)
-        });
-        if stores.iter().any(|store| store.told) {
+        stores.retain(|store| self.takes(store.node));
+        let elsewhere = |store: &&Store<'_>| !self.is_protected(store.node.child("relation"));
+        // A row that holds many would be read as one.
+        let uncounted = stores
+            .iter()
+            .any(|store| !store.told && (elsewhere(&store) || gathers(store.node)));
+        let copies = stores.iter().filter(elsewhere).any(|store| store.told);
+        if copies {
             self.effects.push(Effect::StoresRows);
         }
-        let uncounted = stores.iter().any(|store| !store.told);
         let limits = self.side == Side::Client && self.rules.role.export.limits();
         if limits && keeps(statement) {
             return Err(refuse::construct(
@@ -134,6 +152,21 @@ fn keeps(node: &Node) -> bool {
     let mut found = here;
     for (_, field) in &node.fields {
         each(field, &mut |inner| found |= keeps(inner));
+    }
+    found
+}
+
+/// Whether a value may be made of many rows.
+fn gathers(node: &Node) -> bool {
+    let name = node.list("funcname").last().and_then(Tree::string);
+    let mut found = match node.kind {
+        "FuncCall" => name.is_some_and(|name| GATHERING.contains(&name)),
+        "SubLink" => node.int("sub_link_type") == ARRAY,
+        "JsonArrayAgg" | "JsonObjectAgg" | "JsonArrayQueryConstructor" => true,
+        _ => false,
+    };
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found |= gathers(inner));
     }
     found
 }

@@ -199,7 +199,8 @@ fn substitution(
     let (mut first, end, only) = widen(text, tokens, first, end);
     let template = scene.template(relation, only)?;
     let mut edits = Vec::new();
-    let mut open = template.open(inside.system);
+    let fence = inside.fence && template.rule.is_some();
+    let mut open = template.open(inside.system, fence);
     // `TABLE name` is short for this.
     if let Some(table) = first.checked_sub(1)
         && tokens.get(table)?.is_word(text, "table")
@@ -216,8 +217,7 @@ fn substitution(
             text: String::new(),
         });
     }
-    let ruled = template.rule.is_some();
-    open.push_str(&template.end(&inside.conditions, inside.fence && ruled));
+    open.push_str(&template.end(&inside.conditions, fence));
     if let Some(alias) = alias {
         open.push_str(" AS ");
         open.push_str(&quoted(alias));
@@ -329,7 +329,7 @@ fn copy_edit(
         text: format!(
             "(SELECT {} FROM {}{} AS {})",
             columns.join(", "),
-            template.open([]),
+            template.open([], false),
             template.end(&[], false),
             quoted(&relation.name)
         ),
