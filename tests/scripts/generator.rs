@@ -94,7 +94,8 @@ impl Generator {
                 let text = self.text();
                 self.carry(text, into);
             }
-            30..42 => {
+            39..42 => self.skipped(into),
+            30..39 => {
                 let mut texts: Vec<Vec<u8>> = (0..self.random.between(2, 3))
                     .map(|_| self.text())
                     .collect();
@@ -114,6 +115,10 @@ impl Generator {
                 let text = match name {
                     "t" => self.query(),
                     _ => self.text(),
+                };
+                let name = match text.starts_with(b"EXECUTE") {
+                    true => "",
+                    false => name,
                 };
                 into.push(Message::Parse { name, text });
                 self.ends(into);
@@ -165,6 +170,11 @@ impl Generator {
             return;
         }
         let name = *self.random.pick(&["", "", "", "s"]);
+        // What runs itself has the server recur until its stack is full.
+        let name = match text.starts_with(b"EXECUTE s") {
+            true => "",
+            false => name,
+        };
         let portal = *self.random.pick(PORTALS);
         let parameters = match text.windows(2).any(|bytes| bytes == b"$1") {
             true => vec!["1"],
@@ -188,6 +198,35 @@ impl Generator {
             binary: self.random.percent(10),
         });
         self.described_and_executed(portal, into);
+        self.ends(into);
+    }
+
+    /// Messages that the server skips, because one before them has failed, and what names what they name.
+    fn skipped(&mut self, into: &mut Vec<Message>) {
+        let text = self.random.pick(FAILING).to_vec();
+        into.push(Message::Parse { name: "", text });
+        into.push(Message::Bind {
+            portal: "",
+            statement: "",
+            parameters: Vec::new(),
+            binary: false,
+        });
+        into.push(Message::Execute {
+            portal: "",
+            rows: 0,
+        });
+        for _ in 0..self.random.between(1, 2) {
+            let name = *self.random.pick(PREPARED);
+            into.push(match self.random.percent(60) {
+                true => Message::Close(b'S', name),
+                false => {
+                    let text = self.query();
+                    Message::Parse { name, text }
+                }
+            });
+        }
+        into.push(Message::Sync);
+        self.bind_and_execute(into);
         self.ends(into);
     }
 

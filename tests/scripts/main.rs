@@ -26,7 +26,7 @@ use generator::generate;
 use report::run;
 
 /// Scripts of a normal test run.
-const SAMPLE: u64 = 300;
+const SAMPLE: u64 = 250;
 const WORKERS: usize = 2;
 
 fn number(name: &str, default: u64) -> u64 {

@@ -90,7 +90,7 @@ pub fn restricted(
             first_difference(Oracle::Twins, &ours, &theirs)
         })
         .or_else(|| {
-            if found.ended {
+            if found.ended || script.hides_own_tables() {
                 return None;
             }
             // What comes behind a refusal may be all different.
@@ -253,9 +253,8 @@ fn told(frame: &Frame, last_oid: u32) -> String {
     }
 }
 
-/// What does not depend on values: of errors and notices the SQLSTATE, of rows that there is one. `exact`: the values, too. `insides`: how many
-/// rows there are is left out. A temporary table that is made in a text with EXECUTE may not be the session's own, and by its
-/// name pgveil reads the system relation that the server would not (src/session/made.rs).
+/// What does not depend on values: of errors and notices the SQLSTATE, of rows that there is one. `exact`: the values, too.
+/// `insides`: how many rows there are is left out.
 fn gist(frame: &Frame, exact: bool, insides: bool) -> String {
     let tag = char::from(frame.tag);
     match frame.tag {

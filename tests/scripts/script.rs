@@ -118,6 +118,15 @@ impl Script {
         self.says(|text| text.contains("FROM STDIN"))
     }
 
+    /// A temporary table that is made beside EXECUTE may not be the session's own: by its name pgveil reads the system relation,
+    /// masked, that the server would not (src/session/made.rs).
+    pub fn hides_own_tables(&self) -> bool {
+        let runs = |text: &str| {
+            text.contains("EXECUTE") || text.contains("FETCH") || text.contains("MOVE")
+        };
+        self.says(|text| text.contains("pg_stats")) && self.says(runs)
+    }
+
     /// Shows plans, which hold masks, or what the server has gathered of values.
     pub fn shows_insides(&self) -> bool {
         self.says(|text| text.contains("EXPLAIN") || text.contains("pg_stats"))
