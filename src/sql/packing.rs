@@ -15,6 +15,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use self::calls::gathers;
 use super::tree::{Node, Tree};
 
 /// What a value of an output column holds, as far as the statement tells.

@@ -214,6 +214,7 @@ fn what_nobody_could_count_is_refused() {
         "WITH w AS (UPDATE mine SET code = c.code FROM contacts c RETURNING 1) SELECT 1 FROM w",
         "WITH w AS (UPDATE contacts SET code = (SELECT string_agg(c.code, ',') FROM contacts c) WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
         "WITH w AS (UPDATE contacts SET code = ARRAY(SELECT c.code FROM contacts c)::text WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
+        "WITH w AS (UPDATE contacts SET code = (SELECT percentile_cont(ARRAY[0.1, 0.2]) WITHIN GROUP (ORDER BY c.id) FROM contacts c)::text WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
     ] {
         let told = told(&mut client, text).expect(text);
         assert!(

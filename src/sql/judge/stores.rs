@@ -2,6 +2,7 @@
 use super::statements::is_analyze;
 use super::walk::Walk;
 use super::{Access, Side, offset};
+use crate::sql::packing;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
 use crate::sql::temporary;
@@ -26,18 +27,6 @@ const KEEPING: [(&str, &[usize]); 11] = [
     ("pg_try_advisory_xact_lock_shared", &[0, 1]),
 ];
 
-/// Aggregates that put many rows into a value.
-const GATHERING: [&str; 9] = [
-    "array_agg",
-    "json_agg",
-    "json_object_agg",
-    "jsonb_agg",
-    "jsonb_object_agg",
-    "range_agg",
-    "string_agg",
-    "xmlagg",
-    "percentile_disc",
-];
 /// `ARRAY_SUBLINK` (nodes/primnodes.h, as protobuf numbers it).
 const ARRAY: i64 = 7;
 
@@ -158,9 +147,8 @@ fn keeps(node: &Node) -> bool {
 
 /// Whether a value may be made of many rows.
 fn gathers(node: &Node) -> bool {
-    let name = node.list("funcname").last().and_then(Tree::string);
     let mut found = match node.kind {
-        "FuncCall" => name.is_some_and(|name| GATHERING.contains(&name)),
+        "FuncCall" => packing::gathers(node),
         "SubLink" => node.int("sub_link_type") == ARRAY,
         "JsonArrayAgg" | "JsonObjectAgg" | "JsonArrayQueryConstructor" => true,
         _ => false,

@@ -59,6 +59,21 @@ pub(super) fn call(node: &Node) -> Call {
     }
 }
 
+/// A call whose value may be made of many rows.
+pub fn gathers(node: &Node) -> bool {
+    let gathers = matches!(
+        call(node),
+        Call::Array | Call::Elements | Call::Members | Call::Text | Call::Xml | Call::Other
+    );
+    match name(node) {
+        // Makes a value of a value.
+        "hstore" => false,
+        // Whatever its fractions are.
+        "percentile_disc" => true,
+        _ => gathers,
+    }
+}
+
 pub(super) fn name(node: &Node) -> &str {
     let last = node.list("funcname").last();
     last.and_then(Tree::string).unwrap_or("")

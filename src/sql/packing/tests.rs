@@ -247,6 +247,35 @@ fn what_gathers_rows_that_do_not_count_packs_nothing() {
 }
 
 #[test]
+fn aggregates_that_gather_are_known_under_every_name() {
+    for (call, expected) in [
+        ("jsonb_agg_strict(a)", true),
+        ("pg_catalog.json_object_agg_unique(a, b)", true),
+        (
+            "percentile_cont(ARRAY[0.1, 0.2]) WITHIN GROUP (ORDER BY a)",
+            true,
+        ),
+        ("percentile_disc(0.5) WITHIN GROUP (ORDER BY a)", true),
+        ("somebodys(a ORDER BY b)", true),
+        ("percentile_cont(0.5) WITHIN GROUP (ORDER BY a)", false),
+        ("hstore(a, b)", false),
+        ("max(a)", false),
+        ("count(DISTINCT a)", false),
+    ] {
+        let statement = parse::parse(&format!("SELECT {call}"))
+            .expect("SQL")
+            .remove(0);
+        let targets = statement.tree.node().expect("SELECT").list("target_list");
+        let target = targets[0].node().expect("an output");
+        assert_eq!(
+            gathers(target.child("val").expect("a call")),
+            expected,
+            "{call}"
+        );
+    }
+}
+
+#[test]
 fn what_is_stored_and_holds_many_is_seen() {
     for (text, expected) in [
         ("INSERT INTO m SELECT phone FROM t", false),
