@@ -148,13 +148,7 @@ fn measure(server: &Postgres, database: &str, statements: &[String], file: &Path
     let folder = Folder::new("corpora");
     let mut config = Config::new(server);
     config.policy(POLICY);
-    config.set(
-        "upstream",
-        &format!(
-            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [{database}] }}",
-            server.port()
-        ),
-    );
+    config.reads_catalogs(server, &[database]);
     let config = config.write(&folder);
     let output = pgveil::command()
         .args([

@@ -139,13 +139,7 @@ fn start(secrets: [[&str; 6]; 3]) -> (Postgres, Pgveil) {
     }
     let mut config = Config::new(&server);
     config.policy(POLICY);
-    config.set(
-        "upstream",
-        &format!(
-            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [crm] }}",
-            server.port()
-        ),
-    );
+    config.reads_catalogs(&server, &["crm"]);
     let pgveil = Pgveil::start(&config);
     (server, pgveil)
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::support::message::{Client, untagged};
+use crate::support::message::Client;
 use crate::support::{Config, Options, PATIENCE, Pgveil, Postgres};
 use crate::{POLICY, SCHEMA, attempt, error, values};
 
@@ -161,10 +161,7 @@ fn sessions_go_to_the_server_that_target_session_attrs_asks_for() {
     until("it does not run", || {
         standby.sql("postgres", running)[0][0].as_deref() == Some("1")
     });
-    let mut request = 80_877_102_u32.to_be_bytes().to_vec();
-    request.extend(client.session.backend_pid.to_be_bytes());
-    request.extend(&client.session.secret);
-    Client::connect(reads.port()).send_raw(&untagged(&request));
+    client.cancel(reads.port());
     let frames = client.read_until_ready();
     assert!(error(&frames).expect("cancelled").starts_with("57014"));
     drop(client);

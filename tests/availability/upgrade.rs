@@ -11,7 +11,7 @@ use pgveil::audit::verify::{Expectation, verify};
 
 use crate::line::{Line, SERVES, Stop, has_ended, run, until};
 use crate::support::guard::signal;
-use crate::support::message::{Client, query, untagged};
+use crate::support::message::{Client, query};
 use crate::support::{Config, Folder, Options, PATIENCE, Pgveil, Postgres, free_port};
 use crate::{POLICY, SCHEMA, attempt, error, values};
 
@@ -203,10 +203,7 @@ fn a_session_of_the_old_process_goes_on_masked_recorded_and_cancelled_as_before(
     until("it does not run", || {
         !server.sql("postgres", runs).is_empty()
     });
-    let mut request = 80_877_102_u32.to_be_bytes().to_vec();
-    request.extend(old.session.backend_pid.to_be_bytes());
-    request.extend(&old.session.secret);
-    Client::connect(pgveil.port()).send_raw(&untagged(&request));
+    old.cancel(pgveil.port());
     let told = error(&old.read_until_ready()).expect("cancelled");
     assert!(told.starts_with("57014"), "{told}");
     assert!(!has_ended(line.pids[0]));

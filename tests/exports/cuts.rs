@@ -1,22 +1,5 @@
 //! Results that end early: by the person's own cancel request, and by their bytes.
-use std::io::Read;
-
-use crate::support::message::{Client, untagged};
 use crate::{DAY, Taken, login, start, stopped, told};
-
-/// Protocol 3.0's number of a CancelRequest.
-const CANCEL: u32 = 80_877_102;
-
-/// Asks for what a session runs to be cancelled, and waits until that is done.
-fn cancel(port: u16, session: &Client) {
-    let mut body = CANCEL.to_be_bytes().to_vec();
-    body.extend(session.session.backend_pid.to_be_bytes());
-    body.extend(&session.session.secret);
-    let mut other = Client::connect(port);
-    other.send_raw(&untagged(&body));
-    let mut rest = Vec::new();
-    let _ = other.stream.read_to_end(&mut rest);
-}
 
 #[test]
 fn cancelled_by_its_client_before_its_end_a_result_still_counts() {
@@ -43,7 +26,7 @@ fn cancelled_by_its_client_before_its_end_a_result_still_counts() {
         }
         taken.add(&first);
         if told(&first).is_none() {
-            cancel(pgveil.port(), &client);
+            client.cancel(pgveil.port());
             let rest = client.read_until_ready();
             taken.add(&rest);
             let told = told(&rest).expect("an error");

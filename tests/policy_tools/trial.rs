@@ -42,11 +42,7 @@ fn start(policy: &str) -> (Postgres, Pgveil) {
     server.sql("postgres", SCHEMA);
     let mut config = Config::new(&server);
     config.policy(policy);
-    let upstream = format!(
-        "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [postgres] }}",
-        server.port()
-    );
-    config.set("upstream", &upstream);
+    config.reads_catalogs(&server, &["postgres"]);
     config.set("limits", "{ max_statement_bytes: 4096 }");
     let pgveil = Pgveil::start(&config);
     (server, pgveil)

@@ -89,12 +89,6 @@ pub fn server() -> Postgres {
 pub fn veil(server: &Postgres) -> Pgveil {
     let mut config = Config::new(server);
     config.policy(POLICY);
-    config.set(
-        "upstream",
-        &format!(
-            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [{DATABASE}] }}",
-            server.port()
-        ),
-    );
+    config.reads_catalogs(server, &[DATABASE]);
     Pgveil::start(&config)
 }

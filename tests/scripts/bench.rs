@@ -173,14 +173,7 @@ fn veil(server: &Postgres, workers: usize) -> Pgveil {
     let databases: Vec<String> = (0..workers).map(stored).collect();
     let mut config = Config::new(server);
     config.policy(POLICY);
-    config.set(
-        "upstream",
-        &format!(
-            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [{}] }}",
-            server.port(),
-            databases.join(", ")
-        ),
-    );
+    config.reads_catalogs(server, &databases);
     Pgveil::start(&config)
 }
 

@@ -5,13 +5,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::script::{Message, Script, Wait};
-use crate::support::message::{Client, Frame, frame, untagged};
+use crate::support::message::{Client, Frame, frame};
 
 /// The longest that an answer may take: what has not come by then counts as a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing comes before it is looked whether the server sleeps.
 const GLANCE: Duration = Duration::from_millis(3);
-const CANCEL: u32 = 80_877_102;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -118,7 +117,7 @@ impl Stage<'_> {
                         return Err(Stop::Hung);
                     }
                     if cancels && (self.activity)().contains("PgSleep") {
-                        cancel(self.port, &self.client);
+                        self.client.cancel(self.port);
                         cancels = false;
                     }
                     continue;
@@ -156,16 +155,6 @@ fn barrier(copies: bool) -> Vec<u8> {
     messages.push(frame(b'S', b""));
     messages.push(frame(b'Q', b"\0"));
     messages.concat()
-}
-
-fn cancel(port: u16, client: &Client) {
-    let mut body = CANCEL.to_be_bytes().to_vec();
-    body.extend(client.session.backend_pid.to_be_bytes());
-    body.extend(&client.session.secret);
-    let mut canceller = Client::connect(port);
-    canceller.send_raw(&untagged(&body));
-    // The server closes once it has seen to it.
-    while canceller.read_byte().is_some() {}
 }
 
 /// What the server owes an answer, where nothing is copied.

@@ -85,6 +85,9 @@ pub fn untagged(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The code of a CancelRequest (protocol 3.0).
+pub const CANCEL: u32 = 80_877_102;
+
 pub fn query(text: &str) -> Vec<u8> {
     frame(b'Q', &[text.as_bytes(), b"\0"].concat())
 }
@@ -280,6 +283,16 @@ impl Client {
     pub fn query(&mut self, text: &str) -> Vec<Frame> {
         self.send_raw(&query(text));
         self.read_until_ready()
+    }
+
+    /// Asks at a port for what the session runs to be cancelled; returns when the request has been seen to.
+    pub fn cancel(&self, port: u16) {
+        let mut body = CANCEL.to_be_bytes().to_vec();
+        body.extend(self.session.backend_pid.to_be_bytes());
+        body.extend(&self.session.secret);
+        let mut canceller = Client::connect(port);
+        canceller.send_raw(&untagged(&body));
+        while canceller.read_byte().is_some() {}
     }
 
     /// Closes the sending side: the server sees the end.

@@ -1,4 +1,5 @@
 //! The binary under test, as a process.
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -62,6 +63,22 @@ impl Config {
     pub fn remove(&mut self, key: &str) -> &mut Config {
         self.sections.remove(key);
         self
+    }
+
+    /// The catalogs of these databases are read at the start, by the superuser.
+    pub fn reads_catalogs(
+        &mut self,
+        server: &Postgres,
+        databases: &[impl Borrow<str>],
+    ) -> &mut Config {
+        self.set(
+            "upstream",
+            &format!(
+                "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [{}] }}",
+                server.port(),
+                databases.join(", ")
+            ),
+        )
     }
 
     /// The text of `policies/test.yaml`.

@@ -39,13 +39,7 @@ fn start(more: &str) -> (Postgres, Pgveil) {
     server.sql("crm", more);
     let mut config = Config::new(&server);
     config.policy(POLICY);
-    config.set(
-        "upstream",
-        &format!(
-            "{{ host: 127.0.0.1, port: {}, tls: disable, catalog_user: {{ name: postgres }}, databases: [crm] }}",
-            server.port()
-        ),
-    );
+    config.reads_catalogs(&server, &["crm"]);
     let pgveil = Pgveil::start(&config);
     (server, pgveil)
 }

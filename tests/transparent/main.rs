@@ -13,7 +13,7 @@ mod support;
 use std::io::Read;
 
 use script::{Script, difference, played};
-use support::message::{Client, Frame, query, terminate, untagged};
+use support::message::{CANCEL, Client, Frame, query, terminate, untagged};
 use support::{Config, Options, Pgveil, Postgres};
 
 const POLICY: &str = "
@@ -218,7 +218,6 @@ fn packets_before_a_login_are_answered_as_directly() {
     let bench = Bench::start();
     let packet = |code: u32, rest: &[u8]| untagged(&[&code.to_be_bytes()[..], rest].concat());
     const VERSION_3: u32 = 3 << 16;
-    const CANCEL: u32 = 80_877_102;
     let packets: [(&str, Vec<u8>); 11] = [
         ("good-bye", terminate()),
         ("a query", query("SELECT 1")),
