@@ -130,6 +130,17 @@ pub struct Rules {
     pub purse: Option<Arc<Purse>>,
 }
 
+/// Extended-protocol messages that were sent with no Sync after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Batch {
+    /// There are none.
+    #[default]
+    Closed,
+    Open,
+    /// An Execute is among them.
+    Runs,
+}
+
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub rules: Rules,
@@ -138,10 +149,7 @@ pub struct Ledger {
     pub statements: Statements,
     /// The server skips what comes up to the next Sync.
     skipping: bool,
-    /// Extended-protocol messages were sent and no Sync after them.
-    unsynced: bool,
-    /// ... and an Execute is among them.
-    executed: bool,
+    batch: Batch,
     /// COPY FROM STDIN is running.
     copying: bool,
     /// ... and the client has not sent its end.
@@ -165,8 +173,7 @@ impl Ledger {
         match sent {
             Sent::Sync => {
                 self.skipping = false;
-                self.unsynced = false;
-                self.executed = false;
+                self.batch = Batch::Closed;
             }
             Sent::Query(_) | Sent::Own | Sent::FunctionCall { .. } => {}
             Sent::CopyEnd => {
@@ -180,10 +187,8 @@ impl Ledger {
                     return;
                 }
             }
-            _ => {
-                self.unsynced = true;
-                self.executed |= matches!(sent, Sent::Execute { .. });
-            }
+            Sent::Execute { .. } => self.batch = Batch::Runs,
+            _ => self.batch = self.batch.max(Batch::Open),
         }
         if self.skipping {
             return;
@@ -209,7 +214,7 @@ impl Ledger {
 
     /// Nothing is under way: the server waits for a new batch.
     pub fn is_quiescent(&self) -> bool {
-        !self.unsynced
+        !self.mid_batch()
             && !self.skipping
             && !self.copying
             && !self.queue.iter().any(Entry::is_awaited)
@@ -235,12 +240,12 @@ impl Ledger {
 
     /// Extended-protocol messages have been sent without a Sync: the server's state cannot be asked for.
     pub const fn mid_batch(&self) -> bool {
-        self.unsynced
+        !matches!(self.batch, Batch::Closed)
     }
 
     /// ... and one of them runs something.
     pub const fn runs_in_batch(&self) -> bool {
-        self.executed
+        matches!(self.batch, Batch::Runs)
     }
 
     /// Status of the transaction as the last ReadyForQuery said: `I`, `T` or `E`.

@@ -1,6 +1,6 @@
 //! The server's side of the ledger: each answer is attributed and takes off what it answers.
 
-use super::{Answer, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
+use super::{Answer, Batch, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
 use crate::export::{Allowed, Count, LimitKind, clock};
 use crate::session::messages::Target;
 use crate::session::statements::Statement;
@@ -422,7 +422,9 @@ impl Ledger {
         while let Some(front) = self.queue.front() {
             if matches!(front.sent, Sent::Sync) {
                 // If the Sync was ignored, the server goes on skipping to the next one.
-                self.unsynced |= !self.queue.iter().any(Entry::ends_batch);
+                if !self.queue.iter().any(Entry::ends_batch) {
+                    self.batch = self.batch.max(Batch::Open);
+                }
                 return;
             }
             self.queue.pop_front();
@@ -461,8 +463,7 @@ impl Ledger {
             })
         );
         if self.queue.is_empty() && !self.skipping {
-            self.unsynced = false;
-            self.executed = false;
+            self.batch = Batch::Closed;
         }
         Ok(if own { Answer::OwnReady } else { Answer::Ready })
     }

@@ -1,5 +1,5 @@
 //! What is left without an answer when a session ends before its statements do.
-use super::{Entry, Ledger, Running, Sent};
+use super::{Batch, Entry, Ledger, Running, Sent};
 
 impl Ledger {
     /// Takes off everything that was sent and not answered in full, and gives its statements in the order in which they
@@ -35,8 +35,7 @@ impl Ledger {
             }
         }
         self.running = None;
-        self.unsynced = false;
-        self.executed = false;
+        self.batch = Batch::Closed;
         self.skipping = false;
         self.copying = false;
         self.absorbing = false;

@@ -73,8 +73,7 @@ impl<H: Host> ToServer<'_, H> {
                 false => Next::Done(Known::InBatch),
             };
         }
-        let goes_on = state.ledger.mid_batch() && state.ledger.runs_in_batch();
-        if state.ledger.transaction() == Some(b'E') && !goes_on {
+        if state.ledger.transaction() == Some(b'E') && !state.ledger.runs_in_batch() {
             // Nothing but the end of the transaction runs, and that resolves no names.
             return Next::Done(Known::Facts(state.facts.clone()));
         }
