@@ -2,6 +2,7 @@
 mod circumstances;
 mod extended;
 mod grants;
+mod inner;
 mod refusals;
 mod texts;
 mod told;

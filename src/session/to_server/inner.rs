@@ -1,0 +1,142 @@
+//! Statements that a text runs by their names, or under circumstances that it changes itself.
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::AsyncWrite;
+
+use super::ToServer;
+use super::extended::GoesOn;
+use super::refusals::{granted_refusal, setting_refusal, unlike_refusal, unsettled_explain};
+use crate::session::claim::Claim;
+use crate::session::host::Host;
+use crate::session::ledger::Ledger;
+use crate::session::messages::Name;
+use crate::session::settings;
+use crate::session::statements::{Source, Statement, declares, prepares};
+use crate::sql::plan::{Effect, Refusal, StatementPlan};
+
+impl<H: Host> ToServer<'_, H> {
+    /// What the session has against a text that the plan lets pass: it names things under a search path that will
+    /// only be known when it runs, or runs a prepared statement that was decided on under other circumstances.
+    pub(super) async fn objection<W: AsyncWrite + Unpin>(
+        &mut self,
+        source: &Arc<Source>,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        let Some(plan) = source.plan.clone() else {
+            return Ok(None);
+        };
+        let claim = Arc::clone(&source.claim);
+        if self.shared.lock().names_after_change(&plan) {
+            return Ok(Some(setting_refusal()));
+        }
+        for index in 0..plan.statements.len() {
+            let statement = Statement::new(source.clone(), index);
+            let prepares = plan.statements.iter().take(index);
+            if prepares
+                .clone()
+                .any(|before| explains_prepared(statement.effects(), before))
+            {
+                return Ok(Some(unsettled_explain()));
+            }
+            if let Some(refusal) = self.object_to_inner(&statement, &claim, server).await? {
+                return Ok(Some(refusal));
+            }
+        }
+        Ok(None)
+    }
+
+    /// EXECUTE: the statement it runs must still stand as it was decided on, for who runs it, when the statements before it
+    /// in the same text have run: the server analyses it again where they change what names mean (`RevalidateCachedQuery`
+    /// in `src/backend/utils/cache/plancache.c`).
+    pub(super) async fn object_to_inner<W: AsyncWrite + Unpin>(
+        &mut self,
+        statement: &Statement,
+        claim: &Arc<Claim>,
+        server: &mut W,
+    ) -> io::Result<Option<Refusal>> {
+        for effect in statement.effects() {
+            let (name, explains) = match effect {
+                Effect::Execute(name) => (Name::from(name.as_str()), false),
+                Effect::Explain(name) => (Name::from(name.as_str()), true),
+                Effect::Fetch(name) => {
+                    let name = Name::from(name.as_str());
+                    let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
+                    let unlike =
+                        |opened: &Statement| is_no_query(opened, declares(opened.effects(), &name));
+                    let opened = match self.settled(portal, unlike, server).await? {
+                        Ok(Some(opened)) => opened,
+                        Ok(None) => continue,
+                        Err(refusal) => return Ok(Some(refusal)),
+                    };
+                    if unlike(&opened) {
+                        return Ok(Some(unlike_refusal()));
+                    }
+                    match self.vet_open(&opened, claim, GoesOn::Fetching).await {
+                        Ok(()) => continue,
+                        Err(refusal) => return Ok(Some(refusal)),
+                    }
+                }
+                _ => continue,
+            };
+            let here = statement.facts();
+            if let Some(own) = statement.prepared_before(&name) {
+                if here.is_none() || own.facts() != here {
+                    return Ok(Some(setting_refusal()));
+                }
+                continue;
+            }
+            let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&name);
+            let unlike =
+                |prepared: &Statement| is_no_query(prepared, prepares(prepared.effects(), &name));
+            let prepared = match self.settled(prepared, unlike, server).await? {
+                Ok(Some(prepared)) => prepared,
+                Ok(None) => continue,
+                Err(refusal) => return Ok(Some(refusal)),
+            };
+            if unlike(&prepared) {
+                return Ok(Some(unlike_refusal()));
+            }
+            let ahead = match (statement.index, here) {
+                (0, _) => None,
+                (_, Some(facts)) => Some(facts),
+                (_, None) => return Ok(Some(setting_refusal())),
+            };
+            if prepared.source.clear.is_some() {
+                return Ok(Some(granted_refusal()));
+            }
+            if explains && !self.shared.lock().ledger.is_settled(&name, &prepared) {
+                return Ok(Some(unsettled_explain()));
+            }
+            let vetted = self.vet(&name, &prepared, Some(claim), ahead, server);
+            let prepared = match vetted.await? {
+                Ok(prepared) => prepared,
+                Err(refusal) => return Ok(Some(refusal)),
+            };
+            // It shows what EXPLAIN of the statement itself would.
+            if explains && prepared.protected() && !self.may_explain(&prepared) {
+                return Ok(Some(crate::sql::refuse::explain()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn may_explain(&self, prepared: &Statement) -> bool {
+        let state = self.shared.lock();
+        state.role_of(prepared).statements.contains("explain")
+    }
+}
+
+/// A message has made it of a text that PREPARE or DECLARE would not take. What was refused runs nothing.
+fn is_no_query(statement: &Statement, by_sql: bool) -> bool {
+    let is_query = |plan: &StatementPlan| settings::runs_by_name(plan.kind);
+    statement.refusal().is_none() && !by_sql && !statement.plan().is_some_and(is_query)
+}
+
+/// EXPLAIN of a statement that the same text prepares.
+fn explains_prepared(effects: &[Effect], before: &StatementPlan) -> bool {
+    effects.iter().any(|effect| match effect {
+        Effect::Explain(name) => before.effects.contains(&Effect::Prepare(name.clone())),
+        _ => false,
+    })
+}
