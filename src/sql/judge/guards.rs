@@ -15,7 +15,7 @@ use crate::sql::template;
 use crate::sql::tree::{Node, Tree};
 
 use super::conditions::{compared, conjuncts, qualified, start, truth};
-use super::operands::Constants;
+use super::constants::Constants;
 use super::quals::Quals;
 use super::walk::{Walk, offset};
 use super::{Access, Change, Condition, Side};
@@ -171,7 +171,7 @@ impl Walk<'_> {
         let quals = Quals::read(self.constants(), tree);
         let mut forms = vec![None; self.guards.len()];
         forms_of(&quals, &self.guards, tree, &mut forms);
-        let raises = quals.may_raise(tree) || (self.rules_join() && quals.may_raise_early(tree));
+        let raises = quals.may_raise(tree) || (quals.may_raise_early(tree) && self.rules_join());
         unmark(tree);
         for (guard, form) in self.guards.iter().zip(forms) {
             let form = form.unwrap_or(Form::CaseApart);

@@ -15,7 +15,7 @@ use crate::sql::tree::{Node, Tree};
 use super::conditions::{
     Condition, FIELD, OR, Shape, compared, conjuncts, conjuncts_mut, qualified, truth, written,
 };
-use super::operands::Constants;
+use super::constants::Constants;
 use super::walk::{Walk, offset};
 use super::{Change, Side};
 

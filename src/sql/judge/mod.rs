@@ -11,6 +11,7 @@ mod calls;
 mod checks;
 mod conditions;
 mod conflicts;
+mod constants;
 mod fields;
 mod grouping;
 mod guards;

@@ -5,7 +5,8 @@ use crate::catalog::{Catalog, Oid};
 use crate::sql::tree::{Node, Tree};
 
 use super::Rules;
-use super::operands::{Kind, named_type};
+use super::constants::named_type;
+use super::operands::Kind;
 
 /// The parameters of a statement of the client's.
 #[derive(Debug, Clone, Default)]

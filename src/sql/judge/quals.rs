@@ -7,7 +7,8 @@
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
-use super::operands::{Constants, Operand, comparable, together};
+use super::constants::Constants;
+use super::operands::{Operand, comparable, together};
 use super::sources::{Sources, harmless_function, width};
 
 const COMPARISONS: &[&str] = &["=", "<>", "<", ">", "<=", ">="];
@@ -105,10 +106,7 @@ impl<'t> Quals<'t> {
             return false;
         }
         let targets = query.list("target_list");
-        let value = |target: &'_ Tree| -> bool {
-            let value = target.node().and_then(|target| target.get("val"));
-            value.is_some_and(|value| self.is_simple(value))
-        };
+        let value = |target| output(target).is_some_and(|value| self.is_simple(value));
         let sorts = ["group_clause", "sort_clause", "distinct_clause"];
         let mut sorts = sorts.iter().flat_map(|clause| query.list(clause));
         let limits = ["limit_count", "limit_offset"];
@@ -124,27 +122,18 @@ impl<'t> Quals<'t> {
     /// one, for all of them.
     fn sorts_plainly(&self, item: &Tree, targets: &[Tree]) -> bool {
         let has_order = |value: &Tree| self.sources.operands(value).is_some();
-        let output = |target: &Tree| {
-            let value = target.node().and_then(|target| target.get("val"));
-            value.is_some_and(has_order)
-        };
-        let value = match item {
-            Tree::Node(sort) if sort.kind == "SortBy" => {
-                if sort.get("use_op").is_some() {
-                    return false;
+        let is_ordered = |target| output(target).is_some_and(has_order);
+        if item.node().is_some_and(|sort| sort.get("use_op").is_some()) {
+            return false;
+        }
+        match sort_key(item) {
+            None => targets.iter().all(is_ordered),
+            Some(key) => match key.node() {
+                Some(node) if node.kind == "AConst" => {
+                    numbered(node, targets).is_some_and(is_ordered)
                 }
-                sort.get("node")
-            }
-            Tree::Node(node) if !node.kind.is_empty() => Some(item),
-            _ => return targets.iter().all(output),
-        };
-        match value.and_then(Tree::node) {
-            Some(node) if node.kind == "AConst" => {
-                let number = node.child("val").map_or(0, |val| val.int("ival"));
-                let at = usize::try_from(number - 1).ok();
-                at.and_then(|at| targets.get(at)).is_some_and(output)
-            }
-            _ => value.is_some_and(has_order),
+                _ => has_order(key),
+            },
         }
     }
 
@@ -189,53 +178,38 @@ impl<'t> Quals<'t> {
     }
 
     fn is_early_output(&self, target: &Tree) -> bool {
-        let value = target.node().and_then(|target| target.get("val"));
-        value.is_some_and(|value| self.is_simple(value) || aggregates(value))
+        output(target).is_some_and(|value| self.is_early_value(value))
+    }
+
+    fn is_early_value(&self, value: &Tree) -> bool {
+        self.is_simple(value) || aggregates(value)
     }
 
     /// An item of a clause that sorts, as [`Quals::sorts_plainly`] takes it.
     fn is_early(&self, item: &Tree, targets: &[Tree]) -> bool {
-        let value = match item {
-            Tree::Node(sort) if sort.kind == "SortBy" => sort.get("node"),
-            Tree::Node(node) if !node.kind.is_empty() => Some(item),
-            _ => return targets.iter().all(|target| self.is_early_output(target)),
+        let is_early = |target| self.is_early_output(target);
+        let Some(key) = sort_key(item) else {
+            return targets.iter().all(is_early);
         };
-        let Some(node) = value.and_then(Tree::node) else {
+        let Some(node) = key.node() else {
             return false;
         };
-        let version = self.sources.constants.catalog.server_version;
-        let named = |name: &str| {
-            let outputs = targets.iter().filter(|target| {
-                let target = target.node();
-                let value = target.and_then(|target| target.child("val"));
-                target.is_some_and(|target| match target.text("name") {
-                    "" => value.is_some_and(|value| naming::name(value, version) == name),
-                    own => own == name,
-                })
-            });
-            outputs.collect::<Vec<_>>()
-        };
         match node.kind {
-            "AConst" => {
-                let number = node.child("val").map_or(0, |val| val.int("ival"));
-                let at = usize::try_from(number - 1).ok();
-                let target = at.and_then(|at| targets.get(at));
-                target.is_none_or(|target| self.is_early_output(target))
-            }
+            "AConst" => numbered(node, targets).is_none_or(is_early),
             // A column, or an output of that name.
-            "ColumnRef" => match node.names("fields").as_deref() {
-                Some([name]) => {
-                    let outputs = named(name);
-                    match outputs.is_empty() {
-                        true => value.is_some_and(|value| self.is_simple(value)),
-                        false => outputs
-                            .into_iter()
-                            .all(|target| self.is_early_output(target)),
-                    }
+            "ColumnRef" => {
+                let version = self.sources.constants.catalog.server_version;
+                let is_named = |target: &&Tree| match node.names("fields").as_deref() {
+                    Some([name]) => has_name(target, name, version),
+                    _ => false,
+                };
+                let mut outputs = targets.iter().filter(is_named).peekable();
+                match outputs.peek() {
+                    Some(_) => outputs.all(is_early),
+                    None => self.is_simple(key),
                 }
-                _ => value.is_some_and(|value| self.is_simple(value)),
-            },
-            _ => value.is_some_and(|value| self.is_simple(value) || aggregates(value)),
+            }
+            _ => self.is_early_value(key),
         }
     }
 
@@ -269,8 +243,7 @@ impl<'t> Quals<'t> {
             (ANY, Some(test)) => {
                 let row = query.list("values_lists");
                 let first = query.list("target_list").first();
-                let output = first.and_then(|target| target.node()?.get("val"));
-                match (output, row.is_empty()) {
+                match (first.and_then(output), row.is_empty()) {
                     (Some(output), _) => self.are_comparable(&[test, output]),
                     (None, false) => {
                         let column = self.sources.values(row, 0);
@@ -346,6 +319,40 @@ impl<'t> Quals<'t> {
             _ => self.sources.constants.operand(tree).is_some(),
         }
     }
+}
+
+/// The value of an output column.
+fn output(target: &Tree) -> Option<&Tree> {
+    target.node()?.get("val")
+}
+
+/// Whether an output column goes by that name.
+fn has_name(target: &Tree, name: &str, version: u32) -> bool {
+    let Some(target) = target.node() else {
+        return false;
+    };
+    match target.text("name") {
+        "" => {
+            let value = target.child("val");
+            value.is_some_and(|value| naming::name(value, version) == name)
+        }
+        own => own == name,
+    }
+}
+
+/// What an item of a clause sorts or groups by; `None`: plain DISTINCT's, which stands for all outputs.
+fn sort_key(item: &Tree) -> Option<&Tree> {
+    let node = item.node().filter(|node| !node.kind.is_empty())?;
+    Some(match node.kind {
+        "SortBy" => node.get("node").unwrap_or(item),
+        _ => item,
+    })
+}
+
+/// The output column that a number means.
+fn numbered<'t>(number: &Node, targets: &'t [Tree]) -> Option<&'t Tree> {
+    let number = number.child("val").map_or(0, |val| val.int("ival"));
+    targets.get(usize::try_from(number - 1).ok()?)
 }
 
 /// Whether an aggregate's or a window function's value takes part: it is there when all joins are done.

@@ -7,8 +7,9 @@ use crate::catalog::{Column, Relation};
 use crate::sql::temporary;
 use crate::sql::tree::{Node, Tree};
 
+use super::constants::Constants;
 use super::operands::{
-    Class, Constants, Operand, VIRTUAL_COLUMNS, class_of, class_of_column, is_stored, together,
+    Class, Operand, VIRTUAL_COLUMNS, class_of, class_of_column, is_stored, together,
 };
 use super::system_columns::SYSTEM_COLUMNS;
 
