@@ -9,6 +9,9 @@ use crate::wire::error::ErrorFields;
 
 /// SQLSTATE of everything a policy does not allow.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// `invalid_sql_statement_name` and `invalid_cursor_name`: what names nothing that is there.
+const UNDEFINED_STATEMENT: &str = "26000";
+const UNDEFINED_CURSOR: &str = "34000";
 
 /// The denial in place of the error that the poison raised.
 ///
@@ -19,9 +22,9 @@ pub fn of_refusal(refusal: &Refusal) -> ErrorFields {
         let mut fields = ErrorFields::error(refusal.sqlstate, refusal.message.clone());
         fields.position = refusal.position;
         fields.hint = filled(&refusal.hint);
-        if refusal.message == CHANGED_PLAN {
-            fields.file = Some("plancache.c".to_owned());
-            fields.routine = Some("RevalidateCachedQuery".to_owned());
+        if let Some((file, routine)) = raised_in(refusal) {
+            fields.file = Some(file.to_owned());
+            fields.routine = Some(routine.to_owned());
         }
         return fields;
     }
@@ -283,6 +286,61 @@ pub fn of_changed_plan() -> Refusal {
         sqlstate: "0A000",
         ..refusal(Reason::Setting, CHANGED_PLAN, "", "")
     }
+}
+
+/// A name that the session has given to no prepared statement, in the server's words for one that is not there. What pgveil
+/// does not know it has not decided on, so nothing of that name may run.
+pub fn no_statement(name: &str, by: ByName) -> Refusal {
+    let message = match by {
+        ByName::Message if name.is_empty() => {
+            "unnamed prepared statement does not exist".to_owned()
+        }
+        _ => format!("prepared statement \"{name}\" does not exist"),
+    };
+    in_the_servers_words(UNDEFINED_STATEMENT, message)
+}
+
+/// As [`no_statement`], of a portal or cursor.
+pub fn no_portal(name: &str, by: ByName) -> Refusal {
+    let what = match by {
+        ByName::Message => "portal",
+        ByName::Statement => "cursor",
+    };
+    in_the_servers_words(
+        UNDEFINED_CURSOR,
+        format!("{what} \"{name}\" does not exist"),
+    )
+}
+
+/// What names a prepared statement or portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByName {
+    /// Bind or Execute.
+    Message,
+    /// EXECUTE, EXPLAIN EXECUTE, FETCH, MOVE.
+    Statement,
+}
+
+fn in_the_servers_words(sqlstate: &'static str, message: String) -> Refusal {
+    Refusal {
+        sqlstate,
+        ..refusal(Reason::Undefined, &message, "", "")
+    }
+}
+
+/// The source file and function of an error that is told in the server's words.
+fn raised_in(refusal: &Refusal) -> Option<(&'static str, &'static str)> {
+    let message = refusal.message.as_str();
+    Some(match refusal.sqlstate {
+        _ if message == CHANGED_PLAN => ("plancache.c", "RevalidateCachedQuery"),
+        UNDEFINED_STATEMENT if message.starts_with("unnamed") => {
+            ("postgres.c", "exec_bind_message")
+        }
+        UNDEFINED_STATEMENT => ("prepare.c", "FetchPreparedStatement"),
+        UNDEFINED_CURSOR if message.starts_with("cursor") => ("portalcmds.c", "PerformPortalFetch"),
+        UNDEFINED_CURSOR => ("postgres.c", "exec_execute_message"),
+        _ => return None,
+    })
 }
 
 /// A text that fails in parse analysis: no relation is in scope, so no column can be found.

@@ -50,7 +50,10 @@ pub fn statement(text: &str) -> StatementPlan {
         "PREPARE" => vec![Effect::Prepare(name)],
         "EXECUTE" => vec![Effect::Execute(name)],
         "DEALLOCATE" => vec![Effect::Deallocate((name != "ALL").then_some(name))],
-        "DECLARE" => vec![Effect::DeclareCursor(name)],
+        "DECLARE" => vec![Effect::DeclareCursor {
+            held: text.contains("WITH HOLD"),
+            name,
+        }],
         "FETCH" => vec![Effect::Fetch(name)],
         "CLOSE" => vec![Effect::CloseCursor((name != "ALL").then_some(name))],
         "CREATE" => vec![Effect::SchemaChanged],

@@ -68,6 +68,8 @@ pub enum Sent {
     },
     /// CopyDone or CopyFail.
     CopyEnd,
+    /// pgveil's own Parse that must fail: it takes back what its transaction has done, and its error goes no further.
+    Undo,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,17 @@ struct Entry {
     finished: bool,
     /// A Sync that fell into a COPY FROM STDIN.
     may_be_ignored: bool,
+    /// Of a Query: it went to the server as Parse, Bind, Describe, Execute and, once its end was decided on, Sync.
+    in_parts: Option<Parts>,
+}
+
+/// How far a Query is that goes to the server in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// Its transaction is open.
+    Running,
+    /// Its transaction is being taken back: the error that does it is pgveil's own.
+    Undone,
 }
 
 /// An ErrorResponse's statement.
@@ -168,6 +181,47 @@ impl Ledger {
         }
     }
 
+    /// Puts down a Query that is about to be sent in parts, its Sync last. The server must not be skipping
+    /// ([`Ledger::is_skipping`]).
+    pub fn push_in_parts(&mut self, source: Arc<Source>, now: Instant) {
+        self.push(Sent::Query(source), now);
+        if let Some(last) = self.queue.back_mut() {
+            last.in_parts = Some(Parts::Running);
+        }
+    }
+
+    /// The server skips what is sent, up to a Sync.
+    pub const fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// Puts down pgveil's own message that takes back what the transaction under way has done: that of the Query which
+    /// went in parts, or that of the batch which is open.
+    pub fn undo(&mut self, now: Instant) {
+        match self.queue.back_mut() {
+            Some(Entry {
+                in_parts: Some(parts),
+                ..
+            }) => *parts = Parts::Undone,
+            _ => self.push(Sent::Undo, now),
+        }
+    }
+
+    /// The server has answered everything that it was sent, but for the end of a Query in parts: it waits for more.
+    pub fn is_answered(&self) -> bool {
+        self.queue.iter().all(|entry| {
+            let ended = entry.answered > 0 || entry.finished;
+            entry.may_be_ignored
+                || matches!(entry.sent, Sent::CopyEnd)
+                || (entry.in_parts.is_some() && ended)
+        })
+    }
+
+    /// A COPY FROM STDIN takes for its data whatever comes.
+    pub const fn is_absorbing(&self) -> bool {
+        self.absorbing
+    }
+
     /// Puts down a message that is about to be sent. `now` is when it arrived.
     pub fn push(&mut self, sent: Sent, now: Instant) {
         match sent {
@@ -204,6 +258,7 @@ impl Ledger {
             answered: 0,
             finished: false,
             may_be_ignored,
+            in_parts: None,
         });
     }
 
@@ -310,7 +365,7 @@ impl Ledger {
             ),
             Sent::FunctionCall { source, .. } => (Statement::new(source.clone(), 0), None),
             Sent::Close(_) | Sent::Sync => (unknown(), None),
-            Sent::Own | Sent::CopyEnd => return None,
+            Sent::Own | Sent::Undo | Sent::CopyEnd => return None,
         };
         let inner = self.statements.inner(&statement);
         if let Some(cursor) = inner.as_ref().and_then(|inner| inner.cursor.clone()) {
@@ -329,6 +384,8 @@ impl Ledger {
             sprung: Vec::new(),
             fallback_kind: match front.sent {
                 Sent::Sync => "COMMIT",
+                // Nothing of it is left but the end of its transaction.
+                Sent::Query(_) if front.in_parts.is_some() && front.answered > 0 => "COMMIT",
                 Sent::FunctionCall { .. } => "FUNCTION CALL",
                 _ => "UNPARSED",
             },

@@ -17,6 +17,10 @@ impl Name {
         Name(bytes.get(..NAME_BYTES).unwrap_or(bytes).into())
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn is_unnamed(&self) -> bool {
         self.0.is_empty()
     }
@@ -247,21 +251,39 @@ pub fn put_execute(out: &mut BytesMut, portal: &str) {
 /// A Query would be shorter, but it drops the unnamed statement and portal (`exec_simple_query`), which are the client's.
 /// What a batch that failed may have left is closed first.
 pub fn put_batch(out: &mut BytesMut, name: &str, texts: &[&str]) {
-    let close = |out: &mut BytesMut, kind: u8| {
-        let mut body = BytesMut::with_capacity(name.len() + 2);
-        body.put_u8(kind);
-        body.put_slice(name.as_bytes());
-        body.put_u8(0);
-        put_frame(out, front::CLOSE, &body);
-    };
-    close(out, b'S');
+    put_close(out, b'S', name);
     for text in texts {
         put_parse(out, name.as_bytes(), text.as_bytes(), &[0, 0]);
         put_bind(out, name, name);
         put_execute(out, name);
-        close(out, b'P');
-        close(out, b'S');
+        put_close(out, b'P', name);
+        put_close(out, b'S', name);
     }
+    put_frame(out, front::SYNC, &[]);
+}
+
+fn put_close(out: &mut BytesMut, kind: u8, name: &str) {
+    let mut body = BytesMut::with_capacity(name.len() + 2);
+    body.put_u8(kind);
+    body.put_slice(name.as_bytes());
+    body.put_u8(0);
+    put_frame(out, front::CLOSE, &body);
+}
+
+/// What a Query with one statement does, up to where its transaction would end: under the unnamed statement and portal, which
+/// a Query takes from the client as well. [`put_end`] is the rest.
+pub fn put_in_parts(out: &mut BytesMut, text: &[u8]) {
+    put_parse(out, b"", text, &[0, 0]);
+    put_bind(out, "", "");
+    put_describe(out, &Name::new(b""));
+    put_execute(out, "");
+    put_frame(out, front::FLUSH, &[]);
+}
+
+/// The end of what [`put_in_parts`] began.
+pub fn put_end(out: &mut BytesMut) {
+    put_close(out, b'P', "");
+    put_close(out, b'S', "");
     put_frame(out, front::SYNC, &[]);
 }
 

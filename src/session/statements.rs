@@ -115,7 +115,8 @@ pub fn prepares(effects: &[Effect], name: &Name) -> bool {
 /// Whether DECLARE of a cursor of that name is among the effects.
 pub fn declares(effects: &[Effect], name: &Name) -> bool {
     let mut effects = effects.iter();
-    effects.any(|effect| matches!(effect, Effect::DeclareCursor(made) if name.is(made)))
+    effects
+        .any(|effect| matches!(effect, Effect::DeclareCursor { name: made, .. } if name.is(made)))
 }
 
 /// A grant that was used for one run of a statement.
@@ -170,6 +171,12 @@ impl Statement {
             }
         }
         Some(facts)
+    }
+
+    /// A statement before it in its text declares a cursor of that name.
+    pub fn declared_before(&self, name: &Name) -> bool {
+        let before = self.source.statements().iter().take(self.index);
+        before.into_iter().any(|plan| declares(&plan.effects, name))
     }
 
     /// The last statement before it in its text that prepares what goes by the name.
@@ -285,6 +292,13 @@ impl Statements {
         }
     }
 
+    /// A Query drops the unnamed statement and takes the place of the unnamed portal (`exec_simple_query`).
+    pub fn drop_unnamed(&mut self) {
+        let unnamed = Name::new(b"");
+        self.prepared.remove(&unnamed);
+        self.portals.remove(&unnamed);
+    }
+
     pub fn close(&mut self, target: &Target) {
         match target {
             Target::Statement(name) => {
@@ -365,17 +379,14 @@ impl Statements {
                 }
                 // The unnamed one is none of those (`DropAllPreparedStatements`, commands/prepare.c).
                 Effect::Deallocate(None) => self.prepared.retain(|name, _| name.is_unnamed()),
-                Effect::DeclareCursor(name) => {
-                    let held = statement.plan().is_some_and(|plan| {
-                        plan.normalised.to_ascii_lowercase().contains("with hold")
-                    });
+                Effect::DeclareCursor { name, held } => {
                     self.portals.insert(
                         name.as_str().into(),
                         Portal {
                             statement: statement.clone(),
                             sum: Sum::default(),
                             granted: None,
-                            held,
+                            held: *held,
                         },
                     );
                 }

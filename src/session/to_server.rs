@@ -4,6 +4,7 @@ mod extended;
 mod grants;
 mod inner;
 mod refusals;
+mod stores;
 mod texts;
 mod told;
 mod trial;

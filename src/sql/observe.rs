@@ -90,7 +90,7 @@ fn effects(node: &Node) -> Vec<Effect> {
         "PrepareStmt" => vec![Effect::Prepare(name("name"))],
         "ExecuteStmt" => vec![Effect::Execute(name("name"))],
         "DeallocateStmt" => vec![Effect::Deallocate(optional("name"))],
-        "DeclareCursorStmt" => vec![Effect::DeclareCursor(name("portalname"))],
+        "DeclareCursorStmt" => vec![Effect::declares(node)],
         "FetchStmt" => vec![Effect::Fetch(name("portalname"))],
         "ClosePortalStmt" => vec![Effect::CloseCursor(optional("portalname"))],
         "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"

@@ -7,6 +7,7 @@ use crate::policy::compiled::SessionValue;
 use crate::sql::columns::Columns;
 use crate::sql::companion::Companion;
 use crate::sql::packing::Packed;
+use crate::sql::tree::Node;
 
 /// What a session knows about itself when a statement is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -171,7 +172,11 @@ pub enum Effect {
     /// EXPLAIN of EXECUTE: what the prepared statement reads decides whether it may be.
     Explain(String),
     Deallocate(Option<String>),
-    DeclareCursor(String),
+    DeclareCursor {
+        name: String,
+        /// WITH HOLD: it outlives its transaction.
+        held: bool,
+    },
     /// FETCH or MOVE from a cursor.
     Fetch(String),
     CloseCursor(Option<String>),
@@ -189,6 +194,19 @@ pub enum Effect {
     RunsCode,
     /// Rows of protected relations go into another relation; the command tag says how many.
     StoresRows,
+}
+
+/// `CURSOR_OPT_HOLD` (nodes/parsenodes.h).
+const HOLD: i64 = 0x0020;
+
+impl Effect {
+    /// Of a `DeclareCursorStmt`.
+    pub fn declares(node: &Node) -> Self {
+        Effect::DeclareCursor {
+            name: node.text("portalname").to_owned(),
+            held: node.int("options") & HOLD != 0,
+        }
+    }
 }
 
 /// An output column that is a plain column of a relation in the client's text.

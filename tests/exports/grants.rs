@@ -35,7 +35,7 @@ fn reason(pgveil: &Pgveil, id: &str) -> Option<String> {
 }
 
 /// Two people sign.
-fn grant(pgveil: &Pgveil, id: &str, rows: u64) -> Request {
+pub fn grant(pgveil: &Pgveil, id: &str, rows: u64) -> Request {
     grant_clear(pgveil, id, rows, &[])
 }
 

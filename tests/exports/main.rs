@@ -19,6 +19,7 @@ mod portions;
 mod race;
 mod secure;
 mod state;
+mod stored;
 mod ways;
 
 use std::collections::BTreeSet;

@@ -32,6 +32,7 @@ impl Ledger {
                     name: parsed,
                     source,
                 } if parsed == name => Some(Some(Statement::new(source.clone(), 0))),
+                Sent::Query(_) if name.is_unnamed() => Some(None),
                 Sent::Query(source) => last_that(source, |effects| prepares(effects, name)),
                 _ => None,
             },
@@ -45,6 +46,7 @@ impl Ledger {
             |sent| match sent {
                 Sent::Close(Target::Portal(closed)) if closed == name => Some(None),
                 Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
+                Sent::Query(_) if name.is_unnamed() => Some(None),
                 Sent::Query(source) => last_that(source, |effects| declares(effects, name)),
                 _ => None,
             },

@@ -1,6 +1,6 @@
 //! The server's side of the ledger: each answer is attributed and takes off what it answers.
 
-use super::{Answer, Batch, Counted, Entry, Failure, Ledger, Running, Sent, Unexpected};
+use super::{Answer, Batch, Counted, Entry, Failure, Ledger, Parts, Running, Sent, Unexpected};
 use crate::export::{Allowed, Count, LimitKind, clock};
 use crate::session::messages::Target;
 use crate::session::statements::Statement;
@@ -159,6 +159,10 @@ impl Ledger {
                 self.queue.pop_front();
                 Ok(Answer::Checked(statement))
             }
+            (
+                Sent::Query(_),
+                back::PARSE_COMPLETE | back::BIND_COMPLETE | back::NO_DATA | back::CLOSE_COMPLETE,
+            ) if front.in_parts.is_some() => Ok(Answer::Own),
             (Sent::Query(_), back::ROW_DESCRIPTION) => Ok(self.columns()),
             (
                 Sent::Query(_) | Sent::Execute { .. },
@@ -373,8 +377,17 @@ impl Ledger {
             self.queue.front_mut()?.finished = true;
             return Some(Answer::Own);
         }
-        if self.queue.front()?.finished {
+        let front = self.queue.front_mut()?;
+        if front.finished {
             return None;
+        }
+        if front.in_parts == Some(Parts::Undone) {
+            front.finished = true;
+            return Some(Answer::Own);
+        }
+        if matches!(front.sent, Sent::Undo) {
+            self.skip_to_sync();
+            return Some(Answer::Own);
         }
         self.start()?;
         let running = self.running.take()?;
@@ -455,13 +468,11 @@ impl Ledger {
         if !answered {
             return Ok(Answer::Ready);
         }
-        let own = matches!(
-            self.queue.pop_front(),
-            Some(Entry {
-                sent: Sent::Own,
-                ..
-            })
-        );
+        let front = self.queue.pop_front();
+        let own = matches!(front.as_ref().map(|front| &front.sent), Some(Sent::Own));
+        if matches!(front.map(|front| front.sent), Some(Sent::Query(_))) {
+            self.statements.drop_unnamed();
+        }
         if self.queue.is_empty() && !self.skipping {
             self.batch = Batch::Closed;
         }

@@ -126,7 +126,7 @@ fn without_values(plan: &StatementPlan) -> bool {
             Effect::Execute(_)
                 | Effect::Explain(_)
                 | Effect::Fetch(_)
-                | Effect::DeclareCursor(_)
+                | Effect::DeclareCursor { .. }
                 | Effect::RunsCode
         )
     };

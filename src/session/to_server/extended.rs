@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
-use super::refusals::{setting_refusal, stale_refusal, unavailable};
+use super::refusals::{copying_refusal, setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
 use crate::session::claim::{Claim, Spoken};
-use crate::session::denial;
+use crate::session::denial::{self, ByName};
 use crate::session::host::{Host, Standing};
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::messages::{self, Name};
@@ -92,6 +92,12 @@ impl<H: Host> ToServer<'_, H> {
             };
             meant.sprung = values.map_or_else(Vec::new, |values| sprung(meant, &values));
         }
+        if self.restricted && meant.is_none() && denied.is_none() {
+            denied = Some(denial::no_statement(
+                &self.spelled(&statement),
+                ByName::Message,
+            ));
+        }
         if denied.is_some() {
             let mut instead = BytesMut::new();
             messages::put_bind(&mut instead, "", &self.shared.own_name);
@@ -160,6 +166,13 @@ impl<H: Host> ToServer<'_, H> {
                 false => Some(denial::unrecordable()),
             };
         }
+        if self.restricted && runs.is_none() && denied.is_none() {
+            denied = Some(denial::no_portal(&self.spelled(&portal), ByName::Message));
+        }
+        let stores = denied.is_none() && runs.as_ref().is_some_and(|runs| self.stores(runs));
+        if stores && self.shared.lock().ledger.is_absorbing() {
+            denied = Some(copying_refusal());
+        }
         if denied.is_some() {
             let mut instead = BytesMut::new();
             messages::put_execute(&mut instead, &self.shared.own_name);
@@ -172,11 +185,12 @@ impl<H: Host> ToServer<'_, H> {
                 .as_ref()
                 .and_then(Statement::plan)
                 .is_some_and(|plan| plan.hidden_rows);
-            // A limit is about rows that the client asked for; these are none of them.
+            // A limit is about rows that the client asked for; these are none of them. What stores rows is counted by its
+            // command tag, which comes behind the last row.
             match self
                 .burst
                 .body(header)
-                .filter(|_| hidden)
+                .filter(|_| hidden || stores)
                 .and_then(messages::without_limit)
             {
                 Some(unlimited) => self.replace(header, &unlimited),
@@ -191,12 +205,22 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         let prepares = runs.filter(Statement::prepares_one);
+        let waits = stores && denied.is_none();
         self.push(Sent::Execute {
             portal,
             prepares,
             denied,
         });
+        if waits {
+            self.await_count(server).await?;
+        }
         Ok(Flow::Next)
+    }
+
+    /// A name in UTF-8.
+    fn spelled(&self, name: &Name) -> String {
+        let charset = self.shared.lock().encodings.charset();
+        charset.decode_lossy(name.bytes()).into_owned()
     }
 
     /// What there is against a portal that is about to run.

@@ -6,8 +6,12 @@ use tokio::io::AsyncWrite;
 
 use super::ToServer;
 use super::extended::GoesOn;
-use super::refusals::{granted_refusal, setting_refusal, unlike_refusal, unsettled_explain};
+use super::refusals::{
+    among_others_refusal, granted_refusal, setting_refusal, unknown_refusal, unlike_refusal,
+    unsettled_explain,
+};
 use crate::session::claim::Claim;
+use crate::session::denial::{self, ByName};
 use crate::session::host::Host;
 use crate::session::ledger::Ledger;
 use crate::session::messages::Name;
@@ -42,6 +46,9 @@ impl<H: Host> ToServer<'_, H> {
             if let Some(refusal) = self.object_to_inner(&statement, &claim, server).await? {
                 return Ok(Some(refusal));
             }
+            if plan.statements.len() > 1 && self.stores(&statement) {
+                return Ok(Some(among_others_refusal()));
+            }
         }
         Ok(None)
     }
@@ -56,17 +63,18 @@ impl<H: Host> ToServer<'_, H> {
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         for effect in statement.effects() {
-            let (name, explains) = match effect {
-                Effect::Execute(name) => (Name::from(name.as_str()), false),
-                Effect::Explain(name) => (Name::from(name.as_str()), true),
-                Effect::Fetch(name) => {
-                    let name = Name::from(name.as_str());
+            let (spelled, explains) = match effect {
+                Effect::Execute(name) => (name, false),
+                Effect::Explain(name) => (name, true),
+                Effect::Fetch(spelled) => {
+                    let name = Name::from(spelled.as_str());
                     let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
                     let unlike =
                         |opened: &Statement| is_no_query(opened, declares(opened.effects(), &name));
                     let opened = match self.settled(portal, unlike, server).await? {
                         Ok(Some(opened)) => opened,
-                        Ok(None) => continue,
+                        Ok(None) if statement.declared_before(&name) => continue,
+                        Ok(None) => return Ok(Some(unknown_cursor(statement, spelled))),
                         Err(refusal) => return Ok(Some(refusal)),
                     };
                     if unlike(&opened) {
@@ -79,6 +87,7 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 _ => continue,
             };
+            let name = Name::from(spelled.as_str());
             let here = statement.facts();
             if let Some(own) = statement.prepared_before(&name) {
                 if here.is_none() || own.facts() != here {
@@ -91,7 +100,7 @@ impl<H: Host> ToServer<'_, H> {
                 |prepared: &Statement| is_no_query(prepared, prepares(prepared.effects(), &name));
             let prepared = match self.settled(prepared, unlike, server).await? {
                 Ok(Some(prepared)) => prepared,
-                Ok(None) => continue,
+                Ok(None) => return Ok(Some(unknown_statement(statement, spelled))),
                 Err(refusal) => return Ok(Some(refusal)),
             };
             if unlike(&prepared) {
@@ -124,6 +133,22 @@ impl<H: Host> ToServer<'_, H> {
     fn may_explain(&self, prepared: &Statement) -> bool {
         let state = self.shared.lock();
         state.role_of(prepared).statements.contains("explain")
+    }
+}
+
+/// What is not known has not been decided on. The server's words for what is not there say it, but where other statements
+/// of the text would have answered before.
+fn unknown_statement(by: &Statement, name: &str) -> Refusal {
+    match by.index {
+        0 => denial::no_statement(name, ByName::Statement),
+        _ => unknown_refusal(),
+    }
+}
+
+fn unknown_cursor(by: &Statement, name: &str) -> Refusal {
+    match by.index {
+        0 => denial::no_portal(name, ByName::Statement),
+        _ => unknown_refusal(),
     }
 }
 

@@ -77,6 +77,36 @@ pub(super) fn unlike_refusal() -> Refusal {
     )
 }
 
+/// EXECUTE or FETCH, behind other statements of its text, of a name that the session has given to nothing.
+pub(super) fn unknown_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "EXECUTE or FETCH of a name that is not known",
+        "this session has prepared no statement, and declared no cursor, of that name: what a function may have made was not decided on",
+        "PREPARE or DECLARE it first.",
+    )
+}
+
+/// Rows that go elsewhere are counted before their transaction may end.
+pub(super) fn copying_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "a statement that puts rows of protected relations elsewhere, in the middle of a COPY FROM STDIN",
+        "it is counted before its transaction may end, and the server takes what is sent for the data of the COPY",
+        "End the COPY first.",
+    )
+}
+
+/// A text of several statements goes to the server as a whole, and may end a transaction in itself.
+pub(super) fn among_others_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "a statement that puts rows of protected relations elsewhere, among other statements of one text",
+        "its rows are counted before its transaction may end",
+        "Send it as a statement of its own.",
+    )
+}
+
 pub(super) fn stale_refusal() -> Refusal {
     denial::refusal(
         Reason::Setting,

@@ -7,7 +7,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
-use super::refusals::{encoding_refusal, folding_refusal, setting_refusal, unwritable_refusal};
+use super::refusals::{
+    copying_refusal, encoding_refusal, folding_refusal, setting_refusal, unwritable_refusal,
+};
 use super::told::Told;
 use super::{Flow, ToServer, trial};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
@@ -18,10 +20,10 @@ use crate::session::denial;
 use crate::session::host::{Host, Unavailable};
 use crate::session::ledger::Sent;
 use crate::session::messages::{self, Name, Parse};
-use crate::session::statements::{Epoch, Source};
+use crate::session::statements::{Epoch, Source, Statement};
 use crate::session::trace_context;
 use crate::sql::folding;
-use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts};
+use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, Verdict};
 use crate::wire::frame::{Fields, Header};
 
 /// The message that carries a text.
@@ -41,6 +43,11 @@ pub(super) struct Decided {
 }
 
 impl Decided {
+    fn is_refused(&self) -> bool {
+        let mut plans = self.source.statements().iter();
+        plans.any(|plan| matches!(plan.verdict, Verdict::Refuse(_)))
+    }
+
     pub(super) fn refused(known: Option<&Source>, refusal: Refusal) -> Self {
         let plan = known.and_then(|source| source.plan.as_deref());
         let statement = plan.and_then(|plan| plan.statements.first());
@@ -87,7 +94,12 @@ impl<H: Host> ToServer<'_, H> {
             Ok(text) => text.to_vec(),
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
-        let decided = self.decide(&text, Carrier::Query, None, server).await?;
+        let mut decided = self.decide(&text, Carrier::Query, None, server).await?;
+        let stores = self.stores(&Statement::new(decided.source.clone(), 0));
+        if stores && self.shared.lock().ledger.is_absorbing() {
+            decided = Decided::refused(Some(&decided.source), copying_refusal());
+        }
+        let stores = stores && !decided.is_refused();
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
             for (index, statement) in plan.statements.iter().enumerate() {
@@ -96,10 +108,13 @@ impl<H: Host> ToServer<'_, H> {
                 state.make(statement, &decided.source.claim);
             }
         }
+        if stores {
+            return self.query_in_parts(header, &decided, &text, server).await;
+        }
         Ok(self.send_query(header, &decided))
     }
 
-    fn send_query(&mut self, header: Header, decided: &Decided) -> Flow {
+    pub(super) fn send_query(&mut self, header: Header, decided: &Decided) -> Flow {
         self.push(Sent::Query(decided.source.clone()));
         match &decided.text {
             None => self.burst.forward(header),

@@ -77,8 +77,7 @@ impl Walk<'_> {
                 self.effects.push(Effect::Deallocate(name));
             }
             "DeclareCursorStmt" => {
-                self.effects
-                    .push(Effect::DeclareCursor(node.text("portalname").to_owned()));
+                self.effects.push(Effect::declares(node));
                 self.children_statement(node, "query")?;
             }
             "FetchStmt" => self

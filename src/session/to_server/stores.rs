@@ -1,0 +1,136 @@
+//! Statements that put rows of protected relations where nobody counts them any more: what they wrote stays only if it was
+//! counted and may.
+//!
+//! How many rows they write is known when they have run, by the command tag. So their transaction must not end before: the
+//! session waits for the tag, and where the rows are too many, sends what makes the server take everything back.
+use std::io;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+
+use super::texts::Decided;
+use super::{Flow, ToServer};
+use crate::session::denial;
+use crate::session::host::Host;
+use crate::session::ledger::Ledger;
+use crate::session::messages::{self, Name};
+use crate::session::statements::Statement;
+use crate::sql::plan::{Effect, StatementPlan};
+use crate::sql::temporary;
+use crate::wire::frame::{Header, front, put_frame};
+
+impl<H: Host> ToServer<'_, H> {
+    /// Whether rows that a statement stores count.
+    pub(super) fn stores(&self, statement: &Statement) -> bool {
+        if !self.restricted {
+            return false;
+        }
+        let state = self.shared.lock();
+        state.ledger.limits_of(statement).0.limits() && keeps(statement, &state.ledger)
+    }
+
+    /// Sends a Query with a single statement in parts, so that its transaction is open when its rows are counted.
+    pub(super) async fn query_in_parts<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        decided: &Decided,
+        text: &[u8],
+        server: &mut W,
+    ) -> io::Result<Flow> {
+        if self.shared.lock().ledger.mid_batch() {
+            // If something fails in the batch, the server skips a Query up to the client's Sync: there must be none before.
+            self.await_answers(server).await?;
+        }
+        if self.shared.lock().ledger.is_skipping() {
+            return Ok(self.send_query(header, decided));
+        }
+        let mut parts = BytesMut::new();
+        messages::put_in_parts(&mut parts, decided.text.as_deref().unwrap_or(text));
+        let source = decided.source.clone();
+        let mut state = self.shared.lock();
+        state.ledger.push_in_parts(source, Instant::now());
+        drop(state);
+        self.replace(header, &parts);
+        self.await_count(server).await?;
+        let mut end = BytesMut::new();
+        messages::put_end(&mut end);
+        self.burst.put(&end);
+        Ok(Flow::Next)
+    }
+
+    /// Waits until the rows of what was sent last are counted. Where they were too many, the transaction fails.
+    pub(super) async fn await_count<W: AsyncWrite + Unpin>(
+        &mut self,
+        server: &mut W,
+    ) -> io::Result<()> {
+        self.await_answers(server).await?;
+        let mut state = self.shared.lock();
+        // The client was told of an error that the server does not know of.
+        if state.muted {
+            state.ledger.undo(Instant::now());
+            drop(state);
+            let mut poison = BytesMut::new();
+            let name = self.shared.own_name.as_bytes();
+            messages::put_parse(&mut poison, name, denial::poison().as_bytes(), &[0, 0]);
+            self.burst.put(&poison);
+        }
+        Ok(())
+    }
+
+    /// Has the server answer everything that was sent.
+    async fn await_answers<W: AsyncWrite + Unpin>(&mut self, server: &mut W) -> io::Result<()> {
+        let mut asks = BytesMut::new();
+        put_frame(&mut asks, front::FLUSH, &[]);
+        self.burst.put(&asks);
+        loop {
+            self.flush(server).await?;
+            if self.shared.lock().ledger.is_answered() {
+                return Ok(());
+            }
+            self.shared.progress.notified().await;
+        }
+    }
+}
+
+/// Whether a statement, or what it runs by name, stores rows of protected relations beyond the session.
+fn keeps(statement: &Statement, ledger: &Ledger) -> bool {
+    let inner = statement.effects().iter().find_map(|effect| match effect {
+        Effect::Execute(name) => {
+            let name = Name::from(name.as_str());
+            let own = statement.prepared_before(&name);
+            own.or_else(|| ledger.prepared_as_sent(&name).statement)
+        }
+        _ => None,
+    });
+    let inner = inner.as_ref().and_then(Statement::plan);
+    let Some(plan) = statement.plan() else {
+        return false;
+    };
+    let made_of = inner.is_some_and(|inner| {
+        inner.protected && plan.kind == "CREATE TABLE AS" && is_permanent(plan)
+    });
+    made_of || [Some(plan), inner].into_iter().flatten().any(stores)
+}
+
+fn stores(plan: &StatementPlan) -> bool {
+    let copies = plan.effects.contains(&Effect::StoresRows) && is_permanent(plan);
+    // Into a protected relation, too, whose row would be read as one.
+    copies || (plan.protected && plan.packed.stores_many)
+}
+
+/// What it writes outlives the session. Temporary relations with too many rows are not read ([`State::withhold`]).
+///
+/// [`State::withhold`]: crate::session::shared::State::withhold
+fn is_permanent(plan: &StatementPlan) -> bool {
+    let makes_temporary = |effect: &Effect| matches!(effect, Effect::TemporaryMade(_));
+    let is_temporary = |name: &String| {
+        let own = name.strip_prefix(temporary::SCHEMA);
+        own.is_some_and(|name| name.starts_with('.'))
+    };
+    let mut written = plan.writes.iter();
+    match plan.writes.is_empty() {
+        true => !plan.effects.iter().any(makes_temporary),
+        false => written.any(|name| !is_temporary(name)),
+    }
+}
