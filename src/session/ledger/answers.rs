@@ -470,10 +470,14 @@ impl Ledger {
         }
         let front = self.queue.pop_front();
         let own = matches!(front.as_ref().map(|front| &front.sent), Some(Sent::Own));
-        if matches!(front.map(|front| front.sent), Some(Sent::Query(_))) {
+        let by_query = matches!(front.map(|front| front.sent), Some(Sent::Query(_)));
+        if by_query {
             self.statements.drop_unnamed();
         }
-        if self.queue.is_empty() && !self.skipping {
+        // Behind messages without a Sync a Query may be in an implicit transaction block, which its end does not end but a
+        // Sync does (`XACT_FLAGS_PIPELINING`, from PostgreSQL 16.7 and 17.3 on).
+        let may_be_implicit = by_query && status != b'I' && self.runs_in_batch();
+        if self.queue.is_empty() && !self.skipping && !may_be_implicit {
             self.batch = Batch::Closed;
         }
         Ok(if own { Answer::OwnReady } else { Answer::Ready })

@@ -32,6 +32,8 @@ fn send(ledger: &mut Ledger, line: &str) {
     let (tag, rest) = line.split_once(' ').unwrap_or((line, ""));
     let words: Vec<&str> = rest.split_whitespace().collect();
     let sent = match (tag, words.as_slice()) {
+        ("parts", _) => return ledger.push_in_parts(source(rest), Instant::now()),
+        ("undo", _) => return ledger.undo(Instant::now()),
         ("Q", _) => Sent::Query(source(rest)),
         ("own", _) => Sent::Own,
         ("P", [called, text @ ..]) => Sent::Parse {

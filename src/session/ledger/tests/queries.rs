@@ -123,3 +123,103 @@ fn messages_out_of_turn_are_unexpected() {
         ",
     );
 }
+
+#[test]
+fn a_query_in_parts_is_answered_as_one() {
+    check(
+        "
+        > parts INSERT a
+        < 1 = own
+        < 2 = own
+        < n = own
+        < C = end of INSERT a, 0 rows
+        quiescent no
+        < 3 = own
+        < 3 = own
+        < ZI = ready
+        quiescent yes
+        > parts INSERT a
+        < 1 = own
+        < 2 = own
+        < T = columns of INSERT a
+        < D = row
+        < E = error of INSERT a
+        < ZI = ready
+        > Q INSERT a
+        < 1 = unexpected message 1 from the server
+        ",
+    );
+}
+
+/// What takes back a transaction fails on behalf of pgveil.
+#[test]
+fn what_is_undone_fails_unseen() {
+    check(
+        "
+        > parts INSERT a
+        < 1 = own
+        < 2 = own
+        < n = own
+        < C = end of INSERT a, 0 rows
+        > undo
+        < E = own
+        < E = unexpected message E from the server
+        < ZI = ready
+        > P _ INSERT a
+        > B _ _
+        > E _
+        < 1 = progress
+        < 2 = progress
+        < C = end of INSERT a, 0 rows
+        > undo
+        > P _ SELECT b
+        < E = own
+        > E _
+        quiescent no
+        > S
+        < ZI = ready
+        quiescent yes
+        ",
+    );
+}
+
+#[test]
+fn a_query_in_an_open_batch_does_not_end_it_where_a_transaction_is_open() {
+    for (status, quiescent) in [("ZI", "yes"), ("ZT", "no"), ("ZE", "no")] {
+        check(&format!(
+            "
+            > P _ SET a
+            > B _ _
+            > E _
+            < 1 = progress
+            < 2 = progress
+            < C = end of SET a, 0 rows
+            > Q SET b
+            < C = end of SET b, 0 rows
+            < {status} = ready
+            quiescent {quiescent}
+            > S
+            < ZI = ready
+            quiescent yes
+            ",
+        ));
+    }
+}
+
+/// As the server has it: `drop_unnamed_stmt` in `exec_simple_query`.
+#[test]
+fn a_query_drops_the_unnamed_statement() {
+    let ledger = check(
+        "
+        > P _ SELECT a
+        > S
+        < 1 = progress
+        < ZI = ready
+        > Q SELECT b
+        < E = error of SELECT b
+        < ZI = ready
+        ",
+    );
+    let unnamed = crate::session::messages::Name::default();
+    assert!(ledger.statements.prepared(&unnamed).is_none());
+}
