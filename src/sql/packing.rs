@@ -7,6 +7,7 @@
 mod beside;
 mod calls;
 mod choices;
+mod joined;
 mod levels;
 mod outputs;
 mod sums;
@@ -16,6 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::calls::gathers;
+pub use self::joined::puts_together;
 use super::tree::{Node, Tree};
 
 /// What a value of an output column holds, as far as the statement tells.
@@ -121,6 +123,8 @@ pub struct Packed {
     pub side_by_side: u32,
     /// What it writes into a relation holds more rows than the command tag tells.
     pub stores_many: bool,
+    /// How many rows a value that it writes puts together, at least 1.
+    pub joined: u32,
     /// Lines of COPY can be cut into values.
     pub lines: bool,
 }
@@ -131,12 +135,18 @@ impl Default for Packed {
             columns: None,
             side_by_side: 1,
             stores_many: false,
+            joined: 1,
             lines: true,
         }
     }
 }
 
 impl Packed {
+    /// A row that it writes holds more than one.
+    pub fn packs(&self) -> bool {
+        self.stores_many || self.joined > 1
+    }
+
     /// Two output columns, of which the first one holds this.
     pub fn pair(holding: Holding) -> Self {
         Packed::of([holding, Holding::Own])
@@ -188,6 +198,7 @@ pub fn packed(statement: &Tree, facts: Facts<'_>) -> Packed {
         columns: columns.gather().then(|| Arc::new(columns)),
         side_by_side: beside::side_by_side(statement, facts).clamp(1, MOST),
         stores_many: executed || outputs::Reader::new(facts).stores_many(node),
+        joined: joined::joined(statement, facts),
         lines,
     }
 }

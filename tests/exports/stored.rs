@@ -4,7 +4,7 @@ use crate::support::Postgres;
 use crate::support::message::{
     Client, Frame, bind, close, describe, execute, flush, parse, query, sync, tags,
 };
-use crate::{BOTH, CONTACTS, Taken, login, request_of, start, stopped, told};
+use crate::{BOTH, CONTACTS, DAY, Taken, login, request_of, start, stopped, told};
 
 const ALL: &str = "INSERT INTO plain SELECT 10000 + id FROM contacts";
 const FEW: &str = "INSERT INTO plain SELECT 20000 + id FROM contacts WHERE id <= 20";
@@ -330,4 +330,46 @@ fn messages_in_flight_behind_it_are_answered_in_order() {
     ]);
     let seen: Vec<String> = (0..5).map(|_| tags(&client.read_until_ready())).collect();
     assert_eq!(seen, ["CZ", "TDCZ", "12C12DCZ", "EZ", "TDCZ"]);
+}
+
+/// A row of a protected relation that takes up others' values is read as one: what is put into it counts.
+#[test]
+fn rows_that_are_put_together_in_one_count() {
+    let (server, pgveil) = start(BOTH);
+    // Each time a row takes up as many as it holds.
+    let mut client = login(&pgveil, "u0");
+    client.query("BEGIN");
+    let double = "UPDATE contacts SET code = contacts.code || c.code FROM contacts c WHERE c.id = contacts.id % 5000 + 1";
+    assert!(stopped(&told(&client.query(double))), "5,000 rows");
+    client.query("ROLLBACK");
+    // One after the other.
+    let mut client = login(&pgveil, "u1");
+    let mut taken = Taken::default();
+    let one = (2..CONTACTS).map(|id| format!("UPDATE contacts SET code = code || (SELECT c.code FROM contacts c WHERE c.id = {id}) WHERE id = 1"));
+    let told_of = taken.run(&mut client, one);
+    assert!(stopped(&told_of), "{told_of:?}");
+    let rows = server.sql(
+        "postgres",
+        "SELECT length(code) / 6 FROM contacts WHERE id = 1",
+    );
+    let held: usize = rows[0][0].as_deref().unwrap().parse().unwrap();
+    assert!((DAY / 2..=DAY + 1).contains(&held), "{held} rows in one");
+    let mut client = login(&pgveil, "u3");
+    client.query("CREATE TEMP TABLE mine (note text)");
+    let hidden = "WITH w AS (UPDATE contacts SET code = contacts.code || c.code FROM contacts c WHERE c.id = 7 RETURNING 1) SELECT 1";
+    let refused = told(&client.query(hidden)).expect("refused");
+    assert!(
+        refused
+            .message
+            .contains("a WITH query or EXPLAIN ANALYZE that writes"),
+        "{refused:?}"
+    );
+    // What takes a value from another row holds one.
+    for text in [
+        "UPDATE contacts SET code = c.code FROM contacts c WHERE c.id = 7",
+        "UPDATE contacts SET code = code || '!'",
+        "UPDATE contacts SET code = coalesce(contacts.code, c.code) FROM contacts c WHERE c.id = 7",
+    ] {
+        assert!(told(&client.query(text)).is_none(), "{text}");
+    }
 }

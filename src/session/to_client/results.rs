@@ -358,7 +358,7 @@ impl<H: Host> ToClient<'_, H> {
         let governing = running.governing();
         let packed = governing.plan().map(|plan| &plan.packed);
         // Into a protected relation, too, whose row would be read as one.
-        let packs = governing.protected() && packed.is_some_and(|packed| packed.stores_many);
+        let packs = governing.protected() && packed.is_some_and(Packed::packs);
         if !(running.stores_rows() || packs) || running.stopped.is_some() {
             return None;
         }
@@ -371,7 +371,11 @@ impl<H: Host> ToClient<'_, H> {
             _ if running.grant.is_some() => rows,
             // What is in them is not seen here.
             Some(packed) if packed.stores_many => UNCOUNTABLE,
-            Some(packed) => rows.saturating_mul(packed.side_by_side.into()),
+            // A row of a protected relation that others were put into: it will be read as one.
+            Some(packed) if !running.stores_rows() => {
+                rows.saturating_mul(packed.joined.saturating_sub(1).max(1).into())
+            }
+            Some(packed) => rows.saturating_mul(packed.side_by_side.max(packed.joined).into()),
             None => rows,
         };
         match state.ledger.store(rows, weight) {

@@ -116,7 +116,7 @@ fn keeps(statement: &Statement, ledger: &Ledger) -> bool {
 fn stores(plan: &StatementPlan) -> bool {
     let copies = plan.effects.contains(&Effect::StoresRows) && is_permanent(plan);
     // Into a protected relation, too, whose row would be read as one.
-    copies || (plan.protected && plan.packed.stores_many)
+    copies || (plan.protected && plan.packed.packs())
 }
 
 /// What it writes outlives the session. Temporary relations with too many rows are not read ([`State::withhold`]).

@@ -2,7 +2,7 @@
 use super::statements::is_analyze;
 use super::walk::Walk;
 use super::{Access, Side, offset};
-use crate::sql::packing;
+use crate::sql::packing::{self, Facts};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
 use crate::sql::temporary;
@@ -56,7 +56,7 @@ impl Walk<'_> {
         // A row that holds many would be read as one.
         let uncounted = stores
             .iter()
-            .any(|store| !store.told && (elsewhere(&store) || gathers(store.node)));
+            .any(|store| !store.told && (elsewhere(&store) || self.packs(store.node)));
         let copies = stores.iter().filter(elsewhere).any(|store| store.told);
         if copies {
             self.effects.push(Effect::StoresRows);
@@ -75,6 +75,15 @@ impl Walk<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a row of what is written may hold many.
+    fn packs(&self, store: &Node) -> bool {
+        let facts = Facts {
+            counted: &|relation| self.is_protected(Some(relation)),
+            keys: &|_| Vec::new(),
+        };
+        gathers(store) || packing::puts_together(store, facts)
     }
 
     /// Whether code of users' may run that nobody has judged. What it does to the session's temporary relations must not go

@@ -1,0 +1,458 @@
+//! How many rows a row that is written puts together: `SET note = orders.note || c.name FROM customers c` holds two. Read
+//! later it is one, so such writes count when they are made. What aggregates gather is told by `outputs`.
+use std::collections::BTreeMap;
+
+use super::{Facts, MOST, mentioned_in};
+use crate::sql::tree::{Node, Tree};
+
+/// Rows that a value is made of: by what names them, how many each stands for.
+type Rows = BTreeMap<String, u32>;
+
+/// `EXPR_SUBLINK`, `MULTIEXPR_SUBLINK`, `ARRAY_SUBLINK` (nodes/primnodes.h, as protobuf numbers them): those whose value is
+/// a row's. The others say yes or no.
+const VALUES: [i64; 3] = [5, 6, 7];
+/// `AEXPR_OP` and `AEXPR_NULLIF` (nodes/parsenodes.h); the others say yes or no.
+const OPERATOR: i64 = 1;
+const NULLIF: i64 = 6;
+/// Operators that say yes or no.
+const TRUTHS: [&str; 18] = [
+    "=", "<>", "<", ">", "<=", ">=", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*", "@>",
+    "<@", "&&", "?",
+];
+/// Of them neither text nor a list is made: a number at most, or what is left of one side.
+const FIGURES: [&str; 2] = ["+", "-"];
+
+/// How many rows a statement puts together in one that it writes, at least 1.
+pub(super) fn joined(statement: &Tree, facts: Facts<'_>) -> u32 {
+    let mut reader = Reader {
+        facts,
+        common: Vec::new(),
+    };
+    reader.writes(statement).clamp(1, MOST)
+}
+
+/// Whether a write puts rows together in one.
+pub fn puts_together(write: &Node, facts: Facts<'_>) -> bool {
+    let mut reader = Reader {
+        facts,
+        common: Vec::new(),
+    };
+    reader.write(write) > 1
+}
+
+/// Names of FROM and what they stand for; a row of what does not count is none.
+#[derive(Default)]
+struct Scope {
+    names: Vec<(String, u32)>,
+}
+
+impl Scope {
+    /// A name that is not known may be that of a query around, or a column's.
+    fn rows(&self, qualifier: &str) -> Rows {
+        let known = self.names.iter().find(|(name, _)| name == qualifier);
+        let (name, rows) = match (known, self.names.as_slice()) {
+            (Some((name, rows)), _) => (name.as_str(), *rows),
+            // Without a qualifier, where there is one relation.
+            (None, [(name, rows)]) if qualifier.is_empty() => (name.as_str(), *rows),
+            (None, _) => (qualifier, 1),
+        };
+        match rows {
+            0 => Rows::new(),
+            rows => Rows::from([(name.to_owned(), rows)]),
+        }
+    }
+}
+
+struct Reader<'a> {
+    facts: Facts<'a>,
+    /// Common table expressions, and for how many rows a row of each stands.
+    common: Vec<(String, u32)>,
+}
+
+impl Reader<'_> {
+    /// The most that a write anywhere in the tree puts together.
+    fn writes(&mut self, tree: &Tree) -> u32 {
+        match tree {
+            Tree::List(items) => items.iter().map(|item| self.writes(item)).max(),
+            Tree::Node(node) => {
+                let common = self.common.len();
+                self.with_clause(node);
+                let here = self.write(node);
+                let fields = node.fields.iter();
+                let inside = fields.map(|(_, field)| self.writes(field)).max();
+                self.common.truncate(common);
+                inside.max(Some(here))
+            }
+            _ => None,
+        }
+        .unwrap_or(0)
+    }
+
+    fn write(&mut self, node: &Node) -> u32 {
+        match node.kind {
+            "UpdateStmt" => self.update(node),
+            "MergeStmt" => self.merge(node),
+            "InsertStmt" => self.insert(node),
+            _ => 0,
+        }
+    }
+
+    fn update(&mut self, node: &Node) -> u32 {
+        let mut scope = Scope::default();
+        self.target(node, &mut scope);
+        self.from(node.get("from_clause"), &mut scope);
+        self.row(&values(node.list("target_list")), &scope)
+    }
+
+    fn merge(&mut self, node: &Node) -> u32 {
+        let mut scope = Scope::default();
+        self.target(node, &mut scope);
+        self.from(node.get("source_relation"), &mut scope);
+        let clauses = node.list("merge_when_clauses");
+        let rows = clauses.iter().filter_map(Tree::node).map(|clause| {
+            let assigned = self.row(&values(clause.list("target_list")), &scope);
+            let inserted: Vec<&Tree> = clause.list("values").iter().collect();
+            assigned.max(self.row(&inserted, &scope))
+        });
+        rows.max().unwrap_or(0)
+    }
+
+    fn insert(&mut self, node: &Node) -> u32 {
+        let select = node.child("select_stmt");
+        let given = select.map_or(0, |select| self.query(select));
+        let mut scope = Scope::default();
+        self.target(node, &mut scope);
+        // Values of the statement's own are no rows.
+        let reads = select.is_some_and(|select| mentioned_in(select, self.facts.counted));
+        let excluded = if reads { given.max(1) } else { 0 };
+        scope.names.push(("excluded".to_owned(), excluded));
+        let clause = node.child("on_conflict_clause");
+        let updated = clause.map_or(0, |clause| {
+            self.row(&values(clause.list("target_list")), &scope)
+        });
+        given.max(updated)
+    }
+
+    fn target(&mut self, node: &Node, scope: &mut Scope) {
+        if let Some(relation) = node.child("relation") {
+            self.item(relation, scope);
+        }
+    }
+
+    fn with_clause(&mut self, node: &Node) {
+        let expressions = node.child("with_clause");
+        let expressions = expressions.map_or(&[][..], |with| with.list("ctes"));
+        for expression in expressions.iter().filter_map(Tree::node) {
+            let query = expression.child("ctequery");
+            let rows = query.map_or(0, |query| self.relation_of(query));
+            self.common
+                .push((expression.text("ctename").to_owned(), rows));
+        }
+    }
+
+    fn from(&mut self, tree: Option<&Tree>, scope: &mut Scope) {
+        match tree {
+            Some(Tree::List(items)) => items.iter().for_each(|item| self.from(Some(item), scope)),
+            Some(Tree::Node(node)) => self.item(node, scope),
+            _ => {}
+        }
+    }
+
+    fn item(&mut self, node: &Node, scope: &mut Scope) {
+        let alias = node.child("alias");
+        let alias = alias.map_or("", |alias| alias.text("aliasname"));
+        let (name, rows) = match node.kind {
+            "JoinExpr" => {
+                self.from(node.get("larg"), scope);
+                self.from(node.get("rarg"), scope);
+                if alias.is_empty() {
+                    return;
+                }
+                ("", u32::from(mentioned_in(node, self.facts.counted)))
+            }
+            "RangeVar" => (node.text("relname"), self.relation(node)),
+            "RangeSubselect" => {
+                let query = node.child("subquery");
+                ("", query.map_or(0, |query| self.relation_of(query)))
+            }
+            "RangeTableSample" => return self.from(node.get("relation"), scope),
+            _ => ("", u32::from(mentioned_in(node, self.facts.counted))),
+        };
+        let name = if alias.is_empty() { name } else { alias };
+        scope.names.push((name.to_owned(), rows));
+    }
+
+    fn relation(&self, node: &Node) -> u32 {
+        let name = node.text("relname");
+        let mut common = self.common.iter().rev();
+        match common.find(|(known, _)| known == name) {
+            Some((_, rows)) if node.text("schemaname").is_empty() => *rows,
+            _ => u32::from((self.facts.counted)(node)),
+        }
+    }
+
+    /// For how many rows a row of a subquery stands; 0 where it reads nothing that counts.
+    fn relation_of(&mut self, query: &Node) -> u32 {
+        match mentioned_in(query, self.facts.counted) {
+            true => self.query(query).max(1),
+            false => self.query(query),
+        }
+    }
+
+    fn query(&mut self, node: &Node) -> u32 {
+        if node.kind != "SelectStmt" {
+            return 0;
+        }
+        let common = self.common.len();
+        self.with_clause(node);
+        let arms = [node.child("larg"), node.child("rarg")];
+        let mut most = 0;
+        for arm in arms.into_iter().flatten() {
+            most = most.max(self.query(arm));
+        }
+        let mut scope = Scope::default();
+        self.from(node.get("from_clause"), &mut scope);
+        most = most.max(self.row(&values(node.list("target_list")), &scope));
+        for list in node.list("values_lists") {
+            if let Tree::List(items) = list {
+                most = most.max(self.row(&items.iter().collect::<Vec<_>>(), &scope));
+            } else if let Some(list) = list.node() {
+                most = most.max(self.row(&list.list("items").iter().collect::<Vec<_>>(), &scope));
+            }
+        }
+        self.common.truncate(common);
+        most
+    }
+
+    /// The most that a value of a row is made of.
+    fn row(&mut self, values: &[&Tree], scope: &Scope) -> u32 {
+        let sums = values.iter().map(|value| sum(&self.value(value, scope)));
+        sums.max().unwrap_or(0)
+    }
+
+    fn value(&mut self, tree: &Tree, scope: &Scope) -> Rows {
+        match tree {
+            Tree::List(items) => self.all(items, scope),
+            Tree::Node(node) => self.expression(node, scope),
+            _ => Rows::new(),
+        }
+    }
+
+    fn expression(&mut self, node: &Node, scope: &Scope) -> Rows {
+        match node.kind {
+            "ColumnRef" => {
+                let names = node.names("fields").unwrap_or_default();
+                match names.as_slice() {
+                    // The whole row of a relation by its name, or a column.
+                    [only] if scope.names.iter().any(|(name, _)| name == only) => scope.rows(only),
+                    [.., qualifier, _] => scope.rows(qualifier),
+                    _ => scope.rows(""),
+                }
+            }
+            "BoolExpr" | "NullTest" | "BooleanTest" => Rows::new(),
+            "SubLink" if VALUES.contains(&node.int("sub_link_type")) => {
+                let query = node.child("subselect");
+                let rows = query.map_or(0, |query| self.relation_of(query));
+                match rows {
+                    0 => Rows::new(),
+                    rows => Rows::from([(format!("({})", node.location), rows)]),
+                }
+            }
+            "SubLink" => Rows::new(),
+            "AExpr" => self.operator(node, scope),
+            // One of them.
+            "CoalesceExpr" | "MinMaxExpr" => self.one_of(node.list("args"), scope),
+            "CaseExpr" => {
+                let whens = node.list("args").iter().filter_map(Tree::node);
+                let results = whens.filter_map(|when| when.get("result"));
+                let results: Vec<&Tree> = results.chain(node.get("defresult")).collect();
+                self.most(results, scope)
+            }
+            _ => {
+                let mut rows = Rows::new();
+                for (_, field) in &node.fields {
+                    unite(&mut rows, self.value(field, scope));
+                }
+                rows
+            }
+        }
+    }
+
+    fn operator(&mut self, node: &Node, scope: &Scope) -> Rows {
+        let sides: Vec<&Tree> = [node.get("lexpr"), node.get("rexpr")]
+            .into_iter()
+            .flatten()
+            .collect();
+        let name = node
+            .list("name")
+            .last()
+            .and_then(Tree::string)
+            .unwrap_or("");
+        match node.int("kind") {
+            NULLIF => sides
+                .first()
+                .map_or_else(Rows::new, |left| self.value(left, scope)),
+            OPERATOR if FIGURES.contains(&name) => self.most(sides, scope),
+            OPERATOR if !TRUTHS.contains(&name) => {
+                let mut rows = Rows::new();
+                for side in sides {
+                    unite(&mut rows, self.value(side, scope));
+                }
+                rows
+            }
+            _ => Rows::new(),
+        }
+    }
+
+    fn all(&mut self, items: &[Tree], scope: &Scope) -> Rows {
+        let mut rows = Rows::new();
+        for item in items {
+            unite(&mut rows, self.value(item, scope));
+        }
+        rows
+    }
+
+    fn one_of(&mut self, items: &[Tree], scope: &Scope) -> Rows {
+        self.most(items.iter().collect(), scope)
+    }
+
+    fn most(&mut self, items: Vec<&Tree>, scope: &Scope) -> Rows {
+        let rows = items.into_iter().map(|item| self.value(item, scope));
+        rows.max_by_key(sum).unwrap_or_default()
+    }
+}
+
+/// What is assigned, or put out.
+fn values(targets: &[Tree]) -> Vec<&Tree> {
+    let targets = targets.iter().filter_map(Tree::node);
+    targets.filter_map(|target| target.get("val")).collect()
+}
+
+fn unite(rows: &mut Rows, more: Rows) {
+    for (name, count) in more {
+        let most = rows.entry(name).or_insert(0);
+        *most = count.max(*most);
+    }
+}
+
+fn sum(rows: &Rows) -> u32 {
+    rows.values()
+        .fold(0, |sum: u32, rows| sum.saturating_add(*rows))
+        .min(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse;
+
+    /// `t` and `c` count, `plain` does not.
+    fn of(text: &str) -> u32 {
+        let statement = parse::parse(text).expect("SQL").remove(0);
+        let facts = Facts {
+            counted: &|node| node.text("relname") != "plain",
+            keys: &|_| Vec::new(),
+        };
+        joined(&statement.tree, facts)
+    }
+
+    #[test]
+    fn a_value_is_made_of_the_rows_that_it_puts_together() {
+        for (text, expected) in [
+            (
+                "UPDATE t SET note = t.note || c.name FROM c WHERE c.id = t.c",
+                2,
+            ),
+            (
+                "UPDATE t SET note = note || (SELECT name FROM c WHERE id = 1)",
+                2,
+            ),
+            (
+                "UPDATE t SET note = concat(t.note, a.note, b.note) FROM t a, t b",
+                3,
+            ),
+            ("UPDATE t SET note = a.name || b.name FROM c a, c b", 2),
+            (
+                "UPDATE t SET note = ARRAY[a.name, b.name]::text FROM c a JOIN c b ON true",
+                2,
+            ),
+            (
+                "UPDATE t SET note = q.v FROM (SELECT a.name || b.name AS v FROM c a, c b) q",
+                2,
+            ),
+            (
+                "UPDATE t SET note = q.v || t.note FROM (SELECT a.name || b.name AS v FROM c a, c b) q",
+                3,
+            ),
+            (
+                "WITH q AS (SELECT a.name || b.name AS v FROM c a, c b) UPDATE t SET note = x.v || y.v FROM q x, q y",
+                4,
+            ),
+            (
+                "UPDATE t SET (a, b) = (SELECT x.name || y.name, 1 FROM c x, c y)",
+                2,
+            ),
+            (
+                "UPDATE t SET note = CASE WHEN true THEN t.note || c.name ELSE c.name END FROM c",
+                2,
+            ),
+            ("UPDATE t SET n = t.n * 1000 + c.n FROM c", 1),
+            ("UPDATE t SET n = (t.n << 30) | c.n FROM c", 2),
+            ("INSERT INTO t SELECT a.name || b.name FROM c a, c b", 2),
+            (
+                "INSERT INTO t (note) VALUES ((SELECT name FROM c WHERE id = 1) || (SELECT name FROM c WHERE id = 2))",
+                2,
+            ),
+            (
+                "INSERT INTO t SELECT id, name FROM c ON CONFLICT (id) DO UPDATE SET note = t.note || excluded.note",
+                2,
+            ),
+            (
+                "MERGE INTO t USING c ON c.id = t.id WHEN MATCHED THEN UPDATE SET note = t.note || c.name",
+                2,
+            ),
+            (
+                "PREPARE p AS UPDATE t SET note = t.note || c.name FROM c",
+                2,
+            ),
+            (
+                "WITH w AS (UPDATE t SET note = t.note || c.name FROM c RETURNING 1) SELECT 1",
+                2,
+            ),
+            (
+                "INSERT INTO t SELECT x.v || y.v FROM (VALUES ('a')) x(v), c y",
+                1,
+            ),
+            // A row's value, or one of several.
+            ("UPDATE t SET note = c.name FROM c", 1),
+            (
+                "UPDATE t SET note = upper(c.first || ' ' || c.last) FROM c",
+                1,
+            ),
+            ("UPDATE t SET note = first || last", 1),
+            ("UPDATE t SET note = note || $1", 1),
+            ("UPDATE t SET note = t.note || plain.x FROM plain", 1),
+            ("UPDATE t SET note = coalesce(t.note, c.name) FROM c", 1),
+            (
+                "UPDATE t SET note = CASE WHEN t.note = c.name THEN c.name ELSE t.note END FROM c",
+                1,
+            ),
+            ("UPDATE t SET total = total + c.price FROM c", 1),
+            ("UPDATE t SET is_new = t.note <> c.name FROM c", 1),
+            (
+                "UPDATE t SET note = note || 'x' WHERE EXISTS (SELECT 1 FROM c a, c b WHERE a.name || b.name = 'x')",
+                1,
+            ),
+            ("INSERT INTO t SELECT a.name, b.name FROM c a, c b", 1),
+            (
+                "INSERT INTO t VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET note = t.note || excluded.note",
+                1,
+            ),
+            ("INSERT INTO t SELECT id, first || last FROM c", 1),
+            ("DELETE FROM t USING c WHERE t.note || c.name = 'x'", 1),
+            ("SELECT a.name || b.name FROM c a, c b", 1),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+    }
+}
