@@ -210,9 +210,9 @@ fn what_may_be_stored_stays() {
             "INSERT INTO plain SELECT 30000 + id FROM contacts WHERE id <= $1",
             &[],
         ),
-        bind("", "s", &[Some(b"3")], 0),
+        bind("", "s", &[Some("3")], 0),
         execute("", 0),
-        bind("", "s", &[Some(b"0")], 0),
+        bind("", "s", &[Some("0")], 0),
         execute("", 0),
         close(b'S', "s"),
         sync(),
@@ -283,6 +283,28 @@ fn among_other_statements_it_is_refused() {
     // Temporary relations with too many rows are not read; they may be filled by any text.
     let text = "CREATE TEMP TABLE mine AS SELECT code FROM contacts WHERE id < 10; SELECT 1";
     assert!(told(&client.query(text)).is_none());
+}
+
+/// By what runs a prepared statement, the command tag tells of no rows.
+#[test]
+fn explained_it_is_refused() {
+    let export = format!("{BOTH} }}, statements: {{ allow: [explain]");
+    let (server, pgveil) = start(&export);
+    let mut client = login(&pgveil, "u0");
+    client.query(&format!("PREPARE p AS {ALL}"));
+    for text in [
+        "EXPLAIN ANALYZE EXECUTE p".to_owned(),
+        format!("EXPLAIN ANALYZE {ALL}"),
+    ] {
+        let told = told(&client.query(&text)).expect(&text);
+        assert!(
+            told.message
+                .contains("a WITH query or EXPLAIN ANALYZE that writes"),
+            "{text}: {told:?}"
+        );
+    }
+    assert_eq!(stored(&server), 0);
+    assert!(told(&client.query("EXPLAIN ANALYZE SELECT code FROM contacts")).is_none());
 }
 
 /// What is granted is stored.

@@ -48,9 +48,10 @@ impl<H: Host> ToServer<'_, H> {
         let mut parts = BytesMut::new();
         messages::put_in_parts(&mut parts, decided.text.as_deref().unwrap_or(text));
         let source = decided.source.clone();
-        let mut state = self.shared.lock();
-        state.ledger.push_in_parts(source, Instant::now());
-        drop(state);
+        self.shared
+            .lock()
+            .ledger
+            .push_in_parts(source, Instant::now());
         self.replace(header, &parts);
         self.await_count(server).await?;
         let mut end = BytesMut::new();
@@ -65,11 +66,9 @@ impl<H: Host> ToServer<'_, H> {
         server: &mut W,
     ) -> io::Result<()> {
         self.await_answers(server).await?;
-        let mut state = self.shared.lock();
         // The client was told of an error that the server does not know of.
-        if state.muted {
-            state.ledger.undo(Instant::now());
-            drop(state);
+        if self.shared.lock().muted {
+            self.shared.lock().ledger.undo(Instant::now());
             let mut poison = BytesMut::new();
             let name = self.shared.own_name.as_bytes();
             messages::put_parse(&mut poison, name, denial::poison().as_bytes(), &[0, 0]);
