@@ -288,7 +288,7 @@ fn among_other_statements_it_is_refused() {
 /// By what runs a prepared statement, the command tag tells of no rows.
 #[test]
 fn explained_it_is_refused() {
-    let export = format!("{BOTH} }}, statements: {{ allow: [explain]");
+    let export = format!("{BOTH} }}\n    statements: {{ allow: [explain]");
     let (server, pgveil) = start(&export);
     let mut client = login(&pgveil, "u0");
     client.query(&format!("PREPARE p AS {ALL}"));
