@@ -1,4 +1,5 @@
 //! What is right in a policy and perhaps not what was meant: told by `pgveil check`, and by nothing that serves.
+mod children;
 mod classes;
 mod likeness;
 mod masks;
@@ -30,6 +31,7 @@ impl PolicySet {
         for (catalog, flow) in &traced {
             masks::that_show_too_much(self, catalog, flow, &mut findings);
             likeness::left_out(self, catalog, flow, &mut findings);
+            children::behind_parents(self, catalog, &mut findings);
             partitions::by_classified_columns(self, catalog, flow, &mut findings);
             unproven::checks_of_classified_columns(self, catalog, flow, &mut findings);
             views::not_attributed(self, catalog, flow, &mut findings);
