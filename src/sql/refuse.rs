@@ -70,14 +70,6 @@ pub fn explain() -> Refusal {
 }
 
 #[track_caller]
-pub fn uncounted() -> Refusal {
-    construct(
-        "a WITH query or EXPLAIN ANALYZE that writes rows of protected relations into another relation",
-        "nobody could count them; write them by a statement of its own: INSERT INTO ... SELECT ...",
-    )
-}
-
-#[track_caller]
 pub fn relation(name: &str) -> Refusal {
     denial(
         Reason::Relation,

@@ -122,9 +122,6 @@ impl<H: Host> ToServer<'_, H> {
                 Ok(prepared) => prepared,
                 Err(refusal) => return Ok(Some(refusal)),
             };
-            if explains && self.stores(&prepared) {
-                return Ok(Some(crate::sql::refuse::uncounted()));
-            }
             // It shows what EXPLAIN of the statement itself would.
             if explains && prepared.protected() && !self.may_explain(&prepared) {
                 return Ok(Some(crate::sql::refuse::explain()));

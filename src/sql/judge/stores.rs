@@ -69,7 +69,10 @@ impl Walk<'_> {
             ));
         }
         if uncounted && limits {
-            return Err(refuse::uncounted());
+            return Err(refuse::construct(
+                "a WITH query or EXPLAIN ANALYZE that writes rows of protected relations into another relation",
+                "nobody could count them; write them by a statement of its own: INSERT INTO ... SELECT ...",
+            ));
         }
         Ok(())
     }
