@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
+use super::inner::Now;
 use super::refusals::{copying_refusal, setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use super::{Flow, ToServer};
@@ -54,7 +55,9 @@ impl<H: Host> ToServer<'_, H> {
             match self.vet(&statement, prepared, None, None, server).await? {
                 Ok(vetted) => {
                     let claim = Arc::clone(&vetted.source.claim);
-                    denied = self.object_to_inner(&vetted, &claim, server).await?;
+                    denied = self
+                        .object_to_inner(&vetted, &claim, Now::Prepared, server)
+                        .await?;
                     meant = Some(vetted);
                 }
                 Err(refusal) => denied = Some(refusal),
@@ -248,7 +251,8 @@ impl<H: Host> ToServer<'_, H> {
         {
             return Ok(Some(refusal));
         }
-        self.object_to_inner(statement, &claim, server).await
+        self.object_to_inner(statement, &claim, Now::Run, server)
+            .await
     }
 
     /// Whether what was bound and is analysed only now is still what was decided on.

@@ -19,12 +19,21 @@ use crate::session::settings;
 use crate::session::statements::{Source, Statement, declares, prepares};
 use crate::sql::plan::{Effect, Refusal, StatementPlan};
 
+/// What is done with a statement that runs another one by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Now {
+    /// It is parsed or bound: the name may be given until it runs.
+    Prepared,
+    Run,
+}
+
 impl<H: Host> ToServer<'_, H> {
     /// What the session has against a text that the plan lets pass: it names things under a search path that will
     /// only be known when it runs, or runs a prepared statement that was decided on under other circumstances.
     pub(super) async fn objection<W: AsyncWrite + Unpin>(
         &mut self,
         source: &Arc<Source>,
+        now: Now,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         let Some(plan) = source.plan.clone() else {
@@ -43,7 +52,10 @@ impl<H: Host> ToServer<'_, H> {
             {
                 return Ok(Some(unsettled_explain()));
             }
-            if let Some(refusal) = self.object_to_inner(&statement, &claim, server).await? {
+            if let Some(refusal) = self
+                .object_to_inner(&statement, &claim, now, server)
+                .await?
+            {
                 return Ok(Some(refusal));
             }
             if plan.statements.len() > 1 && self.stores(&statement) {
@@ -60,6 +72,7 @@ impl<H: Host> ToServer<'_, H> {
         &mut self,
         statement: &Statement,
         claim: &Arc<Claim>,
+        now: Now,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
         for effect in statement.effects() {
@@ -73,7 +86,9 @@ impl<H: Host> ToServer<'_, H> {
                         |opened: &Statement| is_no_query(opened, declares(opened.effects(), &name));
                     let opened = match self.settled(portal, unlike, server).await? {
                         Ok(Some(opened)) => opened,
-                        Ok(None) if statement.declared_before(&name) => continue,
+                        Ok(None) if now == Now::Prepared || statement.declared_before(&name) => {
+                            continue;
+                        }
                         Ok(None) => return Ok(Some(unknown_cursor(statement, spelled))),
                         Err(refusal) => return Ok(Some(refusal)),
                     };
@@ -100,6 +115,7 @@ impl<H: Host> ToServer<'_, H> {
                 |prepared: &Statement| is_no_query(prepared, prepares(prepared.effects(), &name));
             let prepared = match self.settled(prepared, unlike, server).await? {
                 Ok(Some(prepared)) => prepared,
+                Ok(None) if now == Now::Prepared => continue,
                 Ok(None) => return Ok(Some(unknown_statement(statement, spelled))),
                 Err(refusal) => return Ok(Some(refusal)),
             };

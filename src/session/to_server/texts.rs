@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
+use super::inner::Now;
 use super::refusals::{
     copying_refusal, encoding_refusal, folding_refusal, setting_refusal, unwritable_refusal,
 };
@@ -33,6 +34,15 @@ pub(super) enum Carrier {
     Query,
     /// It runs when it is bound.
     Parse,
+}
+
+impl From<Carrier> for Now {
+    fn from(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::Query => Now::Run,
+            Carrier::Parse => Now::Prepared,
+        }
+    }
 }
 
 /// What was decided about a text.
@@ -298,7 +308,7 @@ impl<H: Host> ToServer<'_, H> {
             let refusal = denial::unrecordable();
             return Ok(Decided::refused(Some(&source), refusal));
         }
-        if let Some(refusal) = self.objection(&source, server).await? {
+        if let Some(refusal) = self.objection(&source, carrier.into(), server).await? {
             return Ok(Decided::refused(Some(&source), refusal));
         }
         let runs = source.plan.as_ref().and_then(|plan| plan.text.clone());
