@@ -26,6 +26,7 @@ use crate::session::denial;
 use crate::session::drain::{Drain, Leaving, drained, passed};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Unexpected};
+use crate::session::settings::Touched;
 use crate::session::shared::{Shared, State};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
 use crate::wire::frame::{Header, Side, back};
@@ -351,12 +352,17 @@ impl<'a, H: Host> ToClient<'a, H> {
             Err(error) => return self.unexpected(state, header, error),
         };
         state.made.ready(status);
+        let quiescent = state.ledger.is_quiescent();
         if status == b'I' && state.touched.any() {
-            let touched = std::mem::take(&mut state.touched);
+            let touched = state.touched;
             state.dirty |= state.rereads(touched);
             state.temporary_dirty |= touched.temporary;
+            // What is still under way is none of the transaction that has ended.
+            if quiescent {
+                state.touched = Touched::default();
+            }
         }
-        if state.ledger.is_quiescent() {
+        if quiescent {
             state.unsettled = false;
         }
         flow

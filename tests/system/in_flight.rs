@@ -236,6 +236,77 @@ fn circumstances_that_fail() -> Vec<(&'static str, Groups)> {
     ]
 }
 
+/// A transaction that is sent before another one's end is answered: its own end takes back what it has set.
+fn behind_another_end() -> Vec<(&'static str, Groups)> {
+    let behind = |runs: Vec<Vec<u8>>| {
+        let other = [one("SELECT 1"), one("BEGIN")].concat();
+        [other, runs, vec![sync()]].concat()
+    };
+    let set = |text: &str| behind(runs(text));
+    let call = || [runs(CALL), vec![sync()]].concat();
+    let path = "SET LOCAL search_path = pg_catalog";
+    let encoding = "SET LOCAL client_encoding = 'UTF8'";
+    vec![
+        (
+            "a path",
+            vec![one(FIRST), set(path), one("ROLLBACK"), call()],
+        ),
+        (
+            "a path by a function",
+            vec![
+                one(FIRST),
+                set("SELECT set_config('search_path', 'pg_catalog', true)"),
+                one("ROLLBACK"),
+                call(),
+            ],
+        ),
+        (
+            "a path, taken back by an error",
+            vec![
+                one(FIRST),
+                set(path),
+                one("SELECT 1/0"),
+                one("COMMIT"),
+                call(),
+            ],
+        ),
+        (
+            "a path, and Query",
+            vec![
+                one(FIRST),
+                [one("SELECT 1"), one("BEGIN"), one(path)].concat(),
+                one("ROLLBACK"),
+                call(),
+            ],
+        ),
+        (
+            "a table that is dropped",
+            vec![
+                one(TYPE),
+                set("DROP TABLE pg_temp.text"),
+                one("ROLLBACK"),
+                [runs(ROWS), vec![sync()]].concat(),
+            ],
+        ),
+        (
+            "an encoding",
+            vec![
+                one("SET client_encoding = 'SJIS'"),
+                set(encoding),
+                [one("ROLLBACK"), vec![two_ways()]].concat(),
+            ],
+        ),
+        (
+            "an encoding, taken back by an error",
+            vec![
+                one("SET client_encoding = 'SJIS'"),
+                set(encoding),
+                [one("SELECT 1/0"), one("ROLLBACK"), vec![two_ways()]].concat(),
+            ],
+        ),
+    ]
+}
+
 fn settings_within() -> Vec<(&'static str, Groups)> {
     let path = "set_config('search_path', 'helpers, pg_catalog', false)";
     let prepare = || one(&format!("PREPARE e AS SELECT {path}"));
@@ -332,6 +403,7 @@ fn what_was_sent_and_fails_has_not_changed_what_comes_after() {
         names_that_fail(),
         opened_in_a_batch(),
         circumstances_that_fail(),
+        behind_another_end(),
         settings_within(),
     ];
     for (what, groups) in cases.concat() {
