@@ -408,7 +408,9 @@ impl Spool {
             end.signed = signed;
             end.signed_at = Instant::now();
         }
-        self.tail.extend(lines.shorts.into_iter().flatten());
+        if let Some(shorts) = lines.shorts {
+            self.tail.extend(shorts);
+        }
         self.kept.store(end.seq, Ordering::Release);
         Ok(end.place())
     }
