@@ -210,6 +210,11 @@ impl Statement {
         self.plan().map_or(&[], |plan| &plan.effects)
     }
 
+    /// The rows that come back are pgveil's own: the client asked for none.
+    pub fn hides_rows(&self) -> bool {
+        self.plan().is_some_and(|plan| plan.hidden_rows)
+    }
+
     /// Its rows come from a protected relation, or it is not known where they come from.
     pub fn protected(&self) -> bool {
         self.plan().is_none_or(|plan| plan.protected)
