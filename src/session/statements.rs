@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use crate::audit::{ExportRecord, TraceRecord};
 use crate::export::Sum;
 use crate::policy::RolePolicy;
@@ -251,8 +253,8 @@ pub struct Inner {
 
 #[derive(Debug, Default)]
 pub struct Statements {
-    prepared: HashMap<Name, Statement>,
-    portals: HashMap<Name, Portal>,
+    prepared: HashMap<Name, Statement, RandomState>,
+    portals: HashMap<Name, Portal, RandomState>,
 }
 
 impl Statements {
