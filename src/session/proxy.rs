@@ -197,7 +197,7 @@ impl Proxy {
         let policy = self.policy.load_full();
         if let Some(known) = self.compiled.get(database)
             && known.catalog == catalog.version
-            && known.policy.version() == policy.version()
+            && (Arc::ptr_eq(&known.policy, &policy) || known.policy.version() == policy.version())
         {
             return Arc::clone(&known);
         }
