@@ -110,7 +110,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let limits = opening.limits;
-    let shared = Shared::new(first_state(&opening, host.purse()));
+    let client_waits = opening.client_bytes.is_empty();
+    let shared = Shared::new(first_state(&opening, host.purse()), client_waits);
     let mut logout = Logout {
         host: &host,
         shared: &shared,
@@ -185,8 +186,6 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
         dropping: false,
         last_word: None,
         ending: false,
-        client_waits: opening.client_bytes.is_empty(),
-        server_at_boundary: true,
     }
 }
 
@@ -300,7 +299,7 @@ async fn client_side_ended<W: AsyncWrite + Unpin>(
 async fn say_goodbye<W: AsyncWrite + Unpin>(shared: &Shared, server: &mut W) {
     let polite = {
         let mut state = shared.lock();
-        let polite = state.server_at_boundary && !state.ending;
+        let polite = shared.server_at_boundary() && !state.ending;
         state.ending = true;
         polite
     };

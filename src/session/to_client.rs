@@ -170,7 +170,7 @@ impl<'a, H: Host> ToClient<'a, H> {
     fn is_idle(&self) -> bool {
         let state = self.shared.lock();
         self.burst.is_empty()
-            && state.client_waits
+            && self.shared.client_waits()
             && state.ledger.is_quiescent()
             && state.own.is_none()
             && !matches!(state.ledger.transaction(), Some(b'T' | b'E'))
