@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use prometheus::{
     Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     TextEncoder,
@@ -90,7 +91,7 @@ pub struct Metrics {
     violations: IntCounter,
     audit_records: IntCounterVec,
     /// What every statement counts, by role: of a closed set, as the label is.
-    by_role: DashMap<String, RoleMetrics>,
+    by_role: DashMap<String, RoleMetrics, RandomState>,
     /// Those of statements, which are nearly all.
     audit_statements: OnceLock<IntCounter>,
     audit_failures: IntCounter,
@@ -166,7 +167,7 @@ impl Metrics {
             export_stops: made.counters("pgveil_export_stops_total", &["role", "limit"])?,
             violations: made.counter("pgveil_violations_total")?,
             audit_records: made.counters("pgveil_audit_records_total", &["event"])?,
-            by_role: DashMap::new(),
+            by_role: DashMap::default(),
             audit_statements: OnceLock::new(),
             audit_failures: made.counter("pgveil_audit_failures_total")?,
             audit_append: made.histogram("pgveil_audit_append_seconds", SHORT)?,

@@ -35,6 +35,8 @@ use super::segment::Segment;
 use super::tail::{Follower, Tail};
 
 const CHAIN_ID_BYTES: usize = 16;
+/// Memory that is kept for the next lines at most.
+const KEPT_BUFFER: usize = 64 * 1024;
 
 /// Where a record stands in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,8 @@ struct ChainEnd {
     signed_at: Instant,
     /// Records that could not be written since the last that could.
     lost: u64,
+    /// Empty; what is written next is put together there.
+    buffer: Vec<u8>,
     /// Who has the chain, where this process has it no more: then the rest is what it was when it went.
     successor: Option<Arc<dyn Successor>>,
 }
@@ -369,19 +373,22 @@ impl Spool {
             segment: end.segment.number,
             offset: end.segment.len(),
         };
-        let mut lines = Lines::after((end.seq, end.head), begin, expected + 2 * LINE_OVERHEAD);
+        let mut buffer = std::mem::take(&mut end.buffer);
+        buffer.reserve(expected + 2 * LINE_OVERHEAD);
+        let mut lines = Lines::after((end.seq, end.head), begin, buffer);
         lines.shorts = self.tail.is_followed().then(Vec::new);
-        let now = SystemTime::now();
+        // Few batches need the time.
+        let now = SystemTime::now;
         // Every segment but the first begins with a signature over all before it, which names the chain, too.
         let begins = end.segment.is_empty() && end.seq > 0;
         if begins {
-            lines.sign(&self.key, &self.chain, now)?;
+            lines.sign(&self.key, &self.chain, now())?;
         }
         if end.lost > 0 {
             lines.push(&serde_json::to_vec(&Record {
                 lost: Some(end.lost),
                 message: Some("records could not be written and are not there".to_owned()),
-                ..Record::new(Event::Lost, now)
+                ..Record::new(Event::Lost, now())
             })?);
         }
         let signed = end.signed;
@@ -389,11 +396,11 @@ impl Spool {
         for body in bodies {
             lines.push_body(body);
             if unsigned(&lines) >= self.settings.checkpoint_records {
-                lines.sign(&self.key, &self.chain, now)?;
+                lines.sign(&self.key, &self.chain, now())?;
             }
         }
         if sign && unsigned(&lines) > 0 {
-            lines.sign(&self.key, &self.chain, now)?;
+            lines.sign(&self.key, &self.chain, now())?;
         }
         end.segment
             .append(&lines.bytes)
@@ -401,6 +408,10 @@ impl Spool {
                 path: end.segment.path.clone(),
                 source,
             })?;
+        if lines.bytes.capacity() <= KEPT_BUFFER {
+            end.buffer = std::mem::take(&mut lines.bytes);
+            end.buffer.clear();
+        }
         end.seq = lines.seq;
         end.head = lines.head;
         end.lost = 0;
@@ -408,7 +419,9 @@ impl Spool {
             end.signed = signed;
             end.signed_at = Instant::now();
         }
-        self.tail.extend(lines.shorts.into_iter().flatten());
+        if let Some(shorts) = lines.shorts {
+            self.tail.extend(shorts);
+        }
         self.kept.store(end.seq, Ordering::Release);
         Ok(end.place())
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::{DashMap, DashSet};
+use foldhash::fast::RandomState;
 use tokio::sync::Mutex;
 use tracing::{debug, info, warn};
 
@@ -33,7 +34,7 @@ const DATABASES: &str = "SELECT datname::text FROM pg_database \
 /// [`CatalogStore::get`] fails. Must be used within a tokio runtime; dropping the store ends its connections.
 pub struct CatalogStore {
     settings: Arc<ArcSwap<ConnectSettings>>,
-    databases: DashMap<String, Arc<Database>>,
+    databases: DashMap<String, Arc<Database>, RandomState>,
     /// For what belongs to the whole server.
     server: Mutex<Option<Arc<Reached>>>,
 }
@@ -74,7 +75,7 @@ impl CatalogStore {
     pub fn new(settings: ConnectSettings) -> Self {
         CatalogStore {
             settings: Arc::new(ArcSwap::from_pointee(settings)),
-            databases: DashMap::new(),
+            databases: DashMap::default(),
             server: Mutex::new(None),
         }
     }

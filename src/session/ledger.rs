@@ -284,7 +284,7 @@ impl Ledger {
     pub fn current(&self) -> Option<Statement> {
         match &self.running {
             Some(running) => Some(running.statement.clone()),
-            None => self.begin().map(|running| running.statement),
+            None => self.first().map(|(statement, _, _)| statement),
         }
     }
 
@@ -341,7 +341,8 @@ impl Ledger {
         self.running.as_mut()
     }
 
-    fn begin(&self) -> Option<Running> {
+    /// What the first message is about: its statement, what of it EXECUTE or FETCH runs, and the portal or cursor.
+    fn first(&self) -> Option<(Statement, Option<Statement>, Option<Name>)> {
         let front = self.queue.front()?;
         let unknown = || Statement::new(Source::unplanned(), 0);
         let (statement, mut portal) = match &front.sent {
@@ -371,7 +372,12 @@ impl Ledger {
         if let Some(cursor) = inner.as_ref().and_then(|inner| inner.cursor.clone()) {
             portal = Some(cursor);
         }
-        let inner = inner.map(|inner| inner.statement);
+        Some((statement, inner.map(|inner| inner.statement), portal))
+    }
+
+    fn begin(&self) -> Option<Running> {
+        let front = self.queue.front()?;
+        let (statement, inner, portal) = self.first()?;
         let mut running = Running {
             statement,
             inner,

@@ -36,6 +36,7 @@ pub mod listener;
 pub mod login;
 pub mod made;
 pub mod messages;
+mod on_wake;
 pub mod proxy;
 pub mod question;
 pub mod record;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
 use crate::admin::Metrics;
@@ -96,7 +97,7 @@ pub struct Proxy {
     /// Who may read what roles with `audit: { text: full }` send.
     pub recipient: Option<Recipient>,
     /// By database, for the policy and the catalog last seen.
-    compiled: DashMap<String, Arc<Compiled>>,
+    compiled: DashMap<String, Arc<Compiled>, RandomState>,
 }
 
 impl Proxy {
@@ -120,7 +121,7 @@ impl Proxy {
             metrics,
             desk,
             recipient: None,
-            compiled: DashMap::new(),
+            compiled: DashMap::default(),
         }
     }
 
@@ -196,7 +197,7 @@ impl Proxy {
         let policy = self.policy.load_full();
         if let Some(known) = self.compiled.get(database)
             && known.catalog == catalog.version
-            && known.policy.version() == policy.version()
+            && (Arc::ptr_eq(&known.policy, &policy) || known.policy.version() == policy.version())
         {
             return Arc::clone(&known);
         }

@@ -1,4 +1,5 @@
 //! A logged-in session from its first ReadyForQuery to its end: both pumps, and who is told what when one side goes.
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::session::denial;
 use crate::session::drain::{Leaving, drained};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Ledger, Sent};
+use crate::session::on_wake::OnWake;
 use crate::session::question::Asks;
 use crate::session::record::Recorder;
 use crate::session::scrub::{self, Reach};
@@ -108,15 +110,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let limits = opening.limits;
-    let shared = Shared::new(first_state(&opening, host.purse()));
+    let client_waits = opening.client_bytes.is_empty();
+    let shared = Shared::new(first_state(&opening, host.purse()), client_waits);
     let mut logout = Logout {
         host: &host,
         shared: &shared,
         end: SessionEnd::Stopped,
     };
+    let grace = limits.drain + DRAIN_GRACE;
+    let over = pin!(out_of_time(drain.clone(), grace));
+    let mut over = OnWake::new(over);
     logout.end = tokio::select! {
-        end = session(&host, &shared, opening, client, server, drain.clone()) => end,
-        () = out_of_time(drain, limits.drain + DRAIN_GRACE) => SessionEnd::Stopped,
+        biased;
+        end = session(&host, &shared, opening, client, server, drain) => end,
+        () = &mut over => SessionEnd::Stopped,
     };
     logout.end
 }
@@ -179,8 +186,6 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
         dropping: false,
         last_word: None,
         ending: false,
-        client_waits: opening.client_bytes.is_empty(),
-        server_at_boundary: true,
     }
 }
 
@@ -218,9 +223,11 @@ where
 
     let mut to_client = ToClient::new(host, shared, limits);
     let mut to_server = ToServer::new(host, shared, limits, trial, client_bytes);
-    let mut down = Box::pin(to_client.run(&mut server_read, &mut client_write, drain));
-    let mut up = Box::pin(to_server.run(&mut client_read, &mut server_write));
+    let down = to_client.run(&mut server_read, &mut client_write, drain);
+    let up = to_server.run(&mut client_read, &mut server_write);
+    let (mut down, mut up) = (OnWake::new(Box::pin(down)), OnWake::new(Box::pin(up)));
     let (mut end, down_end) = tokio::select! {
+        biased;
         ended = &mut down => (None, Some(ended)),
         ended = &mut up => (Some(ended), None),
     };
@@ -233,11 +240,11 @@ where
             // Where nothing is under way, the server has nothing to say but its end.
             let waits = side.is_some() && shared.lock().ledger.is_quiescent();
             match waits {
-                true => match timeout(LINGER, down.as_mut()).await {
+                true => match timeout(LINGER, &mut down).await {
                     Ok(down_end) => (down_end, side),
                     Err(_) => (ToClientEnd::ServerClosed, side),
                 },
-                false => (down.as_mut().await, side),
+                false => ((&mut down).await, side),
             }
         }
         (None, None) => return SessionEnd::Stopped,
@@ -292,7 +299,7 @@ async fn client_side_ended<W: AsyncWrite + Unpin>(
 async fn say_goodbye<W: AsyncWrite + Unpin>(shared: &Shared, server: &mut W) {
     let polite = {
         let mut state = shared.lock();
-        let polite = state.server_at_boundary && !state.ending;
+        let polite = shared.server_at_boundary() && !state.ending;
         state.ending = true;
         polite
     };

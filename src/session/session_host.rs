@@ -267,7 +267,8 @@ impl SessionHost {
     fn write_out(&self) -> Result<(), Unrecorded> {
         let (spool, metrics) = (&self.proxy.spool, &self.proxy.metrics);
         let mut failed = None;
-        for records in self.unsettled.take_unwritten() {
+        let mut unwritten = self.unsettled.take_unwritten();
+        for records in unwritten.drain(..) {
             match spool.write_out(&records.ticket) {
                 Ok(appended) => {
                     for _ in 0..records.count {
@@ -285,6 +286,7 @@ impl SessionHost {
                 }
             }
         }
+        self.unsettled.give_back(unwritten);
         failed.map_or(Ok(()), |error| self.unrecorded(&error))
     }
 

@@ -1,7 +1,9 @@
-//! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await.
+//! What the two pumps share. Both run in one task, so the lock is never waited for; it is never held across an await. What
+//! is said before and after every read and write stands beside it.
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -85,10 +87,6 @@ pub struct State {
     pub last_word: Option<ErrorFields>,
     /// The server was told to end, or has said that it will.
     pub ending: bool,
-    /// Everything that the client has said was decided on and went on.
-    pub client_waits: bool,
-    /// What was written to the server ends at a message's end.
-    pub server_at_boundary: bool,
 }
 
 impl State {
@@ -340,16 +338,39 @@ pub struct Shared {
     pub own_name: String,
     /// Wakes the pump to the server when an answer has come.
     pub progress: Notify,
+    /// Everything that the client has said was decided on and went on.
+    client_waits: AtomicBool,
+    /// What was written to the server ends at a message's end.
+    server_at_boundary: AtomicBool,
 }
 
 impl Shared {
-    pub fn new(state: State) -> Self {
+    /// `client_waits`: nothing of the client has been read that was not decided on.
+    pub fn new(state: State, client_waits: bool) -> Self {
         let nonce = RandomState::new().build_hasher().finish();
         Shared {
             state: Mutex::new(state),
             own_name: format!("{POISON}_{nonce:016x}"),
             progress: Notify::new(),
+            client_waits: AtomicBool::new(client_waits),
+            server_at_boundary: AtomicBool::new(true),
         }
+    }
+
+    pub fn client_waits(&self) -> bool {
+        self.client_waits.load(Ordering::Relaxed)
+    }
+
+    pub fn set_client_waits(&self, waits: bool) {
+        self.client_waits.store(waits, Ordering::Relaxed);
+    }
+
+    pub fn server_at_boundary(&self) -> bool {
+        self.server_at_boundary.load(Ordering::Relaxed)
+    }
+
+    pub fn set_server_at_boundary(&self, is_there: bool) {
+        self.server_at_boundary.store(is_there, Ordering::Relaxed);
     }
 
     /// A question, and the messages that ask it.

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use crate::audit::{ExportRecord, TraceRecord};
 use crate::export::Sum;
 use crate::policy::RolePolicy;
@@ -217,6 +219,11 @@ impl Statement {
         self.plan().map_or(&[], |plan| &plan.effects)
     }
 
+    /// The rows that come back are pgveil's own: the client asked for none.
+    pub fn hides_rows(&self) -> bool {
+        self.plan().is_some_and(|plan| plan.hidden_rows)
+    }
+
     /// Its rows come from a protected relation, or it is not known where they come from.
     pub fn protected(&self) -> bool {
         self.plan().is_none_or(|plan| plan.protected)
@@ -253,8 +260,8 @@ pub struct Inner {
 
 #[derive(Debug, Default)]
 pub struct Statements {
-    prepared: HashMap<Name, Statement>,
-    portals: HashMap<Name, Portal>,
+    prepared: HashMap<Name, Statement, RandomState>,
+    portals: HashMap<Name, Portal, RandomState>,
 }
 
 impl Statements {

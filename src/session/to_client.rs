@@ -26,6 +26,7 @@ use crate::session::denial;
 use crate::session::drain::{Drain, Leaving, drained, passed};
 use crate::session::host::{Host, Limits};
 use crate::session::ledger::{Answer, Unexpected};
+use crate::session::on_wake::OnWake;
 use crate::session::settings::Touched;
 use crate::session::shared::{Shared, State};
 use crate::wire::error::{ERROR_RESPONSE, ErrorFields};
@@ -101,8 +102,9 @@ impl<'a, H: Host> ToClient<'a, H> {
         W: AsyncWrite + Unpin,
     {
         let mut drain_of: Option<Drain> = None;
-        let mut draining = pin!(drained(&mut drain));
-        let mut dismissed = pin!(self.host.dismissed());
+        // Neither comes to pass more than once in a session's life.
+        let (draining, dismissed) = (pin!(drained(&mut drain)), pin!(self.host.dismissed()));
+        let (mut draining, mut dismissed) = (OnWake::new(draining), OnWake::new(dismissed));
         loop {
             let flow = self.walk();
             self.shared.progress.notify_one();
@@ -131,6 +133,15 @@ impl<'a, H: Host> ToClient<'a, H> {
             }
             let look = drain_of.as_ref().map(Drain::next);
             tokio::select! {
+                // A server that goes on and on must not keep the others from being heard.
+                biased;
+                leaving = &mut draining, if drain_of.is_none() => {
+                    drain_of = Some(Drain::begin(Instant::now(), self.limits.drain, leaving));
+                }
+                () = &mut dismissed => {
+                    return self.stop(client, &denial::of_dismissal()).await;
+                }
+                () = passed(look) => {}
                 read = self.burst.fill(server) => match read {
                     Ok(0) | Err(_) => return self.server_closed(client).await,
                     Ok(_) => {
@@ -139,13 +150,6 @@ impl<'a, H: Host> ToClient<'a, H> {
                         }
                     }
                 },
-                leaving = &mut draining, if drain_of.is_none() => {
-                    drain_of = Some(Drain::begin(Instant::now(), self.limits.drain, leaving));
-                }
-                () = &mut dismissed => {
-                    return self.stop(client, &denial::of_dismissal()).await;
-                }
-                () = passed(look) => {}
             }
         }
     }
@@ -167,7 +171,7 @@ impl<'a, H: Host> ToClient<'a, H> {
     fn is_idle(&self) -> bool {
         let state = self.shared.lock();
         self.burst.is_empty()
-            && state.client_waits
+            && self.shared.client_waits()
             && state.ledger.is_quiescent()
             && state.own.is_none()
             && !matches!(state.ledger.transaction(), Some(b'T' | b'E'))

@@ -52,6 +52,16 @@ enum Flow {
     End(ToServerEnd),
 }
 
+/// Where a message of the client stands.
+enum Place {
+    /// The client has been told of an error that the server does not know of: what it sends up to the Sync is skipped here.
+    Dropped,
+    /// Behind extended-protocol messages without a Sync.
+    MidBatch,
+    /// Everywhere else.
+    First,
+}
+
 pub struct ToServer<'a, H: Host> {
     host: &'a Arc<H>,
     shared: &'a Shared,
@@ -60,6 +70,8 @@ pub struct ToServer<'a, H: Host> {
     /// The role's rules are on trial: texts run as they are, and what would have been decided goes on record.
     trial: bool,
     burst: Burst,
+    /// When the client was heard last.
+    heard: Instant,
 }
 
 impl<'a, H: Host> ToServer<'a, H> {
@@ -79,6 +91,7 @@ impl<'a, H: Host> ToServer<'a, H> {
             restricted,
             trial,
             burst: Burst::new(Side::Client, read),
+            heard: Instant::now(),
         }
     }
 
@@ -99,9 +112,10 @@ impl<'a, H: Host> ToServer<'a, H> {
             if let Flow::End(end) = flow {
                 return end;
             }
-            self.shared.lock().client_waits = self.burst.is_empty();
+            self.shared.set_client_waits(self.burst.is_empty());
             let filled = self.burst.fill(client).await;
-            self.shared.lock().client_waits = false;
+            self.shared.set_client_waits(false);
+            self.heard = Instant::now();
             match filled {
                 Ok(0) => return ToServerEnd::ClientClosed,
                 // A client that ends TLS without its close_notify has closed its side and no more.
@@ -116,18 +130,18 @@ impl<'a, H: Host> ToServer<'a, H> {
 
     /// Writes messages of pgveil's own.
     async fn ask<W: AsyncWrite + Unpin>(&self, question: &[u8], server: &mut W) -> io::Result<()> {
-        self.shared.lock().server_at_boundary = false;
+        self.shared.set_server_at_boundary(false);
         server.write_all(question).await?;
         server.flush().await?;
-        self.shared.lock().server_at_boundary = true;
+        self.shared.set_server_at_boundary(true);
         Ok(())
     }
 
     /// Writes what has been decided on. In the meantime the connection may end in the middle of a message.
     async fn flush<W: AsyncWrite + Unpin>(&mut self, server: &mut W) -> io::Result<()> {
-        self.shared.lock().server_at_boundary = false;
+        self.shared.set_server_at_boundary(false);
         self.burst.flush(server).await?;
-        self.shared.lock().server_at_boundary = self.burst.at_boundary();
+        self.shared.set_server_at_boundary(self.burst.at_boundary());
         Ok(())
     }
 
@@ -154,19 +168,25 @@ impl<'a, H: Host> ToServer<'a, H> {
         if header.tag == front::TERMINATE {
             return Ok(self.terminate(header));
         }
-        while self.shared.lock().ledger.is_full() {
+        let mid_batch = loop {
+            if let Some(place) = self.place_of(header) {
+                match place {
+                    Place::Dropped => {
+                        self.burst.discard(header);
+                        return Ok(Flow::Next);
+                    }
+                    Place::MidBatch => break true,
+                    Place::First => break false,
+                }
+            }
             self.flush(server).await?;
             self.shared.progress.notified().await;
-        }
-        if self.is_dropped(header) {
-            self.burst.discard(header);
-            return Ok(Flow::Next);
-        }
+        };
         // What is under way may end; nothing is begun.
         if !ends_alone(header.tag) && !self.host.holds() {
             return Ok(Flow::End(ToServerEnd::Dismissed));
         }
-        if self.restricted && names(header.tag) && !self.shared.lock().ledger.mid_batch() {
+        if self.restricted && names(header.tag) && !mid_batch {
             // In the middle of its batch the server cannot be asked, and says nothing of the encoding.
             self.facts(server).await?;
             if self.shared.lock().unsettled {
@@ -188,14 +208,20 @@ impl<'a, H: Host> ToServer<'a, H> {
         }
     }
 
-    /// The client has been told of an error that the server does not know of: what it sends up to the Sync is
-    /// skipped here.
-    fn is_dropped(&self, header: Header) -> bool {
+    /// Where a message stands; `None`: too much is under way for another one.
+    fn place_of(&self, header: Header) -> Option<Place> {
         let mut state = self.shared.lock();
+        if state.ledger.is_full() {
+            return None;
+        }
         if header.tag == front::SYNC {
             state.dropping = false;
         }
-        state.dropping
+        Some(match (state.dropping, state.ledger.mid_batch()) {
+            (true, _) => Place::Dropped,
+            (false, true) => Place::MidBatch,
+            (false, false) => Place::First,
+        })
     }
 
     fn terminate(&mut self, header: Header) -> Flow {
@@ -276,7 +302,7 @@ impl<'a, H: Host> ToServer<'a, H> {
     }
 
     fn push(&self, sent: Sent) {
-        self.shared.lock().ledger.push(sent, Instant::now());
+        self.shared.lock().ledger.push(sent, self.heard);
     }
 
     fn replace(&mut self, header: Header, instead: &[u8]) {

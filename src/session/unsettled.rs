@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use crate::audit::Ticket;
 
+/// Places that an idle session keeps at most.
+const KEPT: usize = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct Unsettled(Mutex<Records>);
 
@@ -58,6 +61,14 @@ impl Unsettled {
 
     pub(super) fn take_unwritten(&self) -> Vec<Unwritten> {
         std::mem::take(&mut self.records().unwritten)
+    }
+
+    /// What was taken, emptied: the next statement has a place at once.
+    pub(super) fn give_back(&self, emptied: Vec<Unwritten>) {
+        let unwritten = &mut self.records().unwritten;
+        if unwritten.capacity() == 0 && emptied.capacity() <= KEPT {
+            *unwritten = emptied;
+        }
     }
 
     pub(super) fn take_unsynced(&self) -> u64 {

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use quick_cache::sync::Cache;
+use foldhash::fast::RandomState;
+use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{Equivalent, Weighter};
 use tokio::sync::oneshot;
 
@@ -153,10 +154,27 @@ pub struct Planner {
     misses: AtomicU64,
 }
 
+type Cache<T> = quick_cache::sync::Cache<Key, T, Bytes, RandomState>;
+
+/// A cache of so many bytes.
+fn cache<T: Clone>(bytes: u64) -> Cache<T>
+where
+    Bytes: Weighter<Key, T>,
+{
+    let lifecycle = DefaultLifecycle::default();
+    Cache::with(
+        EXPECTED_PLANS,
+        bytes,
+        Bytes,
+        RandomState::default(),
+        lifecycle,
+    )
+}
+
 /// What is kept of work that was done.
 struct Kept {
-    plans: Cache<Key, Arc<Plan>, Bytes>,
-    shapes: Cache<Key, Known, Bytes>,
+    plans: Cache<Arc<Plan>>,
+    shapes: Cache<Known>,
     templates: Templates,
 }
 
@@ -164,8 +182,8 @@ impl Kept {
     fn new(most: u64) -> Self {
         let (shapes, templates) = (most / SHAPES_SHARE, most / TEMPLATES_SHARE);
         Kept {
-            plans: Cache::with_weighter(EXPECTED_PLANS, most - shapes - templates, Bytes),
-            shapes: Cache::with_weighter(EXPECTED_PLANS, shapes, Bytes),
+            plans: cache(most - shapes - templates),
+            shapes: cache(shapes),
             templates: Templates::new(templates),
         }
     }
@@ -267,15 +285,15 @@ impl Planner {
             return ByShape::Unknown;
         };
         let own = shape.key();
-        let first = key.of(&own);
-        match self.kept.shapes.get(&first) {
+        match self.kept.shapes.get(&key.sought(&own)) {
             None => {
-                self.kept.shapes.insert(first, Known::Seen);
+                self.kept.shapes.insert(key.of(&own), Known::Seen);
                 ByShape::Unknown
             }
             Some(Known::Seen) => ByShape::Derive,
             Some(Known::Lifted(lifted)) => {
-                match self.kept.shapes.get(&key.of(&shape.complete(own, &lifted))) {
+                let complete = shape.complete(own, &lifted);
+                match self.kept.shapes.get(&key.sought(&complete)) {
                     Some(Known::Recipe(recipe)) => ByShape::Plan(recipe.plan(&shape)),
                     Some(_) => ByShape::Unknown,
                     None => ByShape::Derive,
@@ -291,7 +309,7 @@ impl Planner {
             return;
         };
         let own = shape.key();
-        let known = self.kept.shapes.get(&key.of(&own));
+        let known = self.kept.shapes.get(&key.sought(&own));
         match (recipe, known) {
             (Some(recipe), _) => {
                 let lifted = recipe.lifted().into();
@@ -342,6 +360,16 @@ enum ByShape {
 }
 
 impl Key {
+    /// The same circumstances, another text, to look for.
+    fn sought<'a>(&'a self, text: &'a str) -> Sought<'a> {
+        Sought {
+            role: self.role,
+            catalog: self.catalog,
+            facts: &self.facts,
+            text,
+        }
+    }
+
     /// The same circumstances, another text.
     fn of(&self, text: &str) -> Key {
         Key {

@@ -15,6 +15,9 @@ const MOST_WAITING: usize = 256 * 1024;
 /// Somebody else's record was appended so recently that another may come any moment.
 const COMPANY: Duration = Duration::from_millis(1);
 
+/// Places for records that are kept at most when the records have been written.
+const KEPT_PLACES: usize = 256;
+
 /// Records in the order in which they were appended.
 #[derive(Debug, Default)]
 pub(super) struct Queue(Mutex<Waiting>);
@@ -118,6 +121,15 @@ impl Queue {
         self.waiting().bodies.is_empty()
     }
 
+    /// Records that were written leave their places to those that come.
+    fn give_back(&self, mut bodies: Vec<Body>) {
+        bodies.clear();
+        let mut waiting = self.waiting();
+        if waiting.bodies.capacity() == 0 && bodies.capacity() <= KEPT_PLACES {
+            waiting.bodies = bodies;
+        }
+    }
+
     pub(super) fn take(&self) -> Taken {
         let mut waiting = self.waiting();
         waiting.bytes = 0;
@@ -214,7 +226,10 @@ impl Spool {
         loop {
             let mut end = self.end();
             let Some(successor) = end.successor.clone() else {
-                return self.write_taken(&mut end, &mut taken, sign);
+                let written = self.write_taken(&mut end, &mut taken, sign);
+                drop(end);
+                self.queue.give_back(std::mem::take(&mut taken.bodies));
+                return written;
             };
             if taken.bodies.is_empty() {
                 // Signatures are the successor's.

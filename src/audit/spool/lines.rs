@@ -57,9 +57,10 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub fn after((seq, head): (u64, Hash), begin: Position, capacity: usize) -> Self {
+    /// `bytes`: an empty buffer.
+    pub fn after((seq, head): (u64, Hash), begin: Position, bytes: Vec<u8>) -> Self {
         Lines {
-            bytes: Vec::with_capacity(capacity),
+            bytes,
             begin,
             shorts: None,
             seq,

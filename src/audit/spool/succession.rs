@@ -163,6 +163,7 @@ pub(super) fn chain_end(dir: &std::path::Path) -> Result<(ChainEnd, End), SpoolE
         signed: 0,
         signed_at: Instant::now(),
         lost: 0,
+        buffer: Vec::new(),
         successor: None,
     };
     Ok((found, end))

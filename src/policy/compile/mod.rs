@@ -12,6 +12,7 @@ mod version;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 pub use memory::Memory;
 use role::Common;
 use rows::Rows;
@@ -29,7 +30,7 @@ type Elsewhere = (Arc<str>, Option<Arc<str>>, u32);
 #[derive(Debug, Clone, Default)]
 pub struct CompiledPolicy {
     /// For what no class says it is for, and of roles with a purpose of their own for that.
-    pub roles: HashMap<Arc<str>, Arc<RolePolicy>>,
+    pub roles: HashMap<Arc<str>, Arc<RolePolicy>, RandomState>,
     /// By role and purpose.
     for_purpose: HashMap<(Arc<str>, Arc<str>), Arc<RolePolicy>>,
     /// By role, purpose where that matters, and the regions that a session is outside of and whose rows are masked for it.

@@ -155,7 +155,7 @@ impl Ledger {
                 Ok(self.described())
             }
             (Sent::Check(_), back::ROW_DESCRIPTION | back::NO_DATA) => {
-                let statement = self.begin().map(|running| running.governing().clone());
+                let statement = self.governing_first();
                 self.queue.pop_front();
                 Ok(Answer::Checked(statement))
             }
@@ -272,10 +272,15 @@ impl Ledger {
         Answer::Progress
     }
 
+    /// The statement whose relations the first message is about.
+    fn governing_first(&self) -> Option<Statement> {
+        let (statement, inner, _) = self.first()?;
+        Some(inner.unwrap_or(statement))
+    }
+
     fn described(&mut self) -> Answer {
-        let running = self.begin();
-        let hidden = running.as_ref().is_some_and(|running| running.hides_rows());
-        let statement = running.map(|running| running.governing().clone());
+        let statement = self.governing_first();
+        let hidden = statement.as_ref().is_some_and(Statement::hides_rows);
         self.queue.pop_front();
         match hidden {
             true => Answer::HiddenColumns { described: true },

@@ -64,8 +64,7 @@ impl Running {
 
     /// The rows that come back are pgveil's own: the client asked for none.
     pub fn hides_rows(&self) -> bool {
-        let plan = self.governing().plan();
-        plan.is_some_and(|plan| plan.hidden_rows)
+        self.governing().hides_rows()
     }
 
     /// Its rows count.

@@ -300,25 +300,25 @@ impl<H: Host> ToClient<'_, H> {
         if running.stopped.is_some() {
             return self.export_stopped(state, header, running);
         }
-        let tag = match header.tag {
-            back::COMMAND_COMPLETE => self.command_tag(header),
-            _ => String::new(),
-        };
         let outcome = Outcome {
-            affected: record::affected(&tag),
+            affected: record::affected(&self.command_tag(header)),
             ..Outcome::default()
         };
         if let Some(ended) = self.put_on_record(state, running, &outcome) {
             return ended;
         }
-        self.follow(state, running, &tag);
+        self.follow(state, running, &self.command_tag(header));
         self.pass(state, header)
     }
 
-    fn command_tag(&self, header: Header) -> String {
-        let body = self.burst.body(header).unwrap_or_default();
+    /// Empty for what is no CommandComplete.
+    fn command_tag(&self, header: Header) -> Cow<'_, str> {
+        let body = match header.tag {
+            back::COMMAND_COMPLETE => self.burst.body(header).unwrap_or_default(),
+            _ => &[],
+        };
         let text = Fields::new(body).string().unwrap_or_default();
-        String::from_utf8_lossy(text).into_owned()
+        String::from_utf8_lossy(text)
     }
 
     /// The server had sent everything before the cancel reached it. It knows of no error, so the client is kept from

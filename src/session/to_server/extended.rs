@@ -184,10 +184,7 @@ impl<H: Host> ToServer<'_, H> {
             if let Some(statement) = &runs {
                 self.check_description(&portal, statement);
             }
-            let hidden = runs
-                .as_ref()
-                .and_then(Statement::plan)
-                .is_some_and(|plan| plan.hidden_rows);
+            let hidden = runs.as_ref().is_some_and(Statement::hides_rows);
             // A limit is about rows that the client asked for; these are none of them. What stores rows is counted by its
             // command tag, which comes behind the last row.
             match self
