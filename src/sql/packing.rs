@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::calls::gathers;
-pub use self::joined::puts_together;
+pub use self::joined::joined;
 use super::tree::{Node, Tree};
 
 /// What a value of an output column holds, as far as the statement tells.
@@ -198,7 +198,7 @@ pub fn packed(statement: &Tree, facts: Facts<'_>) -> Packed {
         columns: columns.gather().then(|| Arc::new(columns)),
         side_by_side: beside::side_by_side(statement, facts).clamp(1, MOST),
         stores_many: executed || outputs::Reader::new(facts).stores_many(node),
-        joined: joined::joined(statement, facts),
+        joined: joined(node, facts),
         lines,
     }
 }

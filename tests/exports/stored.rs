@@ -380,14 +380,19 @@ fn rows_that_are_put_together_in_one_count() {
     assert!((DAY / 2..=DAY + 1).contains(&held), "{held} rows in one");
     let mut client = login(&pgveil, "u3");
     client.query("CREATE TEMP TABLE mine (note text)");
-    let hidden = "WITH w AS (UPDATE contacts SET code = contacts.code || c.code FROM contacts c WHERE c.id = 7 RETURNING 1) SELECT 1";
-    let refused = told(&client.query(hidden)).expect("refused");
-    assert!(
-        refused
-            .message
-            .contains("a WITH query or EXPLAIN ANALYZE that writes"),
-        "{refused:?}"
-    );
+    for hidden in [
+        "WITH w AS (UPDATE contacts SET code = contacts.code || c.code FROM contacts c WHERE c.id = 7 RETURNING 1) SELECT 1",
+        "WITH c AS (SELECT a.code || b.code AS v FROM contacts a, contacts b WHERE a.id = 7 AND b.id = 8), \
+         w AS (UPDATE contacts SET code = c.v FROM c WHERE contacts.id = 9 RETURNING 1) SELECT 1 FROM w",
+    ] {
+        let refused = told(&client.query(hidden)).expect("refused");
+        assert!(
+            refused
+                .message
+                .contains("a WITH query or EXPLAIN ANALYZE that writes"),
+            "{refused:?}"
+        );
+    }
     // What takes a value from another row holds one.
     for text in [
         "UPDATE contacts SET code = c.code FROM contacts c WHERE c.id = 7",

@@ -56,7 +56,9 @@ impl Walk<'_> {
         // A row that holds many would be read as one.
         let uncounted = stores
             .iter()
-            .any(|store| !store.told && (elsewhere(&store) || self.packs(store.node)));
+            .any(|store| !store.told && (elsewhere(&store) || gathers(store.node)));
+        let uncounted =
+            uncounted || (stores.iter().any(|store| !store.told) && self.puts_together(statement));
         let copies = stores.iter().filter(elsewhere).any(|store| store.told);
         if copies {
             self.effects.push(Effect::StoresRows);
@@ -77,13 +79,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether a row of what is written may hold many.
-    fn packs(&self, store: &Node) -> bool {
+    /// Whether a row that is written holds several.
+    fn puts_together(&self, statement: &Node) -> bool {
         let facts = Facts {
             counted: &|relation| self.is_protected(Some(relation)),
             keys: &|_| Vec::new(),
         };
-        gathers(store) || packing::puts_together(store, facts)
+        packing::joined(statement, facts) > 1
     }
 
     /// Whether code of users' may run that nobody has judged. What it does to the session's temporary relations must not go

@@ -14,6 +14,13 @@ const VALUES: [i64; 3] = [5, 6, 7];
 /// `AEXPR_OP` and `AEXPR_NULLIF` (nodes/parsenodes.h); the others say yes or no.
 const OPERATOR: i64 = 1;
 const NULLIF: i64 = 6;
+/// Statements around another one.
+const CARRIERS: [&str; 4] = [
+    "PrepareStmt",
+    "ExplainStmt",
+    "CopyStmt",
+    "CreateTableAsStmt",
+];
 /// Operators that say yes or no.
 const TRUTHS: [&str; 18] = [
     "=", "<>", "<", ">", "<=", ">=", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*", "@>",
@@ -23,21 +30,16 @@ const TRUTHS: [&str; 18] = [
 const FIGURES: [&str; 2] = ["+", "-"];
 
 /// How many rows a statement puts together in one that it writes, at least 1.
-pub(super) fn joined(statement: &Tree, facts: Facts<'_>) -> u32 {
+pub fn joined(statement: &Node, facts: Facts<'_>) -> u32 {
     let mut reader = Reader {
         facts,
         common: Vec::new(),
     };
-    reader.writes(statement).clamp(1, MOST)
+    reader.statement(statement).clamp(1, MOST)
 }
 
-/// Whether a write puts rows together in one.
-pub fn puts_together(write: &Node, facts: Facts<'_>) -> bool {
-    let mut reader = Reader {
-        facts,
-        common: Vec::new(),
-    };
-    reader.write(write) > 1
+fn is_write(node: &Node) -> bool {
+    matches!(node.kind, "UpdateStmt" | "MergeStmt" | "InsertStmt")
 }
 
 /// Names of FROM and what they stand for; a row of what does not count is none.
@@ -70,22 +72,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The most that a write anywhere in the tree puts together.
-    fn writes(&mut self, tree: &Tree) -> u32 {
-        match tree {
-            Tree::List(items) => items.iter().map(|item| self.writes(item)).max(),
-            Tree::Node(node) => {
-                let common = self.common.len();
-                self.with_clause(node);
-                let here = self.write(node);
-                let fields = node.fields.iter();
-                let inside = fields.map(|(_, field)| self.writes(field)).max();
-                self.common.truncate(common);
-                inside.max(Some(here))
-            }
-            _ => None,
+    /// The most that a write of a statement puts together: its own, or one in its WITH clause, where alone others can be.
+    fn statement(&mut self, node: &Node) -> u32 {
+        if CARRIERS.contains(&node.kind) {
+            return node.child("query").map_or(0, |query| self.statement(query));
         }
-        .unwrap_or(0)
+        let with = node.child("with_clause");
+        let expressions = with.map_or(&[][..], |with| with.list("ctes"));
+        let queries = expressions.iter().filter_map(Tree::node);
+        let queries = queries.filter_map(|expression| expression.child("ctequery"));
+        let written: Vec<&Node> = queries.filter(|query| is_write(query)).collect();
+        if written.is_empty() && !is_write(node) {
+            return 0;
+        }
+        let common = self.common.len();
+        self.with_clause(node);
+        let most = written.into_iter().map(|query| self.statement(query)).max();
+        let most = most.unwrap_or(0).max(self.write(node));
+        self.common.truncate(common);
+        most
     }
 
     fn write(&mut self, node: &Node) -> u32 {
@@ -353,7 +358,7 @@ mod tests {
             counted: &|node| node.text("relname") != "plain",
             keys: &|_| Vec::new(),
         };
-        joined(&statement.tree, facts)
+        joined(statement.tree.node().expect("a statement"), facts)
     }
 
     #[test]
@@ -417,6 +422,14 @@ mod tests {
             ),
             (
                 "WITH w AS (UPDATE t SET note = t.note || c.name FROM c RETURNING 1) SELECT 1",
+                2,
+            ),
+            (
+                "COPY (UPDATE t SET note = t.note || c.name FROM c RETURNING 1) TO STDOUT",
+                2,
+            ),
+            (
+                "WITH c AS (SELECT a.x || b.x AS v FROM t a, t b), w AS (UPDATE t SET x = c.v FROM c RETURNING 1) SELECT 1",
                 2,
             ),
             (
