@@ -111,7 +111,7 @@ impl<H: Host> ToServer<'_, H> {
     pub(super) async fn settled<W: AsyncWrite + Unpin>(
         &mut self,
         as_sent: impl Fn(&Ledger) -> AsSent,
-        refused: impl Fn(&Statement) -> bool,
+        refused: impl Fn(&Ledger, &Statement) -> bool,
         server: &mut W,
     ) -> io::Result<Result<Option<Statement>, Refusal>> {
         loop {
@@ -119,8 +119,12 @@ impl<H: Host> ToServer<'_, H> {
                 let state = self.shared.lock();
                 let now = as_sent(&state.ledger);
                 let may_go = state.ledger.is_in_doubt() && state.ledger.will_settle();
-                let waits =
-                    now.in_doubt || (may_go && now.statement.as_ref().is_some_and(&refused));
+                let waits = now.in_doubt
+                    || (may_go
+                        && now
+                            .statement
+                            .as_ref()
+                            .is_some_and(|meant| refused(&state.ledger, meant)));
                 if !waits || !self.restricted {
                     return Ok(Ok(now.statement));
                 }

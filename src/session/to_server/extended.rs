@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
-use super::inner::Now;
+use super::inner::{Now, runs_unknown};
 use super::refusals::{copying_refusal, setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use super::{Flow, ToServer};
@@ -45,7 +45,7 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&statement);
-        let (mut meant, mut denied) = match self.settled(prepared, |_| false, server).await? {
+        let (mut meant, mut denied) = match self.settled(prepared, |_, _| false, server).await? {
             Ok(meant) => (meant, None),
             Err(refusal) => (None, Some(refusal)),
         };
@@ -157,7 +157,7 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let bound = |ledger: &Ledger| ledger.portal_as_sent(&portal);
-        let (runs, mut denied) = match self.settled(bound, |_| false, server).await? {
+        let (runs, mut denied) = match self.settled(bound, runs_unknown, server).await? {
             Ok(runs) => (runs, None),
             Err(refusal) => (None, Some(refusal)),
         };

@@ -84,7 +84,10 @@ impl<H: Host> ToServer<'_, H> {
                     let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
                     let unlike =
                         |opened: &Statement| is_no_query(opened, declares(opened.effects(), &name));
-                    let opened = match self.settled(portal, unlike, server).await? {
+                    let opened = match self
+                        .settled(portal, |_, opened| unlike(opened), server)
+                        .await?
+                    {
                         Ok(Some(opened)) => opened,
                         Ok(None) if now == Now::Prepared || statement.declared_before(&name) => {
                             continue;
@@ -113,7 +116,10 @@ impl<H: Host> ToServer<'_, H> {
             let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&name);
             let unlike =
                 |prepared: &Statement| is_no_query(prepared, prepares(prepared.effects(), &name));
-            let prepared = match self.settled(prepared, unlike, server).await? {
+            let prepared = match self
+                .settled(prepared, |_, prepared| unlike(prepared), server)
+                .await?
+            {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) if now == Now::Prepared => continue,
                 Ok(None) => return Ok(Some(unknown_statement(statement, spelled))),
@@ -150,6 +156,20 @@ impl<H: Host> ToServer<'_, H> {
         let state = self.shared.lock();
         state.role_of(prepared).statements.contains("explain")
     }
+}
+
+/// It runs something by a name that the session has given to nothing.
+pub(super) fn runs_unknown(ledger: &Ledger, statement: &Statement) -> bool {
+    statement.effects().iter().any(|effect| {
+        let found = match effect {
+            Effect::Execute(name) | Effect::Explain(name) => {
+                ledger.prepared_as_sent(&name.as_str().into())
+            }
+            Effect::Fetch(name) => ledger.portal_as_sent(&name.as_str().into()),
+            _ => return false,
+        };
+        found.statement.is_none()
+    })
 }
 
 /// What is not known has not been decided on. The server's words for what is not there say it, but where other statements
