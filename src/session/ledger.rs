@@ -9,7 +9,9 @@
 //! may be answered (`may_be_ignored`), and nothing ever waits for it.
 mod ahead;
 mod answers;
+mod counting;
 mod cut_off;
+mod parts;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::ahead::AsSent;
+use self::parts::Parts;
 pub use self::running::{Counted, Running, Stop};
 use crate::export::{Limits, Meter, Purse, Sum};
 use crate::policy::ExportRule;
@@ -84,15 +87,6 @@ struct Entry {
     may_be_ignored: bool,
     /// Of a Query: it went to the server as Parse, Bind, Describe, Execute and, once its end was decided on, Sync.
     in_parts: Option<Parts>,
-}
-
-/// How far a Query is that goes to the server in parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parts {
-    /// Its transaction is open.
-    Running,
-    /// Its transaction is being taken back: the error that does it is pgveil's own.
-    Undone,
 }
 
 /// An ErrorResponse's statement.
@@ -181,40 +175,9 @@ impl Ledger {
         }
     }
 
-    /// Puts down a Query that is about to be sent in parts, its Sync last. The server must not be skipping
-    /// ([`Ledger::is_skipping`]).
-    pub fn push_in_parts(&mut self, source: Arc<Source>, now: Instant) {
-        self.push(Sent::Query(source), now);
-        if let Some(last) = self.queue.back_mut() {
-            last.in_parts = Some(Parts::Running);
-        }
-    }
-
     /// The server skips what is sent, up to a Sync.
     pub const fn is_skipping(&self) -> bool {
         self.skipping
-    }
-
-    /// Puts down pgveil's own message that takes back what the transaction under way has done: that of the Query which
-    /// went in parts, or that of the batch which is open.
-    pub fn undo(&mut self, now: Instant) {
-        match self.queue.back_mut() {
-            Some(Entry {
-                in_parts: Some(parts),
-                ..
-            }) => *parts = Parts::Undone,
-            _ => self.push(Sent::Undo, now),
-        }
-    }
-
-    /// The server has answered everything that it was sent, but for the end of a Query in parts: it waits for more.
-    pub fn is_answered(&self) -> bool {
-        self.queue.iter().all(|entry| {
-            let ended = entry.answered > 0 || entry.finished;
-            entry.may_be_ignored
-                || matches!(entry.sent, Sent::CopyEnd)
-                || (entry.in_parts.is_some() && ended)
-        })
     }
 
     /// A COPY FROM STDIN takes for its data whatever comes.

@@ -224,6 +224,23 @@ impl Statement {
         self.plan().is_some_and(|plan| plan.hidden_rows)
     }
 
+    /// Rows of protected relations go into another relation instead of to the client. `inner`: what it runs by name.
+    pub fn stores_rows(&self, inner: Option<&Statement>) -> bool {
+        let governing = inner.unwrap_or(self);
+        governing.effects().contains(&Effect::StoresRows)
+            || (self.makes_table() && governing.protected())
+    }
+
+    /// Rows are put together in one of a protected relation, which will be read as one.
+    pub fn packs_rows(&self) -> bool {
+        self.protected() && self.plan().is_some_and(|plan| plan.packed.packs())
+    }
+
+    pub fn makes_table(&self) -> bool {
+        self.plan()
+            .is_some_and(|plan| plan.kind == "CREATE TABLE AS")
+    }
+
     /// Its rows come from a protected relation, or it is not known where they come from.
     pub fn protected(&self) -> bool {
         self.plan().is_none_or(|plan| plan.protected)

@@ -7,7 +7,6 @@ use crate::export::{LimitKind, Meter};
 use crate::policy::ExportRule;
 use crate::session::messages::Name;
 use crate::session::statements::Statement;
-use crate::sql::plan::Effect;
 use crate::wire::error::ErrorFields;
 
 /// A statement whose answers are coming in.
@@ -74,11 +73,6 @@ impl Running {
 
     /// Rows of protected relations go into another relation instead of to the client.
     pub fn stores_rows(&self) -> bool {
-        let stores = |statement: &Statement| statement.effects().contains(&Effect::StoresRows);
-        let executed = self
-            .statement
-            .plan()
-            .is_some_and(|plan| plan.kind == "CREATE TABLE AS");
-        stores(self.governing()) || (executed && self.governing().protected())
+        self.statement.stores_rows(self.inner.as_ref())
     }
 }

@@ -357,9 +357,8 @@ impl<H: Host> ToClient<'_, H> {
         }
         let governing = running.governing();
         let packed = governing.plan().map(|plan| &plan.packed);
-        // Into a protected relation, too, whose row would be read as one.
-        let packs = governing.protected() && packed.is_some_and(Packed::packs);
-        if !(running.stores_rows() || packs) || running.stopped.is_some() {
+        let stores = running.stores_rows();
+        if !(stores || governing.packs_rows()) || running.stopped.is_some() {
             return None;
         }
         let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
@@ -372,7 +371,7 @@ impl<H: Host> ToClient<'_, H> {
             // What is in them is not seen here.
             Some(packed) if packed.stores_many => UNCOUNTABLE,
             // A row of a protected relation that others were put into: it will be read as one.
-            Some(packed) if !running.stores_rows() => {
+            Some(packed) if !stores => {
                 rows.saturating_mul(packed.joined.saturating_sub(1).max(1).into())
             }
             Some(packed) => rows.saturating_mul(packed.side_by_side.max(packed.joined).into()),

@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::inner::{Now, runs_unknown};
-use super::refusals::{copying_refusal, setting_refusal, stale_refusal, unavailable};
+use super::refusals::{setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
@@ -172,9 +172,14 @@ impl<H: Host> ToServer<'_, H> {
         if self.restricted && runs.is_none() && denied.is_none() {
             denied = Some(denial::no_portal(&self.spelled(&portal), ByName::Message));
         }
-        let stores = denied.is_none() && runs.as_ref().is_some_and(|runs| self.stores(runs));
-        if stores && self.shared.lock().ledger.is_absorbing() {
-            denied = Some(copying_refusal());
+        let mut waits = false;
+        if denied.is_none()
+            && let Some(runs) = &runs
+        {
+            match self.waits_for_count(runs) {
+                Ok(is_counted) => waits = is_counted,
+                Err(refusal) => denied = Some(refusal),
+            }
         }
         if denied.is_some() {
             let mut instead = BytesMut::new();
@@ -190,7 +195,7 @@ impl<H: Host> ToServer<'_, H> {
             match self
                 .burst
                 .body(header)
-                .filter(|_| hidden || stores)
+                .filter(|_| hidden || waits)
                 .and_then(messages::without_limit)
             {
                 Some(unlimited) => self.replace(header, &unlimited),
@@ -205,7 +210,6 @@ impl<H: Host> ToServer<'_, H> {
             }
         }
         let prepares = runs.filter(Statement::prepares_one);
-        let waits = stores && denied.is_none();
         self.push(Sent::Execute {
             portal,
             prepares,

@@ -13,7 +13,7 @@ use super::refusals::{
 use crate::session::claim::Claim;
 use crate::session::denial::{self, ByName};
 use crate::session::host::Host;
-use crate::session::ledger::Ledger;
+use crate::session::ledger::{AsSent, Ledger};
 use crate::session::messages::Name;
 use crate::session::settings;
 use crate::session::statements::{Source, Statement, declares, prepares};
@@ -82,22 +82,18 @@ impl<H: Host> ToServer<'_, H> {
                 Effect::Fetch(spelled) => {
                     let name = Name::from(spelled.as_str());
                     let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
-                    let unlike =
-                        |opened: &Statement| is_no_query(opened, declares(opened.effects(), &name));
-                    let opened = match self
-                        .settled(portal, |_, opened| unlike(opened), server)
-                        .await?
-                    {
+                    let by_sql = |opened: &Statement| declares(opened.effects(), &name);
+                    let opened = match self.named(portal, by_sql, server).await? {
                         Ok(Some(opened)) => opened,
                         Ok(None) if now == Now::Prepared || statement.declared_before(&name) => {
                             continue;
                         }
-                        Ok(None) => return Ok(Some(unknown_cursor(statement, spelled))),
+                        Ok(None) => {
+                            let words = denial::no_portal(spelled, ByName::Statement);
+                            return Ok(Some(unknown(statement, words)));
+                        }
                         Err(refusal) => return Ok(Some(refusal)),
                     };
-                    if unlike(&opened) {
-                        return Ok(Some(unlike_refusal()));
-                    }
                     match self.vet_open(&opened, claim, GoesOn::Fetching).await {
                         Ok(()) => continue,
                         Err(refusal) => return Ok(Some(refusal)),
@@ -114,20 +110,16 @@ impl<H: Host> ToServer<'_, H> {
                 continue;
             }
             let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&name);
-            let unlike =
-                |prepared: &Statement| is_no_query(prepared, prepares(prepared.effects(), &name));
-            let prepared = match self
-                .settled(prepared, |_, prepared| unlike(prepared), server)
-                .await?
-            {
+            let by_sql = |prepared: &Statement| prepares(prepared.effects(), &name);
+            let prepared = match self.named(prepared, by_sql, server).await? {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) if now == Now::Prepared => continue,
-                Ok(None) => return Ok(Some(unknown_statement(statement, spelled))),
+                Ok(None) => {
+                    let words = denial::no_statement(spelled, ByName::Statement);
+                    return Ok(Some(unknown(statement, words)));
+                }
                 Err(refusal) => return Ok(Some(refusal)),
             };
-            if unlike(&prepared) {
-                return Ok(Some(unlike_refusal()));
-            }
             let ahead = match (statement.index, here) {
                 (0, _) => None,
                 (_, Some(facts)) => Some(facts),
@@ -152,6 +144,23 @@ impl<H: Host> ToServer<'_, H> {
         Ok(None)
     }
 
+    /// The query that a name stands for. `by_sql`: PREPARE or DECLARE has given it, which take queries alone.
+    ///
+    /// `Ok(Ok(None))`: nothing that is known.
+    async fn named<W: AsyncWrite + Unpin>(
+        &mut self,
+        as_sent: impl Fn(&Ledger) -> AsSent,
+        by_sql: impl Fn(&Statement) -> bool,
+        server: &mut W,
+    ) -> io::Result<Result<Option<Statement>, Refusal>> {
+        let unlike = |found: &Statement| is_no_query(found, by_sql(found));
+        let found = self.settled(as_sent, |_, found| unlike(found), server);
+        Ok(match found.await? {
+            Ok(Some(found)) if unlike(&found) => Err(unlike_refusal()),
+            found => found,
+        })
+    }
+
     fn may_explain(&self, prepared: &Statement) -> bool {
         let state = self.shared.lock();
         state.role_of(prepared).statements.contains("explain")
@@ -174,16 +183,9 @@ pub(super) fn runs_unknown(ledger: &Ledger, statement: &Statement) -> bool {
 
 /// What is not known has not been decided on. The server's words for what is not there say it, but where other statements
 /// of the text would have answered before.
-fn unknown_statement(by: &Statement, name: &str) -> Refusal {
+fn unknown(by: &Statement, words: Refusal) -> Refusal {
     match by.index {
-        0 => denial::no_statement(name, ByName::Statement),
-        _ => unknown_refusal(),
-    }
-}
-
-fn unknown_cursor(by: &Statement, name: &str) -> Refusal {
-    match by.index {
-        0 => denial::no_portal(name, ByName::Statement),
+        0 => words,
         _ => unknown_refusal(),
     }
 }

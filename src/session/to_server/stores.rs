@@ -4,11 +4,11 @@
 //! How many rows they write is known when they have run, by the command tag. So their transaction must not end before: the
 //! session waits for the tag, and where the rows are too many, sends what makes the server take everything back.
 use std::io;
-use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
+use super::refusals::copying_refusal;
 use super::texts::Decided;
 use super::{Flow, ToServer};
 use crate::session::denial;
@@ -16,7 +16,7 @@ use crate::session::host::Host;
 use crate::session::ledger::Ledger;
 use crate::session::messages::{self, Name};
 use crate::session::statements::Statement;
-use crate::sql::plan::{Effect, StatementPlan};
+use crate::sql::plan::{Effect, Refusal, StatementPlan};
 use crate::sql::temporary;
 use crate::wire::frame::{Header, front, put_frame};
 
@@ -28,6 +28,18 @@ impl<H: Host> ToServer<'_, H> {
         }
         let state = self.shared.lock();
         state.ledger.limits_of(statement).0.limits() && keeps(statement, &state.ledger)
+    }
+
+    /// Whether what is about to run has to be waited for, because rows that it stores count.
+    ///
+    /// # Errors
+    /// It would not be run, and what is sent behind it would not be read: a COPY FROM STDIN takes it for its data.
+    pub(super) fn waits_for_count(&self, statement: &Statement) -> Result<bool, Refusal> {
+        let waits = statement.refusal().is_none() && self.stores(statement);
+        match waits && self.shared.lock().ledger.is_absorbing() {
+            true => Err(copying_refusal()),
+            false => Ok(waits),
+        }
     }
 
     /// Sends a Query with a single statement in parts, so that its transaction is open when its rows are counted.
@@ -48,10 +60,7 @@ impl<H: Host> ToServer<'_, H> {
         let mut parts = BytesMut::new();
         messages::put_in_parts(&mut parts, decided.text.as_deref().unwrap_or(text));
         let source = decided.source.clone();
-        self.shared
-            .lock()
-            .ledger
-            .push_in_parts(source, Instant::now());
+        self.shared.lock().ledger.push_in_parts(source, self.heard);
         self.replace(header, &parts);
         self.await_count(server).await?;
         let mut end = BytesMut::new();
@@ -68,7 +77,7 @@ impl<H: Host> ToServer<'_, H> {
         self.await_answers(server).await?;
         // The client was told of an error that the server does not know of.
         if self.shared.lock().muted {
-            self.shared.lock().ledger.undo(Instant::now());
+            self.shared.lock().ledger.undo(self.heard);
             let mut poison = BytesMut::new();
             let name = self.shared.own_name.as_bytes();
             messages::put_parse(&mut poison, name, denial::poison().as_bytes(), &[0, 0]);
@@ -102,20 +111,13 @@ fn keeps(statement: &Statement, ledger: &Ledger) -> bool {
         }
         _ => None,
     });
-    let inner = inner.as_ref().and_then(Statement::plan);
-    let Some(plan) = statement.plan() else {
-        return false;
+    let governing = inner.as_ref().unwrap_or(statement);
+    let writes = match statement.makes_table() {
+        true => statement,
+        false => governing,
     };
-    let made_of = inner.is_some_and(|inner| {
-        inner.protected && plan.kind == "CREATE TABLE AS" && is_permanent(plan)
-    });
-    made_of || [Some(plan), inner].into_iter().flatten().any(stores)
-}
-
-fn stores(plan: &StatementPlan) -> bool {
-    let copies = plan.effects.contains(&Effect::StoresRows) && is_permanent(plan);
-    // Into a protected relation, too, whose row would be read as one.
-    copies || (plan.protected && plan.packed.packs())
+    governing.packs_rows()
+        || (statement.stores_rows(inner.as_ref()) && writes.plan().is_some_and(is_permanent))
 }
 
 /// What it writes outlives the session. Temporary relations with too many rows are not read ([`State::withhold`]).

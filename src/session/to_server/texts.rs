@@ -8,9 +8,7 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::inner::Now;
-use super::refusals::{
-    copying_refusal, encoding_refusal, folding_refusal, setting_refusal, unwritable_refusal,
-};
+use super::refusals::{encoding_refusal, folding_refusal, setting_refusal, unwritable_refusal};
 use super::told::Told;
 use super::{Flow, ToServer, trial};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
@@ -24,7 +22,7 @@ use crate::session::messages::{self, Name, Parse};
 use crate::session::statements::{Epoch, Source, Statement};
 use crate::session::trace_context;
 use crate::sql::folding;
-use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, Verdict};
+use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts};
 use crate::wire::frame::{Fields, Header};
 
 /// The message that carries a text.
@@ -53,11 +51,6 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    fn is_refused(&self) -> bool {
-        let mut plans = self.source.statements().iter();
-        plans.any(|plan| matches!(plan.verdict, Verdict::Refuse(_)))
-    }
-
     pub(super) fn refused(known: Option<&Source>, refusal: Refusal) -> Self {
         let plan = known.and_then(|source| source.plan.as_deref());
         let statement = plan.and_then(|plan| plan.statements.first());
@@ -105,11 +98,14 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let mut decided = self.decide(&text, Carrier::Query, None, server).await?;
-        let stores = self.stores(&Statement::new(decided.source.clone(), 0));
-        if stores && self.shared.lock().ledger.is_absorbing() {
-            decided = Decided::refused(Some(&decided.source), copying_refusal());
+        let mut waits = false;
+        if self.restricted {
+            // Where there are several, none of them stores rows.
+            match self.waits_for_count(&Statement::new(decided.source.clone(), 0)) {
+                Ok(is_counted) => waits = is_counted,
+                Err(refusal) => decided = Decided::refused(Some(&decided.source), refusal),
+            }
         }
-        let stores = stores && !decided.is_refused();
         if let Some(plan) = &decided.source.plan {
             let mut state = self.shared.lock();
             for (index, statement) in plan.statements.iter().enumerate() {
@@ -118,7 +114,7 @@ impl<H: Host> ToServer<'_, H> {
                 state.make(statement, &decided.source.claim);
             }
         }
-        if stores {
+        if waits {
             return self.query_in_parts(header, &decided, &text, server).await;
         }
         Ok(self.send_query(header, &decided))
