@@ -8,6 +8,7 @@ use super::mask::Mask;
 use super::pattern::{ColumnPattern, RelationName};
 use super::rows::Condition;
 use super::who::WhoRule;
+use crate::catalog::Relation;
 use crate::config::Origin;
 
 /// A class of sensitive data.
@@ -230,6 +231,14 @@ impl RoleRule {
     pub fn db_users(&self) -> impl Iterator<Item = &str> {
         let named = self.who.iter().filter_map(|entry| entry.db_users.as_ref());
         named.flatten().map(String::as_str)
+    }
+
+    /// The row rule that names the relation itself.
+    pub fn rows_of(&self, relation: &Relation) -> Option<&RowsRule> {
+        let named = |rule: &&RowsRule| {
+            rule.relation.schema == relation.schema && rule.relation.name == relation.name
+        };
+        self.rows.iter().find(named)
     }
 
     pub fn mask(&self, class: &str) -> Option<&MaskRule> {

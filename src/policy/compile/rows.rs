@@ -138,10 +138,7 @@ impl Compiler<'_> {
             let Some(read) = self.catalog.relations.get(&oid) else {
                 continue;
             };
-            let has_own = |rule: &RowsRule| {
-                rule.relation.schema == read.schema && rule.relation.name == read.name
-            };
-            if is_system(&read.schema) || self.role.rows.iter().any(has_own) {
+            if is_system(&read.schema) || self.role.rows_of(read).is_some() {
                 continue;
             }
             let (name, role) = (read.full_name(), &self.role.name);
@@ -290,12 +287,7 @@ impl Compiler<'_> {
             Some(State::Closed { origin, .. }) => origin.clone(),
             _ => {
                 let relation = self.catalog.relations.get(&oid);
-                let rule = relation.and_then(|relation| {
-                    self.role.rows.iter().find(|rule| {
-                        rule.relation.schema == relation.schema
-                            && rule.relation.name == relation.name
-                    })
-                });
+                let rule = relation.and_then(|relation| self.role.rows_of(relation));
                 rule.map_or(&self.role.origin, |rule| &rule.named).clone()
             }
         }

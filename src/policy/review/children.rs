@@ -2,10 +2,9 @@
 use crate::catalog::{Catalog, Oid};
 use crate::config::{Diagnostic, Diagnostics};
 use crate::policy::PolicySet;
-use crate::policy::rules::{RoleRule, RowsRule};
 
-/// One finding for each rule that a table and one of its parents or theirs have rules of their own beside, in other words: who
-/// reads the parent sees the table's rows by the parent's rule alone.
+/// One finding for each rule of a table, and each other rule of one of its parents or theirs: who reads the parent sees the
+/// table's rows by the parent's rule alone.
 pub fn behind_parents(policy: &PolicySet, catalog: &Catalog, findings: &mut Diagnostics) {
     for role in policy.roles.iter().filter(|role| !role.unmasked) {
         for rule in &role.rows {
@@ -14,12 +13,15 @@ pub fn behind_parents(policy: &PolicySet, catalog: &Catalog, findings: &mut Diag
                 continue;
             };
             for parent in above(catalog, &child.parents) {
-                let Some((by, parent)) = ruled(role, catalog, parent) else {
+                let own = |relation| {
+                    role.rows_of(relation)
+                        .is_some_and(|by| by.text != rule.text)
+                };
+                let parent = catalog.relations.get(&parent);
+                let Some(parent) = parent.filter(|parent| own(parent)) else {
                     continue;
                 };
-                if by.text == rule.text {
-                    continue;
-                }
+                let parent = parent.full_name();
                 let message = format!(
                     "role `{}` reads rows of `{}` through `{parent}`, too, where the rule of `{parent}` holds and this one does not",
                     role.name,
@@ -46,15 +48,4 @@ fn above(catalog: &Catalog, parents: &[Oid]) -> Vec<Oid> {
     }
     found.sort_unstable();
     found
-}
-
-/// A relation's own rule, and its name.
-fn ruled<'a>(role: &'a RoleRule, catalog: &Catalog, oid: Oid) -> Option<(&'a RowsRule, String)> {
-    let relation = catalog.relations.get(&oid)?;
-    let mut rules = role.rows.iter();
-    let rule = rules.find(|rule| {
-        let name = &rule.relation;
-        name.schema == relation.schema && name.name == relation.name
-    })?;
-    Some((rule, relation.full_name()))
 }
