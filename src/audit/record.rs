@@ -1,5 +1,6 @@
 //! One audit record: what is written about a statement, a login, a refusal.
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,14 +10,12 @@ use serde::{Serialize, Serializer};
 
 mod event;
 mod export;
-mod instant;
 mod rendered;
 
 pub use self::event::Event;
 pub use self::export::{ExportRecord, Signature};
 pub use self::rendered::Rendered;
 
-use self::instant::Instant;
 use super::checkpoint::{Checkpoint, Tombstone};
 use super::sealed::Sealed;
 
@@ -330,11 +329,18 @@ impl Record {
 /// `2026-11-22T07:21:36.000001Z`. A clock before 1970 or after 9999 gives the epoch: a record with a wrong time is
 /// better than none.
 pub fn rfc3339(time: SystemTime) -> String {
-    Instant::of(time).text().to_owned()
+    let mut text = String::with_capacity(27);
+    // `format_rfc3339_micros` panics on a time before the epoch.
+    let time = time.max(SystemTime::UNIX_EPOCH);
+    if write!(text, "{}", humantime::format_rfc3339_micros(time)).is_err() {
+        text.clear();
+        text.push_str("1970-01-01T00:00:00.000000Z");
+    }
+    text
 }
 
 fn in_rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(Instant::of(*time).text())
+    serializer.serialize_str(&rfc3339(*time))
 }
 
 /// An `Arc` by its content, without serde's `rc` feature.

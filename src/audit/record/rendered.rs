@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{
-    Event, ExportRecord, Record, TraceRecord, VerdictRecord, WouldRecord, list, seconds, shared,
+    Event, ExportRecord, Record, TraceRecord, VerdictRecord, WouldRecord, list, rfc3339, seconds,
+    shared,
 };
-use crate::audit::record::instant::Instant;
 use crate::audit::sealed::Sealed;
 
 /// Members of a record that were made into JSON before, each with a comma in front.
@@ -210,7 +210,7 @@ impl Record {
         }
         put(out, b"{\"schema_version\":", schema_version)?;
         out.extend_from_slice(b",\"time\":\"");
-        out.extend_from_slice(Instant::of(*time).text().as_bytes());
+        out.extend_from_slice(rfc3339(*time).as_bytes());
         put(out, b"\",\"event\":", event.label())?;
         put(out, b",\"session\":", session)?;
         put(out, b",\"sequence\":", sequence)?;
