@@ -106,7 +106,7 @@ impl Reader<'_> {
         let mut scope = Scope::default();
         self.target(node, &mut scope);
         self.from(node.get("from_clause"), &mut scope);
-        self.row(&values(node.list("target_list")), &scope)
+        self.row(values(node.list("target_list")), &scope)
     }
 
     fn merge(&mut self, node: &Node) -> u32 {
@@ -115,9 +115,8 @@ impl Reader<'_> {
         self.from(node.get("source_relation"), &mut scope);
         let clauses = node.list("merge_when_clauses");
         let rows = clauses.iter().filter_map(Tree::node).map(|clause| {
-            let assigned = self.row(&values(clause.list("target_list")), &scope);
-            let inserted: Vec<&Tree> = clause.list("values").iter().collect();
-            assigned.max(self.row(&inserted, &scope))
+            let assigned = self.row(values(clause.list("target_list")), &scope);
+            assigned.max(self.row(clause.list("values"), &scope))
         });
         rows.max().unwrap_or(0)
     }
@@ -133,7 +132,7 @@ impl Reader<'_> {
         scope.names.push(("excluded".to_owned(), excluded));
         let clause = node.child("on_conflict_clause");
         let updated = clause.map_or(0, |clause| {
-            self.row(&values(clause.list("target_list")), &scope)
+            self.row(values(clause.list("target_list")), &scope)
         });
         given.max(updated)
     }
@@ -217,27 +216,23 @@ impl Reader<'_> {
         }
         let mut scope = Scope::default();
         self.from(node.get("from_clause"), &mut scope);
-        most = most.max(self.row(&values(node.list("target_list")), &scope));
-        for list in node.list("values_lists") {
-            if let Tree::List(items) = list {
-                most = most.max(self.row(&items.iter().collect::<Vec<_>>(), &scope));
-            } else if let Some(list) = list.node() {
-                most = most.max(self.row(&list.list("items").iter().collect::<Vec<_>>(), &scope));
-            }
+        most = most.max(self.row(values(node.list("target_list")), &scope));
+        for row in node.list("values_lists") {
+            let row = row.node().map_or(row.list(), |row| row.list("items"));
+            most = most.max(self.row(row, &scope));
         }
         self.common.truncate(common);
         most
     }
 
     /// The most that a value of a row is made of.
-    fn row(&mut self, values: &[&Tree], scope: &Scope) -> u32 {
-        let sums = values.iter().map(|value| sum(&self.value(value, scope)));
-        sums.max().unwrap_or(0)
+    fn row<'t>(&mut self, values: impl IntoIterator<Item = &'t Tree>, scope: &Scope) -> u32 {
+        sum(&self.most(values, scope))
     }
 
     fn value(&mut self, tree: &Tree, scope: &Scope) -> Rows {
         match tree {
-            Tree::List(items) => self.all(items, scope),
+            Tree::List(items) => self.united(items, scope),
             Tree::Node(node) => self.expression(node, scope),
             _ => Rows::new(),
         }
@@ -266,78 +261,52 @@ impl Reader<'_> {
             "SubLink" => Rows::new(),
             "AExpr" => self.operator(node, scope),
             // One of them.
-            "CoalesceExpr" | "MinMaxExpr" => self.one_of(node.list("args"), scope),
+            "CoalesceExpr" | "MinMaxExpr" => self.most(node.list("args"), scope),
             "CaseExpr" => {
                 let whens = node.list("args").iter().filter_map(Tree::node);
                 let results = whens.filter_map(|when| when.get("result"));
-                let results: Vec<&Tree> = results.chain(node.get("defresult")).collect();
-                self.most(results, scope)
+                self.most(results.chain(node.get("defresult")), scope)
             }
-            _ => {
-                let mut rows = Rows::new();
-                for (_, field) in &node.fields {
-                    unite(&mut rows, self.value(field, scope));
-                }
-                rows
-            }
+            _ => self.united(node.fields.iter().map(|(_, field)| field), scope),
         }
     }
 
     fn operator(&mut self, node: &Node, scope: &Scope) -> Rows {
-        let sides: Vec<&Tree> = [node.get("lexpr"), node.get("rexpr")]
-            .into_iter()
-            .flatten()
-            .collect();
-        let name = node
-            .list("name")
-            .last()
-            .and_then(Tree::string)
-            .unwrap_or("");
+        let (left, right) = (node.get("lexpr"), node.get("rexpr"));
+        let sides = left.into_iter().chain(right);
+        let name = node.list("name").last().and_then(Tree::string);
+        let name = name.unwrap_or("");
         match node.int("kind") {
-            NULLIF => sides
-                .first()
-                .map_or_else(Rows::new, |left| self.value(left, scope)),
+            NULLIF => self.united(left, scope),
             OPERATOR if FIGURES.contains(&name) => self.most(sides, scope),
-            OPERATOR if !TRUTHS.contains(&name) => {
-                let mut rows = Rows::new();
-                for side in sides {
-                    unite(&mut rows, self.value(side, scope));
-                }
-                rows
-            }
+            OPERATOR if !TRUTHS.contains(&name) => self.united(sides, scope),
             _ => Rows::new(),
         }
     }
 
-    fn all(&mut self, items: &[Tree], scope: &Scope) -> Rows {
-        let mut rows = Rows::new();
+    /// What is made of all of them.
+    fn united<'t>(&mut self, items: impl IntoIterator<Item = &'t Tree>, scope: &Scope) -> Rows {
+        let mut united = Rows::new();
         for item in items {
-            unite(&mut rows, self.value(item, scope));
+            for (name, rows) in self.value(item, scope) {
+                let most = united.entry(name).or_insert(0);
+                *most = rows.max(*most);
+            }
         }
-        rows
+        united
     }
 
-    fn one_of(&mut self, items: &[Tree], scope: &Scope) -> Rows {
-        self.most(items.iter().collect(), scope)
-    }
-
-    fn most(&mut self, items: Vec<&Tree>, scope: &Scope) -> Rows {
+    /// What is one of them: that which is made of most.
+    fn most<'t>(&mut self, items: impl IntoIterator<Item = &'t Tree>, scope: &Scope) -> Rows {
         let rows = items.into_iter().map(|item| self.value(item, scope));
         rows.max_by_key(sum).unwrap_or_default()
     }
 }
 
 /// What is assigned, or put out.
-fn values(targets: &[Tree]) -> Vec<&Tree> {
+fn values(targets: &[Tree]) -> impl Iterator<Item = &Tree> {
     let targets = targets.iter().filter_map(Tree::node);
-    targets.filter_map(|target| target.get("val")).collect()
-}
-
-fn unite(rows: &mut Rows, more: Rows) {
-    for (name, count) in more {
-        let most = rows.entry(name).or_insert(0);
-        *most = count.max(*most);
-    }
+    targets.filter_map(|target| target.get("val"))
 }
 
 fn sum(rows: &Rows) -> u32 {
