@@ -1,10 +1,11 @@
 //! Rows that go into tables of the database: what was stopped must not be there to be read.
 use crate::grants::grant;
-use crate::support::Postgres;
+use crate::support::compare::shows;
 use crate::support::message::{
     Client, Frame, bind, close, describe, execute, flush, parse, query, sync, tags,
 };
-use crate::{BOTH, CONTACTS, DAY, Taken, login, request_of, start, stopped, told};
+use crate::support::{Config, Pgveil, Postgres};
+use crate::{BOTH, CONTACTS, DAY, Taken, login, policy, request_of, server, start, stopped, told};
 
 const ALL: &str = "INSERT INTO plain SELECT 10000 + id FROM contacts";
 const FEW: &str = "INSERT INTO plain SELECT 20000 + id FROM contacts WHERE id <= 20";
@@ -25,7 +26,6 @@ fn status(frames: &[Frame]) -> u8 {
 #[test]
 fn what_was_stopped_is_taken_back() {
     let (server, pgveil) = start(BOTH);
-    server.sql("postgres", "CREATE TABLE kept(code text); GRANT ALL ON kept TO PUBLIC; INSERT INTO kept VALUES ('old')");
     let merge = "MERGE INTO plain USING contacts ON contacts.id = plain.id - 10000 \
                  WHEN NOT MATCHED THEN INSERT VALUES (contacts.id + 10000)";
     let mut ways = vec![
@@ -227,6 +227,45 @@ fn what_may_be_stored_stays() {
             .count()
     };
     assert_eq!(of("\"rows\":20,"), 1, "on record once");
+}
+
+/// What comes back of a Query in parts, and what it leaves, is masked as everywhere.
+#[test]
+fn what_a_query_in_parts_returns_and_leaves_is_masked() {
+    let server = server(&[]);
+    server.sql(
+        "postgres",
+        "CREATE TABLE kept(phone text); GRANT ALL ON kept TO PUBLIC",
+    );
+    let mut config = Config::new(&server);
+    config.policy(&policy(BOTH));
+    let pgveil = Pgveil::start(&config);
+    let text = "INSERT INTO kept SELECT phone FROM contacts WHERE id <= 3 RETURNING phone";
+    let secret = "13800000002";
+    let stored = || {
+        let rows = server.sql("postgres", "SELECT max(phone) FROM kept");
+        rows[0][0].clone().expect("a phone")
+    };
+    let mut client = login(&pgveil, "u0");
+    client.send_all(&[
+        query(text),
+        parse("", text, &[]),
+        bind("", "", &[], 0),
+        describe(b'P', ""),
+        execute("", 0),
+        sync(),
+    ]);
+    for expected in ["TDDDCZ", "12TDDDCZ"] {
+        let frames = client.read_until_ready();
+        assert_eq!(tags(&frames), expected);
+        assert!(!shows(&frames, secret));
+    }
+    assert!(stored().starts_with('*'), "{}", stored());
+    // The poison control: without a mask both are there to be seen.
+    let frames = login(&pgveil, "clear").query(text);
+    assert!(shows(&frames, secret));
+    server.sql("postgres", "DELETE FROM kept WHERE phone LIKE '*%'");
+    assert_eq!(stored(), "13800000003");
 }
 
 /// A Query leaves no unnamed statement and no unnamed portal, in parts too.
