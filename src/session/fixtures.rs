@@ -14,6 +14,8 @@ const KINDS: &[&str] = &[
     "BEGIN",
     "COMMIT",
     "ROLLBACK",
+    "SAVEPOINT",
+    "RELEASE",
     "COPY",
     "PREPARE",
     "EXECUTE",
@@ -46,7 +48,14 @@ pub fn statement(text: &str) -> StatementPlan {
         .copied()
         .unwrap_or("OTHER");
     let effects = match kind {
+        "ROLLBACK" if name == "TO" => vec![
+            Effect::SettingsChanged,
+            Effect::RollbackTo(words.next().unwrap_or_default().to_owned()),
+        ],
         "SET" | "ROLLBACK" => vec![Effect::SettingsChanged],
+        "SAVEPOINT" => vec![Effect::Savepoint(name)],
+        "RELEASE" => vec![Effect::Release(name)],
+        "COPY" if text.contains("(header)") => vec![Effect::CopiesHeader],
         "PREPARE" => vec![Effect::Prepare(name)],
         "EXECUTE" => vec![Effect::Execute(name)],
         "DEALLOCATE" => vec![Effect::Deallocate((name != "ALL").then_some(name))],

@@ -23,11 +23,12 @@ use std::time::Instant;
 pub use self::ahead::AsSent;
 use self::parts::Parts;
 pub use self::running::{Counted, Running, Stop};
-use crate::export::{Limits, Meter, Purse, Sum};
+use crate::export::{Limits, Meter, Purse};
 use crate::policy::ExportRule;
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{Granted, Source, Statement, Statements, copies_header};
-use crate::sql::plan::Refusal;
+use crate::session::names::{Inner, Names};
+use crate::session::statements::{Granted, Source, Statement};
+use crate::sql::plan::{Effect, Refusal};
 
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
 /// is bounded by number too. A server holds back at most 8 KiB of answers, some 1,600.
@@ -56,8 +57,8 @@ pub enum Sent {
     Check(Name),
     Execute {
         portal: Name,
-        /// What it runs, where that is PREPARE.
-        prepares: Option<Statement>,
+        /// What it runs, where that does something to names.
+        names: Option<Statement>,
         /// A message that must fail was sent in its place.
         denied: Option<Refusal>,
     },
@@ -87,6 +88,15 @@ struct Entry {
     may_be_ignored: bool,
     /// Of a Query: it went to the server as Parse, Bind, Describe, Execute and, once its end was decided on, Sync.
     in_parts: Option<Parts>,
+}
+
+/// What a message is about.
+#[derive(Debug)]
+struct First {
+    statement: Statement,
+    /// What of it EXECUTE or FETCH runs.
+    inner: Option<Inner>,
+    portal: Option<Name>,
 }
 
 /// An ErrorResponse's statement.
@@ -153,9 +163,11 @@ pub struct Ledger {
     pub rules: Rules,
     queue: VecDeque<Entry>,
     running: Option<Running>,
-    pub statements: Statements,
+    pub names: Names,
     /// The server skips what comes up to the next Sync.
     skipping: bool,
+    /// ... or does so, unless a Sync that a COPY may have ignored was none.
+    may_skip: bool,
     batch: Batch,
     /// COPY FROM STDIN is running.
     copying: bool,
@@ -247,7 +259,7 @@ impl Ledger {
     pub fn current(&self) -> Option<Statement> {
         match &self.running {
             Some(running) => Some(running.statement.clone()),
-            None => self.first().map(|(statement, _, _)| statement),
+            None => self.first().map(|first| first.statement),
         }
     }
 
@@ -291,38 +303,43 @@ impl Ledger {
                 *source = now.source.clone();
             }
         }
-        let stands = self.statements.prepared(name);
+        let stands = self.names.prepared(name);
         if stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &then.source)) {
-            self.statements.prepare(name.clone(), now.clone());
+            self.names.prepare(name.clone(), now.clone());
         }
     }
 
     fn start(&mut self) -> Option<&mut Running> {
         if self.running.is_none() {
-            self.running = Some(self.begin()?);
+            let first = self.first()?;
+            if let Some(Entry {
+                sent: Sent::Execute { portal, .. },
+                ..
+            }) = self.queue.front()
+            {
+                self.names.portals.run(portal, first.inner.as_ref());
+            }
+            self.running = Some(self.begin(first)?);
         }
         self.running.as_mut()
     }
 
-    /// What the first message is about: its statement, what of it EXECUTE or FETCH runs, and the portal or cursor.
-    fn first(&self) -> Option<(Statement, Option<Statement>, Option<Name>)> {
+    /// What the first message is about.
+    fn first(&self) -> Option<First> {
         let front = self.queue.front()?;
         let unknown = || Statement::new(Source::unplanned(), 0);
-        let (statement, mut portal) = match &front.sent {
+        let (statement, portal) = match &front.sent {
             Sent::Query(source) => (Statement::new(source.clone(), front.answered), None),
             Sent::Parse { source, .. } => (Statement::new(source.clone(), 0), None),
             Sent::Bind { meant, .. } => (meant.clone().unwrap_or_else(unknown), None),
             Sent::Describe(Target::Statement(name)) => (
-                self.statements
-                    .prepared(name)
-                    .cloned()
-                    .unwrap_or_else(unknown),
+                self.names.prepared(name).cloned().unwrap_or_else(unknown),
                 None,
             ),
             Sent::Describe(Target::Portal(name))
             | Sent::Check(name)
             | Sent::Execute { portal: name, .. } => (
-                self.statements
+                self.names
                     .portal(name)
                     .map_or_else(unknown, |portal| portal.statement.clone()),
                 Some(name.clone()),
@@ -331,18 +348,21 @@ impl Ledger {
             Sent::Close(_) | Sent::Sync => (unknown(), None),
             Sent::Own | Sent::Undo | Sent::CopyEnd => return None,
         };
-        let inner = self.statements.inner(&statement);
-        if let Some(cursor) = inner.as_ref().and_then(|inner| inner.cursor.clone()) {
-            portal = Some(cursor);
-        }
-        Some((statement, inner.map(|inner| inner.statement), portal))
+        Some(First {
+            inner: self.names.inner_of(portal.as_ref(), &statement),
+            statement,
+            portal,
+        })
     }
 
-    fn begin(&self) -> Option<Running> {
+    fn begin(&self, first: First) -> Option<Running> {
         let front = self.queue.front()?;
-        let (statement, inner, portal) = self.first()?;
+        let (inner, cursor) = match first.inner {
+            Some(inner) => (Some(inner.statement), inner.cursor),
+            None => (None, None),
+        };
         let mut running = Running {
-            statement,
+            statement: first.statement,
             inner,
             meter: Meter::unlimited(),
             since: front.at,
@@ -358,7 +378,8 @@ impl Ledger {
                 Sent::FunctionCall { .. } => "FUNCTION CALL",
                 _ => "UNPARSED",
             },
-            portal,
+            portal: first.portal,
+            cursor,
         };
         running.meter = self.meter(&running);
         if let Some(Granted { record, rows }) = self.granted(&running).cloned() {
@@ -375,9 +396,9 @@ impl Ledger {
         };
         running.meter.raise(granted.rows);
         running.grant = Some(Arc::clone(&granted.record));
-        if let Some(portal) = &running.portal {
-            let epoch = running.statement.source.epoch;
-            self.statements.grant(portal, granted, epoch);
+        let epoch = running.statement.source.epoch;
+        for portal in running.portals() {
+            self.names.portals.grant(portal, granted.clone(), epoch);
         }
     }
 
@@ -386,8 +407,8 @@ impl Ledger {
         let source = &running.statement.source;
         let own = running.statement.grant.as_ref().or(source.grant.as_ref());
         own.or_else(|| {
-            let portal = self.statements.portal(running.portal.as_ref()?)?;
-            portal.granted(source.epoch)
+            let mut portals = running.portals();
+            portals.find_map(|name| self.names.portal(name)?.granted(source.epoch))
         })
     }
 
@@ -411,17 +432,13 @@ impl Ledger {
         if !running.is_counted(export) {
             return Meter::unlimited();
         }
-        let before = running
-            .portal
-            .as_ref()
-            .and_then(|name| self.statements.portal(name))
-            .map_or_else(Sum::default, |portal| portal.sum);
+        let before = self.names.portals.sum(running.portals());
         let limits = Limits {
             rows: export.rows,
             bytes: export.bytes,
         };
         let mut meter = Meter::limited(limits, before);
-        if running.governing().plan().is_some_and(copies_header) {
+        if running.statement.effects().contains(&Effect::CopiesHeader) {
             meter.expect_header();
         }
         meter

@@ -28,6 +28,8 @@ pub struct Made {
     passing: BTreeSet<String>,
     /// A statement failed since the server was last ready.
     failed: bool,
+    /// Code of users' has run in the transaction. What of it is deferred runs when the transaction is committed.
+    code: bool,
 }
 
 impl Made {
@@ -73,16 +75,13 @@ impl Made {
         match tag {
             // Also what COMMIT of a failed transaction is answered by.
             "ROLLBACK" if is_partial(plan) => self.names = self.at_all_marks(),
-            "ROLLBACK" => {
-                self.names.clone_from(&self.settled);
-                self.marks.clear();
-                self.passing.clear();
-            }
+            "ROLLBACK" => self.take_back(),
             "COMMIT" => self.settle(),
             "SAVEPOINT" => self.mark(),
             _ => {
                 if settings::runs_code(plan) {
                     self.code_ran();
+                    self.code = true;
                 }
                 self.take_effects(plan);
             }
@@ -96,12 +95,9 @@ impl Made {
     /// ReadyForQuery, with its status: outside of a transaction everything is committed, or undone if something failed.
     pub fn ready(&mut self, status: u8) {
         if status == b'I' {
-            if self.failed {
-                self.names.clone_from(&self.settled);
-                self.marks.clear();
-                self.passing.clear();
-            } else {
-                self.settle();
+            match self.failed {
+                true => self.take_back(),
+                false => self.settle(),
             }
         }
         self.failed = false;
@@ -122,10 +118,20 @@ impl Made {
     }
 
     fn settle(&mut self) {
+        if std::mem::take(&mut self.code) {
+            self.code_ran();
+        }
         let passing = std::mem::take(&mut self.passing);
         self.names.retain(|name, _| !passing.contains(name));
         self.settled.clone_from(&self.names);
         self.marks.clear();
+    }
+
+    fn take_back(&mut self) {
+        self.names.clone_from(&self.settled);
+        self.marks.clear();
+        self.passing.clear();
+        self.code = false;
     }
 
     fn mark(&mut self) {
@@ -175,13 +181,9 @@ impl Made {
 
 const RENAME: &str = "ALTER ... RENAME";
 
-/// ROLLBACK TO: no other form of ROLLBACK has the word.
 fn is_partial(plan: &StatementPlan) -> bool {
-    plan.kind == "ROLLBACK"
-        && plan
-            .normalised
-            .split_whitespace()
-            .any(|word| word.eq_ignore_ascii_case("to"))
+    let mut effects = plan.effects.iter();
+    effects.any(|effect| matches!(effect, Effect::RollbackTo(_)))
 }
 
 #[cfg(test)]
@@ -199,13 +201,14 @@ mod tests {
     fn after(script: &str) -> String {
         let mut made = Made::default();
         for word in script.split_whitespace() {
-            let text = word.replace('_', " ");
             match word {
                 "x" => made.failed(),
                 "I" | "T" | "E" => made.ready(word.as_bytes()[0]),
                 "COMMIT" | "SAVEPOINT" => made.follow(&plan("SAVEPOINT", word, &[]), word),
-                "ROLLBACK" | "ROLLBACK_TO_a" => {
-                    made.follow(&plan("ROLLBACK", &text, &[]), "ROLLBACK");
+                "ROLLBACK" => made.follow(&plan("ROLLBACK", word, &[]), word),
+                "ROLLBACK_TO_a" => {
+                    let partial = [Effect::RollbackTo("a".to_owned())];
+                    made.follow(&plan("ROLLBACK", word, &partial), "ROLLBACK");
                 }
                 _ => {
                     let name = |text: &str| text.trim_matches(['+', '-', '!']).to_owned();
@@ -255,6 +258,37 @@ mod tests {
         known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1");
         assert!(!known.meets("u", 9), "it cannot be told");
         assert!(!known.meets("v", 9), "nor what was never made");
+    }
+
+    /// A deferred trigger runs when the transaction is committed.
+    #[test]
+    fn what_was_made_behind_code_of_users_may_be_another_once_it_is_committed() {
+        let insert = plan("INSERT", "", &[Effect::RunsCode]);
+        let make = plan("CREATE TABLE", "", &[Effect::TemporaryMade("t".to_owned())]);
+        for commits in [true, false] {
+            let mut made = Made::default();
+            made.follow(&insert, "INSERT 0 1");
+            made.follow(&make, "CREATE TABLE");
+            match commits {
+                true => made.follow(&plan("COMMIT", "", &[]), "COMMIT"),
+                false => made.ready(b'I'),
+            }
+            assert!(!made.meets("t", 7), "it has not been asked about");
+        }
+        let mut made = Made::default();
+        made.follow(&insert, "INSERT 0 1");
+        made.follow(&make, "CREATE TABLE");
+        made.ready(b'T');
+        assert!(made.meets("t", 7));
+        made.follow(&plan("COMMIT", "", &[]), "COMMIT");
+        assert!(made.meets("t", 7) && !made.meets("t", 8));
+        made.follow(
+            &plan("DROP", "", &[Effect::TemporaryGone(Some("t".to_owned()))]),
+            "DROP TABLE",
+        );
+        made.follow(&make, "CREATE TABLE");
+        made.ready(b'I');
+        assert!(made.meets("t", 9), "no code has run in this transaction");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!   [`session_host`] answers.
 //! * [`burst`]: what one read brought, and which of it goes on.
 //! * [`ledger`]: what was sent and not yet answered; attributes each answer to its statement.
-//! * [`statements`]: prepared statements, portals and cursors with their plans.
+//! * [`statements`]: the client's texts with their plans; [`names`], [`portals`]: prepared statements, portals and cursors.
 //! * [`settings`]: what a statement may do to the search path, the encoding and temporary relations.
 //! * [`charset`]: client encodings, to UTF-8 and back.
 //! * [`messages`], [`describe`]: the few message bodies that are read, built or changed.
@@ -36,7 +36,9 @@ pub mod listener;
 pub mod login;
 pub mod made;
 pub mod messages;
+pub mod names;
 mod on_wake;
+pub mod portals;
 pub mod proxy;
 pub mod question;
 pub mod record;

@@ -174,7 +174,6 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
         temporary_dirty: false,
         foreseen: None,
         made: Default::default(),
-        withheld: Default::default(),
         own: None,
         reason: None,
         own_failures: 0,

@@ -14,6 +14,8 @@ pub struct Touched {
     pub temporary: bool,
     /// Settings that name who is asking.
     pub said: bool,
+    /// Code of users' may run, now or, where a trigger is deferred, when the transaction ends.
+    pub code: bool,
 }
 
 impl Touched {
@@ -22,10 +24,11 @@ impl Touched {
         encoding: true,
         temporary: false,
         said: true,
+        code: false,
     };
 
     pub fn any(self) -> bool {
-        self.search_path || self.encoding || self.temporary || self.said
+        self.search_path || self.encoding || self.temporary || self.said || self.code
     }
 
     /// Names may mean something else afterwards.
@@ -38,6 +41,7 @@ impl Touched {
         self.encoding |= other.encoding;
         self.temporary |= other.temporary;
         self.said |= other.said;
+        self.code |= other.code;
     }
 }
 
@@ -52,6 +56,7 @@ pub fn touched(plan: &StatementPlan) -> Touched {
             .effects
             .iter()
             .any(|effect| matches!(effect, Effect::TemporaryMade(_) | Effect::TemporaryGone(_))),
+        code: runs_code(plan),
         ..settings_touched(plan)
     }
 }
@@ -103,8 +108,9 @@ pub fn runs_code(plan: &StatementPlan) -> bool {
 /// `within`: what another statement may change that it runs. `watches`: it matters what settings say of who is asking.
 pub fn foreseeable(plan: &StatementPlan, within: Touched, before: Touched, watches: bool) -> bool {
     if ends_transaction(plan.kind) {
-        // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone.
-        let kept = plan.kind.starts_with("COMMIT");
+        // COMMIT drops tables that are made ON COMMIT DROP: to name one costs the error that it is gone. A deferred trigger
+        // may put another one in the place of any.
+        let kept = plan.kind.starts_with("COMMIT") && !before.code;
         let settled = !(before.search_path || before.said && watches);
         return settled && (kept || !before.temporary);
     }
@@ -274,6 +280,7 @@ mod tests {
                 encoding,
                 temporary: false,
                 said: text.contains("app.user") || (search_path && encoding),
+                code: false,
             };
             assert_eq!(touched(&plan), expected, "{text}");
         }

@@ -24,8 +24,8 @@ use crate::sql::temporary;
 use crate::wire::error::ErrorFields;
 use crate::wire::frame::{HEADER_LEN, put_frame};
 
-/// Names of temporary relations that are kept from being read at most; those beyond cannot be read at all.
-const MAX_WITHHELD: usize = 10_000;
+/// Temporary relations whose makers are kept in mind; those beyond cannot be read.
+const MAX_OWNERS: usize = 10_000;
 
 /// The encoding of what the client sends, as the server last reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +41,22 @@ impl Encodings {
     }
 }
 
+/// Who made a temporary relation.
+#[derive(Debug)]
+pub struct Owner {
+    /// `None`: one of several, for there was another of its name, which may come back.
+    claim: Option<Arc<Claim>>,
+    /// Somebody else's statement that makes one of the name is under way.
+    contested: bool,
+}
+
 #[derive(Debug)]
 pub struct State {
     pub restricted: bool,
     /// How statements say who they are for.
     pub naming: Arc<Naming>,
     /// Who made which of the temporary relations, where statements are not all for the same.
-    pub owners: BTreeMap<String, Arc<Claim>>,
+    pub owners: BTreeMap<String, Owner>,
     /// An unrestricted session has sent or got what could not be attributed: the server is asked nothing any more.
     pub astray: bool,
     pub ledger: Ledger,
@@ -64,8 +73,6 @@ pub struct State {
     pub foreseen: Option<Arc<SessionFacts>>,
     /// Temporary relations that statements of the client made, and that may still be there.
     pub made: Made,
-    /// Temporary relations that hold more rows than the role may take out.
-    pub withheld: BTreeSet<String>,
     /// pgveil's own question is under way.
     pub own: Option<OwnQuery>,
     /// What was changed in this transaction: its end may bring the old settings back.
@@ -117,8 +124,8 @@ impl State {
     /// only the other may see stays the other's.
     pub fn facts_for(&self, facts: Arc<SessionFacts>, claim: &Claim) -> Arc<SessionFacts> {
         let own = |name: &String| {
-            let owner = self.owners.get(name);
-            owner.is_some_and(|owner| **owner == *claim)
+            let owner = self.owners.get(name).filter(|owner| !owner.contested);
+            owner.is_some_and(|owner| owner.claim.as_deref() == Some(claim))
         };
         if !self.naming.varies() || facts.temporary.iter().all(own) {
             return facts;
@@ -132,19 +139,46 @@ impl State {
         Arc::new(facts)
     }
 
-    /// A statement is about to make temporary relations for somebody. Those that are there stay whose they are.
+    /// A statement is about to make temporary relations for somebody. Where one of the name is another's, it is nobody's to
+    /// read until the answer tells whose it is.
     pub fn make(&mut self, plan: &StatementPlan, claim: &Arc<Claim>) {
-        if !self.naming.varies() {
-            return;
+        for name in self.to_be_owned(plan) {
+            let owner = self.owners.entry(name).or_insert_with(|| Owner {
+                claim: Some(Arc::clone(claim)),
+                contested: false,
+            });
+            owner.contested |= owner.claim.as_deref() != Some(claim);
         }
-        for effect in &plan.effects {
-            if let Effect::TemporaryMade(name) = effect
-                && self.owners.len() < MAX_WITHHELD
+    }
+
+    /// A statement has made temporary relations for somebody. What it took the place of may come back with the transaction.
+    pub fn has_made(&mut self, plan: &StatementPlan, claim: &Arc<Claim>) {
+        for name in self.to_be_owned(plan) {
+            if let Some(owner) = self.owners.get_mut(&name)
+                && owner.claim.as_deref() != Some(claim)
             {
-                let owner = self.owners.entry(name.clone());
-                owner.or_insert_with(|| Arc::clone(claim));
+                owner.claim = None;
             }
         }
+    }
+
+    /// Nothing is under way that could make any.
+    pub fn nothing_contested(&mut self) {
+        for owner in self.owners.values_mut() {
+            owner.contested = false;
+        }
+    }
+
+    /// Names of temporary relations that a statement makes, as far as it matters for whom.
+    fn to_be_owned(&self, plan: &StatementPlan) -> Vec<String> {
+        if !self.naming.varies() || self.owners.len() >= MAX_OWNERS {
+            return Vec::new();
+        }
+        let made = plan.effects.iter().filter_map(|effect| match effect {
+            Effect::TemporaryMade(name) => Some(name.clone()),
+            _ => None,
+        });
+        made.collect()
     }
 
     /// An error or notice as the client reads it.
@@ -285,7 +319,6 @@ impl State {
                 let listed: BTreeSet<&String> =
                     own.temporary.iter().map(|(name, _)| name).collect();
                 self.made.retain(&listed);
-                self.withheld.retain(|name| listed.contains(name));
                 self.owners.retain(|name, _| listed.contains(name));
             }
             for (name, listed) in own.temporary {
@@ -293,7 +326,7 @@ impl State {
                     Listed::Table(oid) => self.made.meets(&name, oid),
                     Listed::Other => true,
                 };
-                match own && !self.withheld.contains(&name) {
+                match own {
                     true => temporary.insert(name),
                     false => shadows.insert(name),
                 };
@@ -307,27 +340,6 @@ impl State {
             self.facts = Arc::new(facts);
         }
         self.foreseen = Some(self.facts.clone());
-    }
-
-    /// More rows were stored in temporary relations than the role may take out: they are not read.
-    pub fn withhold(&mut self, plan: &StatementPlan) {
-        let made = plan.effects.iter().filter_map(|effect| match effect {
-            Effect::TemporaryMade(name) => Some(name.as_str()),
-            _ => None,
-        });
-        let filled = plan
-            .writes
-            .iter()
-            .filter_map(|name| name.strip_prefix("pg_temp."));
-        for name in made.chain(filled) {
-            if self.withheld.len() >= MAX_WITHHELD {
-                // What is not known to be made here is not read either.
-                self.made.forget(name);
-            }
-            self.withheld.insert(name.to_owned());
-        }
-        self.temporary_dirty = true;
-        self.foreseen = None;
     }
 }
 

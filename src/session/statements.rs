@@ -1,20 +1,13 @@
-//! Prepared statements, portals and cursors as the server has them, each with the plan it came from.
-//!
-//! Protocol-level and SQL-level names share one space on the server, for statements (Parse, PREPARE) as for portals
-//! (Bind, DECLARE), and so they do here. The maps change only when the server has answered: a Parse that failed
-//! leaves nothing.
-use std::collections::{BTreeMap, HashMap};
+//! The texts that a client sends, and what was decided about each of their statements.
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use foldhash::fast::RandomState;
-
 use crate::audit::{ExportRecord, TraceRecord};
-use crate::export::Sum;
 use crate::policy::RolePolicy;
 use crate::session::asker::Asker;
 use crate::session::claim::{Claim, Spoken};
-use crate::session::messages::{Name, Target};
+use crate::session::messages::Name;
 use crate::session::settings;
 use crate::session::subjects::SubjectColumns;
 use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
@@ -121,6 +114,61 @@ pub fn declares(effects: &[Effect], name: &Name) -> bool {
         .any(|effect| matches!(effect, Effect::DeclareCursor { name: made, .. } if name.is(made)))
 }
 
+/// Whether it is none of a cursor's name any more: CLOSE.
+fn closes(effects: &[Effect], name: &Name) -> bool {
+    let mut effects = effects.iter();
+    effects.any(|effect| match effect {
+        Effect::CloseCursor(Some(closed)) => name.is(closed),
+        Effect::CloseCursor(None) => true,
+        _ => false,
+    })
+}
+
+/// Whether it takes the name from what is prepared: DEALLOCATE.
+fn deallocates(effects: &[Effect], name: &Name) -> bool {
+    let mut effects = effects.iter();
+    effects.any(|effect| match effect {
+        Effect::Deallocate(Some(dropped)) => name.is(dropped),
+        Effect::Deallocate(None) => !name.is_unnamed(),
+        _ => false,
+    })
+}
+
+/// Portals and cursors end with their transaction, or with the part of it that is taken back.
+fn ends_portals(plan: &StatementPlan) -> bool {
+    matches!(plan.kind, "COMMIT" | "ROLLBACK")
+}
+
+/// What a statement does to a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    /// It stands for this statement from then on.
+    Gives,
+    /// It stands for nothing any more.
+    Takes,
+    /// One or the other, or nothing: the server's answer tells.
+    Unsaid,
+}
+
+/// What a statement does to a name of prepared statements.
+pub fn does_to_prepared(plan: &StatementPlan, name: &Name) -> Option<Does> {
+    if prepares(&plan.effects, name) {
+        return Some(Does::Gives);
+    }
+    deallocates(&plan.effects, name).then_some(Does::Takes)
+}
+
+/// What a statement does to a name of portals and cursors.
+pub fn does_to_portal(plan: &StatementPlan, name: &Name) -> Option<Does> {
+    if declares(&plan.effects, name) {
+        return Some(Does::Gives);
+    }
+    if closes(&plan.effects, name) {
+        return Some(Does::Takes);
+    }
+    ends_portals(plan).then_some(Does::Unsaid)
+}
+
 /// A grant that was used for one run of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
@@ -156,9 +204,18 @@ impl Statement {
         self.source.statements().get(self.index)
     }
 
-    pub fn prepares_one(&self) -> bool {
+    /// It gives or takes names of statements or cursors, or ends a transaction or a part of it.
+    pub fn names_something(&self) -> bool {
         let mut effects = self.effects().iter();
-        effects.any(|effect| matches!(effect, Effect::Prepare(_)))
+        effects.any(|effect| {
+            matches!(
+                effect,
+                Effect::Prepare(_)
+                    | Effect::Deallocate(_)
+                    | Effect::DeclareCursor { .. }
+                    | Effect::CloseCursor(_)
+            )
+        }) || self.plan().is_some_and(ends_portals)
     }
 
     /// The facts that it was planned under: those of its text, as the statements before it leave them. `None`: they cannot
@@ -236,6 +293,10 @@ impl Statement {
         self.protected() && self.plan().is_some_and(|plan| plan.packed.packs())
     }
 
+    pub fn is_deallocate(&self) -> bool {
+        self.plan().is_some_and(|plan| plan.kind == "DEALLOCATE")
+    }
+
     pub fn makes_table(&self) -> bool {
         self.plan()
             .is_some_and(|plan| plan.kind == "CREATE TABLE AS")
@@ -245,207 +306,4 @@ impl Statement {
     pub fn protected(&self) -> bool {
         self.plan().is_none_or(|plan| plan.protected)
     }
-}
-
-/// A portal or cursor.
-#[derive(Debug, Clone)]
-pub struct Portal {
-    pub statement: Statement,
-    /// What of it went to the client.
-    pub sum: Sum,
-    /// The grant that its further rows go out under, and under which policy and for whom it was used.
-    granted: Option<(Granted, Epoch)>,
-    /// Outlives its transaction (DECLARE ... WITH HOLD).
-    held: bool,
-}
-
-impl Portal {
-    /// The grant that its rows go out under for whoever reads on now. It was used once for all of them.
-    pub fn granted(&self, now: Epoch) -> Option<&Granted> {
-        let (granted, then) = self.granted.as_ref()?;
-        (then.policy == now.policy && then.asker == now.asker).then_some(granted)
-    }
-}
-
-/// What a statement that runs another one runs.
-#[derive(Debug, Clone)]
-pub struct Inner {
-    pub statement: Statement,
-    /// The cursor whose rows it continues.
-    pub cursor: Option<Name>,
-}
-
-#[derive(Debug, Default)]
-pub struct Statements {
-    prepared: HashMap<Name, Statement, RandomState>,
-    portals: HashMap<Name, Portal, RandomState>,
-}
-
-impl Statements {
-    pub fn prepared(&self, name: &Name) -> Option<&Statement> {
-        self.prepared.get(name)
-    }
-
-    pub fn portal(&self, name: &Name) -> Option<&Portal> {
-        self.portals.get(name)
-    }
-
-    /// A cursor WITH HOLD is open.
-    pub fn holds_cursors(&self) -> bool {
-        self.portals.values().any(|portal| portal.held)
-    }
-
-    pub fn prepare(&mut self, name: Name, statement: Statement) {
-        self.prepared.insert(name, statement);
-    }
-
-    pub fn bind(&mut self, portal: Name, statement: Statement) {
-        let portal_of = Portal {
-            statement,
-            sum: Sum::default(),
-            granted: None,
-            held: false,
-        };
-        self.portals.insert(portal, portal_of);
-    }
-
-    /// A Parse of the unnamed statement drops the one before even if it fails (`drop_unnamed_stmt`).
-    pub fn begin_parse(&mut self, name: &Name) {
-        if name.is_unnamed() {
-            self.prepared.remove(name);
-        }
-    }
-
-    /// A Query drops the unnamed statement and takes the place of the unnamed portal (`exec_simple_query`).
-    pub fn drop_unnamed(&mut self) {
-        let unnamed = Name::new(b"");
-        self.prepared.remove(&unnamed);
-        self.portals.remove(&unnamed);
-    }
-
-    pub fn close(&mut self, target: &Target) {
-        match target {
-            Target::Statement(name) => {
-                self.prepared.remove(name);
-            }
-            Target::Portal(name) => {
-                self.portals.remove(name);
-            }
-        }
-    }
-
-    /// More rows of a portal went out.
-    pub fn advance(&mut self, portal: &Name, total: Sum) {
-        if let Some(portal) = self.portals.get_mut(portal) {
-            portal.sum.counted = portal.sum.counted.max(total.counted);
-            portal.sum.bytes = portal.sum.bytes.max(total.bytes);
-        }
-    }
-
-    /// The rows of a portal go on under a grant.
-    pub fn grant(&mut self, portal: &Name, granted: Granted, epoch: Epoch) {
-        if let Some(portal) = self.portals.get_mut(portal) {
-            portal.granted = Some((granted, epoch));
-        }
-    }
-
-    /// Portals end with their transaction, held cursors do not.
-    pub fn end_transaction(&mut self) {
-        self.portals.retain(|_, portal| portal.held);
-    }
-
-    /// The statement that EXECUTE or FETCH runs. A name that is not known is resolved to a statement about which
-    /// nothing is known.
-    pub fn inner(&self, statement: &Statement) -> Option<Inner> {
-        statement.effects().iter().find_map(|effect| match effect {
-            Effect::Execute(name) => Some(Inner {
-                statement: self
-                    .prepared
-                    .get(&name.as_str().into())
-                    .map_or_else(|| Statement::new(Source::unplanned(), 0), Statement::clone),
-                cursor: None,
-            }),
-            Effect::Fetch(name) => {
-                let name = Name::from(name.as_str());
-                Some(Inner {
-                    statement: self.portals.get(&name).map_or_else(
-                        || Statement::new(Source::unplanned(), 0),
-                        |portal| portal.statement.clone(),
-                    ),
-                    cursor: Some(name),
-                })
-            }
-            _ => None,
-        })
-    }
-
-    /// A statement has failed. PREPARE may have stored what it prepares all the same: no transaction takes that back, and
-    /// the error may be that of the commit, which comes before CommandComplete for the last statement of a text
-    /// (`exec_simple_query`, tcop/postgres.c), or a cancel request's. If it has not, the server says so when it is named.
-    pub fn failed(&mut self, statement: &Statement) {
-        for effect in statement.effects() {
-            if let Effect::Prepare(name) = effect {
-                let name = Name::from(name.as_str());
-                self.prepared
-                    .entry(name)
-                    .or_insert_with(|| statement.clone());
-            }
-        }
-    }
-
-    /// Follows what a statement that has completed did to names.
-    pub fn completed(&mut self, statement: &Statement) {
-        for effect in statement.effects() {
-            match effect {
-                Effect::Prepare(name) => self.prepare(name.as_str().into(), statement.clone()),
-                Effect::Deallocate(Some(name)) => {
-                    self.prepared.remove(&name.as_str().into());
-                }
-                // The unnamed one is none of those (`DropAllPreparedStatements`, commands/prepare.c).
-                Effect::Deallocate(None) => self.prepared.retain(|name, _| name.is_unnamed()),
-                Effect::DeclareCursor { name, held } => {
-                    self.portals.insert(
-                        name.as_str().into(),
-                        Portal {
-                            statement: statement.clone(),
-                            sum: Sum::default(),
-                            granted: None,
-                            held: *held,
-                        },
-                    );
-                }
-                Effect::CloseCursor(Some(name)) => {
-                    self.portals.remove(&name.as_str().into());
-                }
-                Effect::CloseCursor(None) => self.portals.clear(),
-                Effect::SettingsChanged
-                | Effect::SearchPath(_)
-                | Effect::TemporaryMade(_)
-                | Effect::TemporaryGone(_)
-                | Effect::StoresRows
-                | Effect::RunsCode
-                | Effect::Reason(_)
-                | Effect::Execute(_)
-                | Effect::Explain(_)
-                | Effect::Fetch(_)
-                | Effect::SchemaChanged => {}
-            }
-        }
-    }
-}
-
-/// Whether a COPY TO STDOUT begins with a line of column names, which is no row. In doubt it does not.
-pub fn copies_header(plan: &StatementPlan) -> bool {
-    if plan.kind != "COPY" {
-        return false;
-    }
-    let text = plan.normalised.to_ascii_lowercase();
-    let Some((_, options)) = text.rsplit_once("to stdout") else {
-        return false;
-    };
-    let mut words = options
-        .split(|c: char| c.is_whitespace() || "(),".contains(c))
-        .filter(|word| !word.is_empty());
-    words.any(|word| word == "header")
-        && !matches!(words.next(), Some(value) if value == "false" || value == "off" || value.starts_with('$'))
 }

@@ -368,6 +368,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         }
         if quiescent {
             state.unsettled = false;
+            state.nothing_contested();
         }
         flow
     }

@@ -93,11 +93,12 @@ fn effects(node: &Node) -> Vec<Effect> {
         "DeclareCursorStmt" => vec![Effect::declares(node)],
         "FetchStmt" => vec![Effect::Fetch(name("portalname"))],
         "ClosePortalStmt" => vec![Effect::CloseCursor(optional("portalname"))],
+        "CopyStmt" => Effect::of_copy(node).into_iter().collect(),
+        "TransactionStmt" => Effect::of_transaction(node).into_iter().collect(),
         "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt"
-        | "TransactionStmt" | "VariableSetStmt" | "VariableShowStmt" | "CopyStmt"
-        | "ExplainStmt" | "LockStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt"
-        | "VacuumStmt" | "TruncateStmt" | "CheckPointStmt" | "ConstraintsSetStmt"
-        | "DiscardStmt" => Vec::new(),
+        | "VariableSetStmt" | "VariableShowStmt" | "ExplainStmt" | "LockStmt" | "ListenStmt"
+        | "UnlistenStmt" | "NotifyStmt" | "VacuumStmt" | "TruncateStmt" | "CheckPointStmt"
+        | "ConstraintsSetStmt" | "DiscardStmt" => Vec::new(),
         _ => vec![Effect::SchemaChanged],
     }
 }

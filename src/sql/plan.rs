@@ -7,7 +7,7 @@ use crate::policy::compiled::SessionValue;
 use crate::sql::columns::Columns;
 use crate::sql::companion::Companion;
 use crate::sql::packing::Packed;
-use crate::sql::tree::Node;
+use crate::sql::tree::{Node, Tree};
 
 /// What a session knows about itself when a statement is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -180,6 +180,10 @@ pub enum Effect {
     /// FETCH or MOVE from a cursor.
     Fetch(String),
     CloseCursor(Option<String>),
+    /// SAVEPOINT, RELEASE and ROLLBACK TO of that name.
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
     /// DDL: the catalog must be read again.
     SchemaChanged,
     /// `SET search_path` to this value, as SHOW will give it. Stands besides [`Effect::SettingsChanged`].
@@ -194,12 +198,43 @@ pub enum Effect {
     RunsCode,
     /// Rows of protected relations go into another relation; the command tag says how many.
     StoresRows,
+    /// COPY TO STDOUT begins with a line of column names, which is no row.
+    CopiesHeader,
 }
 
 /// `CURSOR_OPT_HOLD` (nodes/parsenodes.h).
 const HOLD: i64 = 0x0020;
 
 impl Effect {
+    /// Of a `TransactionStmt`.
+    pub fn of_transaction(node: &Node) -> Option<Self> {
+        let name = || node.text("savepoint_name").to_owned();
+        match node.int("kind") {
+            5 => Some(Effect::Savepoint(name())),
+            6 => Some(Effect::Release(name())),
+            7 => Some(Effect::RollbackTo(name())),
+            _ => None,
+        }
+    }
+
+    /// Of a `CopyStmt`: as `defGetCopyHeaderChoice` (commands/copy.c) reads its option. In doubt there is no header.
+    pub fn of_copy(node: &Node) -> Option<Self> {
+        let mut options = node.list("options").iter().filter_map(Tree::node);
+        let header = options.find(|option| option.text("defname") == "header")?;
+        let is_set = match header.child("arg") {
+            None => true,
+            Some(value) => match value.kind {
+                "Boolean" => value.flag("boolval"),
+                "Integer" => value.int("ival") == 1,
+                "String" => ["true", "on"]
+                    .iter()
+                    .any(|word| value.text("sval").eq_ignore_ascii_case(word)),
+                _ => false,
+            },
+        };
+        (is_set && !node.flag("is_from")).then_some(Effect::CopiesHeader)
+    }
+
     /// Of a `DeclareCursorStmt`.
     pub fn declares(node: &Node) -> Self {
         Effect::DeclareCursor {

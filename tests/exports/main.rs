@@ -13,6 +13,7 @@ mod clear;
 mod cuts;
 mod full_disk;
 mod grants;
+mod held;
 mod kills;
 mod packed;
 mod portions;
@@ -20,6 +21,7 @@ mod race;
 mod secure;
 mod state;
 mod stored;
+mod temporary;
 mod ways;
 
 use std::collections::BTreeSet;

@@ -149,3 +149,37 @@ fn a_temporary_table_is_its_makers() {
     let own = cells(&client.query(&for_user(text, "alice")));
     assert_eq!(own, ["*******0000", "*******5678"]);
 }
+
+/// Who made the one that is there cannot be told from who made another of the name before.
+#[test]
+fn a_temporary_table_is_not_that_of_whoever_used_its_name_before() {
+    let (_server, pgveil) = start(POLICY);
+    let make = "CREATE TEMP TABLE mine AS SELECT phone FROM crm.contacts";
+    let anew = "DISCARD TEMP; CREATE TEMP TABLE mine AS SELECT phone FROM crm.contacts";
+    let empty = "CREATE TEMP TABLE mine (phone text)";
+    for steps in [
+        vec![
+            ("BEGIN", "alice"),
+            (empty, "alice"),
+            ("DROP TABLE mine", "alice"),
+            (make, "carol"),
+            ("COMMIT", "carol"),
+        ],
+        vec![
+            ("BEGIN", "alice"),
+            ("SAVEPOINT s", "alice"),
+            ("CREATE TEMP TABLE mine AS SELECT 1/0 AS phone", "alice"),
+            ("ROLLBACK TO s", "alice"),
+            (make, "carol"),
+            ("COMMIT", "carol"),
+        ],
+        vec![(empty, "alice"), (anew, "carol")],
+    ] {
+        let mut client = login(&pgveil, "crm_app");
+        for (step, user) in &steps {
+            client.query(&for_user(step, user));
+        }
+        let seen = client.query(&for_user("SELECT phone FROM mine", "alice"));
+        assert!(cells(&seen).is_empty(), "{steps:?}");
+    }
+}

@@ -466,14 +466,19 @@ fn what_ends_with_a_transaction_that_is_under_way_is_not_there() {
 }
 
 #[test]
-fn what_was_prepared_though_its_transaction_failed_is_served() {
+fn what_was_prepared_though_its_transaction_failed_is_not_known() {
     let (_server, pgveil) = start(MORE);
     let mut client = agent(pgveil.port());
     let failed = error(&client.query(&late("SELECT 'late'")));
     assert!(failed.is_some_and(|error| error.starts_with("23505")));
     client.send_all(&[run("s"), vec![sync()]].concat());
-    assert_eq!(values(&client.read_until_ready()), ["late"]);
-    assert_eq!(values(&client.query("EXECUTE s")), ["late"]);
+    for frames in [client.read_until_ready(), client.query("EXECUTE s")] {
+        let refused = error(&frames).expect("refused");
+        assert!(refused.contains("it cannot be told whether"), "{refused}");
+    }
+    client.query("DEALLOCATE s");
+    client.query("PREPARE s AS SELECT 'again'");
+    assert_eq!(values(&client.query("EXECUTE s")), ["again"]);
     // And what is not there is missed by the server.
     client.query("PREPARE t AS SELECT nothing");
     let missed = error(&client.query("EXECUTE t"));

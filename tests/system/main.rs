@@ -4,6 +4,7 @@ mod support;
 
 mod circumstances;
 mod code;
+mod gone;
 mod in_flight;
 mod reads;
 mod rules;

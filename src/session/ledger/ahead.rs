@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 
 use super::{Entry, Ledger, Sent};
 use crate::session::messages::{Name, Target};
-use crate::session::statements::{Source, Statement, declares, prepares};
+use crate::session::portals::Portal;
+use crate::session::statements::{Does, Source, Statement, does_to_portal, does_to_prepared};
+use crate::sql::plan::StatementPlan;
 
 /// What a name stands for when the server gets to the next message, if nothing fails before.
 #[derive(Debug)]
@@ -18,25 +20,35 @@ pub struct AsSent {
     pub in_doubt: bool,
 }
 
+/// What a message in flight says of a name.
+enum Says {
+    Statement(Option<Statement>),
+    /// It cannot be told before it has been answered.
+    Unsaid,
+}
+
 impl Ledger {
     /// A prepared statement.
     pub fn prepared_as_sent(&self, name: &Name) -> AsSent {
         self.as_sent(
             |sent| match sent {
-                Sent::Close(Target::Statement(closed)) if closed == name => Some(None),
+                Sent::Close(Target::Statement(closed)) if closed == name => {
+                    Some(Says::Statement(None))
+                }
                 Sent::Execute {
-                    prepares: Some(runs),
-                    ..
-                } if prepares(runs.effects(), name) => Some(Some(runs.clone())),
+                    names: Some(runs), ..
+                } => says(runs, |plan| does_to_prepared(plan, name)),
                 Sent::Parse {
                     name: parsed,
                     source,
-                } if parsed == name => Some(Some(Statement::new(source.clone(), 0))),
-                Sent::Query(_) if name.is_unnamed() => Some(None),
-                Sent::Query(source) => last_that(source, |effects| prepares(effects, name)),
+                } if parsed == name => {
+                    Some(Says::Statement(Some(Statement::new(source.clone(), 0))))
+                }
+                Sent::Query(_) if name.is_unnamed() => Some(Says::Statement(None)),
+                Sent::Query(source) => last_that(source, |plan| does_to_prepared(plan, name)),
                 _ => None,
             },
-            || self.statements.prepared(name).cloned(),
+            || self.names.prepared(name).cloned(),
         )
     }
 
@@ -44,33 +56,53 @@ impl Ledger {
     pub fn portal_as_sent(&self, name: &Name) -> AsSent {
         self.as_sent(
             |sent| match sent {
-                Sent::Close(Target::Portal(closed)) if closed == name => Some(None),
-                Sent::Bind { portal, meant, .. } if portal == name => Some(meant.clone()),
-                Sent::Query(_) if name.is_unnamed() => Some(None),
-                Sent::Query(source) => last_that(source, |effects| declares(effects, name)),
+                Sent::Close(Target::Portal(closed)) if closed == name => {
+                    Some(Says::Statement(None))
+                }
+                Sent::Bind { portal, meant, .. } if portal == name => {
+                    Some(Says::Statement(meant.clone()))
+                }
+                Sent::Execute {
+                    names: Some(runs), ..
+                } => says(runs, |plan| does_to_portal(plan, name)),
+                Sent::Query(_) if name.is_unnamed() => Some(Says::Statement(None)),
+                Sent::Query(source) => last_that(source, |plan| does_to_portal(plan, name)),
                 _ => None,
             },
             || {
-                let portal = self.statements.portal(name);
+                let portal = self.names.portal(name);
                 portal.map(|portal| portal.statement.clone())
             },
         )
     }
 
+    /// A portal that no message in flight is about.
+    pub fn portal_as_answered(&self, name: &Name) -> Option<&Portal> {
+        let mut sent = self.queue.iter();
+        let opens = |sent: &Sent| matches!(sent, Sent::Bind { portal, .. } if portal == name);
+        match sent.any(|entry| opens(&entry.sent)) {
+            true => None,
+            false => self.names.portal(name),
+        }
+    }
+
     fn as_sent(
         &self,
-        says: impl Fn(&Sent) -> Option<Option<Statement>>,
+        says: impl Fn(&Sent) -> Option<Says>,
         answered: impl FnOnce() -> Option<Statement>,
     ) -> AsSent {
         let mut in_doubt = false;
         for entry in self.queue.iter().rev() {
             in_doubt |= entry.bounds();
-            if let Some(statement) = says(&entry.sent) {
-                return AsSent {
-                    statement,
-                    in_doubt,
-                };
-            }
+            let (statement, in_doubt) = match says(&entry.sent) {
+                Some(Says::Statement(statement)) => (statement, in_doubt),
+                Some(Says::Unsaid) => (None, true),
+                None => continue,
+            };
+            return AsSent {
+                statement,
+                in_doubt,
+            };
         }
         AsSent {
             statement: answered(),
@@ -87,15 +119,16 @@ impl Ledger {
 
     /// The server goes on with what is in doubt without another message.
     pub fn will_settle(&self) -> bool {
-        match self.copying {
-            true => !self.absorbing,
-            false => self.queue.iter().any(Entry::is_awaited),
+        match (self.copying, self.may_skip) {
+            (true, _) => !self.absorbing,
+            (false, true) => self.queue.iter().any(Entry::ends_batch),
+            (false, false) => self.queue.iter().any(Entry::is_awaited),
         }
     }
 
     /// Whether the server has answered that the name stands for this statement.
     pub fn is_settled(&self, name: &Name, prepared: &Statement) -> bool {
-        let stands = self.statements.prepared(name);
+        let stands = self.names.prepared(name);
         stands.is_some_and(|stands| Arc::ptr_eq(&stands.source, &prepared.source))
     }
 
@@ -121,12 +154,18 @@ impl Entry {
     }
 }
 
-/// The last statement of a text with such effects.
-fn last_that(
-    source: &Arc<Source>,
-    is_it: impl Fn(&[crate::sql::plan::Effect]) -> bool,
-) -> Option<Option<Statement>> {
+/// What a statement says of a name.
+fn says(statement: &Statement, does: impl Fn(&StatementPlan) -> Option<Does>) -> Option<Says> {
+    Some(match does(statement.plan()?)? {
+        Does::Gives => Says::Statement(Some(statement.clone())),
+        Does::Takes => Says::Statement(None),
+        Does::Unsaid => Says::Unsaid,
+    })
+}
+
+/// What the last statement of a text says of a name that does something to it.
+fn last_that(source: &Arc<Source>, does: impl Fn(&StatementPlan) -> Option<Does>) -> Option<Says> {
     let mut statements = source.statements().iter();
-    let index = statements.rposition(|statement| is_it(&statement.effects))?;
-    Some(Some(Statement::new(Arc::clone(source), index)))
+    let index = statements.rposition(|plan| does(plan).is_some())?;
+    says(&Statement::new(Arc::clone(source), index), does)
 }

@@ -1,7 +1,7 @@
 //! The server's side of the ledger: each answer is attributed and takes off what it answers.
 
 use super::parts::Parts;
-use super::{Answer, Batch, Entry, Failure, Ledger, Running, Sent, Unexpected};
+use super::{Answer, Batch, Entry, Failure, First, Ledger, Running, Sent, Unexpected};
 use crate::session::messages::Target;
 use crate::session::statements::Statement;
 use crate::wire::frame::back;
@@ -26,7 +26,7 @@ impl Ledger {
                 return Err(Unexpected { tag });
             }
         }
-        match self.start() {
+        match self.start_known(tag)? {
             Some(running) => Ok(running),
             None => Err(Unexpected { tag }),
         }
@@ -38,6 +38,23 @@ impl Ledger {
             return None;
         }
         self.running.as_mut()
+    }
+
+    /// Begins what the first message runs.
+    ///
+    /// # Errors
+    /// A restricted session runs by name what nobody has decided on.
+    fn start_known(&mut self, tag: u8) -> Result<Option<&mut Running>, Unexpected> {
+        let restricted = self.rules.restricted;
+        let running = self.start();
+        let is_known = running.as_ref().is_none_or(|running| {
+            let inner = running.inner.as_ref();
+            inner.is_none_or(|inner| inner.plan().is_some())
+        });
+        match restricted && !is_known {
+            true => Err(Unexpected { tag }),
+            false => Ok(running),
+        }
     }
 
     /// The statement that runs, to be told what was decided about it.
@@ -153,7 +170,7 @@ impl Ledger {
             ..
         }) = self.queue.pop_front()
         {
-            self.statements.prepare(name, Statement::new(source, 0));
+            self.names.prepare(name, Statement::new(source, 0));
         }
         self.running = None;
         Answer::Progress
@@ -175,7 +192,7 @@ impl Ledger {
         else {
             return None;
         };
-        let actual = self.statements.prepared(statement);
+        let actual = self.names.prepared(statement);
         if self.rules.restricted {
             let agreed = match (meant, actual) {
                 (Some(meant), Some(actual)) => {
@@ -196,8 +213,8 @@ impl Ledger {
         }
         let portal = portal.clone();
         match bound {
-            Some(statement) => self.statements.bind(portal, statement),
-            None => self.statements.close(&Target::Portal(portal)),
+            Some(statement) => self.names.bind(portal, statement),
+            None => self.names.close(&Target::Portal(portal)),
         }
         self.queue.pop_front();
         self.running = None;
@@ -210,15 +227,17 @@ impl Ledger {
             ..
         }) = self.queue.pop_front()
         {
-            self.statements.close(&target);
+            self.names.close(&target);
         }
         Answer::Progress
     }
 
     /// The statement whose relations the first message is about.
     fn governing_first(&self) -> Option<Statement> {
-        let (statement, inner, _) = self.first()?;
-        Some(inner.unwrap_or(statement))
+        let First {
+            statement, inner, ..
+        } = self.first()?;
+        Some(inner.map_or(statement, |inner| inner.statement))
     }
 
     fn described(&mut self) -> Answer {
@@ -258,6 +277,14 @@ impl Ledger {
             self.queue.remove(index);
             self.absorbing = false;
         }
+        // As with those that are sent from now on: one stands for many.
+        let (mut follows, before) = (false, self.queue.len());
+        self.queue.retain(|entry| {
+            let repeats = follows && entry.may_be_ignored;
+            follows = entry.may_be_ignored;
+            !repeats
+        });
+        self.surplus += before - self.queue.len();
     }
 
     fn copy_in_ends(&mut self, well: bool) {
@@ -287,7 +314,7 @@ impl Ledger {
         ) {
             return None;
         }
-        self.start()?;
+        self.start_known(tag).ok()??;
         let front = self.queue.front()?;
         if self.rules.restricted
             && let Sent::Query(source) = &front.sent
@@ -300,11 +327,11 @@ impl Ledger {
         }
         self.copy_in_ends(true);
         let running = self.running.take()?;
-        if let Some(portal) = &running.portal {
-            self.statements.advance(portal, running.meter.total());
+        for portal in running.portals() {
+            self.names.portals.advance(portal, running.meter.total());
         }
         if tag == back::COMMAND_COMPLETE {
-            self.statements.completed(&running.statement);
+            self.names.completed(&running.statement);
         }
         let front = self.queue.front_mut()?;
         match front.sent {
@@ -321,6 +348,7 @@ impl Ledger {
     }
 
     fn failed(&mut self) -> Option<Answer> {
+        self.names.portals.failed();
         if self.own_is_next(back::ERROR_RESPONSE) {
             self.queue.front_mut()?.finished = true;
             return Some(Answer::Own);
@@ -339,13 +367,15 @@ impl Ledger {
         }
         self.start()?;
         let running = self.running.take()?;
-        if let Some(portal) = &running.portal {
-            self.statements.advance(portal, running.meter.total());
+        for portal in running.portals() {
+            self.names.portals.advance(portal, running.meter.total());
         }
         self.copy_in_ends(false);
         let refusal = self.refusal(&running);
-        if refusal.is_none() {
-            self.statements.failed(&running.statement);
+        // In a failed transaction nothing runs, and a commit comes behind the last statement of a text or batch.
+        let commits = running.statement.index > 0 || self.mid_batch();
+        if refusal.is_none() && commits && self.transaction != Some(b'E') {
+            self.names.failed(&running.statement);
         }
         match self.queue.front_mut() {
             Some(front)
@@ -378,13 +408,14 @@ impl Ledger {
             ..
         }) = self.queue.pop_front()
         {
-            self.statements.begin_parse(&name);
+            self.names.begin_parse(&name);
         }
         while let Some(front) = self.queue.front() {
             if matches!(front.sent, Sent::Sync) {
                 // If the Sync was ignored, the server goes on skipping to the next one.
                 if !self.queue.iter().any(Entry::ends_batch) {
                     self.batch = self.batch.max(Batch::Open);
+                    self.may_skip = true;
                 }
                 return;
             }
@@ -409,9 +440,10 @@ impl Ledger {
             self.surplus = self.surplus.checked_sub(1).ok_or(unexpected)?;
         }
         self.running = None;
+        self.may_skip = false;
         self.transaction = Some(status);
         if status == b'I' {
-            self.statements.end_transaction();
+            self.names.portals.committed();
         }
         if !answered {
             return Ok(Answer::Ready);
@@ -420,11 +452,11 @@ impl Ledger {
         let own = matches!(front.as_ref().map(|front| &front.sent), Some(Sent::Own));
         let by_query = matches!(front.map(|front| front.sent), Some(Sent::Query(_)));
         if by_query {
-            self.statements.drop_unnamed();
+            self.names.drop_unnamed();
         }
         // Behind messages without a Sync a Query may be in an implicit transaction block, which its end does not end but a
-        // Sync does (`XACT_FLAGS_PIPELINING`, from PostgreSQL 16.7 and 17.3 on).
-        let may_be_implicit = by_query && status != b'I' && self.runs_in_batch();
+        // Sync does (`XACT_FLAGS_PIPELINING`, from PostgreSQL 16.7 and 17.3 on). One that has failed is gone.
+        let may_be_implicit = by_query && status == b'T' && self.runs_in_batch();
         if self.queue.is_empty() && !self.skipping && !may_be_implicit {
             self.batch = Batch::Closed;
         }

@@ -37,6 +37,11 @@ impl Ledger {
         }
     }
 
+    /// Something is to be answered that was sent, and nothing that the server waits for is the client's to send.
+    pub fn answers_come_alone(&self) -> bool {
+        !self.is_answered() && !self.absorbing && (!self.may_skip || self.will_settle())
+    }
+
     /// The server has answered everything that it was sent, but for the end of a Query in parts: it waits for more.
     pub fn is_answered(&self) -> bool {
         self.queue.iter().all(|entry| {

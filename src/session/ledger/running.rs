@@ -15,8 +15,10 @@ pub struct Running {
     pub statement: Statement,
     /// What EXECUTE or FETCH runs.
     pub inner: Option<Statement>,
-    /// The portal or cursor whose rows these are.
+    /// The portal whose rows these are, ...
     pub(super) portal: Option<Name>,
+    /// ... and the cursor that FETCH reads them from.
+    pub(super) cursor: Option<Name>,
     pub meter: Meter,
     pub since: Instant,
     /// An export limit was exceeded: its rows stay here, and the client is told this.
@@ -59,6 +61,11 @@ impl Running {
     /// The statement whose relations are read: of EXECUTE and FETCH the inner one.
     pub fn governing(&self) -> &Statement {
         self.inner.as_ref().unwrap_or(&self.statement)
+    }
+
+    /// Portal and cursor whose rows these are: what went out of one did of the other.
+    pub(super) fn portals(&self) -> impl Iterator<Item = &Name> {
+        self.portal.iter().chain(&self.cursor)
     }
 
     /// The rows that come back are pgveil's own: the client asked for none.

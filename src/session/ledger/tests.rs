@@ -50,7 +50,7 @@ fn send(ledger: &mut Ledger, line: &str) {
         ("C", [kind, called]) => Sent::Close(target(kind, called)),
         ("E", [portal]) => Sent::Execute {
             portal: name(portal),
-            prepares: None,
+            names: None,
             denied: None,
         },
         ("S", _) => Sent::Sync,

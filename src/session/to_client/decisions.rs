@@ -39,13 +39,6 @@ impl<H: Host> ToClient<'_, H> {
                     words: *words,
                     request,
                 }));
-                if running.stores_rows() {
-                    let plans = [&running.statement, running.governing()]
-                        .map(|statement| statement.plan().cloned());
-                    for plan in plans.into_iter().flatten() {
-                        state.withhold(&plan);
-                    }
-                }
                 if self.cancel.is_none() {
                     self.cancel = Some(tokio::spawn(self.host.cancel()));
                 }

@@ -169,7 +169,7 @@ impl<H: Host> ToClient<'_, H> {
 /// A cursor WITH HOLD is computed when its transaction ends, whatever statement that is.
 fn reach(state: &State, statement: Option<&Statement>) -> Reach {
     match statement {
-        Some(statement) if !state.ledger.statements.holds_cursors() => Reach::of(statement),
+        Some(statement) if !state.ledger.names.portals.any_held() => Reach::of(statement),
         _ => Reach::Rows,
     }
 }

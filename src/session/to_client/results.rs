@@ -396,6 +396,7 @@ impl<H: Host> ToClient<'_, H> {
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
         let own = !state.made.is_empty();
         state.made.follow(plan, tag);
+        state.has_made(plan, &running.statement.source.claim);
         let mut touched = settings::touched(plan);
         if let Some(inner) = &running.inner {
             touched.merge(settings::touched_by(inner.plan()));

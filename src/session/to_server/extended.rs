@@ -96,10 +96,8 @@ impl<H: Host> ToServer<'_, H> {
             meant.sprung = values.map_or_else(Vec::new, |values| sprung(meant, &values));
         }
         if self.restricted && meant.is_none() && denied.is_none() {
-            denied = Some(denial::no_statement(
-                &self.spelled(&statement),
-                ByName::Message,
-            ));
+            let spelled = self.spelled(&statement);
+            denied = Some(self.no_statement(&statement, &spelled, ByName::Message));
         }
         if denied.is_some() {
             let mut instead = BytesMut::new();
@@ -165,7 +163,7 @@ impl<H: Host> ToServer<'_, H> {
             && let Some(statement) = &runs
         {
             denied = match self.host.can_record() {
-                true => self.object_to_open(statement, server).await?,
+                true => self.object_to_open(&portal, statement, server).await?,
                 false => Some(denial::unrecordable()),
             };
         }
@@ -209,10 +207,10 @@ impl<H: Host> ToServer<'_, H> {
                 state.make(plan, &statement.source.claim);
             }
         }
-        let prepares = runs.filter(Statement::prepares_one);
+        let names = runs.filter(Statement::names_something);
         self.push(Sent::Execute {
             portal,
-            prepares,
+            names,
             denied,
         });
         if waits {
@@ -230,6 +228,7 @@ impl<H: Host> ToServer<'_, H> {
     /// What there is against a portal that is about to run.
     async fn object_to_open<W: AsyncWrite + Unpin>(
         &mut self,
+        portal: &Name,
         statement: &Statement,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
@@ -244,6 +243,16 @@ impl<H: Host> ToServer<'_, H> {
         };
         if let Err(refusal) = self.vet_open(statement, &claim, GoesOn::Executing).await {
             return Ok(Some(refusal));
+        }
+        let ran = {
+            let state = self.shared.lock();
+            let portal = state.ledger.portal_as_answered(portal);
+            portal.and_then(|portal| portal.ran.clone())
+        };
+        if let Some(ran) = ran {
+            // Whatever goes by the name now: the server has these rows.
+            let goes_on = GoesOn::Fetching;
+            return Ok(self.vet_open(&ran.statement, &claim, goes_on).await.err());
         }
         // Of what was refused nothing is analysed.
         let plan = statement.plan().filter(|_| statement.refusal().is_none());
@@ -323,7 +332,7 @@ impl<H: Host> ToServer<'_, H> {
     fn check_description(&mut self, portal: &Name, runs: &Statement) {
         let described = {
             let state = self.shared.lock();
-            let inner = state.ledger.statements.inner(runs);
+            let inner = state.ledger.names.inner_of(Some(portal), runs);
             let governing = inner.as_ref().map_or(runs, |inner| &inner.statement);
             runs.refusal().is_some()
                 || !governing.protected()

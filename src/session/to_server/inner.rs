@@ -7,8 +7,8 @@ use tokio::io::AsyncWrite;
 use super::ToServer;
 use super::extended::GoesOn;
 use super::refusals::{
-    among_others_refusal, granted_refusal, setting_refusal, unknown_refusal, unlike_refusal,
-    unsettled_explain,
+    among_others_refusal, doubtful_refusal, granted_refusal, setting_refusal, unknown_refusal,
+    unlike_refusal, unsettled_explain,
 };
 use crate::session::claim::Claim;
 use crate::session::denial::{self, ByName};
@@ -115,7 +115,7 @@ impl<H: Host> ToServer<'_, H> {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) if now == Now::Prepared => continue,
                 Ok(None) => {
-                    let words = denial::no_statement(spelled, ByName::Statement);
+                    let words = self.no_statement(&name, spelled, ByName::Statement);
                     return Ok(Some(unknown(statement, words)));
                 }
                 Err(refusal) => return Ok(Some(refusal)),
@@ -159,6 +159,14 @@ impl<H: Host> ToServer<'_, H> {
             Ok(Some(found)) if unlike(&found) => Err(unlike_refusal()),
             found => found,
         })
+    }
+
+    /// What is said of a name that stands for nothing.
+    pub(super) fn no_statement(&self, name: &Name, spelled: &str, by: ByName) -> Refusal {
+        match self.shared.lock().ledger.names.is_doubtful(name) {
+            true => doubtful_refusal(spelled),
+            false => denial::no_statement(spelled, by),
+        }
     }
 
     fn may_explain(&self, prepared: &Statement) -> bool {

@@ -62,8 +62,18 @@ pub(super) fn unsettled_refusal() -> Refusal {
     denial::refusal(
         Reason::Construct,
         "it cannot be told what the name of a prepared statement or portal stands for",
-        "it was given in a message that has not been answered, behind a COPY that may fail",
-        "Wait for the answers to COPY before what was sent with it is named.",
+        "it was given in a message that has not been answered, behind a COPY that may fail, or a transaction ends before it",
+        "Wait for the answers to COPY, COMMIT or ROLLBACK before what was sent with it is named.",
+    )
+}
+
+/// PREPARE or DEALLOCATE of it has failed, at the commit perhaps, which comes when it has been carried out.
+pub(super) fn doubtful_refusal(name: &str) -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        &format!("it cannot be told whether a prepared statement \"{name}\" exists"),
+        "its PREPARE or DEALLOCATE has failed, and may have been carried out all the same",
+        "Prepare it under another name, or DEALLOCATE it before it is prepared again.",
     )
 }
 
@@ -94,6 +104,16 @@ pub(super) fn copying_refusal() -> Refusal {
         "a statement that puts rows of protected relations elsewhere, in the middle of a COPY FROM STDIN",
         "it is counted before its transaction may end, and the server takes what is sent for the data of the COPY",
         "End the COPY first.",
+    )
+}
+
+/// Where it is counted its transaction is to end with it.
+pub(super) fn in_batch_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Construct,
+        "a statement that puts rows of protected relations elsewhere, in a Query behind messages without a Sync",
+        "its rows are counted before its transaction may end, which is that of the messages before it",
+        "Send Sync before it, or bind and execute it in the batch.",
     )
 }
 

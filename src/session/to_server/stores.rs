@@ -16,8 +16,7 @@ use crate::session::host::Host;
 use crate::session::ledger::Ledger;
 use crate::session::messages::{self, Name};
 use crate::session::statements::Statement;
-use crate::sql::plan::{Effect, Refusal, StatementPlan};
-use crate::sql::temporary;
+use crate::sql::plan::{Effect, Refusal};
 use crate::wire::frame::{Header, front, put_frame};
 
 impl<H: Host> ToServer<'_, H> {
@@ -50,12 +49,19 @@ impl<H: Host> ToServer<'_, H> {
         text: &[u8],
         server: &mut W,
     ) -> io::Result<Flow> {
-        if self.shared.lock().ledger.mid_batch() {
-            // If something fails in the batch, the server skips a Query up to the client's Sync: there must be none before.
-            self.await_answers(server).await?;
-        }
-        if self.shared.lock().ledger.is_skipping() {
+        // A COPY FROM STDIN before it takes what comes for its data.
+        self.await_answers(server).await?;
+        let (skipping, answered) = {
+            let state = self.shared.lock();
+            (state.ledger.is_skipping(), state.ledger.is_answered())
+        };
+        if skipping {
             return Ok(self.send_query(header, decided));
+        }
+        if !answered {
+            // Whether it is read is up to messages that the client has not sent.
+            let decided = Decided::refused(Some(&decided.source), copying_refusal());
+            return Ok(self.send_query(header, &decided));
         }
         let mut parts = BytesMut::new();
         messages::put_in_parts(&mut parts, decided.text.as_deref().unwrap_or(text));
@@ -86,22 +92,28 @@ impl<H: Host> ToServer<'_, H> {
         Ok(())
     }
 
-    /// Has the server answer everything that was sent.
+    /// Has the server answer everything that was sent, as far as it does so without more of the client: the data of a COPY, or
+    /// a Sync.
     async fn await_answers<W: AsyncWrite + Unpin>(&mut self, server: &mut W) -> io::Result<()> {
+        if self.shared.lock().ledger.is_answered() {
+            return Ok(());
+        }
         let mut asks = BytesMut::new();
         put_frame(&mut asks, front::FLUSH, &[]);
         self.burst.put(&asks);
         loop {
             self.flush(server).await?;
-            if self.shared.lock().ledger.is_answered() {
+            if self.shared.lock().ledger.answers_come_alone() {
+                self.shared.progress.notified().await;
+            } else {
                 return Ok(());
             }
-            self.shared.progress.notified().await;
         }
     }
 }
 
-/// Whether a statement, or what it runs by name, stores rows of protected relations beyond the session.
+/// Whether a statement, or what it runs by name, stores rows of protected relations. In temporary ones too: what is made
+/// of them by statements in flight would be there before the client is told.
 fn keeps(statement: &Statement, ledger: &Ledger) -> bool {
     let inner = statement.effects().iter().find_map(|effect| match effect {
         Effect::Execute(name) => {
@@ -111,27 +123,5 @@ fn keeps(statement: &Statement, ledger: &Ledger) -> bool {
         }
         _ => None,
     });
-    let governing = inner.as_ref().unwrap_or(statement);
-    let writes = match statement.makes_table() {
-        true => statement,
-        false => governing,
-    };
-    governing.packs_rows()
-        || (statement.stores_rows(inner.as_ref()) && writes.plan().is_some_and(is_permanent))
-}
-
-/// What it writes outlives the session. Temporary relations with too many rows are not read ([`State::withhold`]).
-///
-/// [`State::withhold`]: crate::session::shared::State::withhold
-fn is_permanent(plan: &StatementPlan) -> bool {
-    let makes_temporary = |effect: &Effect| matches!(effect, Effect::TemporaryMade(_));
-    let is_temporary = |name: &String| {
-        let own = name.strip_prefix(temporary::SCHEMA);
-        own.is_some_and(|name| name.starts_with('.'))
-    };
-    let mut written = plan.writes.iter();
-    match plan.writes.is_empty() {
-        true => !plan.effects.iter().any(makes_temporary),
-        false => written.any(|name| !is_temporary(name)),
-    }
+    inner.as_ref().unwrap_or(statement).packs_rows() || statement.stores_rows(inner.as_ref())
 }

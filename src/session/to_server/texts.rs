@@ -8,7 +8,9 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::inner::Now;
-use super::refusals::{encoding_refusal, folding_refusal, setting_refusal, unwritable_refusal};
+use super::refusals::{
+    encoding_refusal, folding_refusal, in_batch_refusal, setting_refusal, unwritable_refusal,
+};
 use super::told::Told;
 use super::{Flow, ToServer, trial};
 use crate::catalog::{FIRST_NORMAL_OID, Oid};
@@ -101,7 +103,13 @@ impl<H: Host> ToServer<'_, H> {
         let mut waits = false;
         if self.restricted {
             // Where there are several, none of them stores rows.
-            match self.waits_for_count(&Statement::new(decided.source.clone(), 0)) {
+            let counted = self.waits_for_count(&Statement::new(decided.source.clone(), 0));
+            let counted = match counted {
+                // Its transaction would end here, and with it that of the batch.
+                Ok(true) if self.shared.lock().ledger.mid_batch() => Err(in_batch_refusal()),
+                counted => counted,
+            };
+            match counted {
                 Ok(is_counted) => waits = is_counted,
                 Err(refusal) => decided = Decided::refused(Some(&decided.source), refusal),
             }

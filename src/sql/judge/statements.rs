@@ -41,7 +41,11 @@ impl Walk<'_> {
             "TransactionStmt" => self.transaction(node, kind)?,
             "VariableSetStmt" => self.set(node)?,
             "VariableShowStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt" => {}
-            "ConstraintsSetStmt" => self.constraints(node)?,
+            "ConstraintsSetStmt" => {
+                // Triggers that were deferred run now.
+                self.effects.push(Effect::RunsCode);
+                self.constraints(node)?;
+            }
             "DiscardStmt" => {
                 // DISCARD ALL and DISCARD TEMP; the first also drops statements and cursors.
                 let target = node.int("target");
@@ -88,7 +92,10 @@ impl Walk<'_> {
                 let name = (!name.is_empty()).then(|| name.to_owned());
                 self.effects.push(Effect::CloseCursor(name));
             }
-            "CopyStmt" => self.copy(node)?,
+            "CopyStmt" => {
+                self.effects.extend(Effect::of_copy(node));
+                self.copy(node)?;
+            }
             "LockStmt" => self.lock(node)?,
             "ExplainStmt" => self.explain(node)?,
             _ => return Err(refuse::statement(kind)),
@@ -115,6 +122,7 @@ impl Walk<'_> {
     }
 
     fn transaction(&mut self, node: &Node, kind: &'static str) -> Result<(), Refusal> {
+        self.effects.extend(Effect::of_transaction(node));
         match node.int("kind") {
             // PREPARE TRANSACTION and what ends one: the session's work would outlive it.
             8..=10 => Err(refuse::statement(kind)),

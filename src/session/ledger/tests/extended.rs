@@ -103,7 +103,7 @@ fn a_parse_that_fails_leaves_no_statement_and_keeps_the_named_one_before() {
         < ZI = ready
         ",
     );
-    assert!(ledger.statements.prepared(&Name::from("")).is_none());
+    assert!(ledger.names.prepared(&Name::from("")).is_none());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn portals_end_with_their_transaction() {
         ",
     );
     let portal = Name::from("p");
-    assert!(ledger.statements.portal(&portal).is_some());
+    assert!(ledger.names.portal(&portal).is_some());
     let ledger = check_ledger(
         ledger,
         "
@@ -171,7 +171,7 @@ fn portals_end_with_their_transaction() {
         < ZI = ready
         ",
     );
-    assert!(ledger.statements.portal(&portal).is_none());
+    assert!(ledger.names.portal(&portal).is_none());
 }
 
 #[test]
@@ -190,4 +190,251 @@ fn an_error_of_the_commit_at_sync_is_followed_by_ready() {
         quiescent yes
         ",
     );
+}
+
+/// The server holds the rows of EXECUTE and FETCH in the portal (`PORTAL_UTIL_SELECT`, tcop/pquery.c).
+#[test]
+fn a_suspended_portal_goes_on_with_what_it_has_run_whatever_the_name_stands_for_by_now() {
+    for (gives, uses, takes, again) in [
+        (
+            "PREPARE x SECRET",
+            "EXECUTE x",
+            "DEALLOCATE x",
+            "PREPARE x harmless",
+        ),
+        (
+            "DECLARE c SECRET",
+            "FETCH c",
+            "CLOSE c",
+            "DECLARE c harmless",
+        ),
+    ] {
+        check(&format!(
+            "
+            > Q BEGIN
+            > Q {gives}
+            < C = end of BEGIN, 0 rows
+            < ZT = ready
+            < C = end of {gives}, 0 rows
+            < ZT = ready
+            > P _ {uses}
+            > B p _
+            > E p
+            > S
+            < 1 = progress
+            < 2 = progress
+            < D = row
+            < s = end of {gives}, 1 rows
+            < ZT = ready
+            > Q {takes}
+            > Q {again}
+            < C = end of {takes}, 0 rows
+            < ZT = ready
+            < C = end of {again}, 0 rows
+            < ZT = ready
+            > D P p
+            > E p
+            > S
+            < T = columns of {gives}
+            < D = row
+            < D = row
+            < D = too many
+            "
+        ));
+    }
+}
+
+/// A trigger may have opened another one under its name.
+#[test]
+fn cursors_end_with_their_transaction_or_the_part_of_it_that_is_taken_back() {
+    let open = "> Q BEGIN\n< C = end of BEGIN, 0 rows\n< ZT = ready\n";
+    let run = |texts: &[&str]| -> String {
+        let sent = texts
+            .iter()
+            .map(|text| format!("> Q {text}\n< C = end of {text}, 0 rows\n< ZT = ready\n"));
+        sent.collect()
+    };
+    let failing = "> Q SELECT a\n< E = error of SELECT a\n< ZE = ready\n";
+    let outside = "> Q ROLLBACK\n< C = end of ROLLBACK, 0 rows\n< ZI = ready\n";
+    let implicit = |held: &str| format!("> Q {held};SELECT b\n< C = end of {held}, 0 rows\n");
+    let (plain, held) = ("DECLARE c", "DECLARE c WITH HOLD");
+    for (script, is_there) in [
+        (run(&[plain]), true),
+        // COMMIT AND CHAIN: the server is in a transaction again.
+        (run(&[plain, "COMMIT"]), false),
+        (run(&[held, "COMMIT"]), true),
+        (run(&[held, "COMMIT", "ROLLBACK"]), true),
+        (run(&[held, "ROLLBACK"]), false),
+        (run(&[held]) + outside, false),
+        (
+            run(&[held]) + failing + "> Q COMMIT\n< C = end of COMMIT, 0 rows\n< ZI = ready\n",
+            false,
+        ),
+        (run(&["SAVEPOINT a", plain, "ROLLBACK TO a"]), false),
+        (run(&[plain, "SAVEPOINT a", "ROLLBACK TO a"]), true),
+        (
+            run(&["SAVEPOINT a", plain, "SAVEPOINT b", "ROLLBACK TO b"]),
+            true,
+        ),
+        (
+            run(&["SAVEPOINT a", plain, "SAVEPOINT a", "ROLLBACK TO a"]),
+            true,
+        ),
+        (
+            run(&["SAVEPOINT a", plain, "SAVEPOINT b", "ROLLBACK TO a"]),
+            false,
+        ),
+        (
+            run(&[
+                "SAVEPOINT a",
+                plain,
+                "RELEASE a",
+                "SAVEPOINT b",
+                "ROLLBACK TO b",
+            ]),
+            true,
+        ),
+        (
+            run(&[
+                "SAVEPOINT a",
+                "SAVEPOINT b",
+                plain,
+                "RELEASE b",
+                "ROLLBACK TO a",
+            ]),
+            false,
+        ),
+        (run(&["SAVEPOINT a", plain, "ROLLBACK TO never"]), false),
+        (
+            run(&["SAVEPOINT a"]) + failing + &run(&["ROLLBACK TO a", held, "COMMIT"]),
+            true,
+        ),
+        (
+            implicit(held) + "< C = end of SELECT b, 0 rows\n< ZI = ready\n",
+            true,
+        ),
+        (
+            implicit(held) + "< E = error of SELECT b\n< ZI = ready\n",
+            false,
+        ),
+    ] {
+        let ledger = check(&format!("{open}{script}"));
+        let portal = ledger.names.portal(&Name::from("c"));
+        assert_eq!(portal.is_some(), is_there, "{script}");
+    }
+}
+
+#[test]
+fn what_a_failed_prepare_or_deallocate_leaves_is_not_known() {
+    let ledger = check(
+        "
+        > Q SELECT a; PREPARE x SECRET
+        < C = end of SELECT a, 0 rows
+        < E = error of PREPARE x SECRET
+        < ZI = ready
+        > Q PREPARE w SECRET
+        < E = error of PREPARE w SECRET
+        < ZI = ready
+        > Q PREPARE y a
+        < C = end of PREPARE y a, 0 rows
+        < ZI = ready
+        > Q SELECT a; PREPARE y SECRET
+        < C = end of SELECT a, 0 rows
+        < E = error of PREPARE y SECRET
+        < ZI = ready
+        > Q PREPARE z a
+        < C = end of PREPARE z a, 0 rows
+        < ZI = ready
+        > Q SELECT a; DEALLOCATE z
+        < C = end of SELECT a, 0 rows
+        < E = error of DEALLOCATE z
+        < ZI = ready
+        ",
+    );
+    for (name, known, doubtful) in [
+        ("x", false, true),
+        ("w", false, false),
+        ("y", true, false),
+        ("z", false, true),
+    ] {
+        let name = Name::from(name);
+        assert_eq!(ledger.names.prepared(&name).is_some(), known, "{name:?}");
+        assert_eq!(ledger.names.is_doubtful(&name), doubtful, "{name:?}");
+    }
+    // In a failed transaction it has not run.
+    let ledger = check(
+        "
+        > Q BEGIN
+        < C = end of BEGIN, 0 rows
+        < ZT = ready
+        > Q SELECT a
+        < E = error of SELECT a
+        < ZE = ready
+        > Q SELECT b; PREPARE x SECRET
+        < E = error of SELECT b
+        < ZE = ready
+        ",
+    );
+    assert!(!ledger.names.is_doubtful(&Name::from("x")));
+}
+
+#[test]
+fn nothing_runs_by_a_name_that_is_not_known() {
+    check(
+        "
+        > Q EXECUTE x
+        < D = unexpected message D from the server
+        < C = unexpected message C from the server
+        ",
+    );
+    check(
+        "
+        > P _ FETCH c
+        > B _ _
+        > E _
+        < 1 = progress
+        < 2 = progress
+        < D = unexpected message D from the server
+        ",
+    );
+}
+
+/// What has been sent and not answered may take a name away.
+#[test]
+fn a_name_that_is_taken_in_flight_stands_for_nothing() {
+    let opened = "
+        > Q BEGIN
+        > Q DECLARE c SECRET
+        > Q PREPARE x SECRET
+        < C = end of BEGIN, 0 rows
+        < ZT = ready
+        < C = end of DECLARE c SECRET, 0 rows
+        < ZT = ready
+        < C = end of PREPARE x SECRET, 0 rows
+        < ZT = ready
+        ";
+    for (in_flight, stands) in [
+        ("> Q CLOSE c", false),
+        ("> Q CLOSE ALL", false),
+        ("> Q COMMIT", false),
+        ("> Q ROLLBACK TO a", false),
+        ("> Q CLOSE d", true),
+        ("> Q SAVEPOINT a", true),
+        ("> Q CLOSE c;DECLARE c a", true),
+    ] {
+        let ledger = check(&format!("{opened}{in_flight}"));
+        let portal = ledger.portal_as_sent(&Name::from("c"));
+        assert_eq!(portal.statement.is_some(), stands, "{in_flight}");
+        assert!(portal.in_doubt || stands, "{in_flight}");
+    }
+    for (in_flight, stands) in [
+        ("> Q DEALLOCATE x", false),
+        ("> Q DEALLOCATE ALL", false),
+        ("> Q DEALLOCATE y", true),
+        ("> Q COMMIT", true),
+    ] {
+        let ledger = check(&format!("{opened}{in_flight}"));
+        let prepared = ledger.prepared_as_sent(&Name::from("x"));
+        assert_eq!(prepared.statement.is_some(), stands, "{in_flight}");
+    }
 }

@@ -1,6 +1,5 @@
 //! Rows counted against the limit of their result.
 use super::check;
-use crate::session::statements::copies_header;
 
 #[test]
 fn the_limit_counts_per_result() {
@@ -61,33 +60,4 @@ fn the_limit_counts_a_portal_over_its_executes_and_a_cursor_over_its_fetches() {
         < ZE = ready
         ",
     );
-}
-
-#[test]
-fn rows_of_a_statement_nobody_knows_count_as_protected() {
-    check(
-        "
-        > Q FETCH elsewhere
-        < D = row
-        < D = row
-        < D = row
-        < D = too many
-        ",
-    );
-}
-
-#[test]
-fn a_header_is_told_from_a_column_of_that_name() {
-    for (text, header) in [
-        ("COPY t TO STDOUT (FORMAT csv, HEADER)", true),
-        ("COPY t TO STDOUT WITH CSV HEADER", true),
-        ("COPY t TO STDOUT (HEADER true, FORMAT csv)", true),
-        ("COPY t TO STDOUT (HEADER false)", false),
-        ("COPY t TO STDOUT (HEADER $1)", false),
-        ("COPY (SELECT header FROM t) TO STDOUT", false),
-        ("SELECT header", false),
-    ] {
-        let plan = crate::session::fixtures::statement(text);
-        assert_eq!(copies_header(&plan), header, "{text}");
-    }
 }

@@ -185,7 +185,7 @@ fn what_is_undone_fails_unseen() {
 
 #[test]
 fn a_query_in_an_open_batch_does_not_end_it_where_a_transaction_is_open() {
-    for (status, quiescent) in [("ZI", "yes"), ("ZT", "no"), ("ZE", "no")] {
+    for (status, quiescent) in [("ZI", "yes"), ("ZT", "no"), ("ZE", "yes")] {
         check(&format!(
             "
             > P _ SET a
@@ -221,5 +221,5 @@ fn a_query_drops_the_unnamed_statement() {
         ",
     );
     let unnamed = crate::session::messages::Name::default();
-    assert!(ledger.statements.prepared(&unnamed).is_none());
+    assert!(ledger.names.prepared(&unnamed).is_none());
 }
