@@ -210,3 +210,37 @@ fn what_a_superuser_adds_to_pg_catalog_is_not_postgresqls_own() {
         assert!(said.starts_with("42501 pgveil: "), "{sql}: {said}");
     }
 }
+
+/// The body of a function in SQL is read when it runs, by the search path of the session (before PostgreSQL 16 those of
+/// earthdistance; those of citext in every version).
+#[test]
+fn a_safe_extensions_function_that_could_call_a_users_is_not_taken_for_safe() {
+    const EXTENSIONS: &str =
+        "CREATE EXTENSION cube; CREATE EXTENSION earthdistance; CREATE EXTENSION citext;";
+    const OWN: &str = "CREATE SCHEMA helpers; GRANT USAGE ON SCHEMA helpers TO agent; \
+        CREATE FUNCTION helpers.earth() RETURNS float8 LANGUAGE sql STABLE AS 'SELECT phone::float8 FROM crm.contacts WHERE id = 1'; \
+        CREATE FUNCTION helpers.joined(text, text) RETURNS text LANGUAGE sql STABLE AS 'SELECT $1'; \
+        CREATE OPERATOR helpers.|| (leftarg = text, rightarg = text, procedure = helpers.joined);";
+    const CALLS: [&str; 3] = [
+        "SELECT public.gc_to_sec(1e30)",
+        "SELECT public.regexp_replace('a'::citext, 'b'::citext, 'c', 'g')",
+        "SELECT (1e30::float8).gc_to_sec",
+    ];
+    let in_sql = "SELECT count(*) FROM pg_proc p WHERE p.proname = $$gc_to_sec$$ AND to_jsonb(p) ->> 'prosqlbody' IS NULL";
+    let (server, pgveil) = start(&format!("{EXTENSIONS} {OWN}"));
+    let read_late = server.sql("crm", in_sql)[0][0].as_deref() == Some("1");
+    let mut client = agent(pgveil.port());
+    client.query("SET search_path = helpers, pg_catalog, public");
+    for (at, sql) in CALLS.iter().enumerate() {
+        let said = outcome(&mut client, sql);
+        let refused = said.starts_with("42501 pgveil: ");
+        assert_eq!(refused, read_late || at == 1, "{sql}: {said}");
+    }
+    // Where nothing of the database's own has those names.
+    let (_server, pgveil) = start(EXTENSIONS);
+    let mut client = agent(pgveil.port());
+    for sql in CALLS {
+        let said = outcome(&mut client, sql);
+        assert!(!said.starts_with("42501"), "{sql}: {said}");
+    }
+}
