@@ -560,6 +560,7 @@ fn crm() -> Catalog {
         inherited: false,
         proven: true,
         others: Vec::new(),
+        refers: Vec::new(),
     };
     catalog.ties.insert(oid(3), vec![key]);
     let check = Tie {
@@ -569,6 +570,7 @@ fn crm() -> Catalog {
         inherited: false,
         proven: false,
         others: Vec::new(),
+        refers: Vec::new(),
     };
     catalog.ties.insert(oid(31), vec![check]);
     catalog.insert(table(30, "pg_catalog.pg_phone", Table, "phone text", &[]));

@@ -18,6 +18,7 @@ roles:
     rows:
       public.tickets: "owner = {app_user}"
       public.teams: "name = {attr.team}"
+      public.shares: "own = 7"
     statements: { allow: [explain] }
   clear: { who: [{ db_user: clear }], unmasked: true }
 unmatched: deny
@@ -38,7 +39,9 @@ fn start() -> Bench {
            g % 5 FROM generate_series(1, 5000) g; \
          CREATE INDEX ON tickets (phone); CREATE TABLE teams (name text); INSERT INTO teams VALUES ('west'), ('east'); \
          CREATE TABLE plain (id int); INSERT INTO plain VALUES (1), (2), (3); \
-         GRANT ALL ON tickets, teams, plain TO alice, bob, bob_mobile; ANALYZE",
+         CREATE TABLE shares (id int PRIMARY KEY, owner_no int, own int GENERATED ALWAYS AS (owner_no % 10) STORED, note text); \
+         INSERT INTO shares VALUES (1, 7), (2, 17), (3, 8); \
+         GRANT ALL ON shares, tickets, teams, plain TO alice, bob, bob_mobile; ANALYZE",
     );
     let mut config = Config::new(&server);
     config.policy(POLICY);
@@ -805,4 +808,30 @@ fn a_time_zone_moves_no_boundary_of_a_row_rule() {
             "{zone}"
         );
     }
+}
+
+/// A generated column changes with what it is made of.
+#[test]
+fn a_row_rule_over_a_generated_column_holds_for_what_is_written() {
+    let bench = start();
+    let mut client = bench.login("alice");
+    for text in [
+        "UPDATE shares SET owner_no = 8 WHERE id = 1",
+        "UPDATE shares SET (note, owner_no) = ('x', 9) WHERE id = 2",
+        "INSERT INTO shares (id, owner_no) VALUES (1, 8) ON CONFLICT (id) DO UPDATE SET owner_no = excluded.owner_no",
+    ] {
+        let frames = client.query(text);
+        assert!(
+            frames.iter().any(|frame| frame.tag == b'E'),
+            "{text}: {frames:?}"
+        );
+    }
+    client.query("UPDATE shares SET owner_no = 27, note = 'moved' WHERE id = 1");
+    client.query("UPDATE shares SET note = 'seen'");
+    assert_eq!(
+        bench.stored(
+            "SELECT id || ':' || owner_no || ':' || coalesce(note, '-') FROM shares ORDER BY id"
+        ),
+        "1:27:seen,2:17:seen,3:8:-"
+    );
 }

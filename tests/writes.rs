@@ -19,6 +19,7 @@ data:
   open: { columns: [public.form.profile, public.form.raw] }
   custom: { columns: [public.form.custom, public.form.custom_text] }
   numbers: { columns: [public.form.numbers] }
+  extra: { columns: [public.form.extra] }
 roles:
   agent:
     who: [{ db_user: agent }]
@@ -32,13 +33,14 @@ roles:
       open: "null"
       custom: { json: { phone: { show: { first: 3, last: 4 } }, "others[*].number": redact } }
       numbers: { show: { first: 3, last: 4 } }
+      extra: { json: { "gone": "null", "kinds[*].gone": "null" } }
   clear: { who: [{ db_user: clear }], unmasked: true }
 unmatched: deny
 "#;
 
 const TABLE: &str = "CREATE DOMAIN digits AS text CHECK (VALUE ~ '^[0-9]*$'); \
      CREATE TABLE form (id int PRIMARY KEY, name text NOT NULL, phone varchar(20), code digits, email text, note text, \
-       card char(18), gone uuid, salary numeric(12,2), born date, profile jsonb, raw json, tags text[], custom jsonb, custom_text json, numbers text[], version int DEFAULT 0); \
+       card char(18), gone uuid, salary numeric(12,2), born date, profile jsonb, raw json, tags text[], custom jsonb, custom_text json, numbers text[], extra jsonb, version int DEFAULT 0); \
      INSERT INTO form VALUES (1, '张伟', '13800138000', '4915112345678', 'zhang@example.com', 'vip', '11010519491231002X', \
        '6b2f0c2e-9e0c-4a65-8b8e-3d7c3d1f0a11', 48763.21, '1949-12-31', '{\"a\": 1}', '{\"a\":  1}', '{x}', NULL, NULL, NULL), \
        (2, '李娜', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)";
@@ -449,6 +451,44 @@ fn a_document_with_masks_in_it_is_stored_as_a_whole_or_not_at_all() {
         );
         let same = |text: &str| text.replace(' ', "");
         assert_eq!(stored[0][0].as_deref().map(same), Some(same(value)));
+    }
+}
+
+/// What stands for a number, a truth or what is shown as null is a mask, too.
+#[test]
+fn what_is_redacted_by_kind_in_a_document_is_not_stored_for_the_value() {
+    let bench = start();
+    let mut client = bench.agent();
+    for (column, document) in [
+        ("custom", r#"{"a": 1, "others": 5}"#),
+        ("custom", r#"{"a": 1, "others": true}"#),
+        ("custom", r#"{"a": 1, "others": [7, {"kind": "x"}]}"#),
+        ("custom", r#"{"a": 1, "phone": true}"#),
+        ("extra", r#"{"a": 1, "gone": "secret"}"#),
+        ("extra", r#"{"a": 1, "kinds": [{"gone": "secret"}]}"#),
+        ("extra", r#"{"a": 1, "kinds": 5}"#),
+    ] {
+        bench.server.sql(
+            "postgres",
+            &format!("UPDATE form SET {column} = '{document}' WHERE id = 1"),
+        );
+        let before = bench.stored();
+        let change =
+            format!("UPDATE form SET {column} = jsonb_set({column}, '{{a}}', '2') WHERE id = 1");
+        let frames = client.query(&change);
+        assert!(
+            errors(&frames)
+                .first()
+                .is_some_and(|told| told.contains("42501")),
+            "{document}: {frames:?}"
+        );
+        assert_eq!(bench.stored(), before, "{document}");
+        // A form that is saved as it was shown, and a document of the client's own.
+        let saved = format!("UPDATE form SET {column} = {column} WHERE id = 1");
+        assert_eq!(tag(&client.query(&saved)), "UPDATE 1", "{document}");
+        assert_eq!(bench.stored(), before, "{document}");
+        let own = format!("UPDATE form SET {column} = '{{\"a\": 2}}' WHERE id = 1");
+        assert_eq!(tag(&client.query(&own)), "UPDATE 1", "{document}");
     }
 }
 

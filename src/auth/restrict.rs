@@ -8,7 +8,7 @@ use crate::wire::startup::StartupMessage;
 /// Parameters of the packet that are no settings of the server (`ProcessStartupPacket`).
 const NOT_SETTINGS: [&[u8]; 4] = [b"user", b"database", b"replication", b"options"];
 /// Settings that no restricted session may give, whatever the value, with the reason.
-const DENIED: [(&str, &str); 8] = [
+const DENIED: [(&str, &str); 10] = [
     ("role", "it changes who the session is"),
     ("session_authorization", "it changes who the session is"),
     (
@@ -25,6 +25,14 @@ const DENIED: [(&str, &str); 8] = [
     (
         "ignore_system_indexes",
         "it changes how the system catalogs are read",
+    ),
+    (
+        "gin_fuzzy_search_limit",
+        "what comes back would depend on rows that the role does not see",
+    ),
+    (
+        "temp_file_limit",
+        "what comes back would depend on rows that the role does not see",
     ),
 ];
 /// Beginnings of names of settings that can send to the client what the server does inside.
@@ -278,6 +286,9 @@ mod tests {
             ("auto_explain.log_level", "notice"),
             ("plpgsql.print_strict_params", "on"),
             ("track_functions", "all"),
+            ("gin_fuzzy_search_limit", "25"),
+            ("temp_file_limit", "64"),
+            ("options", "-c gin-fuzzy-search-limit=25"),
             ("options", "-c role=dpo"),
             ("options", "-crole=dpo"),
             ("options", "--role=dpo"),

@@ -15,7 +15,7 @@ use super::{
 
 /// Of the file's shape. It rises when a field changes its meaning, goes away or is added: a snapshot that lacks something
 /// would be planned on as if there were nothing of it.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// A snapshot of ten thousand tables takes about a tenth of this.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
 const LEVEL: i32 = 19;

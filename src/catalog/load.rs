@@ -211,10 +211,13 @@ async fn read_functions(
         if field(&row, 5)? {
             aggregates.insert(name.clone());
         }
+        // What it calls may be anybody's: it is no safer than a function of the database's own.
+        let calls_others: bool = field(&row, 7)?;
+        let extension = members.functions.get(&field(&row, 0)?);
         catalog.functions.entry(name).or_default().push(Function {
             schema: field(&row, 2)?,
             volatility,
-            extension: members.functions.get(&field(&row, 0)?).cloned(),
+            extension: extension.filter(|_| !calls_others).cloned(),
             security_definer: field(&row, 4)?,
             built_in: field(&row, 6)?,
         });

@@ -91,10 +91,25 @@ pub const VIEW_READS: &str = "SELECT r.ev_class, d.refclassid, d.refobjid, \
        AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast_)?temp_' \
      GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3";
 
+/// The last column: a function of an extension in SQL whose body is read when it runs, by the search path of the session, where
+/// the database has a function, operator or type of its own by a name that stands in the body.
 pub const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, n.nspname::text, p.provolatile::text, p.prosecdef, \
        p.prokind = 'a', p.oid < 16384 OR p.oid IN ( \
          SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_type'::regclass \
-         AND d.deptype = 'i') \
+         AND d.deptype = 'i'), \
+       CASE WHEN p.oid >= 16384 AND p.prolang = (SELECT l.oid FROM pg_language l WHERE l.lanname = 'sql') \
+           AND NOT coalesce(p.proconfig::text LIKE '%search_path=%', false) AND to_jsonb(p) ->> 'prosqlbody' IS NULL \
+           AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e') \
+         THEN EXISTS (SELECT FROM ( \
+             SELECT 'pg_proc'::regclass, o.oid, o.proname, false FROM pg_proc o WHERE o.oid >= 16384 \
+             UNION ALL SELECT 'pg_type'::regclass, o.oid, o.typname, false FROM pg_type o \
+               WHERE o.oid >= 16384 AND o.typtype IN ('b', 'd', 'e', 'r') \
+             UNION ALL SELECT 'pg_operator'::regclass, o.oid, o.oprname, true FROM pg_operator o WHERE o.oid >= 16384 \
+           ) AS own(kind, oid, name, symbol) \
+           WHERE CASE WHEN symbol THEN strpos(p.prosrc, name) > 0 \
+               ELSE p.prosrc ~* ('\\m' || regexp_replace(name, '(\\W)', '\\\\\\1', 'g') || '\\M') END \
+             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = own.kind AND d.objid = own.oid AND d.deptype = 'e')) \
+         ELSE false END \
      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
      WHERE n.nspname !~ '^pg_(toast_)?temp_' ORDER BY p.proname, n.nspname, p.oid";
 

@@ -42,8 +42,9 @@ pub struct Tie {
     pub proven: bool,
     /// Columns of other relations that these are held against by more than equality: those that a policy reads, the other end
     /// of a foreign key with a PERIOD. 0: the whole row.
-    #[serde(default)]
     pub others: Vec<(Oid, AttNum)>,
+    /// The key of another relation to which a foreign key refers: what becomes of a row there depends on whether these hold it.
+    pub refers: Vec<(Oid, AttNum)>,
 }
 
 impl Tie {
@@ -76,7 +77,7 @@ pub struct Cascade {
 /// enforced (version 18) tells nothing.
 const CONSTRAINTS: &str = "SELECT k.conrelid, k.contype::text, k.conname::text, coalesce(k.conkey, '{}'), \
        k.coninhcount > 0 OR k.conparentid <> 0, k.convalidated, k.confrelid, \
-       CASE WHEN coalesce((to_jsonb(k) ->> 'conperiod')::bool, false) THEN k.confkey ELSE '{}' END \
+       CASE WHEN coalesce((to_jsonb(k) ->> 'conperiod')::bool, false) THEN k.confkey ELSE '{}' END, coalesce(k.confkey, '{}') \
      FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
      WHERE k.contype IN ('c', 'f') AND k.conrelid >= 16384 AND c.relpersistence <> 't' \
        AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) ORDER BY k.conrelid, k.conname, k.oid";
@@ -146,7 +147,7 @@ const CASCADES: &str = "SELECT f.confrelid, w.referred, f.conrelid, w.num FROM p
 pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), CatalogError> {
     for row in rows(client, "constraints", CONSTRAINTS).await? {
         let (relation, referred): (Oid, Oid) = (field(&row, 0)?, field(&row, 6)?);
-        let period: Vec<AttNum> = field(&row, 7)?;
+        let (period, key): (Vec<AttNum>, Vec<AttNum>) = (field(&row, 7)?, field(&row, 8)?);
         let tie = Tie {
             kind: match field::<String>(&row, 1)?.as_str() {
                 "c" => TieKind::Check,
@@ -157,11 +158,13 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             inherited: field(&row, 4)?,
             proven: field(&row, 5)?,
             others: cells(referred, &period),
+            refers: cells(referred, &key),
         };
         if !period.is_empty() {
             let other_end = Tie {
                 kind: TieKind::Referred,
                 others: cells(relation, &tie.columns),
+                refers: Vec::new(),
                 columns: period,
                 ..tie.clone()
             };
@@ -183,6 +186,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             inherited: field(&row, 3)?,
             proven: true,
             others: Vec::new(),
+            refers: Vec::new(),
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -194,6 +198,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             inherited: false,
             proven: true,
             others: Vec::new(),
+            refers: Vec::new(),
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -208,6 +213,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             inherited: false,
             proven: true,
             others: others.zip(columns.into_iter().flatten()).collect(),
+            refers: Vec::new(),
         };
         add(catalog, field(&row, 0)?, tie);
     }
@@ -222,6 +228,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
                 inherited: field(&row, 5)?,
                 proven: true,
                 others: Vec::new(),
+                refers: Vec::new(),
             };
             add(catalog, field(&row, 0)?, tie);
         }

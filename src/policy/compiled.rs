@@ -28,8 +28,10 @@ pub enum MaskedPart {
     Elements,
     /// What the SQL/JSON path leads to, in `json` or `jsonb`.
     Json(String),
-    /// What the path leads to, where it is a string that stands for a redacted object or array.
+    /// What the path leads to, where it stands for a redacted value: `"***"`, 0 or false.
     JsonRedacted(String),
+    /// What the path leads to, where it is null.
+    JsonNull(String),
 }
 
 /// SQL of a masked value, complete: fully qualified, cast to the column's type and typmod. Holds the text between the

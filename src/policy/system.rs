@@ -111,9 +111,14 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
         })
 }
 
+/// Whether there are relations of which the role does not see all rows.
+pub fn hides_rows(role: &RolePolicy) -> bool {
+    !role.rows.is_empty() || !role.closed.is_empty()
+}
+
 /// Whether [`guard`] must have given the role masks by such a rule.
 fn applies(rule: Rule, role: &RolePolicy) -> bool {
-    let hides = !role.rows.is_empty() || !role.closed.is_empty();
+    let hides = hides_rows(role);
     match rule {
         Rule::Null | Rule::Own => true,
         Rule::Counts | Rule::Any | Rule::Reads => hides,

@@ -68,11 +68,14 @@ pub fn fields(body: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
     }
 }
 
-/// The first masked column of the role that a RowDescription's body names.
+/// The first column that is masked for the role, or left out, that a RowDescription's body names.
 pub fn raw_column(body: &[u8], role: &RolePolicy) -> Result<Option<RawColumn>, Malformed> {
     let raw = fields(body)?
         .iter()
-        .find(|field| role.mask(field.relation, field.column).is_some())
+        .find(|field| {
+            role.mask(field.relation, field.column).is_some()
+                || role.denies(field.relation, field.column)
+        })
         .map(|field| RawColumn {
             relation: field.relation,
             column: field.column,
@@ -151,6 +154,7 @@ mod tests {
         };
         RolePolicy {
             masks: HashMap::from([(500, HashMap::from([(3, mask)]))]),
+            denied: HashMap::from([(500, [4].into())]),
             ..RolePolicy::default()
         }
     }
@@ -164,6 +168,7 @@ mod tests {
         };
         check(&[("id", 500, 1), ("phone", 0, 0)], None);
         check(&[("id", 500, 1), ("x", 500, 3)], Some((500, 3)));
+        check(&[("id", 500, 1), ("left out", 500, 4)], Some((500, 4)));
         check(&[], None);
     }
 

@@ -134,13 +134,14 @@ pub fn probed(relation: &str, why: &str) -> Refusal {
     )
 }
 
-/// A foreign key would change another row by it, and what the schema checks there would tell of a masked column.
+/// A foreign key of a masked column may refer to them; or one would change another row by it, and what the schema checks there
+/// would tell of a masked column.
 #[track_caller]
 pub fn bound(relation: &str, why: &str) -> Refusal {
     denial(
         Reason::Construct,
         format!(
-            "this role may not delete rows of {relation}: {why} compares what a foreign key makes of it with masked values"
+            "this role may not delete rows of {relation}: {why} compares them, or what a foreign key makes of them, with masked values"
         ),
         TIED_DETAIL,
         format!("have a role do it that sees the masked column, or {ASK}"),

@@ -42,6 +42,9 @@ pub fn setting_objection(name: &str, value: Option<&str>) -> Option<&'static str
             Some("it loads code")
         }
         "session_replication_role" => Some("it turns triggers and rules off"),
+        "gin_fuzzy_search_limit" | "temp_file_limit" => value
+            .is_some()
+            .then_some("what comes back would depend on rows that the role does not see"),
         "allow_system_table_mods" | "ignore_system_indexes" => {
             Some("it changes how the system catalogs are read")
         }
@@ -78,6 +81,10 @@ mod tests {
             ("debug_print_parse", Some("on"), true),
             ("search_path", Some("crm"), false),
             ("datestyle", Some("iso"), false),
+            ("gin_fuzzy_search_limit", Some("25"), true),
+            ("GIN_fuzzy_search_limit", None, false),
+            ("temp_file_limit", Some("1MB"), true),
+            ("work_mem", Some("64kB"), false),
         ] {
             assert_eq!(
                 setting_objection(name, value).is_some(),

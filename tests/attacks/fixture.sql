@@ -135,6 +135,22 @@ DO $$ BEGIN IF current_setting('server_version_num')::int >= 180000 THEN
   EXECUTE 'ALTER TABLE crm.pay_within ADD FOREIGN KEY (emp, PERIOD span) REFERENCES crm.pay_time (emp, PERIOD span)';
 END IF; END $$;
 INSERT INTO crm.pay_time SELECT int4range(id, id + 1), int4range(salary::int, salary::int + 1000) FROM public.secret;
+-- What masked columns refer to.
+CREATE TABLE crm.rate_kinds(id int PRIMARY KEY);
+INSERT INTO crm.rate_kinds VALUES (1), (2);
+CREATE TABLE crm.rates(v numeric(12,2) PRIMARY KEY, kind int REFERENCES crm.rate_kinds ON DELETE CASCADE, note text);
+INSERT INTO crm.rates VALUES (48763.21, 1), (45001, 2), (1, 2);
+CREATE VIEW crm.v_rates AS SELECT v, note FROM crm.rates;
+CREATE TABLE crm.pay_rate(id int PRIMARY KEY, salary numeric(12,2) REFERENCES crm.rates);
+INSERT INTO crm.pay_rate SELECT id, salary FROM public.secret WHERE id = 1;
+CREATE TABLE crm.steps(v numeric(12,2) PRIMARY KEY);
+INSERT INTO crm.steps VALUES (48763.21), (45001);
+CREATE TABLE crm.pay_step(id int PRIMARY KEY, salary numeric(12,2) REFERENCES crm.steps ON UPDATE CASCADE ON DELETE CASCADE);
+INSERT INTO crm.pay_step SELECT id, salary FROM public.secret WHERE id = 1;
+CREATE TABLE crm.scales(tenant int, v numeric(12,2), UNIQUE (tenant, v));
+INSERT INTO crm.scales VALUES (1, 48763.21), (1, 45001);
+CREATE TABLE crm.pay_scale(id int PRIMARY KEY, tenant int, salary numeric(12,2), FOREIGN KEY (tenant, salary) REFERENCES crm.scales (tenant, v) ON UPDATE CASCADE);
+INSERT INTO crm.pay_scale SELECT id, 1, salary FROM public.secret WHERE id = 1;
 -- Hidden rows of one value, which the planner's statistics hold; beside it, a pair.
 CREATE TYPE attacker.pair AS (a int, b text);
 CREATE TABLE crm.lines(id int PRIMARY KEY, owner_id int, code text, pair attacker.pair);

@@ -53,6 +53,14 @@ fn no_way_of_asking_gets_more_than_a_day_allows() {
             "PREPARE p AS SELECT array_agg(code) FROM contacts".to_owned(), "CREATE TEMP TABLE mine AS EXECUTE p".to_owned(),
             "SELECT * FROM mine".to_owned(),
         ], 0),
+        ("a temporary table that conditions leave rows in", vec![
+            "CREATE TEMP TABLE mine AS SELECT 'k' || lpad(n::text, 4, '0') || 'x' AS code FROM generate_series(0, 9999) n".to_owned(),
+            "DELETE FROM mine WHERE code NOT IN (SELECT code FROM contacts)".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
+        ("a temporary table that a join leaves rows in", vec![
+            "CREATE TEMP TABLE mine AS SELECT 'k' || lpad(n::text, 4, '0') || 'x' AS code FROM generate_series(0, 9999) n".to_owned(),
+            "DELETE FROM mine USING (SELECT max(code) AS most FROM contacts) c WHERE mine.code > c.most".to_owned(), "SELECT * FROM mine".to_owned(),
+        ], ROWS),
         ("another table", vec!["INSERT INTO plain SELECT 10000 + id FROM contacts".to_owned()], 0),
         ("rows multiplied to hide", repeated(&[], "SELECT c.code FROM contacts c, generate_series(1, 2)", 1), ROWS),
         ("json_agg", repeated(&[], "SELECT json_agg(code) FROM contacts", 1), 0),
@@ -212,6 +220,8 @@ fn what_nobody_could_count_is_refused() {
         "WITH w AS (INSERT INTO mine SELECT code FROM contacts RETURNING 1) SELECT count(*) FROM w",
         "WITH c AS (SELECT code FROM contacts), w AS (INSERT INTO mine SELECT * FROM c) SELECT 1",
         "WITH w AS (UPDATE mine SET code = c.code FROM contacts c RETURNING 1) SELECT 1 FROM w",
+        "WITH w AS (UPDATE mine SET code = 'y' WHERE code IN (SELECT code FROM contacts) RETURNING code) SELECT * FROM w",
+        "WITH w AS (DELETE FROM mine USING contacts c WHERE c.code > mine.code) SELECT 1",
         "WITH w AS (UPDATE contacts SET code = (SELECT string_agg(c.code, ',') FROM contacts c) WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
         "WITH w AS (UPDATE contacts SET code = ARRAY(SELECT c.code FROM contacts c)::text WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
         "WITH w AS (UPDATE contacts SET code = (SELECT percentile_cont(ARRAY[0.1, 0.2]) WITHIN GROUP (ORDER BY c.id) FROM contacts c)::text WHERE id = 1 RETURNING 1) SELECT 1 FROM w",
@@ -226,7 +236,6 @@ fn what_nobody_could_count_is_refused() {
     for text in [
         "WITH w AS (INSERT INTO mine VALUES ('x') RETURNING code) SELECT w.code FROM w, contacts c WHERE c.id = 1",
         "WITH w AS (UPDATE contacts SET code = 'y' WHERE id = 1 RETURNING id) SELECT * FROM w",
-        "WITH w AS (UPDATE mine SET code = 'y' WHERE code IN (SELECT code FROM contacts) RETURNING code) SELECT * FROM w",
         "UPDATE mine SET code = 'z' WHERE code IN (SELECT code FROM contacts)",
         "INSERT INTO contacts SELECT id + 10000, code, phone FROM contacts WHERE id = 9",
     ] {
@@ -249,6 +258,8 @@ fn what_keeps_values_takes_none_of_protected_relations() {
         "SELECT count((c.id::bigint).pg_advisory_lock) FROM contacts c",
         "SELECT count(pg_notify('all', code)) FROM contacts",
         "COPY (SELECT count(pg_try_advisory_lock(id)) FROM contacts) TO STDOUT",
+        "SELECT count(nextval(('s_' || left(code, 1))::regclass)) FROM contacts",
+        "SELECT id FROM contacts WHERE setseed(id / 1000000.0) IS NULL",
     ] {
         let told = told(&client.query(text)).expect(text);
         assert!(told.message.contains("keeps values"), "{text}: {told:?}");
@@ -259,6 +270,37 @@ fn what_keeps_values_takes_none_of_protected_relations() {
         "SELECT pg_try_advisory_lock(id), pg_advisory_unlock(id) FROM plain WHERE id < 5",
     ] {
         assert!(told(&client.query(text)).is_none(), "{text}");
+    }
+}
+
+/// A lock leaves its mark on a row (`xmax`), whether or not the row comes back.
+#[test]
+fn rows_that_are_only_locked_are_not_left_uncounted() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    for text in [
+        "SELECT count(*) FROM (SELECT 1 FROM plain t WHERE EXISTS (SELECT 1 FROM contacts c WHERE c.id = t.id) FOR UPDATE OF t) q",
+        "WITH q AS (SELECT t.id FROM plain t JOIN contacts c ON c.id = t.id FOR SHARE OF t) SELECT count(*) FROM q",
+        "SELECT t.id FROM plain t, contacts c WHERE c.id = t.id FOR UPDATE OFFSET 100000",
+        "DECLARE q CURSOR WITH HOLD FOR SELECT t.id FROM plain t, contacts c WHERE c.id = t.id FOR UPDATE OF t",
+        "INSERT INTO plain SELECT id FROM contacts ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE false",
+    ] {
+        let told = told(&client.query(text)).expect(text);
+        assert!(told.message.contains("locks rows"), "{text}: {told:?}");
+    }
+    for text in [
+        "SELECT t.id FROM plain t JOIN contacts c ON c.id = t.id WHERE t.id < 5 FOR UPDATE OF t",
+        "SELECT code FROM contacts WHERE id < 5 FOR UPDATE",
+        "SELECT count(*) FROM (SELECT id FROM contacts WHERE id < 5 FOR UPDATE) q",
+        "WITH j AS (SELECT id FROM plain WHERE id < 3 FOR UPDATE SKIP LOCKED) SELECT c.code FROM contacts c JOIN j USING (id)",
+        "INSERT INTO plain SELECT id FROM contacts WHERE id < 5 ON CONFLICT (id) DO UPDATE SET id = excluded.id",
+        "INSERT INTO plain VALUES (1) ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE plain.id < 5",
+    ] {
+        assert!(
+            told(&client.query(text)).is_none(),
+            "{text}: {:?}",
+            told(&client.query(text))
+        );
     }
 }
 

@@ -25,6 +25,8 @@ pub const PAY_VIEW: u32 = 16_461;
 /// New rows of it are held against masked values.
 pub const BOOKINGS: u32 = 16_462;
 pub const SETTINGS: u32 = 12_001;
+/// With a column that the role may not name.
+pub const SEALED: u32 = 16_463;
 /// Under a row rule, with a column that is looked up.
 pub const TICKETS: u32 = 16_440;
 
@@ -160,6 +162,7 @@ fn catalog() -> Catalog {
         "bookings",
         &["id", "upto", "phone"],
     ));
+    catalog.insert(relation(SEALED, "crm", "sealed", &["id", "code", "note"]));
     catalog.insert(relation(RULED, "crm", "ruled", &["id", "note"]));
     let rule = |name: &str, event, definition: &str| RewriteRule {
         name: name.into(),
@@ -327,7 +330,7 @@ fn role() -> RolePolicy {
         ]),
         protected: [CONTACTS, PARENT, VIEW, TICKETS].into(),
         rows: HashMap::from([(TICKETS, Arc::new(rule))]),
-        denied: HashMap::new(),
+        denied: HashMap::from([(SEALED, [2].into())]),
         anchors: HashMap::new(),
         tied: [PAY, PAY_VIEW]
             .map(|relation| {

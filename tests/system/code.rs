@@ -210,3 +210,45 @@ fn what_a_superuser_adds_to_pg_catalog_is_not_postgresqls_own() {
         assert!(said.starts_with("42501 pgveil: "), "{sql}: {said}");
     }
 }
+
+/// The body of a function in SQL is read when it runs, by the search path of the session, where the extension's version has it as
+/// a text (those of earthdistance before PostgreSQL 16).
+#[test]
+fn what_a_safe_extension_calls_by_the_search_path_may_be_a_users() {
+    const EXTENSIONS: &str =
+        "CREATE EXTENSION cube; CREATE EXTENSION earthdistance; CREATE EXTENSION citext;";
+    const OWN: &str = "CREATE SCHEMA helpers; GRANT USAGE ON SCHEMA helpers TO agent; \
+        CREATE FUNCTION helpers.earth() RETURNS float8 LANGUAGE sql STABLE AS 'SELECT phone::float8 FROM crm.contacts WHERE id = 1'; \
+        CREATE FUNCTION helpers.joined(text, text) RETURNS text LANGUAGE sql STABLE AS 'SELECT $1'; \
+        CREATE OPERATOR helpers.|| (leftarg = text, rightarg = text, procedure = helpers.joined);";
+    const CALLS: [&str; 3] = [
+        "SELECT public.gc_to_sec(1e30)",
+        "SELECT public.regexp_replace('a'::citext, 'b'::citext, 'c', 'g')",
+        "SELECT (1e30::float8).gc_to_sec",
+    ];
+    let (server, pgveil) = start(&format!("{EXTENSIONS} {OWN}"));
+    let read_late = |name: &str| {
+        let found = server.sql(
+            "crm",
+            &format!("SELECT bool_or(to_jsonb(p) ->> 'prosqlbody' IS NULL) FROM pg_proc p WHERE p.oid >= 16384 AND p.proname = '{name}'"),
+        );
+        found[0][0].as_deref() == Some("t")
+    };
+    let mut client = agent(pgveil.port());
+    client.query("SET search_path = helpers, pg_catalog, public");
+    for (sql, name) in CALLS
+        .iter()
+        .zip(["gc_to_sec", "regexp_replace", "gc_to_sec"])
+    {
+        let said = outcome(&mut client, sql);
+        let refused = said.starts_with("42501 pgveil: ");
+        assert_eq!(refused, read_late(name), "{sql}: {said}");
+    }
+    // Where nothing of the database's own has those names.
+    let (_server, pgveil) = start(EXTENSIONS);
+    let mut client = agent(pgveil.port());
+    for sql in CALLS {
+        let said = outcome(&mut client, sql);
+        assert!(!said.starts_with("42501"), "{sql}: {said}");
+    }
+}

@@ -187,6 +187,8 @@ fn read_everything(server: &Postgres, pgveil: &Pgveil) -> Vec<String> {
 }
 
 const CLOSED: &[&str] = &[
+    "pg_catalog.pg_aios",
+    "pg_catalog.pg_backend_memory_contexts",
     "pg_catalog.pg_file_settings",
     "pg_catalog.pg_hba_file_rules",
     "pg_catalog.pg_ident_file_mappings",

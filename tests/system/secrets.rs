@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pgveil::catalog::Catalog;
 use pgveil::policy::compiled::{RolePolicy, RowRule, RulePart};
 use pgveil::policy::system;
-use pgveil::sql::plan::SessionFacts;
+use pgveil::sql::plan::{SessionFacts, Verdict};
 use pgveil::sql::template::Templates;
 
 use crate::support::catalog::read;
@@ -227,6 +227,124 @@ fn counters_of_relations_with_hidden_rows_are_null() {
     assert_eq!(stats, [[None, None]]);
     let stats = shown("SELECT count(avg_width) FROM pg_stats WHERE tablename = 'contacts'");
     assert_ne!(stats[0][0].as_deref(), Some("0"));
+}
+
+/// What a view does not show is not had from the function below it, nor from what counts blocks by other names.
+#[test]
+fn counters_of_blocks_plans_and_memory_tell_nothing_of_hidden_rows() {
+    let (server, _pgveil) = start("");
+    let catalog = read(&server, "crm");
+    let orders = catalog.relation("crm", "orders").expect("orders").oid;
+    let rule = RowRule {
+        parts: vec![RulePart::Sql("false".into())],
+    };
+    let mut hiding = RolePolicy {
+        rows: HashMap::from([(orders, Arc::new(rule))]),
+        ..RolePolicy::default()
+    };
+    system::guard(&mut hiding, &catalog);
+    let mut seeing = RolePolicy::default();
+    system::guard(&mut seeing, &catalog);
+    let plan = |role: &RolePolicy, sql: &str| {
+        let facts = SessionFacts {
+            search_path: "crm, public".into(),
+            user: "agent".into(),
+            ..SessionFacts::default()
+        };
+        let templates = Templates::new(16 << 20);
+        pgveil::sql::planner::plan(sql, &catalog, role, &facts, &templates)
+    };
+    let refused = |role: &RolePolicy, sql: &str| {
+        let statements = plan(role, sql).statements;
+        statements
+            .iter()
+            .any(|found| matches!(found.verdict, Verdict::Refuse(_)))
+    };
+    let text = |role: &RolePolicy, sql: &str| {
+        assert!(!refused(role, sql), "{sql}");
+        plan(role, sql)
+            .text
+            .map_or(sql.to_owned(), |text| text.to_string())
+    };
+    // The columns that the server's version has, and whether their relation tells of a role that hides nothing.
+    for (name, columns, always) in [
+        (
+            "pg_stat_bgwriter",
+            &[
+                "buffers_clean",
+                "maxwritten_clean",
+                "buffers_backend",
+                "buffers_alloc",
+            ][..],
+            false,
+        ),
+        (
+            "pg_stat_io",
+            &[
+                "reads",
+                "writes",
+                "writebacks",
+                "hits",
+                "evictions",
+                "reuses",
+            ],
+            false,
+        ),
+        (
+            "pg_stat_slru",
+            &["blks_hit", "blks_read", "blks_exists"],
+            false,
+        ),
+        (
+            "pg_stat_database",
+            &["parallel_workers_to_launch", "parallel_workers_launched"],
+            false,
+        ),
+        (
+            "pg_prepared_statements",
+            &["statement", "generic_plans", "custom_plans"],
+            true,
+        ),
+    ] {
+        let Some(relation) = catalog.relation("pg_catalog", name) else {
+            continue;
+        };
+        for column in columns
+            .iter()
+            .filter(|name| relation.column(name).is_some())
+        {
+            let sql = format!("SELECT count({column}) FROM pg_catalog.{name}");
+            let (hidden, open) = (text(&hiding, &sql), text(&seeing, &sql));
+            assert!(hidden.contains("NULL::"), "{name}.{column}: {hidden}");
+            assert_eq!(open.contains("NULL::"), always, "{name}.{column}: {open}");
+            let counted = server.sql("crm", &format!("PREPARE p AS SELECT 1; {hidden}"));
+            let counted = counted.last().and_then(|row| row[0].clone());
+            assert_eq!(counted.as_deref(), Some("0"), "{name}.{column}");
+        }
+    }
+    for function in ["numscans", "lastscan"] {
+        let name = format!("pg_stat_get_{function}");
+        if !catalog.functions.contains_key(&name) {
+            continue;
+        }
+        for sql in [
+            format!("SELECT {name}('crm.orders_pkey'::regclass)"),
+            format!("SELECT (c.oid).{name} FROM pg_catalog.pg_class c"),
+        ] {
+            assert!(refused(&hiding, &sql), "{sql}");
+            assert!(!refused(&seeing, &sql), "{sql}");
+        }
+    }
+    // What a plan has met, though it does not show.
+    let explain = "EXPLAIN (ANALYZE, COSTS off) SELECT 1 FROM pg_locks";
+    assert!(refused(&hiding, explain) && !refused(&seeing, explain));
+    assert!(!refused(&hiding, "EXPLAIN SELECT 1 FROM pg_locks"));
+    // Memory of a plan under way, and what it reads at the moment.
+    for name in ["pg_backend_memory_contexts", "pg_aios"] {
+        if let Some(relation) = catalog.relation("pg_catalog", name) {
+            assert!(!system::readable(&hiding, relation), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! held back is a stored value: of another column of the row in an UPDATE, or of other rows, whose column stands beside one
 //! that changes.
 //!
+//! Nor may a row end, or its key change, to which a stored value of that kind refers by a foreign key: the server says whether one
+//! does, or what becomes of its row shows it.
+//!
 //! Besides, columns whose new value a foreign key would carry into what says who sees a row: the column of a region, the columns
 //! of a row rule.
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -30,6 +33,7 @@ pub(super) fn apply(policy: &mut RolePolicy, catalog: &Catalog) {
     for oid in relations {
         if let Some(relation) = catalog.relations.get(&oid) {
             finder.own(relation);
+            finder.referred(relation);
             finder.moves(relation);
         }
     }
@@ -143,6 +147,25 @@ impl Finder<'_> {
             // A further row to refer to is in nobody's way.
             if by_range && tie.kind != TieKind::Referred {
                 self.probed.entry(relation.oid).or_insert(why);
+            }
+        }
+    }
+
+    /// The rows to which a foreign key of a hidden column refers, and their keys.
+    fn referred(&mut self, relation: &Relation) {
+        for tie in self.catalog.ties.get(&relation.oid).into_iter().flatten() {
+            let stored = relation.stored(&tie.columns);
+            let mut columns = stored.iter().chain(&tie.columns);
+            if tie.refers.is_empty() || !columns.any(|column| self.hidden(relation.oid, *column)) {
+                continue;
+            }
+            let why = described(tie, relation);
+            for (oid, column) in &tie.refers {
+                let found = self.catalog.relations.get(oid);
+                for key in found.map_or(vec![*column], |found| found.stored(&[*column])) {
+                    self.tie((*oid, key), &why);
+                }
+                self.tie((*oid, ROW), &why);
             }
         }
     }

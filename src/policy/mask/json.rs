@@ -82,7 +82,8 @@ impl JsonMasks {
 
 impl Node {
     fn parts(&self, path: &str, parts: &mut Vec<MaskedPart>) {
-        parts.push(match self.mask {
+        parts.push(match self.mask.as_deref() {
+            Some(Mask::Null) => MaskedPart::JsonNull(path.to_owned()),
             Some(_) => MaskedPart::Json(path.to_owned()),
             None => MaskedPart::JsonRedacted(path.to_owned()),
         });

@@ -5,7 +5,8 @@
 //! does not hold; where the client asked for no rows, those that come of it are kept from it.
 use std::collections::BTreeSet;
 
-use crate::policy::compiled::RulePart;
+use crate::catalog::{AttNum, ColumnSource, Oid, Relation};
+use crate::policy::compiled::{RowRule, RulePart};
 use crate::sql::names::qualified;
 use crate::sql::plan::{ROW_RULE, Refusal};
 use crate::sql::refuse;
@@ -25,16 +26,10 @@ impl Walk<'_> {
             return Ok(None);
         };
         let role = self.rules.role;
-        let named: BTreeSet<&str> = role
+        let named = role
             .rows
             .get(&target.relation.oid)
-            .into_iter()
-            .flat_map(|rule| &rule.parts)
-            .filter_map(|part| match part {
-                RulePart::Column(name) => Some(&**name),
-                _ => None,
-            })
-            .collect();
+            .map_or_else(BTreeSet::new, |rule| decides(&target.relation, rule));
         let writes = match node.kind {
             "InsertStmt" => true,
             "UpdateStmt" => assigns(node, &named),
@@ -115,6 +110,47 @@ impl Walk<'_> {
             tree: Some(text),
         }))
     }
+}
+
+/// The columns that decide what a rule says of a row: those that it names, and what these are made of, in the relation or in
+/// the view that it is.
+fn decides<'a>(relation: &'a Relation, rule: &'a RowRule) -> BTreeSet<&'a str> {
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    let mut cells: BTreeSet<(Oid, AttNum)> = BTreeSet::new();
+    for part in &rule.parts {
+        let RulePart::Column(name) = part else {
+            continue;
+        };
+        named.insert(name);
+        let at = relation
+            .columns
+            .iter()
+            .position(|found| *found.name == **name);
+        match at.and_then(|at| relation.sources.get(at)) {
+            Some(ColumnSource::Computed { from }) => cells.extend(from.iter().copied()),
+            Some(ColumnSource::Same { relation, column }) => {
+                cells.insert((*relation, *column));
+            }
+            Some(ColumnSource::Unknown) | None => {}
+        }
+        let num = relation.column(name).map(|column| column.num);
+        let stored = num.map_or_else(Vec::new, |num| relation.stored(&[num]));
+        named.extend(stored.iter().filter_map(|num| {
+            let column = relation.column_number(*num)?;
+            Some(column.name.as_str())
+        }));
+    }
+    for (column, source) in relation.columns.iter().zip(&relation.sources) {
+        if let ColumnSource::Same {
+            relation,
+            column: num,
+        } = source
+            && cells.contains(&(*relation, *num))
+        {
+            named.insert(&column.name);
+        }
+    }
+    named
 }
 
 /// A check that stands around an output column.

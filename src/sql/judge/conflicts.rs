@@ -11,7 +11,8 @@ use super::conditions::is_constant;
 use super::walk::{Walk, at, offset};
 
 impl Walk<'_> {
-    /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no masked column may take part in finding it.
+    /// ON CONFLICT. That a row conflicts tells whether a value is stored, so no column that is masked or denied may take part in
+    /// finding it.
     pub(super) fn conflict(&mut self, node: &mut Node) -> Result<(), Refusal> {
         const DO_UPDATE: i64 = 3;
         self.arbiter(node)?;
@@ -46,7 +47,9 @@ impl Walk<'_> {
         let relation = Arc::clone(&target.relation);
         let exact = |name: &String| {
             let mask = target.mask(self.rules.role, name);
-            mask.map(|(_, mask)| mask.lookup)
+            let lookup = mask.map(|(_, mask)| mask.lookup);
+            // A column that the role may not name is looked up in no way.
+            lookup.or(target.guarded(self.rules.role, name).then_some(false))
         };
         let columns = found_by(conflict, &relation);
         let Some(columns) =
@@ -54,7 +57,7 @@ impl Walk<'_> {
         else {
             return Err(at(
                 refuse::construct(
-                    "ON CONFLICT that may find a row by a masked column",
+                    "ON CONFLICT that may find a row by a column that is masked or denied",
                     "name the conflict's columns, for instance ON CONFLICT (id)",
                 ),
                 conflict.location,

@@ -210,10 +210,13 @@ impl Walk<'_> {
         // The rows that come back are the plan.
         self.hidden_rows = false;
         self.field(node, "options")?;
-        let protected = self
-            .uses
-            .iter()
-            .any(|found| self.rules.role.protected.contains(&found.relation));
+        let role = self.rules.role;
+        // How many rows of a system relation a rule took away is told when it runs.
+        let runs = node.list("options").iter().any(is_analyze);
+        let protected = self.uses.iter().any(|found| {
+            role.protected.contains(&found.relation)
+                || (runs && role.rows.contains_key(&found.relation))
+        });
         if protected && !self.rules.role.statements.contains("explain") {
             return Err(refuse::explain());
         }

@@ -82,13 +82,17 @@ fn masked_parts(parts: &[MaskedPart]) -> String {
                 "::pg_catalog.text",
                 "::pg_catalog.text",
             ),
-            // JSON null is no mask: `? (@ != null)` leaves it out.
+            // JSON null stays null under other masks: `? (@ != null)` leaves it out.
             MaskedPart::Json(path) => {
                 let path = format!("{path} ? (@ != null)");
                 alike(["v", "m"].map(|side| query(side, &path)), "", "")
             }
             MaskedPart::JsonRedacted(path) => {
-                let path = format!("{path} ? (@ == \"***\")");
+                let path = format!("{path} ? (@ == \"***\" || @ == 0 || @ == false)");
+                alike(["v", "m"].map(|side| query(side, &path)), "", "")
+            }
+            MaskedPart::JsonNull(path) => {
+                let path = format!("{path} ? (@ == null)");
                 alike(["v", "m"].map(|side| query(side, &path)), "", "")
             }
         })
