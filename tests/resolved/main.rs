@@ -83,7 +83,7 @@ fn server() -> Postgres {
 /// What tests/attacks/fixture.sql reads its rows from.
 const SECRET: &str = "CREATE TABLE secret(id int, name text, phone text, email text, id_card text, salary numeric, notes text, \
                       owner_id int, region text); \
-                      INSERT INTO secret SELECT g, 'n' || g, '1380013800' || g, g || '@x.example', g, 40000 + 10 * g, '', 7, 'CN' \
+                      INSERT INTO secret SELECT g, 'n' || g, '1380013800' || g, g || '@x.example', g, 44991 + 10 * g, '', 7, 'CN' \
                       FROM generate_series(1, 3) g;";
 
 fn attacked(server: &Postgres) -> Stand {

@@ -74,7 +74,8 @@ impl Stage<'_> {
                     let mut is_over = false;
                     let read = self.read(&mut frames, group.wait == Wait::Cancel, |frame| {
                         let last = is_over && frame.tag == b'Z';
-                        is_over = frame.tag == b'I' || (is_over && frame.tag != b'Z');
+                        let answers = frame.tag == b'I' || is_astray(frame);
+                        is_over = answers || (is_over && frame.tag != b'Z');
                         last
                     });
                     owed = Owed::default();
@@ -139,6 +140,13 @@ impl Stage<'_> {
             }
         }
     }
+}
+
+/// PostgreSQL 18 loses its way where a Query in an implicit transaction block is followed by Sync: the next text fails, empty
+/// or not.
+fn is_astray(frame: &Frame) -> bool {
+    let says = |code, text: &str| frame.field(code).is_some_and(|said| said.starts_with(text));
+    frame.tag == b'E' && says(b'C', "XX000") && says(b'M', "StartTransactionCommand: ")
 }
 
 fn peeked(stream: &TcpStream) -> Result<usize, ErrorKind> {
