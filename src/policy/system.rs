@@ -111,14 +111,15 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
         })
 }
 
-/// Whether there are relations of which the role does not see all rows.
-pub fn hides_rows(role: &RolePolicy) -> bool {
-    !role.rows.is_empty() || !role.closed.is_empty()
+/// Whether what counters say of rows is none of the role's business: rows are hidden from it, or counted, and what it makes a
+/// statement do for one of them can be read off there.
+pub fn closes_counters(role: &RolePolicy) -> bool {
+    !role.rows.is_empty() || !role.closed.is_empty() || role.export.limits()
 }
 
 /// Whether [`guard`] must have given the role masks by such a rule.
 fn applies(rule: Rule, role: &RolePolicy) -> bool {
-    let hides = hides_rows(role);
+    let hides = closes_counters(role);
     match rule {
         Rule::Null | Rule::Own => true,
         Rule::Counts | Rule::Any | Rule::Reads => hides,

@@ -1,5 +1,6 @@
 //! Ways of asking.
-use crate::support::message::{Client, bind, describe, execute, parse, sync};
+use crate::support::Postgres;
+use crate::support::message::{Client, Frame, bind, describe, execute, parse, sync};
 use crate::{BOTH, CONTACTS, DAY, ROWS, Taken, login, start, stopped, told};
 
 /// Each way of asking, as statements in order; what comes back in all stays within the day.
@@ -260,6 +261,14 @@ fn what_keeps_values_takes_none_of_protected_relations() {
         "COPY (SELECT count(pg_try_advisory_lock(id)) FROM contacts) TO STDOUT",
         "SELECT count(nextval(('s_' || left(code, 1))::regclass)) FROM contacts",
         "SELECT id FROM contacts WHERE setseed(id / 1000000.0) IS NULL",
+        // Whether it is called is a value, too.
+        "SELECT count(*) FROM contacts WHERE CASE WHEN id = 1 AND code < 'l' THEN pg_try_advisory_lock(100) ELSE true END",
+        "SELECT count(*) FILTER (WHERE set_config('app.bit', '1', false) = '1') FROM contacts WHERE id = 1",
+        "SELECT 1 FROM (SELECT 1 FROM contacts WHERE code < 'l') c, (SELECT pg_notify('bits', '1')) n",
+        "SELECT pg_try_advisory_lock(1) FROM contacts WHERE id = 1 UNION ALL SELECT pg_try_advisory_lock(2) FROM contacts WHERE id = 2",
+        "SELECT nextval('seq') FROM contacts OFFSET 5000",
+        "WITH c AS (SELECT nextval('seq') FROM contacts) SELECT 1",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT nextval('seq') FROM contacts",
     ] {
         let told = told(&client.query(text)).expect(text);
         assert!(told.message.contains("keeps values"), "{text}: {told:?}");
@@ -267,6 +276,11 @@ fn what_keeps_values_takes_none_of_protected_relations() {
     for text in [
         "SELECT pg_advisory_xact_lock(4711), code FROM contacts WHERE id = 1",
         "SELECT set_config('app.user', 'ann', false) FROM contacts LIMIT 1",
+        "CREATE TEMP SEQUENCE seq START 90001",
+        "SELECT nextval('seq'), code FROM contacts WHERE id = 2",
+        "INSERT INTO plain SELECT nextval('seq') FROM contacts WHERE id < 3",
+        "INSERT INTO plain VALUES (nextval('seq')), ((SELECT 80000 + id FROM contacts WHERE id = 1))",
+        "UPDATE plain SET id = nextval('seq') FROM contacts c WHERE c.id = plain.id AND c.id = 5",
         "SELECT pg_try_advisory_lock(id), pg_advisory_unlock(id) FROM plain WHERE id < 5",
     ] {
         assert!(told(&client.query(text)).is_none(), "{text}");
@@ -356,4 +370,69 @@ fn reports_count_for_the_rows_that_they_show() {
         eprintln!("{counted} rows: {name}");
         assert_eq!(counted, rows, "{name}");
     }
+}
+
+/// A row that was to be changed, deleted or locked says so, though it was taken back; and a constraint sees what is stored.
+#[test]
+fn what_is_taken_back_leaves_nothing_to_be_read() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    client.query("CREATE TEMP TABLE tmp (v text)");
+    client.query("INSERT INTO tmp SELECT 'k' || lpad(g::text, 4, '0') || 'x' FROM generate_series(1, 9999) g");
+    let delete = "DELETE FROM tmp WHERE v IN (SELECT code FROM contacts)";
+    assert!(stopped(&told(&client.query(delete))));
+    for text in [
+        "SELECT v FROM tmp WHERE xmax::text <> '0'",
+        "SELECT t.cmax, v FROM tmp t",
+        "INSERT INTO tmp VALUES ('a') RETURNING (SELECT max(v) FROM tmp t WHERE t.xmax::text <> '0')",
+        "CREATE TEMP TABLE q (v text CHECK (pg_try_advisory_lock(substr(v, 2, 4)::int)))",
+        "ALTER TABLE tmp ADD CHECK (pg_notify('all', v) IS NULL)",
+    ] {
+        let told = told(&client.query(text)).expect(text);
+        assert!(told.message.starts_with("pgveil: "), "{text}: {told:?}");
+    }
+    for text in [
+        "SELECT xmin, ctid FROM plain WHERE id = 1",
+        "INSERT INTO plain VALUES (1) ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING (xmax = 0)",
+        "CREATE TEMP SEQUENCE seq",
+        "CREATE TEMP TABLE r (id int DEFAULT nextval('seq') CHECK (id > 0), at serial)",
+    ] {
+        assert!(told(&client.query(text)).is_none(), "{text}");
+    }
+}
+
+/// Neither by what is said about rows nor by counters of what was done for them.
+#[test]
+fn neither_notices_nor_counters_stand_for_rows() {
+    let (server, pgveil) = start(BOTH);
+    let noisy = "SELECT count(*) FROM contacts WHERE CASE WHEN code < 'k0100x' THEN pg_cancel_backend(0) ELSE true END";
+    let notices = |frames: &[Frame]| frames.iter().filter(|frame| frame.tag == b'N').count();
+    let mut direct = login_directly(&server, "u0");
+    assert!(
+        notices(&direct.query(noisy)) > 50,
+        "there is nothing to be seen"
+    );
+    let mut client = login(&pgveil, "u0");
+    let frames = client.query(noisy);
+    assert!(told(&frames).is_none());
+    assert_eq!(notices(&frames), 0);
+    client.query("CREATE TEMP TABLE t7 (id int)");
+    client.query("INSERT INTO t7 VALUES (1)");
+    let scans = "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname = 't7'";
+    for text in ["BEGIN", "SELECT count(*) FROM t7", scans] {
+        let frames = client.query(text);
+        assert!(told(&frames).is_none(), "{text}");
+        let row = frames
+            .iter()
+            .find(|frame| frame.tag == b'D' && text == scans);
+        assert!(row.is_none_or(|row| {
+            row.columns()[1]
+                .as_deref()
+                .is_none_or(|scans| scans == b"0")
+        }));
+    }
+}
+
+fn login_directly(server: &Postgres, user: &str) -> Client {
+    Client::login(server.port(), user, "", "postgres")
 }

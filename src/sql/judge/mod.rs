@@ -15,6 +15,7 @@ mod constants;
 mod fields;
 mod grouping;
 mod guards;
+mod keeping;
 mod keys;
 mod kinds;
 mod levels;

@@ -1,4 +1,5 @@
 //! Rows of protected relations that a statement puts where they can be read without being counted.
+use super::keeping;
 use super::statements::is_analyze;
 use super::walk::Walk;
 use super::{Access, Side, offset};
@@ -12,38 +13,6 @@ use crate::sql::tree::{Node, Tree};
 /// counted; in another one, which rows were found there tells what they were compared with.
 const TARGET: &str = "relation";
 const CONDITIONS: [&str; 2] = ["where_clause", "join_condition"];
-
-/// Functions that keep a value which the session can ask for again in bulk (a setting, a sequence, a lock, a notification),
-/// and which of their arguments that is.
-const KEEPING: [(&str, &[usize]); 13] = [
-    ("set_config", &[1]),
-    ("setval", &[1]),
-    ("pg_notify", &[0, 1]),
-    ("pg_advisory_lock", &[0, 1]),
-    ("pg_advisory_lock_shared", &[0, 1]),
-    ("pg_advisory_unlock", &[0, 1]),
-    ("pg_advisory_unlock_shared", &[0, 1]),
-    ("pg_advisory_xact_lock", &[0, 1]),
-    ("pg_advisory_xact_lock_shared", &[0, 1]),
-    ("pg_try_advisory_lock", &[0, 1]),
-    ("pg_try_advisory_lock_shared", &[0, 1]),
-    ("pg_try_advisory_xact_lock", &[0, 1]),
-    ("pg_try_advisory_xact_lock_shared", &[0, 1]),
-];
-
-/// Functions by whose argument a value can be kept in a state, or in the name of what they change or lock, and which of them it
-/// is: it may be computed, but not from what rows hold.
-const KEEPING_ONE: [(&str, usize); 9] = [
-    ("currval", 0),
-    ("isn_weak", 0),
-    ("nextval", 0),
-    ("pg_get_sequence_data", 0),
-    ("pg_partition_tree", 0),
-    ("pg_sequence_last_value", 0),
-    ("setval", 0),
-    ("setseed", 0),
-    ("set_limit", 0),
-];
 
 /// `ARRAY_SUBLINK` (nodes/primnodes.h, as protobuf numbers it).
 const ARRAY: i64 = 7;
@@ -59,6 +28,13 @@ impl Walk<'_> {
     /// Notes that rows of protected relations go into another relation: they count as exported. Refuses what nobody would
     /// count. Rows that go into a protected relation are counted where they are read, unless many go into one: `Packed::stores_many`.
     pub(super) fn note_stored(&mut self, statement: &Node) -> Result<(), Refusal> {
+        let limits = self.side == Side::Client && self.rules.role.export.limits();
+        if limits && keeping::reads_marks(statement) {
+            return Err(refuse::construct(
+                "xmax, cmin or cmax, which tell what was done to rows",
+                "what was too much and taken back leaves its marks there, which nobody counts; in RETURNING of an INSERT they may be had",
+            ));
+        }
         let protected = &self.rules.role.protected;
         let reads = self
             .uses
@@ -83,11 +59,10 @@ impl Walk<'_> {
         if copies {
             self.effects.push(Effect::StoresRows);
         }
-        let limits = self.side == Side::Client && self.rules.role.export.limits();
-        if limits && keeps(statement) {
+        if limits && keeping::keeps(statement) {
             return Err(refuse::construct(
                 "a function that keeps values of protected relations where nobody would count them",
-                "give settings, sequences, locks and notifications constants or parameters, or use them in a statement that reads no protected relation",
+                "give settings, sequences, locks and notifications constants or parameters, as output columns of the outermost query without OFFSET, or use them in a statement that reads no protected relation",
             ));
         }
         if limits && (self.only_locks(statement, true) || self.skips_rows(&stores)) {
@@ -195,46 +170,6 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a function that keeps values is given one that is made for each row.
-fn keeps(node: &Node) -> bool {
-    let kept = |name: &str| KEEPING.iter().find(|(known, _)| *known == name);
-    let one = |name: &str| KEEPING_ONE.iter().find(|(known, _)| *known == name);
-    let last = |field| node.list(field).last().and_then(Tree::string).unwrap_or("");
-    let takes = |name: &str| kept(name).is_some() || one(name).is_some();
-    let here = match node.kind {
-        "FuncCall" => {
-            let arguments = node.list("args");
-            kept(last("funcname")).is_some_and(|(_, kept)| {
-                let mut given = arguments.iter().enumerate();
-                given.any(|(at, argument)| kept.contains(&at) && !is_constant(argument))
-            }) || one(last("funcname"))
-                .is_some_and(|(_, at)| arguments.get(*at).is_some_and(of_rows))
-        }
-        // The notation of a field is a call, too.
-        "ColumnRef" => takes(last("fields")),
-        "AIndirection" => {
-            let names = node.list("indirection").iter();
-            names.filter_map(Tree::string).any(takes)
-        }
-        _ => false,
-    };
-    let mut found = here;
-    for (_, field) in &node.fields {
-        each(field, &mut |inner| found |= keeps(inner));
-    }
-    found
-}
-
-/// Whether an expression takes anything from rows.
-fn of_rows(tree: &Tree) -> bool {
-    let mut found = false;
-    each(tree, &mut |node| {
-        let below = |(_, field): &(&'static str, Tree)| of_rows(field);
-        found |= matches!(node.kind, "ColumnRef" | "SubLink") || node.fields.iter().any(below);
-    });
-    found
-}
-
 /// Whether a value may be made of many rows.
 fn gathers(node: &Node) -> bool {
     let mut found = match node.kind {
@@ -247,14 +182,6 @@ fn gathers(node: &Node) -> bool {
         each(field, &mut |inner| found |= gathers(inner));
     }
     found
-}
-
-fn is_constant(tree: &Tree) -> bool {
-    tree.node().is_some_and(|node| match node.kind {
-        "AConst" | "ParamRef" => true,
-        "TypeCast" => node.get("arg").is_some_and(is_constant),
-        _ => false,
-    })
 }
 
 /// Writes anywhere in a statement. `told`: its command tag tells of this one.
@@ -292,7 +219,7 @@ fn named<'a>(tree: &'a Tree, found: &mut Vec<&'a Node>) {
     });
 }
 
-fn each<'a>(tree: &'a Tree, visit: &mut impl FnMut(&'a Node)) {
+pub(super) fn each<'a>(tree: &'a Tree, visit: &mut impl FnMut(&'a Node)) {
     match tree {
         Tree::Node(node) => visit(node),
         Tree::List(items) => items.iter().for_each(|item| each(item, visit)),

@@ -9,6 +9,7 @@ use crate::sql::refuse;
 use crate::sql::temporary::{SCHEMA, made, refers_to, taken};
 use crate::sql::tree::{Node, Tree};
 
+use super::keeping;
 use super::walk::{Walk, at};
 use super::{Access, Change, Side, Use};
 
@@ -225,6 +226,18 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// What a constraint calls when a row is stored is given values of that row. A default sees none.
+    fn keeps_nothing(&self, constraint: &Node) -> Result<(), Refusal> {
+        let is_default = constraint.int("contype") == ConstrType::ConstrDefault as i64;
+        match !is_default && self.rules.role.export.limits() && keeping::calls_any(constraint) {
+            true => Err(refuse::construct(
+                "a constraint that calls a function which keeps values where nobody would count them",
+                "call nextval, advisory locks and pg_notify in a statement of their own",
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn alter_table(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
         if node.int("objtype") != ObjectType::ObjectTable as i64 {
             return Err(refuse::statement(kind));
@@ -433,6 +446,7 @@ impl Walk<'_> {
                 node.location,
             ));
         }
+        self.keeps_nothing(node)?;
         for field in ["raw_expr", "options", "where_clause"] {
             self.walked(node, field)?;
         }

@@ -1,0 +1,162 @@
+//! Functions that keep a value where the session can ask for it again, outside of rows that are counted.
+use super::stores::each;
+use crate::sql::tree::{Node, Tree};
+
+/// Functions that keep a value which the session can ask for again in bulk (a setting, a sequence, a lock, a notification),
+/// and which of their arguments that is.
+const KEEPING: [(&str, &[usize]); 13] = [
+    ("set_config", &[1]),
+    ("setval", &[1]),
+    ("pg_notify", &[0, 1]),
+    ("pg_advisory_lock", &[0, 1]),
+    ("pg_advisory_lock_shared", &[0, 1]),
+    ("pg_advisory_unlock", &[0, 1]),
+    ("pg_advisory_unlock_shared", &[0, 1]),
+    ("pg_advisory_xact_lock", &[0, 1]),
+    ("pg_advisory_xact_lock_shared", &[0, 1]),
+    ("pg_try_advisory_lock", &[0, 1]),
+    ("pg_try_advisory_lock_shared", &[0, 1]),
+    ("pg_try_advisory_xact_lock", &[0, 1]),
+    ("pg_try_advisory_xact_lock_shared", &[0, 1]),
+];
+
+/// Functions by whose argument a value can be kept in a state, or in the name of what they change or lock, and which of them it
+/// is: it may be computed, but not from what rows hold.
+const KEEPING_ONE: [(&str, usize); 9] = [
+    ("currval", 0),
+    ("isn_weak", 0),
+    ("nextval", 0),
+    ("pg_get_sequence_data", 0),
+    ("pg_partition_tree", 0),
+    ("pg_sequence_last_value", 0),
+    ("setval", 0),
+    ("setseed", 0),
+    ("set_limit", 0),
+];
+
+/// Whether a statement that reads protected relations calls a function that keeps values with one that is made for each row, or
+/// where it depends on rows whether it is called: how often, and whether, is a value, too.
+pub(super) fn keeps(statement: &Node) -> bool {
+    let mut shown = Vec::new();
+    outputs(statement, &mut shown);
+    keeps_in(statement, &shown)
+}
+
+/// System columns that tell of a row that it was to be changed, deleted or locked, though that was taken back.
+const MARKS: &[&str] = &["xmax", "cmin", "cmax"];
+
+/// Whether a statement reads marks of what was done to rows, other than those of its own INSERT.
+pub(super) fn reads_marks(node: &Node) -> bool {
+    let names = node.list("fields").last().and_then(Tree::string);
+    let mut found = node.kind == "ColumnRef" && names.is_some_and(|name| MARKS.contains(&name));
+    for (name, field) in &node.fields {
+        let own = node.kind == "InsertStmt" && name.starts_with("returning");
+        each(field, &mut |inner| {
+            found |= match own {
+                true => reads_marks_within(inner),
+                false => reads_marks(inner),
+            }
+        });
+    }
+    found
+}
+
+/// In RETURNING of an INSERT: `xmax = 0` tells which rows are new.
+fn reads_marks_within(node: &Node) -> bool {
+    if node.kind == "SubLink" {
+        return reads_marks(node);
+    }
+    let mut found = false;
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found |= reads_marks_within(inner));
+    }
+    found
+}
+
+/// Whether a function that keeps values is called anywhere.
+pub(super) fn calls_any(node: &Node) -> bool {
+    keeps_in(node, &[])
+}
+
+/// What is computed once for each row that the client gets, or that is written and counted.
+fn outputs<'a>(node: &'a Node, shown: &mut Vec<&'a Node>) {
+    let inner = |field: &str| node.child(field);
+    match node.kind {
+        "SelectStmt" if node.get("limit_offset").is_some() => {}
+        "SelectStmt" | "UpdateStmt" => {
+            let outputs = node.list("target_list").iter().filter_map(Tree::node);
+            shown.extend(outputs.filter_map(|output| output.child("val")));
+            if let Some(values) = node.get("values_lists") {
+                each_value(values, shown);
+            }
+        }
+        "InsertStmt" => inner("select_stmt")
+            .into_iter()
+            .for_each(|query| outputs(query, shown)),
+        "PrepareStmt" | "CopyStmt" | "CreateTableAsStmt" => {
+            inner("query")
+                .into_iter()
+                .for_each(|query| outputs(query, shown));
+        }
+        _ => {}
+    }
+}
+
+fn each_value<'a>(values: &'a Tree, shown: &mut Vec<&'a Node>) {
+    each(values, &mut |node| match node.kind {
+        "List" => node
+            .fields
+            .iter()
+            .for_each(|(_, items)| each_value(items, shown)),
+        _ => shown.push(node),
+    });
+}
+
+fn keeps_in(node: &Node, shown: &[&Node]) -> bool {
+    let kept = |name: &str| KEEPING.iter().find(|(known, _)| *known == name);
+    let one = |name: &str| KEEPING_ONE.iter().find(|(known, _)| *known == name);
+    let last = |field| node.list(field).last().and_then(Tree::string).unwrap_or("");
+    let takes = |name: &str| kept(name).is_some() || one(name).is_some();
+    let here = match node.kind {
+        "FuncCall" if takes(last("funcname")) => {
+            let arguments = node.list("args");
+            let computed = kept(last("funcname")).is_some_and(|(_, kept)| {
+                let mut given = arguments.iter().enumerate();
+                given.any(|(at, argument)| kept.contains(&at) && !is_constant(argument))
+            });
+            let of_row = one(last("funcname"))
+                .is_some_and(|(_, at)| arguments.get(*at).is_some_and(of_rows));
+            computed || of_row || !shown.iter().any(|output| std::ptr::eq(*output, node))
+        }
+        // The notation of a field is a call, too.
+        "ColumnRef" => takes(last("fields")),
+        "AIndirection" => {
+            let names = node.list("indirection").iter();
+            names.filter_map(Tree::string).any(takes)
+        }
+        _ => false,
+    };
+    let mut found = here;
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found |= keeps_in(inner, shown));
+    }
+    found
+}
+
+/// Whether an expression takes anything from rows.
+fn of_rows(tree: &Tree) -> bool {
+    let mut found = false;
+    each(tree, &mut |node| {
+        let below = |(_, field): &(&'static str, Tree)| of_rows(field);
+        found |= matches!(node.kind, "ColumnRef" | "SubLink") || node.fields.iter().any(below);
+    });
+    found
+}
+
+fn is_constant(tree: &Tree) -> bool {
+    tree.node().is_some_and(|node| match node.kind {
+        "AConst" | "ParamRef" => true,
+        "TypeCast" => node.get("arg").is_some_and(is_constant),
+        _ => false,
+    })
+}
