@@ -378,7 +378,7 @@ impl Ledger {
                 Sent::FunctionCall { .. } => "FUNCTION CALL",
                 _ => "UNPARSED",
             },
-            portal: first.portal,
+            portal: first.portal.map(|name| self.names.portals.opened(&name)),
             cursor,
         };
         running.meter = self.meter(&running);
@@ -408,7 +408,7 @@ impl Ledger {
         let own = running.statement.grant.as_ref().or(source.grant.as_ref());
         own.or_else(|| {
             let mut portals = running.portals();
-            portals.find_map(|name| self.names.portal(name)?.granted(source.epoch))
+            portals.find_map(|opened| self.names.portals.get_opened(opened)?.granted(source.epoch))
         })
     }
 

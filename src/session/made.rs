@@ -5,8 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Oid;
-use crate::session::settings;
-
 use crate::sql::plan::{Effect, StatementPlan};
 
 /// Names that are kept in mind at most; those beyond cannot be read.
@@ -70,8 +68,8 @@ impl Made {
         }
     }
 
-    /// A statement has run well; `tag` is the server's.
-    pub fn follow(&mut self, plan: &StatementPlan, tag: &str) {
+    /// A statement has run well; `tag` is the server's. `code`: of users' has run with it.
+    pub fn follow(&mut self, plan: &StatementPlan, tag: &str, code: bool) {
         match tag {
             // Also what COMMIT of a failed transaction is answered by.
             "ROLLBACK" if is_partial(plan) => self.names = self.at_all_marks(),
@@ -79,7 +77,7 @@ impl Made {
             "COMMIT" => self.settle(),
             "SAVEPOINT" => self.mark(),
             _ => {
-                if settings::runs_code(plan) {
+                if code {
                     self.code_ran();
                     self.code = true;
                 }
@@ -204,11 +202,11 @@ mod tests {
             match word {
                 "x" => made.failed(),
                 "I" | "T" | "E" => made.ready(word.as_bytes()[0]),
-                "COMMIT" | "SAVEPOINT" => made.follow(&plan("SAVEPOINT", word, &[]), word),
-                "ROLLBACK" => made.follow(&plan("ROLLBACK", word, &[]), word),
+                "COMMIT" | "SAVEPOINT" => made.follow(&plan("SAVEPOINT", word, &[]), word, false),
+                "ROLLBACK" => made.follow(&plan("ROLLBACK", word, &[]), word, false),
                 "ROLLBACK_TO_a" => {
                     let partial = [Effect::RollbackTo("a".to_owned())];
-                    made.follow(&plan("ROLLBACK", word, &partial), "ROLLBACK");
+                    made.follow(&plan("ROLLBACK", word, &partial), "ROLLBACK", false);
                 }
                 _ => {
                     let name = |text: &str| text.trim_matches(['+', '-', '!']).to_owned();
@@ -229,7 +227,7 @@ mod tests {
                         true => "CREATE TEMP TABLE t (a int) ON COMMIT DROP",
                         false => word,
                     };
-                    made.follow(&plan(kind, text, &effects), kind);
+                    made.follow(&plan(kind, text, &effects), kind, false);
                 }
             }
         }
@@ -246,16 +244,16 @@ mod tests {
             )
         };
         let mut known = Made::default();
-        known.follow(&made("t"), "CREATE TABLE");
+        known.follow(&made("t"), "CREATE TABLE", false);
         known.ready(b'I');
         assert!(known.meets("t", 7) && known.meets("t", 7));
-        known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1");
+        known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1", true);
         assert!(known.meets("t", 7), "it was asked about before");
         assert!(!known.meets("t", 8), "a trigger made it anew");
         assert!(!known.meets("t", 7), "and it stays so");
 
-        known.follow(&made("u"), "CREATE TABLE");
-        known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1");
+        known.follow(&made("u"), "CREATE TABLE", false);
+        known.follow(&plan("INSERT", "", &[Effect::RunsCode]), "INSERT 0 1", true);
         assert!(!known.meets("u", 9), "it cannot be told");
         assert!(!known.meets("v", 9), "nor what was never made");
     }
@@ -267,26 +265,27 @@ mod tests {
         let make = plan("CREATE TABLE", "", &[Effect::TemporaryMade("t".to_owned())]);
         for commits in [true, false] {
             let mut made = Made::default();
-            made.follow(&insert, "INSERT 0 1");
-            made.follow(&make, "CREATE TABLE");
+            made.follow(&insert, "INSERT 0 1", true);
+            made.follow(&make, "CREATE TABLE", false);
             match commits {
-                true => made.follow(&plan("COMMIT", "", &[]), "COMMIT"),
+                true => made.follow(&plan("COMMIT", "", &[]), "COMMIT", false),
                 false => made.ready(b'I'),
             }
             assert!(!made.meets("t", 7), "it has not been asked about");
         }
         let mut made = Made::default();
-        made.follow(&insert, "INSERT 0 1");
-        made.follow(&make, "CREATE TABLE");
+        made.follow(&insert, "INSERT 0 1", true);
+        made.follow(&make, "CREATE TABLE", false);
         made.ready(b'T');
         assert!(made.meets("t", 7));
-        made.follow(&plan("COMMIT", "", &[]), "COMMIT");
+        made.follow(&plan("COMMIT", "", &[]), "COMMIT", false);
         assert!(made.meets("t", 7) && !made.meets("t", 8));
         made.follow(
             &plan("DROP", "", &[Effect::TemporaryGone(Some("t".to_owned()))]),
             "DROP TABLE",
+            false,
         );
-        made.follow(&make, "CREATE TABLE");
+        made.follow(&make, "CREATE TABLE", false);
         made.ready(b'I');
         assert!(made.meets("t", 9), "no code has run in this transaction");
     }

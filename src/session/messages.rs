@@ -21,6 +21,11 @@ impl Name {
         &self.0
     }
 
+    /// It may be longer than what is told apart.
+    pub fn is_cut(&self) -> bool {
+        self.0.len() >= NAME_BYTES
+    }
+
     pub fn is_unnamed(&self) -> bool {
         self.0.is_empty()
     }

@@ -8,19 +8,23 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 
 use crate::session::messages::{Name, Target};
-use crate::session::portals::{Portal, Portals};
+use crate::session::portals::{Opened, Portal, Portals};
 use crate::session::statements::{Source, Statement};
 use crate::sql::plan::Effect;
 
 /// Names of which it is kept in mind that nothing is known of them.
 const MAX_DOUBTFUL: usize = 1_000;
 
+/// SQLSTATEs that PREPARE, DEALLOCATE, CLOSE and DISCARD have when they do nothing: the transaction has failed before, or is
+/// one that may not be; the name is given already, or to nothing.
+const NOTHING_DONE: &[&str] = &["25P02", "25001", "42P05", "26000", "34000"];
+
 /// What a statement that runs another one runs.
 #[derive(Debug, Clone)]
 pub struct Inner {
     pub statement: Statement,
     /// The cursor whose rows it continues.
-    pub cursor: Option<Name>,
+    pub cursor: Option<Opened>,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +102,7 @@ impl Names {
                         || Statement::new(Source::unplanned(), 0),
                         |portal| portal.statement.clone(),
                     ),
-                    cursor: Some(name),
+                    cursor: Some(self.portals.opened(&name)),
                 })
             }
             _ => None,
@@ -114,24 +118,21 @@ impl Names {
 
     /// A statement has failed, by the commit of its transaction perhaps, which comes before CommandComplete for the last
     /// statement of a text (`exec_simple_query`, tcop/postgres.c). PREPARE and DEALLOCATE have been carried out then, and no
-    /// transaction takes that back: what a name stands for is not known.
-    pub fn failed(&mut self, statement: &Statement) {
+    /// transaction takes that back: what a name stands for is not known, unless the error says that they were not.
+    pub fn failed(&mut self, statement: &Statement, sqlstate: &str) {
+        if NOTHING_DONE.contains(&sqlstate) {
+            return;
+        }
+        self.portals.may_have_closed(statement);
         for effect in statement.effects() {
             match effect {
-                Effect::Prepare(name) => {
+                Effect::Prepare(name) | Effect::Deallocate(Some(name)) => {
                     let name = Name::from(name.as_str());
-                    if !self.prepared.contains_key(&name) {
-                        self.doubt(name);
-                    }
+                    self.prepared.remove(&name);
+                    self.doubt(name);
                 }
-                Effect::Deallocate(Some(name)) => {
-                    let name = Name::from(name.as_str());
-                    if self.prepared.remove(&name).is_some() {
-                        self.doubt(name);
-                    }
-                }
-                // DISCARD ALL fails before it does anything.
-                Effect::Deallocate(None) if statement.is_deallocate() => {
+                // DISCARD ALL may fail over the temporary tables, which come last (`DiscardAll`, commands/discard.c).
+                Effect::Deallocate(None) => {
                     let named = self.prepared.extract_if(|name, _| !name.is_unnamed());
                     let named: Vec<Name> = named.map(|(name, _)| name).collect();
                     named.into_iter().for_each(|name| self.doubt(name));
@@ -147,8 +148,8 @@ impl Names {
         }
     }
 
-    /// Follows what a statement that has completed did to names.
-    pub fn completed(&mut self, statement: &Statement) {
+    /// Follows what a statement that has completed did to names. `within`: the portal that it ran in.
+    pub fn completed(&mut self, statement: &Statement, within: Option<&Name>) {
         for effect in statement.effects() {
             match effect {
                 Effect::Prepare(name) => self.prepare(name.as_str().into(), statement.clone()),
@@ -177,6 +178,6 @@ impl Names {
                 | Effect::SchemaChanged => {}
             }
         }
-        self.portals.completed(statement);
+        self.portals.completed(statement, within);
     }
 }

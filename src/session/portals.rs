@@ -19,6 +19,8 @@ const MAX_SAVEPOINTS: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Portal {
     pub statement: Statement,
+    /// Tells it from others that had the name, or will.
+    number: u64,
     /// What EXECUTE or FETCH in it has run. The server holds its rows, whatever the name stands for by now
     /// (`PORTAL_UTIL_SELECT`, tcop/pquery.c).
     pub ran: Option<Inner>,
@@ -34,7 +36,18 @@ pub struct Portal {
     savepoints: usize,
 }
 
+/// A portal or cursor that was opened: its name may be another's by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    pub name: Name,
+    number: u64,
+}
+
 impl Portal {
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// The grant that its rows go out under for whoever reads on now. It was used once for all of them.
     pub fn granted(&self, now: Epoch) -> Option<&Granted> {
         let (granted, then) = self.granted.as_ref()?;
@@ -45,6 +58,8 @@ impl Portal {
 #[derive(Debug, Default)]
 pub struct Portals {
     open: HashMap<Name, Portal, RandomState>,
+    /// How many were opened.
+    count: u64,
     /// Savepoints of the transaction, the oldest first.
     savepoints: Vec<String>,
     /// There are more of them than are kept apart.
@@ -58,14 +73,24 @@ impl Portals {
         self.open.get(name)
     }
 
+    /// What goes by the name now.
+    pub fn opened(&self, name: &Name) -> Opened {
+        Opened {
+            name: name.clone(),
+            number: self.open.get(name).map_or(0, |portal| portal.number),
+        }
+    }
+
     /// A cursor WITH HOLD is open.
     pub fn any_held(&self) -> bool {
         self.open.values().any(|portal| portal.held)
     }
 
     pub fn open(&mut self, name: Name, statement: Statement, held: bool) {
+        self.count += 1;
         let portal = Portal {
             statement,
+            number: self.count,
             ran: None,
             sum: Sum::default(),
             granted: None,
@@ -83,8 +108,9 @@ impl Portals {
         self.open.remove(name);
     }
 
-    pub fn close_all(&mut self) {
-        self.open.clear();
+    /// Closes all but the one that does so.
+    fn close_all(&mut self, within: Option<&Name>) {
+        self.open.retain(|name, _| Some(name) == within);
     }
 
     /// A portal runs, and what it runs by a name is settled from now on.
@@ -96,10 +122,21 @@ impl Portals {
         }
     }
 
+    /// The portal that was opened as this one.
+    pub fn get_opened(&self, opened: &Opened) -> Option<&Portal> {
+        let portal = self.open.get(&opened.name)?;
+        (portal.number == opened.number).then_some(portal)
+    }
+
+    fn get_opened_mut(&mut self, opened: &Opened) -> Option<&mut Portal> {
+        let portal = self.open.get_mut(&opened.name)?;
+        (portal.number == opened.number).then_some(portal)
+    }
+
     /// What went out of portals and cursors that give the same rows.
-    pub fn sum<'a>(&self, names: impl Iterator<Item = &'a Name>) -> Sum {
+    pub fn sum<'a>(&self, opened: impl Iterator<Item = &'a Opened>) -> Sum {
         let mut sum = Sum::default();
-        for portal in names.filter_map(|name| self.open.get(name)) {
+        for portal in opened.filter_map(|opened| self.get_opened(opened)) {
             sum.counted = sum.counted.max(portal.sum.counted);
             sum.bytes = sum.bytes.max(portal.sum.bytes);
         }
@@ -107,17 +144,28 @@ impl Portals {
     }
 
     /// More rows of a portal went out.
-    pub fn advance(&mut self, name: &Name, total: Sum) {
-        if let Some(portal) = self.open.get_mut(name) {
+    pub fn advance(&mut self, opened: &Opened, total: Sum) {
+        if let Some(portal) = self.get_opened_mut(opened) {
             portal.sum.counted = portal.sum.counted.max(total.counted);
             portal.sum.bytes = portal.sum.bytes.max(total.bytes);
         }
     }
 
     /// The rows of a portal go on under a grant.
-    pub fn grant(&mut self, name: &Name, granted: Granted, epoch: Epoch) {
-        if let Some(portal) = self.open.get_mut(name) {
+    pub fn grant(&mut self, opened: &Opened, granted: Granted, epoch: Epoch) {
+        if let Some(portal) = self.get_opened_mut(opened) {
             portal.granted = Some((granted, epoch));
+        }
+    }
+
+    /// A statement has failed, at its commit perhaps, which does not bring back what CLOSE has closed.
+    pub fn may_have_closed(&mut self, statement: &Statement) {
+        for effect in statement.effects() {
+            match effect {
+                Effect::CloseCursor(Some(name)) => self.close(&name.as_str().into()),
+                Effect::CloseCursor(None) => self.close_all(None),
+                _ => {}
+            }
         }
     }
 
@@ -146,8 +194,8 @@ impl Portals {
         self.committed();
     }
 
-    /// Follows what a statement that has completed did.
-    pub fn completed(&mut self, statement: &Statement) {
+    /// Follows what a statement that has completed did. `within`: the portal that it ran in.
+    pub fn completed(&mut self, statement: &Statement, within: Option<&Name>) {
         let mut partial = false;
         for effect in statement.effects() {
             match effect {
@@ -155,7 +203,7 @@ impl Portals {
                     self.open(name.as_str().into(), statement.clone(), *held);
                 }
                 Effect::CloseCursor(Some(name)) => self.close(&name.as_str().into()),
-                Effect::CloseCursor(None) => self.close_all(),
+                Effect::CloseCursor(None) => self.close_all(within),
                 Effect::Savepoint(name) if self.savepoints.len() < MAX_SAVEPOINTS => {
                     self.savepoints.push(name.clone());
                 }
@@ -177,6 +225,10 @@ impl Portals {
 
     /// What was opened behind the savepoint belongs to what is around it.
     fn release(&mut self, name: &str) {
+        // It may be the name of one that is not kept apart.
+        if self.overflow {
+            return;
+        }
         let Some(at) = self.savepoints.iter().rposition(|known| known == name) else {
             return;
         };

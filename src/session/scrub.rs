@@ -53,7 +53,7 @@ const FORWARDING_ROUTINES: &[&str] = &["pgfdw_report_error", "pgfdw_report", "db
 
 const SYNTAX_ERROR: &str = "42601";
 
-const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
+pub const WITHHELD_NOTICE: &str = "a notice of the server was withheld";
 
 /// name_too_long, of which the server only ever says that it cuts a name off.
 const NAME_TOO_LONG: &str = "42622";

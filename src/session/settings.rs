@@ -102,6 +102,12 @@ pub fn runs_code(plan: &StatementPlan) -> bool {
     })
 }
 
+/// Whether code of users' has run with a statement. `inner`: what it ran by a name.
+pub fn ran_code(plan: &StatementPlan, inner: Option<Option<&StatementPlan>>) -> bool {
+    let runs = |plan: &StatementPlan| plan.effects.contains(&Effect::RunsCode);
+    runs(plan) || inner.is_some_and(|inner| inner.is_none_or(runs))
+}
+
 /// Whether what names mean after a statement can be told before it has run, given what was changed before it in the
 /// same transaction.
 ///

@@ -171,14 +171,17 @@ impl State {
 
     /// Names of temporary relations that a statement makes, as far as it matters for whom.
     fn to_be_owned(&self, plan: &StatementPlan) -> Vec<String> {
-        if !self.naming.varies() || self.owners.len() >= MAX_OWNERS {
+        if !self.naming.varies() {
             return Vec::new();
         }
+        let room = self.owners.len() < MAX_OWNERS;
         let made = plan.effects.iter().filter_map(|effect| match effect {
-            Effect::TemporaryMade(name) => Some(name.clone()),
+            Effect::TemporaryMade(name) => Some(name),
             _ => None,
         });
-        made.collect()
+        made.filter(|name| room || self.owners.contains_key(*name))
+            .cloned()
+            .collect()
     }
 
     /// An error or notice as the client reads it.

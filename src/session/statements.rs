@@ -158,15 +158,20 @@ pub fn does_to_prepared(plan: &StatementPlan, name: &Name) -> Option<Does> {
     deallocates(&plan.effects, name).then_some(Does::Takes)
 }
 
-/// What a statement does to a name of portals and cursors.
-pub fn does_to_portal(plan: &StatementPlan, name: &Name) -> Option<Does> {
+/// What a statement does to a name of portals and cursors. `held`: one of the name may outlive its transaction.
+pub fn does_to_portal(plan: &StatementPlan, name: &Name, held: bool) -> Option<Does> {
     if declares(&plan.effects, name) {
         return Some(Does::Gives);
     }
     if closes(&plan.effects, name) {
         return Some(Does::Takes);
     }
-    ends_portals(plan).then_some(Does::Unsaid)
+    let mut effects = plan.effects.iter();
+    let partial = effects.any(|effect| matches!(effect, Effect::RollbackTo(_)));
+    ends_portals(plan).then_some(match partial || held {
+        true => Does::Unsaid,
+        false => Does::Takes,
+    })
 }
 
 /// A grant that was used for one run of a statement.
@@ -291,10 +296,6 @@ impl Statement {
     /// Rows are put together in one of a protected relation, which will be read as one.
     pub fn packs_rows(&self) -> bool {
         self.protected() && self.plan().is_some_and(|plan| plan.packed.packs())
-    }
-
-    pub fn is_deallocate(&self) -> bool {
-        self.plan().is_some_and(|plan| plan.kind == "DEALLOCATE")
     }
 
     pub fn makes_table(&self) -> bool {

@@ -202,7 +202,7 @@ impl<'a, H: Host> ToServer<'a, H> {
             front::PARSE => self.parse(header, server).await,
             front::BIND => self.bind(header, server).await,
             front::EXECUTE => self.execute(header, server).await,
-            front::DESCRIBE | front::CLOSE => Ok(self.describe_or_close(header)),
+            front::DESCRIBE | front::CLOSE => self.describe_or_close(header, server).await,
             front::FUNCTION_CALL => Ok(self.function_call(header)),
             _ => Ok(self.control(header)),
         }

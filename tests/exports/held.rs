@@ -1,6 +1,7 @@
 //! What the server holds for a name counts, and stands on record, as what it is, whatever the name is taken for.
-use crate::support::message::{bind, execute, parse, sync, tags};
-use crate::{BOTH, ROWS, Taken, login, start, stopped, told};
+use crate::grants::grant;
+use crate::support::message::{Client, bind, execute, frame, parse, query, sync, tags};
+use crate::{BOTH, CONTACTS, ROWS, Taken, login, request_of, start, stopped, told};
 
 #[test]
 fn a_suspended_portal_goes_on_under_the_limits_of_what_it_runs() {
@@ -70,12 +71,21 @@ fn a_name_whose_prepare_or_deallocate_failed_runs_nothing() {
         vec![
             "BEGIN".to_owned(),
             "SELECT 1/0".to_owned(),
-            harmless,
+            harmless.clone(),
             "ROLLBACK".to_owned(),
             fails(all),
         ],
     ];
-    for (number, texts) in ways.into_iter().enumerate() {
+    let left = [
+        "BEGIN".to_owned(),
+        "SELECT 1/0".to_owned(),
+        format!("ROLLBACK; {}", fails("DEALLOCATE x")),
+        fails(all),
+    ];
+    let ways = ways
+        .into_iter()
+        .chain([[vec![harmless], left.to_vec()].concat()]);
+    for (number, texts) in ways.enumerate() {
         let mut client = login(&pgveil, &format!("u{}", number + 3));
         for text in texts {
             client.query(&text);
@@ -91,6 +101,23 @@ fn a_name_whose_prepare_or_deallocate_failed_runs_nothing() {
             refused.message.contains("it cannot be told whether"),
             "{refused:?}"
         );
+        // A commit within a batch.
+        let mut batched = login(&pgveil, &format!("u{}", number + 20));
+        batched.query("PREPARE x AS SELECT 1");
+        for text in ["DEALLOCATE x", all] {
+            batched.send_all(&[
+                parse("", "INSERT INTO late VALUES (1)", &[]),
+                bind("", "", &[], 0),
+                execute("", 0),
+                query(text),
+                sync(),
+            ]);
+            batched.read_until_ready();
+            batched.read_until_ready();
+        }
+        let frames = batched.query("EXECUTE x");
+        taken.add(&frames);
+        assert_eq!(taken.count(), 0);
         // The way out that is told.
         client.query("DEALLOCATE x");
         assert!(told(&client.query("PREPARE x AS SELECT 7")).is_none());
@@ -127,4 +154,97 @@ fn the_first_line_of_a_copy_counts_unless_it_is_a_header() {
     let mut taken = Taken::default();
     taken.add(&frames);
     assert_eq!(taken.count(), 0);
+}
+
+/// The number that MOVE answers tells of rows, as a count does.
+#[test]
+fn each_move_counts_as_a_row() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u0");
+    client.query("BEGIN");
+    let sizes = "SELECT 1 FROM contacts, generate_series(1, id) WHERE id = 7";
+    client.query(&format!("DECLARE c SCROLL CURSOR FOR {sizes}"));
+    let mut taken = Taken::default();
+    let moves = (0..2 * ROWS).map(|number| match number % 2 {
+        0 => "MOVE ALL FROM c".to_owned(),
+        _ => "MOVE BACKWARD ALL FROM c".to_owned(),
+    });
+    assert!(stopped(&taken.run(&mut client, moves)));
+}
+
+/// To a server of another encoding, or for a client of one, other names are the same.
+#[test]
+fn names_that_the_server_tells_apart_otherwise_give_nothing() {
+    let (server, pgveil) = start(BOTH);
+    let all = "SELECT code FROM contacts";
+    let mut client = login(&pgveil, "u3");
+    client.query("SET client_encoding = 'LATIN1'");
+    client.query("BEGIN");
+    client.send_all(&[frame(
+        b'Q',
+        b"DECLARE \"\xe9\" CURSOR FOR SELECT code FROM contacts\0",
+    )]);
+    client.read_until_ready();
+    let other = frame(b'B', b"\xc3\xa9\0\0\0\0\0\0\0\0");
+    client.send_all(&[parse("", "SELECT 1", &[]), other, sync()]);
+    let refused = told(&client.read_until_ready()).expect("refused");
+    assert!(refused.message.contains("client_encoding"), "{refused:?}");
+    server.sql(
+        "postgres",
+        "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+    );
+    server.sql(
+        "latin",
+        "CREATE TABLE contacts(id int, code text, phone text); GRANT SELECT ON contacts TO PUBLIC; \
+         INSERT INTO contacts SELECT g, 'k' || lpad(g::text, 4, '0') || 'x', '' FROM generate_series(1, 900) g",
+    );
+    let mut client = Client::login(pgveil.port(), "u4", "", "latin");
+    client.query("SET client_encoding = 'UTF8'");
+    let long = "é".repeat(40);
+    let (one, two) = (format!("{long}a"), format!("{long}b"));
+    client.send_all(&[
+        parse(&one, all, &[]),
+        sync(),
+        parse(&two, "SELECT 1", &[]),
+        sync(),
+    ]);
+    client.send_all(&[bind("", &one, &[], 0), execute("", 0), sync()]);
+    let mut taken = Taken::default();
+    for _ in 0..3 {
+        let frames = client.read_until_ready();
+        assert!(told(&frames).is_some());
+        taken.add(&frames);
+    }
+    assert_eq!(taken.count(), 0);
+}
+
+/// What is granted for a cursor is not for another of its name.
+#[test]
+fn a_grant_of_a_cursor_is_not_one_of_its_name() {
+    let (_server, mut pgveil) = start(BOTH);
+    let granted = "DECLARE c CURSOR FOR SELECT id, code FROM contacts";
+    let ask = |client: &mut Client| {
+        client.query("BEGIN");
+        client.query(granted);
+        client.query("FETCH ALL FROM c")
+    };
+    let request = request_of(&told(&ask(&mut login(&pgveil, "u0"))));
+    pgveil.kill();
+    grant(&pgveil, &request, CONTACTS as u64);
+    let pgveil = pgveil.restart();
+    let mut client = login(&pgveil, "u0");
+    client.query("BEGIN");
+    client.query(granted);
+    client.send_all(&[
+        parse("", "FETCH ALL FROM c", &[]),
+        bind("p", "", &[], 0),
+        execute("p", 5),
+        sync(),
+    ]);
+    assert!(told(&client.read_until_ready()).is_none());
+    client.query("CLOSE c");
+    client.query("DECLARE c CURSOR FOR SELECT phone, code FROM contacts");
+    client.send_all(&[execute("p", 200), sync()]);
+    assert!(told(&client.read_until_ready()).is_none(), "it was granted");
+    assert!(stopped(&told(&client.query("FETCH ALL FROM c"))));
 }

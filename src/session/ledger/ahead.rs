@@ -10,7 +10,7 @@ use super::{Entry, Ledger, Sent};
 use crate::session::messages::{Name, Target};
 use crate::session::portals::Portal;
 use crate::session::statements::{Does, Source, Statement, does_to_portal, does_to_prepared};
-use crate::sql::plan::StatementPlan;
+use crate::sql::plan::{Effect, StatementPlan};
 
 /// What a name stands for when the server gets to the next message, if nothing fails before.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Ledger {
 
     /// The statement of a portal or cursor.
     pub fn portal_as_sent(&self, name: &Name) -> AsSent {
+        let held = self.may_be_held(name);
         self.as_sent(
             |sent| match sent {
                 Sent::Close(Target::Portal(closed)) if closed == name => {
@@ -62,11 +63,16 @@ impl Ledger {
                 Sent::Bind { portal, meant, .. } if portal == name => {
                     Some(Says::Statement(meant.clone()))
                 }
+                // CLOSE ALL leaves the portal that it runs in.
                 Sent::Execute {
-                    names: Some(runs), ..
-                } => says(runs, |plan| does_to_portal(plan, name)),
+                    portal,
+                    names: Some(runs),
+                    ..
+                } if portal != name || !closes_all(runs.effects()) => {
+                    says(runs, |plan| does_to_portal(plan, name, held))
+                }
                 Sent::Query(_) if name.is_unnamed() => Some(Says::Statement(None)),
-                Sent::Query(source) => last_that(source, |plan| does_to_portal(plan, name)),
+                Sent::Query(source) => last_that(source, |plan| does_to_portal(plan, name, held)),
                 _ => None,
             },
             || {
@@ -74,6 +80,20 @@ impl Ledger {
                 portal.map(|portal| portal.statement.clone())
             },
         )
+    }
+
+    /// A cursor of the name that is there, or is about to be, outlives its transaction.
+    fn may_be_held(&self, name: &Name) -> bool {
+        let declares = |effect: &Effect| matches!(effect, Effect::DeclareCursor { name: made, held: true } if name.is(made));
+        let declared = |plan: &StatementPlan| plan.effects.iter().any(declares);
+        self.names.portal(name).is_some_and(Portal::is_held)
+            || self.queue.iter().any(|entry| match &entry.sent {
+                Sent::Query(source) => source.statements().iter().any(declared),
+                Sent::Execute {
+                    names: Some(runs), ..
+                } => runs.plan().is_some_and(declared),
+                _ => false,
+            })
     }
 
     /// A portal that no message in flight is about.
@@ -152,6 +172,10 @@ impl Entry {
             Sent::Query(_) | Sent::Own | Sent::FunctionCall { .. } | Sent::Sync
         )
     }
+}
+
+fn closes_all(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::CloseCursor(None))
 }
 
 /// What a statement says of a name.

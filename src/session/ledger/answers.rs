@@ -331,7 +331,8 @@ impl Ledger {
             self.names.portals.advance(portal, running.meter.total());
         }
         if tag == back::COMMAND_COMPLETE {
-            self.names.completed(&running.statement);
+            let within = running.portal.as_ref().map(|portal| &portal.name);
+            self.names.completed(&running.statement, within);
         }
         let front = self.queue.front_mut()?;
         match front.sent {
@@ -372,11 +373,6 @@ impl Ledger {
         }
         self.copy_in_ends(false);
         let refusal = self.refusal(&running);
-        // In a failed transaction nothing runs, and a commit comes behind the last statement of a text or batch.
-        let commits = running.statement.index > 0 || self.mid_batch();
-        if refusal.is_none() && commits && self.transaction != Some(b'E') {
-            self.names.failed(&running.statement);
-        }
         match self.queue.front_mut() {
             Some(front)
                 if matches!(

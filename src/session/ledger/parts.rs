@@ -39,7 +39,12 @@ impl Ledger {
 
     /// Something is to be answered that was sent, and nothing that the server waits for is the client's to send.
     pub fn answers_come_alone(&self) -> bool {
-        !self.is_answered() && !self.absorbing && (!self.may_skip || self.will_settle())
+        !self.is_answered() && !self.absorbing && self.is_sure_to_read()
+    }
+
+    /// Whether the server reads what is sent now is not up to a Sync that a COPY may have ignored.
+    pub fn is_sure_to_read(&self) -> bool {
+        !self.may_skip || self.will_settle()
     }
 
     /// The server has answered everything that it was sent, but for the end of a Query in parts: it waits for more.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::audit::ExportRecord;
 use crate::export::{LimitKind, Meter};
 use crate::policy::ExportRule;
-use crate::session::messages::Name;
+use crate::session::portals::Opened;
 use crate::session::statements::Statement;
 use crate::wire::error::ErrorFields;
 
@@ -16,9 +16,9 @@ pub struct Running {
     /// What EXECUTE or FETCH runs.
     pub inner: Option<Statement>,
     /// The portal whose rows these are, ...
-    pub(super) portal: Option<Name>,
+    pub(super) portal: Option<Opened>,
     /// ... and the cursor that FETCH reads them from.
-    pub(super) cursor: Option<Name>,
+    pub(super) cursor: Option<Opened>,
     pub meter: Meter,
     pub since: Instant,
     /// An export limit was exceeded: its rows stay here, and the client is told this.
@@ -64,7 +64,7 @@ impl Running {
     }
 
     /// Portal and cursor whose rows these are: what went out of one did of the other.
-    pub(super) fn portals(&self) -> impl Iterator<Item = &Name> {
+    pub(super) fn portals(&self) -> impl Iterator<Item = &Opened> {
         self.portal.iter().chain(&self.cursor)
     }
 

@@ -96,14 +96,17 @@ fn receive(ledger: &mut Ledger, message: &str) -> String {
             kind(running.governing()),
             running.meter.rows()
         ),
-        Ok(Answer::Failed(failure)) => format!(
-            "{} of {}",
-            match failure.refusal {
+        Ok(Answer::Failed(failure)) => {
+            let statement = &failure.running.statement;
+            let told = match failure.refusal {
                 Some(_) => "denial",
-                None => "error",
-            },
-            kind(&failure.running.statement)
-        ),
+                None => {
+                    ledger.names.failed(statement, &message[1..]);
+                    "error"
+                }
+            };
+            format!("{told} of {}", kind(statement))
+        }
         Ok(Answer::Ready) => "ready".to_owned(),
         Ok(Answer::Own | Answer::OwnReady) => "own".to_owned(),
         Err(error) => error.to_string(),

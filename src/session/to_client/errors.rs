@@ -80,6 +80,12 @@ impl<H: Host> ToClient<'_, H> {
         if let Some(ended) = self.put_on_record(state, running, &outcome) {
             return ended;
         }
+        if failure.refusal.is_none() {
+            state
+                .ledger
+                .names
+                .failed(&running.statement, &fields.sqlstate);
+        }
         // The plan was made for a schema that is gone: one that was changed beside pgveil since the catalog was read.
         state.schema_changed |= state.restricted
             && failure.refusal.is_none()
@@ -146,7 +152,7 @@ impl<H: Host> ToClient<'_, H> {
         if let Some(plan) = dropped.filter(|_| fields.message == NO_TEMPORARY_SCHEMA) {
             words.message = not_there(plan);
         }
-        if !own && !state.muted {
+        if !own && !state.muted && !may_stand_for_rows(state, statement.as_ref(), &words) {
             self.burst.put(&state.encoded(&words, NOTICE_RESPONSE));
         }
         self.burst.discard(header);
@@ -231,4 +237,14 @@ mod tests {
         assert_eq!(fields.sqlstate, "22P02");
         assert!(!fields.message.contains('x'));
     }
+}
+
+/// Whether notices, by their number and kinds, could say what rows hold that nobody counts: those whose words are withheld, of
+/// a statement over protected relations, where rows are limited.
+fn may_stand_for_rows(state: &State, statement: Option<&Statement>, words: &ErrorFields) -> bool {
+    let limited = |statement: &Statement| {
+        let runs_another = state.ledger.names.inner(statement).is_some();
+        (statement.protected() || runs_another) && state.ledger.limits_of(statement).0.limits()
+    };
+    words.message == scrub::WITHHELD_NOTICE && statement.is_some_and(limited)
 }

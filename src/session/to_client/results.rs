@@ -358,18 +358,28 @@ impl<H: Host> ToClient<'_, H> {
         let governing = running.governing();
         let packed = governing.plan().map(|plan| &plan.packed);
         let stores = running.stores_rows();
-        if !(stores || governing.packs_rows()) || running.stopped.is_some() {
+        // The number that MOVE answers is made of rows, as a count is.
+        let moves = governing.protected()
+            && running
+                .statement
+                .plan()
+                .is_some_and(|plan| plan.kind == "MOVE");
+        if !(stores || moves || governing.packs_rows()) || running.stopped.is_some() {
             return None;
         }
         let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
-        let rows = running.meter.stored(stored);
+        let rows = match moves {
+            true => 1,
+            false => running.meter.stored(stored),
+        };
         if rows == 0 {
             return None;
         }
         let weight = match packed {
-            _ if running.grant.is_some() => rows,
-            // What is in them is not seen here.
+            _ if moves => 1,
+            // What is in them is not seen here, and no grant says how much it may be.
             Some(packed) if packed.stores_many => UNCOUNTABLE,
+            _ if running.grant.is_some() => rows,
             // A row of a protected relation that others were put into: it will be read as one.
             Some(packed) if !stores => {
                 rows.saturating_mul(packed.joined.saturating_sub(1).max(1).into())
@@ -395,7 +405,10 @@ impl<H: Host> ToClient<'_, H> {
         }
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
         let own = !state.made.is_empty();
-        state.made.follow(plan, tag);
+        let inner = running.inner.as_ref().map(Statement::plan);
+        state
+            .made
+            .follow(plan, tag, settings::ran_code(plan, inner));
         state.has_made(plan, &running.statement.source.claim);
         let mut touched = settings::touched(plan);
         if let Some(inner) = &running.inner {

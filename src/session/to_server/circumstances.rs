@@ -11,6 +11,7 @@ use super::refusals::unsettled_refusal;
 use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::{AsSent, Ledger, Sent};
+use crate::session::messages::Name;
 use crate::session::question::Asks;
 use crate::session::statements::Statement;
 use crate::sql::plan::{Refusal, SessionFacts};
@@ -135,6 +136,21 @@ impl<H: Host> ToServer<'_, H> {
             self.flush(server).await?;
             self.shared.progress.notified().await;
         }
+    }
+
+    /// Whether the server tells names of statements and portals apart as they are told apart here: by the first 63 bytes in its own
+    /// encoding. Of names no other spelling is kept in mind.
+    pub(super) async fn tells_apart<W: AsyncWrite + Unpin>(
+        &mut self,
+        names: &[&Name],
+        server: &mut W,
+    ) -> io::Result<bool> {
+        if !self.restricted || names.iter().all(|name| name.bytes().is_ascii()) {
+            return Ok(true);
+        }
+        let is_utf8 = self.charset(server).await? == Some(Charset::Utf8);
+        let kept = self.shared.lock().encodings.server == "UTF8";
+        Ok(is_utf8 && names.iter().all(|name| kept || !name.is_cut()))
     }
 
     /// The encoding in which the server will read what is sent next; `None`: it cannot be told. Waits like

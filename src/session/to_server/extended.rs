@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 
 use super::circumstances::Known;
 use super::inner::{Now, runs_unknown};
-use super::refusals::{setting_refusal, stale_refusal, unavailable};
+use super::refusals::{encoding_refusal, setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
@@ -16,7 +16,7 @@ use crate::session::claim::{Claim, Spoken};
 use crate::session::denial::{self, ByName};
 use crate::session::host::{Host, Standing};
 use crate::session::ledger::{Ledger, Sent};
-use crate::session::messages::{self, Name};
+use crate::session::messages::{self, Name, Target};
 use crate::session::settings;
 use crate::session::statements::{Arguments, Source, Statement};
 use crate::sql::plan::{Refusal, SessionFacts};
@@ -45,9 +45,13 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&statement);
-        let (mut meant, mut denied) = match self.settled(prepared, |_, _| false, server).await? {
-            Ok(meant) => (meant, None),
-            Err(refusal) => (None, Some(refusal)),
+        let (mut meant, mut denied) = match self.tells_apart(&[&portal, &statement], server).await?
+        {
+            true => match self.settled(prepared, |_, _| false, server).await? {
+                Ok(meant) => (meant, None),
+                Err(refusal) => (None, Some(refusal)),
+            },
+            false => (None, Some(encoding_refusal())),
         };
         if self.restricted
             && let Some(prepared) = &meant
@@ -155,9 +159,12 @@ impl<H: Host> ToServer<'_, H> {
             Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
         let bound = |ledger: &Ledger| ledger.portal_as_sent(&portal);
-        let (runs, mut denied) = match self.settled(bound, runs_unknown, server).await? {
-            Ok(runs) => (runs, None),
-            Err(refusal) => (None, Some(refusal)),
+        let (runs, mut denied) = match self.tells_apart(&[&portal], server).await? {
+            true => match self.settled(bound, runs_unknown, server).await? {
+                Ok(runs) => (runs, None),
+                Err(refusal) => (None, Some(refusal)),
+            },
+            false => (None, Some(encoding_refusal())),
         };
         if self.restricted
             && let Some(statement) = &runs
@@ -347,20 +354,31 @@ impl<H: Host> ToServer<'_, H> {
         self.push(Sent::Check(portal.clone()));
     }
 
-    pub(super) fn describe_or_close(&mut self, header: Header) -> Flow {
+    pub(super) async fn describe_or_close<W: AsyncWrite + Unpin>(
+        &mut self,
+        header: Header,
+        server: &mut W,
+    ) -> io::Result<Flow> {
         let Some(body) = self.burst.body(header) else {
-            return Flow::Wait;
+            return Ok(Flow::Wait);
         };
         let target = match messages::read_target(body) {
             Ok(target) => target,
-            Err(malformed) => return self.malformed(header, malformed),
+            Err(malformed) => return Ok(self.malformed(header, malformed)),
         };
+        let (Target::Statement(name) | Target::Portal(name)) = &target;
+        if !self.tells_apart(&[name], server).await? {
+            // Nothing could be given to it.
+            return Ok(super::violated(
+                "pgveil: a name of a statement or portal that cannot be told from others in the server's encoding",
+            ));
+        }
         self.push(match header.tag {
             front::DESCRIBE => Sent::Describe(target),
             _ => Sent::Close(target),
         });
         self.burst.forward(header);
-        Flow::Next
+        Ok(Flow::Next)
     }
 
     /// Whether a prepared statement may still run as it was decided on. The server analyses it again under the search

@@ -35,7 +35,9 @@ impl<H: Host> ToServer<'_, H> {
     /// It would not be run, and what is sent behind it would not be read: a COPY FROM STDIN takes it for its data.
     pub(super) fn waits_for_count(&self, statement: &Statement) -> Result<bool, Refusal> {
         let waits = statement.refusal().is_none() && self.stores(statement);
-        match waits && self.shared.lock().ledger.is_absorbing() {
+        let state = self.shared.lock();
+        let astray = state.ledger.is_absorbing() || !state.ledger.is_sure_to_read();
+        match waits && astray {
             true => Err(copying_refusal()),
             false => Ok(waits),
         }
@@ -81,8 +83,12 @@ impl<H: Host> ToServer<'_, H> {
         server: &mut W,
     ) -> io::Result<()> {
         self.await_answers(server).await?;
-        // The client was told of an error that the server does not know of.
-        if self.shared.lock().muted {
+        // The client was told of an error that the server does not know of; or nothing is known of the rows.
+        let (muted, answered) = {
+            let state = self.shared.lock();
+            (state.muted, state.ledger.is_answered())
+        };
+        if muted || !answered {
             self.shared.lock().ledger.undo(self.heard);
             let mut poison = BytesMut::new();
             let name = self.shared.own_name.as_bytes();

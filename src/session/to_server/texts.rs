@@ -172,9 +172,7 @@ impl<H: Host> ToServer<'_, H> {
                 false => trial::refused(&decided.source, &refusal),
             };
         }
-        if self.restricted && !name.is_ascii() && self.charset(server).await? != Some(Charset::Utf8)
-        {
-            // Of names no other spelling is kept in mind.
+        if !self.tells_apart(&[&Name::new(&name)], server).await? {
             decided = Decided::refused(None, encoding_refusal());
         }
         self.push(Sent::Parse {

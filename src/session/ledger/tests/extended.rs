@@ -326,56 +326,76 @@ fn cursors_end_with_their_transaction_or_the_part_of_it_that_is_taken_back() {
 
 #[test]
 fn what_a_failed_prepare_or_deallocate_leaves_is_not_known() {
-    let ledger = check(
-        "
-        > Q SELECT a; PREPARE x SECRET
-        < C = end of SELECT a, 0 rows
-        < E = error of PREPARE x SECRET
+    let known = "
+        > Q PREPARE x a
+        < C = end of PREPARE x a, 0 rows
         < ZI = ready
-        > Q PREPARE w SECRET
-        < E = error of PREPARE w SECRET
-        < ZI = ready
-        > Q PREPARE y a
-        < C = end of PREPARE y a, 0 rows
-        < ZI = ready
-        > Q SELECT a; PREPARE y SECRET
-        < C = end of SELECT a, 0 rows
-        < E = error of PREPARE y SECRET
-        < ZI = ready
-        > Q PREPARE z a
-        < C = end of PREPARE z a, 0 rows
-        < ZI = ready
-        > Q SELECT a; DEALLOCATE z
-        < C = end of SELECT a, 0 rows
-        < E = error of DEALLOCATE z
-        < ZI = ready
-        ",
-    );
-    for (name, known, doubtful) in [
-        ("x", false, true),
-        ("w", false, false),
-        ("y", true, false),
-        ("z", false, true),
+        ";
+    for (script, is_known, is_doubtful) in [
+        (
+            "> Q PREPARE x SECRET\n< E23505 = error of PREPARE x SECRET",
+            false,
+            true,
+        ),
+        (
+            "> Q PREPARE x SECRET\n< E42P05 = error of PREPARE x SECRET",
+            true,
+            false,
+        ),
+        (
+            "> Q PREPARE x SECRET\n< E25P02 = error of PREPARE x SECRET",
+            true,
+            false,
+        ),
+        (
+            "> Q DEALLOCATE x\n< E40001 = error of DEALLOCATE x",
+            false,
+            true,
+        ),
+        (
+            "> Q DEALLOCATE x\n< E25P02 = error of DEALLOCATE x",
+            true,
+            false,
+        ),
+        (
+            "> Q DEALLOCATE ALL\n< E23505 = error of DEALLOCATE ALL",
+            false,
+            true,
+        ),
+        (
+            "> Q DEALLOCATE y\n< E26000 = error of DEALLOCATE y",
+            true,
+            false,
+        ),
+        (
+            "> Q DEALLOCATE x\n< E40001 = error of DEALLOCATE x\n< ZI = ready
+             > Q DEALLOCATE x\n< C = end of DEALLOCATE x, 0 rows",
+            false,
+            false,
+        ),
     ] {
-        let name = Name::from(name);
-        assert_eq!(ledger.names.prepared(&name).is_some(), known, "{name:?}");
-        assert_eq!(ledger.names.is_doubtful(&name), doubtful, "{name:?}");
+        let ledger = check(&format!("{known}{script}\n< ZI = ready"));
+        let name = Name::from("x");
+        assert_eq!(ledger.names.prepared(&name).is_some(), is_known, "{script}");
+        assert_eq!(ledger.names.is_doubtful(&name), is_doubtful, "{script}");
     }
-    // In a failed transaction it has not run.
-    let ledger = check(
-        "
-        > Q BEGIN
-        < C = end of BEGIN, 0 rows
-        < ZT = ready
-        > Q SELECT a
-        < E = error of SELECT a
-        < ZE = ready
-        > Q SELECT b; PREPARE x SECRET
-        < E = error of SELECT b
-        < ZE = ready
-        ",
-    );
-    assert!(!ledger.names.is_doubtful(&Name::from("x")));
+    // Nor is what a failed CLOSE has closed there.
+    let held = "
+        > Q DECLARE c WITH HOLD
+        < C = end of DECLARE c WITH HOLD, 0 rows
+        < ZI = ready
+        ";
+    for (closes, sqlstate, is_open) in [
+        ("CLOSE c", "23505", false),
+        ("CLOSE c", "25P02", true),
+        ("CLOSE ALL", "57014", false),
+        ("CLOSE d", "34000", true),
+    ] {
+        let script = format!("> Q {closes}\n< E{sqlstate} = error of {closes}\n< ZI = ready");
+        let ledger = check(&format!("{held}{script}"));
+        let portal = ledger.names.portal(&Name::from("c"));
+        assert_eq!(portal.is_some(), is_open, "{script}");
+    }
 }
 
 #[test]
@@ -437,4 +457,17 @@ fn a_name_that_is_taken_in_flight_stands_for_nothing() {
         let prepared = ledger.prepared_as_sent(&Name::from("x"));
         assert_eq!(prepared.statement.is_some(), stands, "{in_flight}");
     }
+}
+
+/// Of savepoints that are not kept apart nobody knows which of a name is meant.
+#[test]
+fn behind_many_savepoints_a_cursor_is_gone_with_any_that_is_gone_back_to() {
+    let run = |text: &str| format!("> Q {text}\n< C = end of {text}, 0 rows\n< ZT = ready\n");
+    let many: String = std::iter::once("SAVEPOINT a")
+        .chain(std::iter::repeat_n("SAVEPOINT b", 999))
+        .chain(["SAVEPOINT a", "DECLARE c", "RELEASE a", "ROLLBACK TO b"])
+        .map(run)
+        .collect();
+    let ledger = check(&format!("{}{many}", run("BEGIN")));
+    assert!(ledger.names.portal(&Name::from("c")).is_none());
 }
