@@ -111,18 +111,24 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
         })
 }
 
+/// Whether there are relations of which the role does not see all rows.
+fn hides_rows(role: &RolePolicy) -> bool {
+    !role.rows.is_empty() || !role.closed.is_empty()
+}
+
 /// Whether what counters say of rows is none of the role's business: rows are hidden from it, or counted, and what it makes a
 /// statement do for one of them can be read off there.
 pub fn closes_counters(role: &RolePolicy) -> bool {
-    !role.rows.is_empty() || !role.closed.is_empty() || role.export.limits()
+    hides_rows(role) || role.export.limits()
 }
 
 /// Whether [`guard`] must have given the role masks by such a rule.
 fn applies(rule: Rule, role: &RolePolicy) -> bool {
-    let hides = closes_counters(role);
+    let hides = hides_rows(role);
     match rule {
         Rule::Null | Rule::Own => true,
-        Rule::Counts | Rule::Any | Rule::Reads => hides,
+        Rule::Any => closes_counters(role),
+        Rule::Counts | Rule::Reads => hides,
         Rule::Writes | Rule::Statistics => {
             let masked = role.masks.keys().any(|oid| *oid >= FIRST_NORMAL_OID);
             hides || masked || !role.denied.is_empty()
@@ -231,6 +237,10 @@ struct Scope<'a> {
     guarded: BTreeSet<Oid>,
     /// Relations of which a masked or hidden column has a value in `attmissingval`.
     missing: BTreeSet<Oid>,
+    /// Counters are closed, of all relations.
+    closed: bool,
+    /// Rows are counted.
+    limited: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -274,6 +284,8 @@ impl<'a> Scope<'a> {
             hidden,
             uncounted,
             guarded,
+            closed: closes_counters(role),
+            limited: role.export.limits(),
         }
     }
 
@@ -284,8 +296,12 @@ impl<'a> Scope<'a> {
             Rule::Null13 if self.catalog.server_version >= 140_000 => return None,
             Rule::Null | Rule::Null13 => return Some(format!("NULL::{}", column.type_sql)),
             Rule::Own => "\"pid\" OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()".to_owned(),
-            Rule::Any if self.hidden.is_empty() => return None,
+            Rule::Any if !self.closed => return None,
             Rule::Any => return Some(format!("NULL::{}", column.type_sql)),
+            // What was taken back is counted there, too.
+            Rule::Counts if self.limited && relation.name.starts_with("pg_stat") => {
+                return Some(format!("NULL::{}", column.type_sql));
+            }
             // `pg_class` has no NULLs there: as of a relation that was never analysed.
             Rule::Counts if relation.name == "pg_class" => {
                 let rows = among("oid", &self.uncounted)?;

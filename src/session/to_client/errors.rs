@@ -224,6 +224,16 @@ fn head_of(seen: &[u8]) -> ErrorFields {
     fields
 }
 
+/// Whether notices, by their number and kinds, could say what rows hold that nobody counts: those whose words are withheld, of
+/// a statement over protected relations, where rows are limited.
+fn may_stand_for_rows(state: &State, statement: Option<&Statement>, words: &ErrorFields) -> bool {
+    let limited = |statement: &Statement| {
+        let runs_another = state.ledger.names.inner(statement).is_some();
+        (statement.protected() || runs_another) && state.ledger.limits_of(statement).0.limits()
+    };
+    words.message == scrub::WITHHELD_NOTICE && statement.is_some_and(limited)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,14 +247,4 @@ mod tests {
         assert_eq!(fields.sqlstate, "22P02");
         assert!(!fields.message.contains('x'));
     }
-}
-
-/// Whether notices, by their number and kinds, could say what rows hold that nobody counts: those whose words are withheld, of
-/// a statement over protected relations, where rows are limited.
-fn may_stand_for_rows(state: &State, statement: Option<&Statement>, words: &ErrorFields) -> bool {
-    let limited = |statement: &Statement| {
-        let runs_another = state.ledger.names.inner(statement).is_some();
-        (statement.protected() || runs_another) && state.ledger.limits_of(statement).0.limits()
-    };
-    words.message == scrub::WITHHELD_NOTICE && statement.is_some_and(limited)
 }
