@@ -19,7 +19,7 @@
 #   suites     other people's test suites: direct, through pgveil unrestricted and restricted (tests/suites/run.sh)
 #   logins     every combination of sslmode, gssencmode, sslnegotiation, channel binding and method on PostgreSQL 13 to 18,
 #              with the libpq of 18 and of 17 (tests/logins/run.sh)
-#   versions   twins and generated statements on PostgreSQL 13 and 18, scripts on 13 and 18, smoke tests on 14, 16 and 17, how texts are read on all
+#   versions   twins and generated statements on PostgreSQL 13 and 18, scripts on 13, smoke tests on 14, 16 and 17, how texts are read on all
 #              of them
 #   corpora    statements that applications sent (PGVEIL_CORPORA=folder)
 #   reload     500 changes of the policy under 64 clients (PGVEIL_RELOADS); 50 are among the tests of every day
@@ -264,7 +264,7 @@ VERSIONS='13 13.23.0-beta.16 twins generated scripts resolved
 14 14.23.0-beta.17 restricted serve resolved
 16 16.14.0-beta.17 restricted serve resolved
 17 17.10.0-beta.17 restricted serve resolved
-18 18.4.0-beta.17 twins generated scripts resolved'
+18 18.4.0-beta.17 twins generated resolved'
 
 run_versions() (
     failed=0
