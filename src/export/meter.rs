@@ -26,6 +26,16 @@ pub struct Sum {
     pub bytes: u64,
 }
 
+impl Sum {
+    /// What went out if both are of the same rows.
+    pub fn or_more(self, other: Sum) -> Sum {
+        Sum {
+            counted: self.counted.max(other.counted),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+}
+
 /// Counts rows and their bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Meter {

@@ -327,7 +327,7 @@ impl Ledger {
     /// What the first message is about.
     fn first(&self) -> Option<First> {
         let front = self.queue.front()?;
-        let unknown = || Statement::new(Source::unplanned(), 0);
+        let unknown = Statement::unknown;
         let (statement, portal) = match &front.sent {
             Sent::Query(source) => (Statement::new(source.clone(), front.answered), None),
             Sent::Parse { source, .. } => (Statement::new(source.clone(), 0), None),

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Oid;
-use crate::sql::plan::{Effect, StatementPlan};
+use crate::sql::plan::{Effect, StatementPlan, takes_back_a_part};
 
 /// Names that are kept in mind at most; those beyond cannot be read.
 const MAX_MADE: usize = 10_000;
@@ -72,7 +72,7 @@ impl Made {
     pub fn follow(&mut self, plan: &StatementPlan, tag: &str, code: bool) {
         match tag {
             // Also what COMMIT of a failed transaction is answered by.
-            "ROLLBACK" if is_partial(plan) => self.names = self.at_all_marks(),
+            "ROLLBACK" if takes_back_a_part(&plan.effects) => self.names = self.at_all_marks(),
             "ROLLBACK" => self.take_back(),
             "COMMIT" => self.settle(),
             "SAVEPOINT" => self.mark(),
@@ -178,11 +178,6 @@ impl Made {
 }
 
 const RENAME: &str = "ALTER ... RENAME";
-
-fn is_partial(plan: &StatementPlan) -> bool {
-    let mut effects = plan.effects.iter();
-    effects.any(|effect| matches!(effect, Effect::RollbackTo(_)))
-}
 
 #[cfg(test)]
 mod tests {

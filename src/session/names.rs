@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use crate::session::messages::{Name, Target};
 use crate::session::portals::{Opened, Portal, Portals};
-use crate::session::statements::{Source, Statement};
+use crate::session::statements::Statement;
 use crate::sql::plan::Effect;
 
 /// Names of which it is kept in mind that nothing is known of them.
@@ -92,16 +92,16 @@ impl Names {
                 statement: self
                     .prepared
                     .get(&name.as_str().into())
-                    .map_or_else(|| Statement::new(Source::unplanned(), 0), Statement::clone),
+                    .map_or_else(Statement::unknown, Statement::clone),
                 cursor: None,
             }),
             Effect::Fetch(name) => {
                 let name = Name::from(name.as_str());
                 Some(Inner {
-                    statement: self.portals.get(&name).map_or_else(
-                        || Statement::new(Source::unplanned(), 0),
-                        |portal| portal.statement.clone(),
-                    ),
+                    statement: self
+                        .portals
+                        .get(&name)
+                        .map_or_else(Statement::unknown, |portal| portal.statement.clone()),
                     cursor: Some(self.portals.opened(&name)),
                 })
             }
@@ -123,7 +123,7 @@ impl Names {
         if NOTHING_DONE.contains(&sqlstate) {
             return;
         }
-        self.portals.may_have_closed(statement);
+        self.portals.take_closed(statement, None);
         for effect in statement.effects() {
             match effect {
                 Effect::Prepare(name) | Effect::Deallocate(Some(name)) => {

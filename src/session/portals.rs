@@ -10,7 +10,7 @@ use crate::export::Sum;
 use crate::session::messages::Name;
 use crate::session::names::Inner;
 use crate::session::statements::{Epoch, Granted, Statement};
-use crate::sql::plan::Effect;
+use crate::sql::plan::{Effect, takes_back_a_part};
 
 /// Savepoints that are kept apart; what is opened behind more of them goes with any that is gone back to.
 const MAX_SAVEPOINTS: usize = 1_000;
@@ -108,11 +108,6 @@ impl Portals {
         self.open.remove(name);
     }
 
-    /// Closes all but the one that does so.
-    fn close_all(&mut self, within: Option<&Name>) {
-        self.open.retain(|name, _| Some(name) == within);
-    }
-
     /// A portal runs, and what it runs by a name is settled from now on.
     pub fn run(&mut self, name: &Name, inner: Option<&Inner>) {
         if let Some(portal) = self.open.get_mut(name)
@@ -135,19 +130,14 @@ impl Portals {
 
     /// What went out of portals and cursors that give the same rows.
     pub fn sum<'a>(&self, opened: impl Iterator<Item = &'a Opened>) -> Sum {
-        let mut sum = Sum::default();
-        for portal in opened.filter_map(|opened| self.get_opened(opened)) {
-            sum.counted = sum.counted.max(portal.sum.counted);
-            sum.bytes = sum.bytes.max(portal.sum.bytes);
-        }
-        sum
+        let sums = opened.filter_map(|opened| Some(self.get_opened(opened)?.sum));
+        sums.fold(Sum::default(), Sum::or_more)
     }
 
     /// More rows of a portal went out.
     pub fn advance(&mut self, opened: &Opened, total: Sum) {
         if let Some(portal) = self.get_opened_mut(opened) {
-            portal.sum.counted = portal.sum.counted.max(total.counted);
-            portal.sum.bytes = portal.sum.bytes.max(total.bytes);
+            portal.sum = portal.sum.or_more(total);
         }
     }
 
@@ -158,12 +148,13 @@ impl Portals {
         }
     }
 
-    /// A statement has failed, at its commit perhaps, which does not bring back what CLOSE has closed.
-    pub fn may_have_closed(&mut self, statement: &Statement) {
+    /// What CLOSE and DISCARD close. Where they fail at the commit it is gone, too. `within`: the portal that they ran in, which
+    /// stays.
+    pub fn take_closed(&mut self, statement: &Statement, within: Option<&Name>) {
         for effect in statement.effects() {
             match effect {
                 Effect::CloseCursor(Some(name)) => self.close(&name.as_str().into()),
-                Effect::CloseCursor(None) => self.close_all(None),
+                Effect::CloseCursor(None) => self.open.retain(|name, _| Some(name) == within),
                 _ => {}
             }
         }
@@ -196,29 +187,24 @@ impl Portals {
 
     /// Follows what a statement that has completed did. `within`: the portal that it ran in.
     pub fn completed(&mut self, statement: &Statement, within: Option<&Name>) {
-        let mut partial = false;
+        self.take_closed(statement, within);
         for effect in statement.effects() {
             match effect {
                 Effect::DeclareCursor { name, held } => {
                     self.open(name.as_str().into(), statement.clone(), *held);
                 }
-                Effect::CloseCursor(Some(name)) => self.close(&name.as_str().into()),
-                Effect::CloseCursor(None) => self.close_all(within),
                 Effect::Savepoint(name) if self.savepoints.len() < MAX_SAVEPOINTS => {
                     self.savepoints.push(name.clone());
                 }
                 Effect::Savepoint(_) => self.overflow = true,
                 Effect::Release(name) => self.release(name),
-                Effect::RollbackTo(name) => {
-                    partial = true;
-                    self.roll_back_to(name);
-                }
+                Effect::RollbackTo(name) => self.roll_back_to(name),
                 _ => {}
             }
         }
         match statement.plan().map(|plan| plan.kind) {
             Some("COMMIT") => self.committed(),
-            Some("ROLLBACK") if !partial => self.rolled_back(),
+            Some("ROLLBACK") if !takes_back_a_part(statement.effects()) => self.rolled_back(),
             _ => {}
         }
     }

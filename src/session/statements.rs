@@ -10,7 +10,9 @@ use crate::session::claim::{Claim, Spoken};
 use crate::session::messages::Name;
 use crate::session::settings;
 use crate::session::subjects::SubjectColumns;
-use crate::sql::plan::{Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict};
+use crate::sql::plan::{
+    Effect, Plan, Refusal, SessionFacts, StatementPlan, Verdict, takes_back_a_part,
+};
 use crate::sql::temporary;
 
 /// Which policy and which catalog a text was planned under, and for whom.
@@ -159,16 +161,15 @@ pub fn does_to_prepared(plan: &StatementPlan, name: &Name) -> Option<Does> {
 }
 
 /// What a statement does to a name of portals and cursors. `held`: one of the name may outlive its transaction.
-pub fn does_to_portal(plan: &StatementPlan, name: &Name, held: bool) -> Option<Does> {
+pub fn does_to_portal(plan: &StatementPlan, name: &Name, held: impl Fn() -> bool) -> Option<Does> {
     if declares(&plan.effects, name) {
         return Some(Does::Gives);
     }
     if closes(&plan.effects, name) {
         return Some(Does::Takes);
     }
-    let mut effects = plan.effects.iter();
-    let partial = effects.any(|effect| matches!(effect, Effect::RollbackTo(_)));
-    ends_portals(plan).then_some(match partial || held {
+    let unsaid = || takes_back_a_part(&plan.effects) || held();
+    ends_portals(plan).then(|| match unsaid() {
         true => Does::Unsaid,
         false => Does::Takes,
     })
@@ -194,6 +195,11 @@ pub enum Arguments {
 }
 
 impl Statement {
+    /// One of which nothing is known.
+    pub fn unknown() -> Self {
+        Statement::new(Source::unplanned(), 0)
+    }
+
     pub fn new(source: Arc<Source>, index: usize) -> Self {
         Statement {
             source,

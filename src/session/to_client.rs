@@ -3,6 +3,7 @@
 mod decisions;
 mod errors;
 pub mod results;
+mod stored;
 mod traps;
 mod unasked;
 

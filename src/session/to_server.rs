@@ -8,6 +8,7 @@ mod stores;
 mod texts;
 mod told;
 mod trial;
+mod vetting;
 
 use std::io;
 use std::sync::Arc;

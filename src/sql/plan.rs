@@ -205,6 +205,12 @@ pub enum Effect {
 /// `CURSOR_OPT_HOLD` (nodes/parsenodes.h).
 const HOLD: i64 = 0x0020;
 
+/// Whether ROLLBACK TO is among the effects: a part of a transaction is taken back, not all of it.
+pub fn takes_back_a_part(effects: &[Effect]) -> bool {
+    let mut effects = effects.iter();
+    effects.any(|effect| matches!(effect, Effect::RollbackTo(_)))
+}
+
 impl Effect {
     /// Of a `TransactionStmt`.
     pub fn of_transaction(node: &Node) -> Option<Self> {

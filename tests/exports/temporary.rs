@@ -6,17 +6,10 @@ const TOO_MANY: &str = "CREATE TEMP TABLE kept AS SELECT id, code FROM contacts"
 
 /// What came back of groups that were sent in one write each, and whether there was an error.
 fn taken(client: &mut Client, groups: &[Vec<Vec<u8>>]) -> (usize, bool) {
-    let (mut taken, mut stop) = (Taken::default(), false);
-    for group in groups {
-        let ends = |message: &&Vec<u8>| matches!(message.first(), Some(b'Q' | b'S'));
-        client.send_all(group);
-        for _ in group.iter().filter(ends) {
-            let frames = client.read_until_ready();
-            stop |= told(&frames).is_some();
-            taken.add(&frames);
-        }
-    }
-    (taken.count(), stop)
+    let frames = client.exchange(groups);
+    let mut taken = Taken::default();
+    taken.add(&frames);
+    (taken.count(), told(&frames).is_some())
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn rows_that_were_stored_are_on_record() {
         "CREATE TEMP TABLE mine AS SELECT code FROM contacts WHERE id <= 40",
         "INSERT INTO mine SELECT code FROM contacts WHERE id <= 30",
     ] {
-        assert!(told(&client.query(text)).is_none(), "{text}");
+        served(&mut client, text);
     }
     let lines = pgveil.audit_lines();
     for (kind, rows) in [("CREATE TABLE AS", 40), ("INSERT", 30)] {
@@ -207,7 +207,7 @@ fn many_rows_that_go_into_one_of_a_protected_relation_are_an_export() {
         "UPDATE contacts SET code = (SELECT c.code FROM contacts c WHERE c.id = 2) WHERE id = 3",
         "INSERT INTO contacts SELECT id + 10000, code, phone FROM contacts WHERE id < 200",
     ] {
-        assert!(told(&client.query(text)).is_none(), "{text}");
+        served(&mut client, text);
     }
 }
 
@@ -270,8 +270,7 @@ fn what_keeps_values_takes_none_of_protected_relations() {
         "WITH c AS (SELECT nextval('seq') FROM contacts) SELECT 1",
         "DECLARE c CURSOR WITH HOLD FOR SELECT nextval('seq') FROM contacts",
     ] {
-        let told = told(&client.query(text)).expect(text);
-        assert!(told.message.contains("keeps values"), "{text}: {told:?}");
+        refused(&mut client, text, "keeps values");
     }
     for text in [
         "SELECT pg_advisory_xact_lock(4711), code FROM contacts WHERE id = 1",
@@ -283,7 +282,7 @@ fn what_keeps_values_takes_none_of_protected_relations() {
         "UPDATE plain SET id = nextval('seq') FROM contacts c WHERE c.id = plain.id AND c.id = 5",
         "SELECT pg_try_advisory_lock(id), pg_advisory_unlock(id) FROM plain WHERE id < 5",
     ] {
-        assert!(told(&client.query(text)).is_none(), "{text}");
+        served(&mut client, text);
     }
 }
 
@@ -299,8 +298,7 @@ fn rows_that_are_only_locked_are_not_left_uncounted() {
         "DECLARE q CURSOR WITH HOLD FOR SELECT t.id FROM plain t, contacts c WHERE c.id = t.id FOR UPDATE OF t",
         "INSERT INTO plain SELECT id FROM contacts ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE false",
     ] {
-        let told = told(&client.query(text)).expect(text);
-        assert!(told.message.contains("locks rows"), "{text}: {told:?}");
+        refused(&mut client, text, "locks rows");
     }
     for text in [
         "SELECT t.id FROM plain t JOIN contacts c ON c.id = t.id WHERE t.id < 5 FOR UPDATE OF t",
@@ -310,11 +308,7 @@ fn rows_that_are_only_locked_are_not_left_uncounted() {
         "INSERT INTO plain SELECT id FROM contacts WHERE id < 5 ON CONFLICT (id) DO UPDATE SET id = excluded.id",
         "INSERT INTO plain VALUES (1) ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE plain.id < 5",
     ] {
-        assert!(
-            told(&client.query(text)).is_none(),
-            "{text}: {:?}",
-            told(&client.query(text))
-        );
+        served(&mut client, text);
     }
 }
 
@@ -397,7 +391,7 @@ fn what_is_taken_back_leaves_nothing_to_be_read() {
         "CREATE TEMP SEQUENCE seq",
         "CREATE TEMP TABLE r (id int DEFAULT nextval('seq') CHECK (id > 0), at serial)",
     ] {
-        assert!(told(&client.query(text)).is_none(), "{text}");
+        served(&mut client, text);
     }
 }
 
@@ -435,4 +429,14 @@ fn neither_notices_nor_counters_stand_for_rows() {
 
 fn login_directly(server: &Postgres, user: &str) -> Client {
     Client::login(server.port(), user, "", "postgres")
+}
+
+fn refused(client: &mut Client, text: &str, words: &str) {
+    let told = told(&client.query(text)).expect(text);
+    assert!(told.message.contains(words), "{text}: {told:?}");
+}
+
+fn served(client: &mut Client, text: &str) {
+    let told = told(&client.query(text));
+    assert!(told.is_none(), "{text}: {told:?}");
 }

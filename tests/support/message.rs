@@ -280,6 +280,19 @@ impl Client {
     }
 
     /// A simple query and everything that answers it.
+    /// Sends each group in one write and reads the answers to it, up to a ReadyForQuery for each Query and Sync.
+    pub fn exchange(&mut self, groups: &[Vec<Vec<u8>>]) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for group in groups {
+            let ends = |message: &&Vec<u8>| matches!(message.first(), Some(b'Q' | b'S'));
+            self.send_all(group);
+            for _ in group.iter().filter(ends) {
+                frames.extend(self.read_until_ready());
+            }
+        }
+        frames
+    }
+
     pub fn query(&mut self, text: &str) -> Vec<Frame> {
         self.send_raw(&query(text));
         self.read_until_ready()

@@ -1,10 +1,9 @@
 //! Names that the session has given and that stand for nothing any more: triggers may have opened, prepared or made under
 //! them what a role may not see.
-use crate::support::compare::shows;
-use crate::support::message::{Client, bind, execute, frame, parse, query, sync};
+use crate::circumstances::runs;
+use crate::in_flight::{Groups, one, shows_secret};
+use crate::support::message::{bind, execute, frame, parse, query, sync};
 use crate::{agent, error, start};
-
-const SECRET: &str = "13800007919";
 
 /// Triggers that leave behind what reads the protected table.
 const TRIGGERS: &str = "
@@ -41,14 +40,8 @@ const PREPARE: &str = "PREPARE mine AS SELECT 1";
 const TABLE: &str = "CREATE TEMP TABLE mine (x text)";
 const READ: &str = "SELECT x FROM mine";
 
-type Groups = Vec<Vec<Vec<u8>>>;
-
 fn texts(texts: &[&str]) -> Groups {
     texts.iter().map(|text| one(text)).collect()
-}
-
-fn one(text: &str) -> Vec<Vec<u8>> {
-    vec![query(text)]
 }
 
 fn in_one_write(texts: &[&str]) -> Groups {
@@ -56,28 +49,9 @@ fn in_one_write(texts: &[&str]) -> Groups {
 }
 
 fn batch(texts: &[&str]) -> Vec<Vec<u8>> {
-    let run = |text: &&str| [parse("", text, &[]), bind("", "", &[], 0), execute("", 0)];
-    let mut messages: Vec<_> = texts.iter().flat_map(run).collect();
+    let mut messages: Vec<_> = texts.iter().flat_map(|text| runs(text)).collect();
     messages.push(sync());
     messages
-}
-
-/// Sends each group in one write and reads the answers to it; a session that is ended shows no more.
-fn shows_secret(client: &mut Client, groups: &[Vec<Vec<u8>>]) -> bool {
-    let mut found = false;
-    for group in groups {
-        client.send_all(group);
-        let ends = |message: &&Vec<u8>| matches!(message.first(), Some(b'Q' | b'S'));
-        let mut awaited = group.iter().filter(ends).count();
-        while awaited > 0 {
-            let Some(frame) = client.read() else {
-                return found;
-            };
-            awaited -= usize::from(frame.tag == b'Z');
-            found |= shows(&[frame], SECRET);
-        }
-    }
-    found
 }
 
 fn cursors_that_are_gone() -> Vec<(&'static str, Groups)> {

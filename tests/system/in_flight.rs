@@ -15,17 +15,8 @@ fn two_ways() -> Vec<u8> {
     frame(b'Q', TWO_WAYS)
 }
 
-/// Sends each group in one write and reads the answers to it.
-fn shows_secret(client: &mut Client, groups: &[Vec<Vec<u8>>]) -> bool {
-    let mut found = false;
-    for group in groups {
-        let ends = |message: &&Vec<u8>| matches!(message.first(), Some(b'Q' | b'S'));
-        client.send_all(group);
-        for _ in group.iter().filter(ends) {
-            found |= shows(&client.read_until_ready(), SECRET);
-        }
-    }
-    found
+pub fn shows_secret(client: &mut Client, groups: &[Vec<Vec<u8>>]) -> bool {
+    shows(&client.exchange(groups), SECRET)
 }
 
 fn prepared(name: &str, text: &str) -> Vec<Vec<u8>> {
@@ -37,7 +28,7 @@ fn run(name: &str) -> Vec<Vec<u8>> {
     vec![bind("p", name, &[], 0), execute("p", 0)]
 }
 
-fn one(text: &str) -> Vec<Vec<u8>> {
+pub fn one(text: &str) -> Vec<Vec<u8>> {
     vec![query(text)]
 }
 
@@ -46,7 +37,7 @@ fn late(prepared: &str) -> String {
     format!("INSERT INTO helpers.late VALUES (1); PREPARE s AS {prepared}")
 }
 
-type Groups = Vec<Vec<Vec<u8>>>;
+pub type Groups = Vec<Vec<Vec<u8>>>;
 
 fn names_that_fail() -> Vec<(&'static str, Groups)> {
     let call = || [runs(CALL), vec![sync()]].concat();

@@ -54,7 +54,7 @@ impl Ledger {
 
     /// The statement of a portal or cursor.
     pub fn portal_as_sent(&self, name: &Name) -> AsSent {
-        let held = self.may_be_held(name);
+        let held = || self.may_be_held(name);
         self.as_sent(
             |sent| match sent {
                 Sent::Close(Target::Portal(closed)) if closed == name => {

@@ -326,10 +326,7 @@ impl Ledger {
             }
         }
         self.copy_in_ends(true);
-        let running = self.running.take()?;
-        for portal in running.portals() {
-            self.names.portals.advance(portal, running.meter.total());
-        }
+        let running = self.take_running()?;
         if tag == back::COMMAND_COMPLETE {
             let within = running.portal.as_ref().map(|portal| &portal.name);
             self.names.completed(&running.statement, within);
@@ -346,6 +343,15 @@ impl Ledger {
             }
         }
         Some(Answer::Ended(Box::new(running)))
+    }
+
+    /// The statement that has ended; what of it went out counts for its portal.
+    fn take_running(&mut self) -> Option<Running> {
+        let running = self.running.take()?;
+        for portal in running.portals() {
+            self.names.portals.advance(portal, running.meter.total());
+        }
+        Some(running)
     }
 
     fn failed(&mut self) -> Option<Answer> {
@@ -367,10 +373,7 @@ impl Ledger {
             return Some(Answer::Own);
         }
         self.start()?;
-        let running = self.running.take()?;
-        for portal in running.portals() {
-            self.names.portals.advance(portal, running.meter.total());
-        }
+        let running = self.take_running()?;
         self.copy_in_ends(false);
         let refusal = self.refusal(&running);
         match self.queue.front_mut() {

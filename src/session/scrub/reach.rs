@@ -198,7 +198,7 @@ mod tests {
         ] {
             assert_eq!(reach(kinds), expected, "{kinds:?}");
         }
-        let unknown = Statement::new(Source::unplanned(), 0);
+        let unknown = Statement::unknown();
         assert_eq!(Reach::of(&unknown), Reach::Rows);
     }
 }

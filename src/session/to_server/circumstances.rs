@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
-use super::refusals::unsettled_refusal;
+use super::refusals::{encoding_refusal, unsettled_refusal};
 use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::{AsSent, Ledger, Sent};
@@ -102,6 +102,23 @@ impl<H: Host> ToServer<'_, H> {
         state.own = Some(own);
         state.ledger.push(Sent::Own, std::time::Instant::now());
         Next::Ask(question)
+    }
+
+    /// [`ToServer::settled`] for a message that gives these names; or what there is against it.
+    pub(super) async fn meant_by<W: AsyncWrite + Unpin>(
+        &mut self,
+        names: &[&Name],
+        as_sent: impl Fn(&Ledger) -> AsSent,
+        refused: impl Fn(&Ledger, &Statement) -> bool,
+        server: &mut W,
+    ) -> io::Result<(Option<Statement>, Option<Refusal>)> {
+        if !self.tells_apart(names, server).await? {
+            return Ok((None, Some(encoding_refusal())));
+        }
+        Ok(match self.settled(as_sent, refused, server).await? {
+            Ok(meant) => (meant, None),
+            Err(refusal) => (None, Some(refusal)),
+        })
     }
 
     /// What a name stands for when the server gets to the next message. Waits, in a restricted session, for what may fail

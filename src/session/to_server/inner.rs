@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
-use super::extended::GoesOn;
 use super::refusals::{
     among_others_refusal, doubtful_refusal, granted_refusal, setting_refusal, unknown_refusal,
     unlike_refusal, unsettled_explain,
 };
+use super::vetting::GoesOn;
 use crate::session::claim::Claim;
 use crate::session::denial::{self, ByName};
 use crate::session::host::Host;

@@ -45,30 +45,21 @@ pub(super) fn keeps(statement: &Node) -> bool {
 /// System columns that tell of a row that it was to be changed, deleted or locked, though that was taken back.
 const MARKS: &[&str] = &["xmax", "cmin", "cmax"];
 
-/// Whether a statement reads marks of what was done to rows, other than those of its own INSERT.
-pub(super) fn reads_marks(node: &Node) -> bool {
-    let names = node.list("fields").last().and_then(Tree::string);
-    let mut found = node.kind == "ColumnRef" && names.is_some_and(|name| MARKS.contains(&name));
-    for (name, field) in &node.fields {
-        let own = node.kind == "InsertStmt" && name.starts_with("returning");
-        each(field, &mut |inner| {
-            found |= match own {
-                true => reads_marks_within(inner),
-                false => reads_marks(inner),
-            }
-        });
-    }
-    found
+/// Whether a statement reads marks of what was done to rows, other than those of its own INSERT: in RETURNING `xmax = 0`
+/// tells which rows are new.
+pub(super) fn reads_marks(statement: &Node) -> bool {
+    reads_marks_in(statement, false)
 }
 
-/// In RETURNING of an INSERT: `xmax = 0` tells which rows are new.
-fn reads_marks_within(node: &Node) -> bool {
-    if node.kind == "SubLink" {
-        return reads_marks(node);
-    }
-    let mut found = false;
-    for (_, field) in &node.fields {
-        each(field, &mut |inner| found |= reads_marks_within(inner));
+/// `own`: columns are those of the rows that an INSERT returns.
+fn reads_marks_in(node: &Node, own: bool) -> bool {
+    let own = own && node.kind != "SubLink";
+    let name = node.list("fields").last().and_then(Tree::string);
+    let is_mark = node.kind == "ColumnRef" && name.is_some_and(|name| MARKS.contains(&name));
+    let mut found = is_mark && !own;
+    for (name, field) in &node.fields {
+        let own = own || (node.kind == "InsertStmt" && name.starts_with("returning"));
+        each(field, &mut |inner| found |= reads_marks_in(inner, own));
     }
     found
 }
@@ -86,9 +77,9 @@ fn outputs<'a>(node: &'a Node, shown: &mut Vec<&'a Node>) {
         "SelectStmt" | "UpdateStmt" => {
             let outputs = node.list("target_list").iter().filter_map(Tree::node);
             shown.extend(outputs.filter_map(|output| output.child("val")));
-            if let Some(values) = node.get("values_lists") {
-                each_value(values, shown);
-            }
+            let rows = node.list("values_lists").iter();
+            let values = rows.flat_map(|row| row.items().unwrap_or_default());
+            shown.extend(values.filter_map(Tree::node));
         }
         "InsertStmt" => inner("select_stmt")
             .into_iter()
@@ -100,16 +91,6 @@ fn outputs<'a>(node: &'a Node, shown: &mut Vec<&'a Node>) {
         }
         _ => {}
     }
-}
-
-fn each_value<'a>(values: &'a Tree, shown: &mut Vec<&'a Node>) {
-    each(values, &mut |node| match node.kind {
-        "List" => node
-            .fields
-            .iter()
-            .for_each(|(_, items)| each_value(items, shown)),
-        _ => shown.push(node),
-    });
 }
 
 fn keeps_in(node: &Node, shown: &[&Node]) -> bool {

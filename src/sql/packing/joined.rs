@@ -218,7 +218,7 @@ impl Reader<'_> {
         self.from(node.get("from_clause"), &mut scope);
         most = most.max(self.row(values(node.list("target_list")), &scope));
         for row in node.list("values_lists") {
-            let row = row.node().map_or(row.list(), |row| row.list("items"));
+            let row = row.items().unwrap_or_default();
             most = most.max(self.row(row, &scope));
         }
         self.common.truncate(common);

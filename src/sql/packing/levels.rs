@@ -231,7 +231,7 @@ impl<'t> Level<'t> {
             .filter_map(Tree::node)
             .collect();
         for row in query.list("values_lists") {
-            let values = row.node().map_or(row.list(), |row| row.list("items"));
+            let values = row.items().unwrap_or_default();
             let values = values.iter().filter_map(Tree::node);
             found.extend(values.map(|value| Origin::Made(value, Rc::clone(&level))));
         }

@@ -29,9 +29,7 @@ impl<'t> Reader<'_, 't> {
             _ if !node.list("values_lists").is_empty() => {
                 let rows = node.list("values_lists").iter();
                 let rows: Vec<Outputs> = rows
-                    .map(|row| {
-                        self.expressions(row.node().map_or(row.list(), |row| row.list("items")))
-                    })
+                    .map(|row| self.expressions(row.items().unwrap_or_default()))
                     .collect();
                 let mut all = rows.into_iter().reduce(arms).unwrap_or_default();
                 for (at, column) in all.columns.iter_mut().enumerate() {
