@@ -64,6 +64,17 @@ impl Allowed {
             .collect()
     }
 
+    /// Whether rows that were taken under these limits may be spent under those: none of them is tighter.
+    const fn is_within(self, other: Allowed) -> bool {
+        const fn most(limit: Option<u64>) -> u64 {
+            match limit {
+                Some(limit) => limit,
+                None => u64::MAX,
+            }
+        }
+        most(self.per_hour) <= most(other.per_hour) && most(self.per_day) <= most(other.per_day)
+    }
+
     pub const fn limits_rows(self) -> bool {
         self.per_hour.is_some() || self.per_day.is_some()
     }
@@ -80,6 +91,14 @@ struct Lease {
     /// Where the store put them down, and where they are given back.
     bucket: i64,
     until: Seconds,
+    /// The limits under which they were taken. A person with several roles has several.
+    under: Allowed,
+}
+
+impl Lease {
+    fn serves(&self, allowed: Allowed, now: Seconds) -> bool {
+        now < self.until && self.under.is_within(allowed)
+    }
 }
 
 /// People seen on one day.
@@ -122,14 +141,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Purse {
-    /// Spends rows from what is in hand; `false`: there is not enough, and nothing was spent.
-    pub fn spend(&self, rows: u64, now: Seconds) -> bool {
+    /// Spends rows from what is in hand under these limits; `false`: there is not enough, and nothing was spent.
+    pub fn spend(&self, rows: u64, allowed: Allowed, now: Seconds) -> bool {
         let mut leases = lock(&self.rows);
-        if in_hand(&leases, now) < rows {
+        if in_hand(&leases, allowed, now) < rows {
             return false;
         }
         let mut wanted = rows;
-        for lease in leases.iter_mut().filter(|lease| now < lease.until) {
+        for lease in leases.iter_mut().filter(|lease| lease.serves(allowed, now)) {
             let spent = wanted.min(lease.left);
             lease.left -= spent;
             wanted -= spent;
@@ -138,12 +157,10 @@ impl Purse {
         true
     }
 
-    /// What may not be spent any more, or nothing of it if `all`.
-    fn ended(&self, all: bool, now: Seconds) -> Vec<Taken> {
+    /// Takes out what is not to be kept.
+    fn ended(&self, keeps: impl Fn(&Lease) -> bool) -> Vec<Taken> {
         let mut leases = lock(&self.rows);
-        let (ended, kept) = std::mem::take(&mut *leases)
-            .into_iter()
-            .partition(|lease| all || now >= lease.until);
+        let (kept, ended) = std::mem::take(&mut *leases).into_iter().partition(keeps);
         *leases = kept;
         let ended: Vec<Lease> = ended;
         let taken = ended.into_iter().map(|lease| Taken {
@@ -163,13 +180,14 @@ impl Purse {
             && !(is_of_today && (subjects.left > 0 || !subjects.known.is_empty()))
     }
 
-    fn put(&self, taken: Taken, now: Seconds) {
+    fn put(&self, taken: Taken, under: Allowed, now: Seconds) {
         if taken.amount == 0 {
             return;
         }
         let until = now.saturating_add(LEASE);
         let mut leases = lock(&self.rows);
-        match leases.iter_mut().find(|lease| lease.bucket == taken.bucket) {
+        let same = |lease: &&mut Lease| lease.bucket == taken.bucket && lease.under == under;
+        match leases.iter_mut().find(same) {
             // The window's length allows for a lease that was taken at the end of its bucket.
             Some(lease) => {
                 lease.left += taken.amount;
@@ -179,6 +197,7 @@ impl Purse {
                 left: taken.amount,
                 bucket: taken.bucket,
                 until,
+                under,
             }),
         }
     }
@@ -202,10 +221,10 @@ impl Purse {
     }
 }
 
-fn in_hand(leases: &[Lease], now: Seconds) -> u64 {
+fn in_hand(leases: &[Lease], allowed: Allowed, now: Seconds) -> u64 {
     leases
         .iter()
-        .filter(|lease| now < lease.until)
+        .filter(|lease| lease.serves(allowed, now))
         .map(|lease| lease.left)
         .fold(0, u64::saturating_add)
 }
@@ -271,34 +290,40 @@ impl Budgets {
         let windows = allowed.windows();
         let _asking = purse.asking.lock().await;
         let now = self.clock.now();
-        if in_hand(&lock(&purse.rows), now) >= rows {
+        if in_hand(&lock(&purse.rows), allowed, now) >= rows {
             return Ok(Refill::Ready);
         }
         if windows.iter().any(|window| rows > window.limit) {
             return self.full(&counter, allowed, rows, now).await;
         }
-        self.give_back(purse, false, now).await?;
+        // What another role of the person has leased under looser limits is missing in the tighter ones.
+        self.give_back(purse, |lease| lease.serves(allowed, now))
+            .await?;
         let share = windows
             .iter()
             .map(|window| lease(window.limit))
             .min()
             .unwrap_or(MAX_LEASE);
         // What is in hand counts: somebody who asks for the last row is not refused for want of one more.
-        let missing = rows.saturating_sub(in_hand(&lock(&purse.rows), now));
+        let missing = rows.saturating_sub(in_hand(&lock(&purse.rows), allowed, now));
         let taken = self
             .store
             .take(&counter, &windows, missing.max(share), now)
             .await?;
-        purse.put(taken, now);
+        purse.put(taken, allowed, now);
         if taken.amount >= missing {
             return Ok(Refill::Ready);
         }
         self.full(&counter, allowed, missing, now).await
     }
 
-    /// Gives leases back that have run out. One that the store does not take is lost, which is to the safe side.
-    async fn give_back(&self, purse: &Purse, all: bool, now: Seconds) -> Result<(), StoreError> {
-        for old in purse.ended(all, now) {
+    /// Gives leases back that are not to be kept. One that the store does not take is lost, which is to the safe side.
+    async fn give_back(
+        &self,
+        purse: &Purse,
+        keeps: impl Fn(&Lease) -> bool,
+    ) -> Result<(), StoreError> {
+        for old in purse.ended(keeps) {
             self.store
                 .give_back(&rows_of(&purse.person), old.bucket, old.amount)
                 .await?;
@@ -422,7 +447,9 @@ impl Budgets {
             .collect();
         for purse in purses {
             let _asking = purse.asking.lock().await;
-            self.give_back(&purse, all, self.clock.now()).await?;
+            let now = self.clock.now();
+            self.give_back(&purse, |lease| !all && now < lease.until)
+                .await?;
             self.flush_subjects(&purse).await?;
         }
         let now = self.clock.now();

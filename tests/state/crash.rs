@@ -58,7 +58,7 @@ async fn works_until_it_is_killed() {
         tokio::spawn(async move {
             let purse = budgets.purse("ann");
             for rows in (1..=997).rev().cycle() {
-                while !purse.spend(rows, now()) {
+                while !purse.spend(rows, ALLOWED, now()) {
                     let refill = budgets.refill(&purse, rows, ALLOWED).await;
                     if refill.expect("the budget") != Refill::Ready {
                         return;

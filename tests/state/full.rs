@@ -69,10 +69,13 @@ async fn a_store_whose_disk_is_full_says_so_and_keeps_what_it_has() {
     let signed = one.approve(&request.id, &lea, None, &terms, None, 1);
     is_full(signed.await.map(drop));
     is_full(one.exceeded(&asked("ann", "2"), None).await.map(drop));
-    assert!(purse.spend(500, now()), "what was leased before");
+    assert!(purse.spend(500, ALLOWED, now()), "what was leased before");
     let refilled = one.budgets.refill(&purse, 5000, ALLOWED).await;
     assert!(refilled.is_err(), "{refilled:?}");
-    assert!(!purse.spend(2000, now()), "rows that are not on the disk");
+    assert!(
+        !purse.spend(2000, ALLOWED, now()),
+        "rows that are not on the disk"
+    );
     assert_eq!(taken(&one).await, before);
     let read = one.get(&request.id).await.expect("it can be read");
     assert_eq!(read.history.len(), 1);

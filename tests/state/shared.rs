@@ -26,7 +26,7 @@ async fn serve(budgets: &Budgets, served: &AtomicU64, most: u64) {
     let purse = budgets.purse("ann");
     let mut rows = 0;
     while rows < most {
-        if purse.spend(1, now()) {
+        if purse.spend(1, ALLOWED, now()) {
             served.fetch_add(1, Ordering::Relaxed);
             rows += 1;
         } else if let Refill::Full(_, limit) = budgets.refill(&purse, 1, ALLOWED).await.unwrap() {
@@ -99,7 +99,7 @@ async fn a_store_that_comes_and_goes_gives_nobody_more() {
                 let purse = budgets.purse("ann");
                 let since = Instant::now();
                 loop {
-                    if purse.spend(1, now()) {
+                    if purse.spend(1, ALLOWED, now()) {
                         served.fetch_add(1, Ordering::Relaxed);
                         continue;
                     }

@@ -66,7 +66,7 @@ async fn serve(
     let purse = budgets.purse(person);
     let mut served = 0;
     while served < wanted {
-        if purse.spend(1, hands.now()) {
+        if purse.spend(1, allowed, hands.now()) {
             served += 1;
             continue;
         }
@@ -142,13 +142,44 @@ async fn a_hundred_tasks_race_for_the_last_hundred_rows_and_get_them_all() {
     }
 }
 
+/// A person may have several database users, each with a role; a policy may become tighter.
+#[tokio::test]
+async fn what_was_leased_under_looser_limits_is_not_spent_under_tighter_ones() {
+    let till = till();
+    let (loose, tight) = (per_hour(40_000), per_hour(50));
+    let full = Some(LimitKind::PerHour);
+    assert_eq!(till.serve("zoe", 1, loose).await, (1, None));
+    assert_eq!(till.serve("zoe", 1000, tight).await, (49, full));
+    assert_eq!(till.serve("zoe", 10, loose).await, (10, None));
+    assert_eq!(till.serve("zoe", 1, tight).await, (0, full));
+    assert_eq!(till.serve("zoe", 100_000, loose).await, (39_940, full));
+    let daily = Allowed {
+        per_day: Some(40_005),
+        ..Allowed::default()
+    };
+    assert_eq!(
+        till.serve("zoe", 10, daily).await,
+        (5, Some(LimitKind::PerDay))
+    );
+}
+
+#[tokio::test]
+async fn rows_that_were_leased_under_tighter_limits_serve_looser_ones() {
+    let till = till();
+    let purse = till.budgets.purse("zoe");
+    let refill = till.budgets.refill(&purse, 50, per_hour(100)).await;
+    assert_eq!(refill.unwrap(), Refill::Ready);
+    assert!(!purse.spend(1, per_hour(99), NOON));
+    assert!(purse.spend(50, per_hour(40_000), NOON));
+}
+
 #[tokio::test]
 async fn rows_are_spent_all_or_none() {
     let till = till();
     let purse = till.budgets.purse("ann");
     let refill = till.budgets.refill(&purse, 101, per_hour(100)).await;
     assert_eq!(refill.unwrap(), Refill::Full(LimitKind::PerHour, 100));
-    assert!(!purse.spend(101, NOON));
+    assert!(!purse.spend(101, per_hour(100), NOON));
     assert_eq!(
         till.taken("rows:ann").await,
         0,
@@ -156,8 +187,8 @@ async fn rows_are_spent_all_or_none() {
     );
     let refill = till.budgets.refill(&purse, 100, per_hour(100)).await;
     assert_eq!(refill.unwrap(), Refill::Ready);
-    assert!(purse.spend(100, NOON));
-    assert!(!purse.spend(1, NOON));
+    assert!(purse.spend(100, per_hour(100), NOON));
+    assert!(!purse.spend(1, per_hour(100), NOON));
 }
 
 #[tokio::test]
@@ -166,8 +197,8 @@ async fn a_lease_that_ran_out_is_not_spent_and_comes_back() {
     assert_eq!(till.serve("ann", 1, per_hour(64_000)).await, (1, None));
     assert_eq!(till.taken("rows:ann").await, 1024, "leased");
     let purse = till.budgets.purse("ann");
-    assert!(purse.spend(1, NOON + LEASE - 1));
-    assert!(!purse.spend(1, NOON + LEASE));
+    assert!(purse.spend(1, per_hour(64_000), NOON + LEASE - 1));
+    assert!(!purse.spend(1, per_hour(64_000), NOON + LEASE));
     till.hands.advance(LEASE);
     till.budgets.settle(false).await.unwrap();
     assert_eq!(till.taken("rows:ann").await, 2, "spent");
@@ -183,7 +214,7 @@ async fn leases_of_two_minutes_come_back_to_their_own() {
     let purse = till.budgets.purse("ann");
     let refill = till.budgets.refill(&purse, 25, per_hour(640)).await;
     assert_eq!(refill.unwrap(), Refill::Ready);
-    assert!(purse.spend(25, till.hands.now()));
+    assert!(purse.spend(25, per_hour(640), till.hands.now()));
     till.hands.advance(2 * LEASE);
     till.budgets.settle(false).await.unwrap();
     assert_eq!(till.taken("rows:ann").await, 26, "spent and no more");

@@ -1,11 +1,14 @@
 //! Rows of the statement that runs, held against what it may take out and what its person has in hand.
-use super::{Counted, Ledger};
+use super::{Counted, Ledger, Running};
 use crate::export::{Allowed, Count, LimitKind, clock};
 
 impl Ledger {
     /// Counts a row of the statement that runs: its bytes on the wire, the number of rows it counts for, and the rows of
     /// protected relations that it shows.
     pub fn count(&mut self, bytes: u64, weight: u64, subjects: &[i64]) -> Counted {
+        if self.running.as_ref().is_some_and(Running::hides_rows) {
+            return Counted::Hidden;
+        }
         let counted = self.admit(bytes, weight, subjects);
         if let (Counted::Out, Some(running)) = (counted, self.running.as_mut()) {
             running.meter.add(bytes, weight);
@@ -22,14 +25,26 @@ impl Ledger {
         counted
     }
 
+    /// The statement that fails costs a row of what its person may take out in an hour or a day, if it has given none: that it
+    /// fails, and how, may tell what a row holds. `Some`: there is none left.
+    pub fn fails(&mut self) -> Option<LimitKind> {
+        self.ending_by_error()?;
+        let running = self.running.as_ref()?;
+        let (export, _) = self.limits_of(&running.statement);
+        if running.meter.rows() > 0 || !running.is_counted(export) {
+            return None;
+        }
+        match self.admit(0, 1, &[]) {
+            Counted::Over(limit @ (LimitKind::PerHour | LimitKind::PerDay)) => Some(limit),
+            Counted::Over(_) | Counted::Out | Counted::Hidden | Counted::Stopped => None,
+        }
+    }
+
     /// Whether what has such a weight may go out; what the person has in hand is spent.
     fn admit(&self, bytes: u64, weight: u64, subjects: &[i64]) -> Counted {
         let Some(running) = &self.running else {
             return Counted::Stopped;
         };
-        if running.hides_rows() {
-            return Counted::Hidden;
-        }
         if running.stopped.is_some() {
             return Counted::Stopped;
         }
@@ -53,7 +68,7 @@ impl Ledger {
             {
                 return Counted::Over(LimitKind::SubjectsPerDay);
             }
-            if allowed.limits_rows() && !purse.spend(weight, now) {
+            if allowed.limits_rows() && !purse.spend(weight, allowed, now) {
                 return Counted::Over(LimitKind::PerHour);
             }
         }
