@@ -153,6 +153,8 @@ impl Accounts {
         password::check(password, &[name, person])?;
         let account = Account {
             hash: self.passwords.hash(password).await?,
+            // Sessions of an account that was removed are not those of another by its name.
+            epoch: random::below(1 << 31)?,
             ..account
         };
         match self.store.put(&document(&account, 0)?, now()).await? {

@@ -23,6 +23,16 @@ pub fn fill(bytes: &mut [u8]) -> Result<(), StoreError> {
     getrandom::fill(bytes).map_err(|_| StoreError("the system gives no random bytes".to_owned()))
 }
 
+/// A random number below a power of two.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn below(power: u32) -> Result<u32, StoreError> {
+    let mut bytes = [0_u8; 4];
+    fill(&mut bytes)?;
+    Ok(u32::from_le_bytes(bytes) & (power - 1))
+}
+
 /// What is stored of a secret of 256 random bits, and looked up by it: SHA-256, hexadecimal. Nothing slower is needed, for
 /// nobody can try them all; and who reads the store can use none.
 pub fn fingerprint(secret: &str) -> String {

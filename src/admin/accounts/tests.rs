@@ -243,7 +243,8 @@ async fn a_removed_account_is_gone_with_its_tokens() {
     let accounts = &fixture.accounts;
     let issued = accounts.issue("lena", "ci", 30).await.expect("issued");
     accounts.remove("lena").await.expect("removed");
-    fixture.lena().await;
+    let again = fixture.lena().await;
+    assert_ne!(again.epoch, account.epoch, "sessions are of the other one");
     assert_eq!(accounts.bearer(&issued.token).await.expect("read"), None);
     assert!(matches!(
         accounts.remove("mallory").await,
