@@ -75,23 +75,29 @@ impl JsonMasks {
     /// Where masks stand in a masked document, as SQL/JSON paths.
     pub fn parts(&self) -> Vec<MaskedPart> {
         let mut parts = Vec::new();
-        self.root.parts("lax $", &mut parts);
+        self.root.parts("lax $", Some(&[]), &mut parts);
         parts
     }
 }
 
 impl Node {
-    fn parts(&self, path: &str, parts: &mut Vec<MaskedPart>) {
+    /// `keys`: they alone lead to it.
+    fn parts(&self, path: &str, keys: Option<&[&str]>, parts: &mut Vec<MaskedPart>) {
         parts.push(match self.mask.as_deref() {
             Some(Mask::Null) => MaskedPart::JsonNull(path.to_owned()),
             Some(_) => MaskedPart::Json(path.to_owned()),
             None => MaskedPart::JsonRedacted(path.to_owned()),
         });
+        if let Some(keys) = keys.filter(|keys| !keys.is_empty()) {
+            let keys = keys.iter().map(|key| (*key).to_owned());
+            parts.push(MaskedPart::JsonAt(keys.collect()));
+        }
         for (key, node) in &self.keys {
-            node.parts(&format!("{path}.\"{key}\""), parts);
+            let keys = keys.map(|keys| [keys, &[key.as_str()]].concat());
+            node.parts(&format!("{path}.\"{key}\""), keys.as_deref(), parts);
         }
         if let Some(each) = &self.each {
-            each.parts(&format!("{path}[*]"), parts);
+            each.parts(&format!("{path}[*]"), None, parts);
         }
     }
 }

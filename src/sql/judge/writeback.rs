@@ -43,25 +43,110 @@ pub(super) fn around(
             format!("::pg_catalog.{name}"),
         ),
     };
+    let stored = format!("{target}.{}", quoted(&column.name));
+    let mut further = String::new();
     let otherwise = match otherwise {
-        Otherwise::Taken(parts) => format!("{} ELSE {ROW}.\"v\"", masked_parts(parts)),
+        Otherwise::Taken(parts) => {
+            let places = Places::of(parts);
+            further = places.apart(&stored);
+            format!(
+                "{} ELSE {}",
+                masked_parts(parts, places.rest()),
+                places.value(base)
+            )
+        }
         Otherwise::Refused => format!(
             " WHEN {} THEN {ROW}.\"v\"",
-            template::raising(TIED, &format!("{target}.{}", quoted(&column.name)))
+            template::raising(TIED, &stored)
         ),
     };
     let open = format!(
         "(SELECT CASE WHEN ({ROW}.\"v\" IS NULL AND {ROW}.\"m\" IS NULL) OR {ROW}.\"v\"{new} OPERATOR(pg_catalog.=) \
-         {ROW}.\"m\"{old} THEN {target}.{}{otherwise} END FROM (SELECT (",
-        quoted(&column.name)
+         {ROW}.\"m\"{old} THEN {stored}{otherwise} END FROM (SELECT ("
     );
-    let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\") AS {ROW})");
+    let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\") AS {ROW}{further})");
     Some(WriteBack { open, close })
 }
 
-/// A branch of CASE that raises an error if the new value holds masks of the stored one among other things: what stands
-/// behind those cannot be put back.
-fn masked_parts(parts: &[MaskedPart]) -> String {
+/// The name of the row that holds what is left of a document without the masks that were put back (`r`), and the document with
+/// the stored values in their places (`w`).
+const APART: &str = "\"pgveil_a\"";
+
+/// Masks in a document that keys alone lead to.
+struct Places<'a>(Vec<&'a [String]>);
+
+impl<'a> Places<'a> {
+    fn of(parts: &'a [MaskedPart]) -> Self {
+        let places = parts.iter().filter_map(|part| match part {
+            MaskedPart::JsonAt(keys) => Some(keys.as_slice()),
+            _ => None,
+        });
+        Places(places.collect())
+    }
+
+    /// Where masks may be left that are in no such place.
+    fn rest(&self) -> String {
+        match self.0.is_empty() {
+            true => format!("{ROW}.\"v\""),
+            false => format!("{APART}.\"r\""),
+        }
+    }
+
+    /// The value to store.
+    fn value(&self, base: u32) -> String {
+        const JSON: u32 = 114;
+        match (self.0.is_empty(), base) {
+            (true, _) => format!("{ROW}.\"v\""),
+            // As it was written, if nothing was put back.
+            (false, JSON) => format!(
+                "CASE WHEN {APART}.\"w\" OPERATOR(pg_catalog.=) {ROW}.\"v\"::pg_catalog.jsonb THEN {ROW}.\"v\" \
+                 ELSE {APART}.\"w\"::pg_catalog.json END"
+            ),
+            (false, _) => format!("{APART}.\"w\""),
+        }
+    }
+
+    /// What is asked besides the new value and the mask of the stored one. Where a place holds what is shown there, `stored`
+    /// has the value. Without steps a path is the document, and leaves it as it is; of anything but an object there is no
+    /// such path.
+    fn apart(&self, stored: &str) -> String {
+        if self.0.is_empty() {
+            return String::new();
+        }
+        let new = format!("{ROW}.\"v\"::pg_catalog.jsonb");
+        let (mut rest, mut whole) = (new.clone(), new.clone());
+        for keys in &self.0 {
+            let keys: Vec<String> = keys.iter().map(|key| literal(key)).collect();
+            let path = format!("ARRAY[{}]::pg_catalog.text[]", keys.join(", "));
+            let at = |document: &str| format!("({document} OPERATOR(pg_catalog.#>) {path})");
+            let shown = format!(
+                "{} OPERATOR(pg_catalog.=) {}",
+                at(&new),
+                at(&format!("{ROW}.\"m\"::pg_catalog.jsonb"))
+            );
+            let old = at(&format!("{stored}::pg_catalog.jsonb"));
+            let place = format!("CASE WHEN {shown} THEN {path} ELSE '{{}}'::pg_catalog.text[] END");
+            rest = format!("({rest} OPERATOR(pg_catalog.#-) {place})");
+            whole = format!(
+                "pg_catalog.jsonb_set({whole}, {place}, CASE WHEN {shown} THEN {old} ELSE 'null'::pg_catalog.jsonb END, false)"
+            );
+        }
+        let of_object = |document: &str| {
+            format!(
+                "CASE WHEN pg_catalog.jsonb_typeof({new}) OPERATOR(pg_catalog.=) 'object'::pg_catalog.text THEN {document} ELSE {new} END"
+            )
+        };
+        format!(
+            ", LATERAL (SELECT {} AS \"r\", {} AS \"w\") AS {APART}",
+            of_object(&rest),
+            of_object(&whole)
+        )
+    }
+}
+
+/// A branch of CASE that raises an error if what is left of the new value holds masks of the stored one among other things: what
+/// stands behind those cannot be put back.
+fn masked_parts(parts: &[MaskedPart], rest: String) -> String {
     let alike = |from: [String; 2], mine: &str, theirs: &str| {
         format!(
             "EXISTS (SELECT 1 FROM {} AS a(x), {} AS b(x) WHERE a.x{mine} OPERATOR(pg_catalog.=) b.x{theirs})",
@@ -70,31 +155,39 @@ fn masked_parts(parts: &[MaskedPart]) -> String {
     };
     let query = |side: &str, path: &str| {
         format!(
-            "pg_catalog.jsonb_path_query({ROW}.\"{side}\"::pg_catalog.jsonb, {}::pg_catalog.jsonpath)",
+            "pg_catalog.jsonb_path_query({}::pg_catalog.jsonb, {}::pg_catalog.jsonpath)",
+            if side == "v" {
+                rest.clone()
+            } else {
+                format!("{ROW}.\"{side}\"")
+            },
             literal(path)
         )
     };
     let tests: Vec<String> = parts
         .iter()
-        .map(|part| match part {
-            MaskedPart::Elements => alike(
-                ["v", "m"].map(|side| format!("pg_catalog.unnest({ROW}.\"{side}\")")),
-                "::pg_catalog.text",
-                "::pg_catalog.text",
-            ),
-            // JSON null stays null under other masks: `? (@ != null)` leaves it out.
-            MaskedPart::Json(path) => {
-                let path = format!("{path} ? (@ != null)");
-                alike(["v", "m"].map(|side| query(side, &path)), "", "")
-            }
-            MaskedPart::JsonRedacted(path) => {
-                let path = format!("{path} ? (@ == \"***\" || @ == 0 || @ == false)");
-                alike(["v", "m"].map(|side| query(side, &path)), "", "")
-            }
-            MaskedPart::JsonNull(path) => {
-                let path = format!("{path} ? (@ == null)");
-                alike(["v", "m"].map(|side| query(side, &path)), "", "")
-            }
+        .filter_map(|part| {
+            Some(match part {
+                MaskedPart::JsonAt(_) => return None,
+                MaskedPart::Elements => alike(
+                    ["v", "m"].map(|side| format!("pg_catalog.unnest({ROW}.\"{side}\")")),
+                    "::pg_catalog.text",
+                    "::pg_catalog.text",
+                ),
+                // JSON null stays null under other masks: `? (@ != null)` leaves it out.
+                MaskedPart::Json(path) => {
+                    let path = format!("{path} ? (@ != null)");
+                    alike(["v", "m"].map(|side| query(side, &path)), "", "")
+                }
+                MaskedPart::JsonRedacted(path) => {
+                    let path = format!("{path} ? (@ == \"***\" || @ == 0 || @ == false)");
+                    alike(["v", "m"].map(|side| query(side, &path)), "", "")
+                }
+                MaskedPart::JsonNull(path) => {
+                    let path = format!("{path} ? (@ == null)");
+                    alike(["v", "m"].map(|side| query(side, &path)), "", "")
+                }
+            })
         })
         .collect();
     if tests.is_empty() {
