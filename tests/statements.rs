@@ -23,6 +23,8 @@ roles:
   loud: { who: [{ db_user: loud }], mask: { phone: redact } }
   loose: { who: [{ db_user: loose }], mask: { phone: redact } }
   bare: { who: [{ db_user: bare }], unmasked: true }
+  hidden: { who: [{ db_user: hidden }], rows: { public.people: 'id < 400' } }
+  strict: { who: [{ db_user: strict }], mask: { phone: redact } }
 unmatched: deny
 ";
 
@@ -33,11 +35,15 @@ fn start() -> (Postgres, Pgveil) {
         &format!(
             "CREATE ROLE agent LOGIN; CREATE ROLE planner LOGIN; CREATE ROLE bare LOGIN SUPERUSER; \
              CREATE ROLE loud LOGIN; ALTER ROLE loud SET client_min_messages = debug5; \
+             CREATE ROLE hidden LOGIN; ALTER ROLE hidden SET default_transaction_isolation = serializable; \
+             CREATE ROLE strict LOGIN; ALTER ROLE strict SET default_transaction_isolation = serializable; \
              CREATE ROLE loose LOGIN; ALTER ROLE loose SET standard_conforming_strings = off; \
              CREATE TABLE people(id int PRIMARY KEY, phone text); \
              INSERT INTO people SELECT g, '{PHONE}' FROM generate_series(1, 500) g; \
              CREATE TABLE plain(id int PRIMARY KEY, t text); INSERT INTO plain SELECT g, 'x' || g FROM generate_series(1, 500) g; \
              CREATE SCHEMA other; CREATE TABLE other.plain(id int, t text); INSERT INTO other.plain VALUES (1, 'other'); \
+             CREATE FUNCTION other.pg_my_temp_schema() RETURNS text LANGUAGE sql AS 'SELECT phone FROM public.people LIMIT 1'; \
+             CREATE DOMAIN other.pg_postmaster_start_time AS int; \
              GRANT USAGE ON SCHEMA other TO agent; GRANT ALL ON people, plain, other.plain TO agent, planner"
         ),
     );
@@ -203,10 +209,38 @@ fn settings_follow_the_session_as_in_postgresql() {
             "SET nope = 1",
             "SHOW nope",
             "SET search_path = other; SELECT count(*) FROM plain; SET search_path = public; SELECT count(*) FROM plain",
+            // As the pools of Npgsql and asyncpg take a session back.
+            "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD SEQUENCES; DISCARD TEMP",
+            "SELECT count(*) FROM plain",
+            "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL",
+            "SELECT count(*) FROM plain",
             "BEGIN; SET LOCAL search_path = other; SELECT count(*) FROM plain; COMMIT",
             "SELECT count(*) FROM plain",
         ],
     );
+}
+
+#[test]
+fn behind_reset_all_names_run_that_mean_the_same_on_every_path() {
+    let (server, pgveil) = start();
+    let mut client = login(pgveil.port(), "agent");
+    same(
+        &mut client,
+        &mut login(server.port(), "agent"),
+        &["RESET ALL; SELECT 7, 'x', current_user, abs(7), quote_literal('x')"],
+    );
+    for text in [
+        "SELECT pg_my_temp_schema()",
+        "SELECT abs(pg_my_temp_schema())",
+        "SELECT pg_postmaster_start_time()",
+        "SELECT 1 + 1",
+        "SELECT 1::int",
+        "SELECT count(*) FROM plain",
+        "SELECT abs((SELECT count(*) FROM plain))",
+    ] {
+        let frames = client.query(&format!("RESET ALL; {text}"));
+        assert_eq!(sqlstate(&frames).as_deref(), Some("42501"), "{text}");
+    }
 }
 
 #[test]
@@ -300,6 +334,7 @@ fn settings_preset_for_a_role_are_noticed_at_login() {
     for (user, setting) in [
         ("loud", "client_min_messages"),
         ("loose", "standard_conforming_strings"),
+        ("hidden", "default_transaction_isolation"),
     ] {
         let parameters = [("user", user), ("database", "postgres")];
         let refused = Client::try_login(pgveil.port(), user, "", &parameters);
@@ -312,6 +347,9 @@ fn settings_preset_for_a_role_are_noticed_at_login() {
             "{refused:?}"
         );
     }
+    // Where no rows are hidden, none are told of.
+    let frames = login(pgveil.port(), "strict").query("SHOW transaction_isolation");
+    assert_eq!(values(&frames), ["serializable"]);
 }
 
 #[test]

@@ -99,6 +99,18 @@ pub fn check_reported(parameters: &[(String, String)]) -> Result<(), Box<ErrorFi
     reported.try_for_each(|(name, value)| check_setting(name, value))
 }
 
+/// Whether a session from which rows are hidden may have this `default_transaction_isolation`.
+pub fn check_isolation(level: &str) -> Result<(), Box<ErrorFields>> {
+    match level.eq_ignore_ascii_case("serializable") {
+        true => Err(refused(
+            "the setting \"default_transaction_isolation\" is not open to this role",
+            "Whether a serializable transaction fails would depend on rows that the role does not see.",
+            "Set it to 'repeatable read' for this role, or take it out of the connection's parameters.",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Whether a restricted session may have this setting; `name` as [`Setting`] has it.
 pub fn check_setting(name: &str, value: &str) -> Result<(), Box<ErrorFields>> {
     let refuse = |reason: &str, hint: &str| {

@@ -32,6 +32,9 @@ pub enum MaskedPart {
     JsonRedacted(String),
     /// What the path leads to, where it is null.
     JsonNull(String),
+    /// Something with masks that keys alone lead to: there is one place for it, where it can be put back as long as it is what is
+    /// shown there.
+    JsonAt(Vec<String>),
 }
 
 /// SQL of a masked value, complete: fully qualified, cast to the column's type and typmod. Holds the text between the
@@ -286,6 +289,15 @@ impl RolePolicy {
         self.masks.contains_key(&relation)
             || self.rows.contains_key(&relation)
             || self.denied.contains_key(&relation)
+    }
+
+    /// Whether nothing in the relation is kept from the role, or counted.
+    pub fn is_open(&self, relation: Oid) -> bool {
+        !self.substitutes(relation)
+            && !self.protected.contains(&relation)
+            && !self.closed.contains_key(&relation)
+            && !self.probed.contains_key(&relation)
+            && !self.holds(relation)
     }
 
     /// Whether the column says in which region a row belongs that the session is not in.

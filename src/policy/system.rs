@@ -112,7 +112,7 @@ pub fn readable(role: &RolePolicy, relation: &Relation) -> bool {
 }
 
 /// Whether there are relations of which the role does not see all rows.
-fn hides_rows(role: &RolePolicy) -> bool {
+pub fn hides_rows(role: &RolePolicy) -> bool {
     !role.rows.is_empty() || !role.closed.is_empty()
 }
 
@@ -127,11 +127,11 @@ fn applies(rule: Rule, role: &RolePolicy) -> bool {
     let hides = hides_rows(role);
     match rule {
         Rule::Null | Rule::Own => true,
-        Rule::Any => closes_counters(role),
-        Rule::Counts | Rule::Reads => hides,
+        Rule::Any | Rule::Reads => closes_counters(role),
+        Rule::Counts => hides,
         Rule::Writes | Rule::Statistics => {
             let masked = role.masks.keys().any(|oid| *oid >= FIRST_NORMAL_OID);
-            hides || masked || !role.denied.is_empty()
+            hides || masked || !role.denied.is_empty() || role.export.limits()
         }
         // Where a column has such a value, which the role does not know.
         Rule::Missing => false,
@@ -253,6 +253,9 @@ impl<'a> Scope<'a> {
             .collect();
         let mut guarded = hidden.clone();
         guarded.extend(role.masks.keys().chain(role.denied.keys()));
+        if role.export.limits() {
+            guarded.extend(counted(role, catalog));
+        }
         let mut uncounted = BTreeSet::new();
         for (oid, storage) in &catalog.storage {
             if storage.partial && guarded.contains(&storage.of) {
@@ -317,7 +320,7 @@ impl<'a> Scope<'a> {
             }
             Rule::Counts => among("relid", &self.hidden)?,
             Rule::Writes => among("relid", &self.guarded)?,
-            Rule::Statistics => self.about_guarded()?,
+            Rule::Statistics => self.about_guarded(),
             Rule::Missing => among("attrelid", &self.missing)?,
             Rule::Reads => return None,
         };
@@ -326,33 +329,50 @@ impl<'a> Scope<'a> {
     }
 
     /// The rows of `pg_locks` but predicate locks: those are on the tuples and pages that a plan has met (README-SSI in
-    /// src/backend/storage/lmgr), of hidden rows and of what is looked up for them in other relations.
+    /// src/backend/storage/lmgr), of hidden rows and of what is looked up for them in other relations; where rows are counted,
+    /// of what is looked up for those that nobody counts.
     fn unread(&self) -> Option<RowRule> {
         let rule = vec![
             RulePart::Column("mode".into()),
             RulePart::Sql(" OPERATOR(pg_catalog.<>) 'SIReadLock'::pg_catalog.text".into()),
         ];
-        (!self.hidden.is_empty()).then_some(RowRule { parts: rule })
+        (self.limited || !self.hidden.is_empty()).then_some(RowRule { parts: rule })
     }
 
     /// Whether a row of `pg_stats` and its like, which give names, is about a guarded relation or an index of one.
     /// By OID and by what is there at the moment, so that renaming a table opens nothing.
-    fn about_guarded(&self) -> Option<String> {
+    ///
+    /// Of temporary tables it is not known who filled them: the database user's other sessions may have been others.
+    fn about_guarded(&self) -> String {
+        const TEMPORARY: &str =
+            "pg_catalog.starts_with(\"schemaname\"::pg_catalog.text, 'pg_temp_')";
         let tables: BTreeSet<Oid> = self
             .guarded
             .iter()
             .filter(|oid| self.catalog.relations.contains_key(oid))
             .copied()
             .collect();
-        let guarded = among("o", &tables)?;
-        Some(format!(
-            "EXISTS (SELECT 1 FROM (SELECT COALESCE(i.\"indrelid\", r.\"oid\") AS \"o\" FROM pg_catalog.pg_class r \
+        let Some(guarded) = among("o", &tables) else {
+            return TEMPORARY.to_owned();
+        };
+        format!(
+            "{TEMPORARY} OR EXISTS (SELECT 1 FROM (SELECT COALESCE(i.\"indrelid\", r.\"oid\") AS \"o\" FROM pg_catalog.pg_class r \
              LEFT JOIN pg_catalog.pg_index i ON i.\"indexrelid\" OPERATOR(pg_catalog.=) r.\"oid\" \
              WHERE r.\"relname\" OPERATOR(pg_catalog.=) \"tablename\" AND r.\"relnamespace\" OPERATOR(pg_catalog.=) \
              (SELECT n.\"oid\" FROM pg_catalog.pg_namespace n WHERE n.\"nspname\" OPERATOR(pg_catalog.=) \"schemaname\")) \
              AS f WHERE {guarded})"
-        ))
+        )
     }
+}
+
+/// Relations whose rows count for the role.
+fn counted(role: &RolePolicy, catalog: &Catalog) -> BTreeSet<Oid> {
+    let users = catalog
+        .relations
+        .values()
+        .filter(|relation| role.export.counts_all && !is_system(&relation.schema))
+        .map(|relation| relation.oid);
+    role.protected.iter().copied().chain(users).collect()
 }
 
 /// `"column"` is one of those; `None` where there are none.

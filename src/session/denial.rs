@@ -365,6 +365,8 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         tied: Vec::new(),
         protected: true,
         over_rows: true,
+        open: false,
+        pathless: false,
         packed: Default::default(),
         origins: Vec::new(),
         effects: Vec::new(),

@@ -86,6 +86,8 @@ pub fn statement(text: &str) -> StatementPlan {
         tied: Vec::new(),
         protected: text.contains("SECRET"),
         over_rows: text.contains("SECRET"),
+        open: false,
+        pathless: false,
         packed: Default::default(),
         origins: Vec::new(),
         effects,

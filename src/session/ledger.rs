@@ -361,8 +361,13 @@ impl Ledger {
             Some(inner) => (Some(inner.statement), inner.cursor),
             None => (None, None),
         };
+        let is_renamed = first.portal.as_ref().is_some_and(|name| {
+            let portal = self.names.portal(name);
+            portal.is_some_and(|portal| portal.is_renamed(inner.as_ref()))
+        });
         let mut running = Running {
             statement: first.statement,
+            is_renamed,
             inner,
             meter: Meter::unlimited(),
             since: front.at,

@@ -11,6 +11,7 @@ use crate::session::messages::{Name, Target};
 use crate::session::portals::{Opened, Portal, Portals};
 use crate::session::statements::Statement;
 use crate::sql::plan::Effect;
+use crate::wire::error::ErrorFields;
 
 /// Names of which it is kept in mind that nothing is known of them.
 const MAX_DOUBTFUL: usize = 1_000;
@@ -18,6 +19,14 @@ const MAX_DOUBTFUL: usize = 1_000;
 /// SQLSTATEs that PREPARE, DEALLOCATE, CLOSE and DISCARD have when they do nothing: the transaction has failed before, or is
 /// one that may not be; the name is given already, or to nothing.
 const NOTHING_DONE: &[&str] = &["25P02", "25001", "42P05", "26000", "34000"];
+
+/// Whether an error says that such a statement has done nothing. A trigger that is deferred may raise any SQLSTATE, when the
+/// statement is done; then there is a CONTEXT.
+fn says_nothing_done(fields: &ErrorFields) -> bool {
+    NOTHING_DONE.contains(&fields.sqlstate.as_str())
+        && fields.context.is_none()
+        && fields.internal_query.is_none()
+}
 
 /// What a statement that runs another one runs.
 #[derive(Debug, Clone)]
@@ -55,7 +64,8 @@ impl Names {
     }
 
     pub fn bind(&mut self, portal: Name, statement: Statement) {
-        self.portals.open(portal, statement, false);
+        let inner = self.inner(&statement);
+        self.portals.bind(portal, statement, inner.as_ref());
     }
 
     /// A Parse of the unnamed statement drops the one before even if it fails (`drop_unnamed_stmt`).
@@ -119,8 +129,8 @@ impl Names {
     /// A statement has failed, by the commit of its transaction perhaps, which comes before CommandComplete for the last
     /// statement of a text (`exec_simple_query`, tcop/postgres.c). PREPARE and DEALLOCATE have been carried out then, and no
     /// transaction takes that back: what a name stands for is not known, unless the error says that they were not.
-    pub fn failed(&mut self, statement: &Statement, sqlstate: &str) {
-        if NOTHING_DONE.contains(&sqlstate) {
+    pub fn failed(&mut self, statement: &Statement, error: &ErrorFields) {
+        if says_nothing_done(error) {
             return;
         }
         self.portals.take_closed(statement, None);
@@ -169,6 +179,8 @@ impl Names {
                 | Effect::TemporaryMade(_)
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows
+                | Effect::DrawsNumbers
+                | Effect::GivesBack
                 | Effect::CopiesHeader
                 | Effect::RunsCode
                 | Effect::Reason(_)

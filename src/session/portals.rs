@@ -3,13 +3,14 @@
 //! They change only when the server has answered. Where it cannot be told whether one is still there it is taken for gone: what
 //! a name stands for that the session has not given itself is not run.
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use crate::export::Sum;
 use crate::session::messages::Name;
 use crate::session::names::Inner;
-use crate::session::statements::{Epoch, Granted, Statement};
+use crate::session::statements::{Epoch, Granted, Source, Statement};
 use crate::sql::plan::{Effect, takes_back_a_part};
 
 /// Savepoints that are kept apart; what is opened behind more of them goes with any that is gone back to.
@@ -24,6 +25,8 @@ pub struct Portal {
     /// What EXECUTE or FETCH in it has run. The server holds its rows, whatever the name stands for by now
     /// (`PORTAL_UTIL_SELECT`, tcop/pquery.c).
     pub ran: Option<Inner>,
+    /// What that name stood for when it was bound.
+    bound: Option<Arc<Source>>,
     /// What of it went to the client.
     sum: Sum,
     /// The grant that its further rows go out under, and under which policy and for whom it was used.
@@ -44,6 +47,16 @@ pub struct Opened {
 }
 
 impl Portal {
+    /// What it runs by a name is something else than when it was bound. How a portal gives its rows is settled then
+    /// (`ChoosePortalStrategy`, tcop/pquery.c).
+    pub fn is_renamed(&self, inner: Option<&Statement>) -> bool {
+        match (&self.bound, inner) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(bound), Some(inner)) => !bound.is_alike(&inner.source),
+        }
+    }
+
     pub fn is_held(&self) -> bool {
         self.held
     }
@@ -86,12 +99,21 @@ impl Portals {
         self.open.values().any(|portal| portal.held)
     }
 
+    /// A portal was bound. `inner`: what it is to run by a name.
+    pub fn bind(&mut self, name: Name, statement: Statement, inner: Option<&Inner>) {
+        self.open(name.clone(), statement, false);
+        if let Some(portal) = self.open.get_mut(&name) {
+            portal.bound = inner.map(|inner| Arc::clone(&inner.statement.source));
+        }
+    }
+
     pub fn open(&mut self, name: Name, statement: Statement, held: bool) {
         self.count += 1;
         let portal = Portal {
             statement,
             number: self.count,
             ran: None,
+            bound: None,
             sum: Sum::default(),
             granted: None,
             held,

@@ -18,9 +18,10 @@ const TEMPORARY_RELATIONS: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog
      FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() \
      UNION ALL SELECT 'u' OPERATOR(pg_catalog.||) CURRENT_USER::pg_catalog.text";
 
-/// The search path behind a `p`, `client_min_messages` behind an `m`, behind a `u` the user whose schema `"$user"` is.
+/// The search path behind a `p`, `client_min_messages` behind an `m`, `default_transaction_isolation` behind an `i`, behind a `u` the user whose schema `"$user"` is.
 const LOGIN: &str = "SELECT 'p' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path') \
      UNION ALL SELECT 'm' OPERATOR(pg_catalog.||) pg_catalog.current_setting('client_min_messages') \
+     UNION ALL SELECT 'i' OPERATOR(pg_catalog.||) pg_catalog.current_setting('default_transaction_isolation') \
      UNION ALL SELECT 'u' OPERATOR(pg_catalog.||) CURRENT_USER::pg_catalog.text";
 
 /// What pgveil asks the server on its own.
@@ -80,6 +81,8 @@ pub struct OwnQuery {
     pub search_path: Option<String>,
     /// `client_min_messages`.
     pub verbosity: Option<String>,
+    /// `default_transaction_isolation`.
+    pub isolation: Option<String>,
     /// Who the session is to the server (`ALTER ROLE ... SET role`).
     pub user: Option<String>,
     /// Names in the session's temporary schema, and what goes by them.
@@ -119,6 +122,7 @@ impl OwnQuery {
         match text.as_deref().and_then(|text| text.split_at_checked(1)) {
             Some(("p", path)) => self.search_path = Some(path.to_owned()),
             Some(("m", verbosity)) => self.verbosity = Some(verbosity.to_owned()),
+            Some(("i", isolation)) => self.isolation = Some(isolation.to_owned()),
             Some(("u", user)) => self.user = Some(user.to_owned()),
             Some((kind @ ("t" | "o"), listed)) => {
                 let (oid, digits) = listed.split_once(':').unwrap_or_default();

@@ -88,6 +88,8 @@ const NOTICE_ENDS: &[&str] = &[
     "already exists, skipping",
     "does not exist, skipping",
     "will be truncated to",
+    "you don't own a lock of type ExclusiveLock",
+    "you don't own a lock of type ShareLock",
 ];
 
 /// An error of the server as a restricted session may see it. `positions` maps from the text that ran.
@@ -110,6 +112,28 @@ pub fn error(fields: &ErrorFields, positions: Option<&PositionMap>, reach: Reach
         position: position(fields, positions, reach),
         ..names_only(fields)
     }
+}
+
+/// DETAIL of a constraint that a row of such a relation (`schema.name`) violates: its values are the client's to see, as they
+/// would be if they had been stored.
+pub fn detail_of_own_row(fields: &ErrorFields, relations: &[String]) -> Option<String> {
+    let (schema, table) = (fields.schema.as_deref()?, fields.table.as_deref()?);
+    let is_own = relations.iter().any(|name| {
+        name.strip_prefix(schema)
+            .and_then(|name| name.strip_prefix('.'))
+            == Some(table)
+    });
+    let violates = fields.sqlstate.starts_with("23") && constraint_message(fields).is_some();
+    fields
+        .detail
+        .clone()
+        .filter(|_| is_own && violates && !raised(fields) && !reported_by(fields, RAISING_ROUTINES))
+}
+
+/// Whether it may be a value of a row that raised it: neither the statement's analysis nor a shortage.
+pub fn may_be_of_rows(fields: &ErrorFields) -> bool {
+    let class = fields.sqlstate.get(..2).unwrap_or_default();
+    raised(fields) || !CLASSES_WITHOUT_DATA.contains(&class)
 }
 
 /// A notice of the server as a restricted session may see it.

@@ -178,8 +178,8 @@ pub fn resolves_names_late(plan: &StatementPlan) -> bool {
     resolves_names(plan.kind) && (!WHEN_BOUND.contains(&plan.kind) || runs_another())
 }
 
-/// Whether EXECUTE and FETCH may run such a statement, which they do under names of SQL and of the protocol alike. No
-/// application makes one of any other kind by a message and runs it by a text.
+/// Whether EXECUTE may run such a statement, which it does under names of SQL and of the protocol alike. No application makes
+/// one of any other kind by a message and runs it by a text.
 pub fn runs_by_name(kind: &str) -> bool {
     matches!(kind, "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "MERGE")
 }

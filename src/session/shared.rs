@@ -239,6 +239,24 @@ impl State {
         touched
     }
 
+    /// A statement that stores rows of protected relations was stopped, or has failed. What the server takes back of it
+    /// leaves traces (where later rows have their place, how large a table is): the session's own relations that it was to
+    /// write are not read again before they are made anew.
+    pub fn spoil(&mut self, plan: &StatementPlan) {
+        let own = |name: &String| name.strip_prefix("pg_temp.").map(str::to_owned);
+        for name in plan.writes.iter().filter_map(own) {
+            self.made.forget(&name);
+            let facts = [Some(&mut self.facts), self.foreseen.as_mut()];
+            for facts in facts.into_iter().flatten() {
+                if facts.temporary.contains(&name) {
+                    let facts = Arc::make_mut(facts);
+                    facts.temporary.remove(&name);
+                    facts.shadows.insert(name.clone());
+                }
+            }
+        }
+    }
+
     /// Follows what a statement about to run does to settings. The answers to come may show otherwise, but until
     /// then nothing may be planned on what was known before.
     pub fn foresee(&mut self, plan: &StatementPlan, earlier: &[StatementPlan]) {
@@ -288,7 +306,8 @@ impl State {
         let mut before = self.touched;
         for (index, statement) in plan.statements.iter().enumerate() {
             let continues = watches && settings::continues(statement.kind);
-            if unknown && (continues || settings::resolves_names(statement.kind)) {
+            let names = settings::resolves_names(statement.kind) && !statement.pathless;
+            if unknown && (continues || names) {
                 return true;
             }
             let earlier = plan.statements.get(..index).unwrap_or_default();

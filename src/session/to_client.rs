@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::audit::{Event, Record};
 use crate::auth::restrict;
 use crate::export::LimitKind;
+use crate::policy::system::hides_rows;
 use crate::session::burst::Burst;
 use crate::session::denial;
 use crate::session::drain::{Drain, Leaving, drained, passed};
@@ -382,6 +383,12 @@ impl<'a, H: Host> ToClient<'a, H> {
         let then = own.then.take();
         if let Some(verbosity) = own.verbosity.take()
             && let Err(words) = restrict::check_setting("client_min_messages", &verbosity)
+        {
+            return Flow::End(words);
+        }
+        if let Some(isolation) = own.isolation.take()
+            && hides_rows(&state.role)
+            && let Err(words) = restrict::check_isolation(&isolation)
         {
             return Flow::End(words);
         }

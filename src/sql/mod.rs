@@ -20,6 +20,7 @@ mod observe;
 mod origins;
 pub mod packing;
 pub mod parse;
+mod pathless;
 pub mod plan;
 pub mod planner;
 mod propose;

@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::calls::gathers;
-pub use self::joined::joined;
+pub use self::joined::{Joined, joined};
 use super::tree::{Node, Tree};
 
 /// What a value of an output column holds, as far as the statement tells.
@@ -123,8 +123,8 @@ pub struct Packed {
     pub side_by_side: u32,
     /// What it writes into a relation holds more rows than the command tag tells.
     pub stores_many: bool,
-    /// How many rows a value that it writes puts together, at least 1.
-    pub joined: u32,
+    /// What rows that it writes are made of.
+    pub joined: Joined,
     /// Lines of COPY can be cut into values.
     pub lines: bool,
 }
@@ -135,7 +135,7 @@ impl Default for Packed {
             columns: None,
             side_by_side: 1,
             stores_many: false,
-            joined: 1,
+            joined: Joined::NOTHING,
             lines: true,
         }
     }
@@ -144,7 +144,7 @@ impl Default for Packed {
 impl Packed {
     /// A row that it writes holds more than one.
     pub fn packs(&self) -> bool {
-        self.stores_many || self.joined > 1
+        self.stores_many || self.joined.of_several()
     }
 
     /// Two output columns, of which the first one holds this.

@@ -198,6 +198,10 @@ pub enum Effect {
     RunsCode,
     /// Rows of protected relations go into another relation; the command tag says how many.
     StoresRows,
+    /// Rows come back that it has put in itself, of values that it brought.
+    GivesBack,
+    /// It draws random numbers for protected relations: how many it drew shows in the next ones.
+    DrawsNumbers,
     /// COPY TO STDOUT begins with a line of column names, which is no row.
     CopiesHeader,
 }
@@ -290,6 +294,10 @@ pub struct StatementPlan {
     pub protected: bool,
     /// It computes with rows of users as they are stored: what fails then may quote them.
     pub over_rows: bool,
+    /// No relation that it names has anything in it that is kept from the role, or counted.
+    pub open: bool,
+    /// No name in it means something else on another search path ([`super::pathless`]).
+    pub pathless: bool,
     /// For how many rows one of them may count.
     pub packed: Packed,
     /// Per output column, the column whose metadata is restored in RowDescription. Empty where nothing is to
@@ -351,6 +359,8 @@ impl StatementPlan {
             tied: Vec::new(),
             protected: false,
             over_rows: false,
+            open: false,
+            pathless: false,
             packed: Packed::default(),
             origins: Vec::new(),
             effects: Vec::new(),

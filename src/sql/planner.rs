@@ -13,6 +13,7 @@ use super::normalise;
 use super::origins;
 use super::packing::{self, Facts, Packed};
 use super::parse::{self, Statement};
+use super::pathless::is_pathless;
 use super::plan::{
     POISON, Plan, PositionMap, Reason, Refusal, Run, SessionFacts, StatementPlan, Verdict,
 };
@@ -130,6 +131,7 @@ impl Desk<'_> {
         let rules = &self.rules;
         let used = columns::used(&statement.tree, rules.catalog, rules.role, rules.path);
         plan.columns = Arc::new(used);
+        plan.pathless = is_pathless(&statement.tree, rules.catalog);
         let mut client = match judge::examine(&self.rules, Side::Client, statement.tree) {
             Ok(client) => client,
             Err(refusal) => return self.refused(plan, refusal),
@@ -225,6 +227,8 @@ impl Desk<'_> {
     }
 
     fn note(&self, plan: &mut StatementPlan, client: &Examined) {
+        let role = self.rules.role;
+        plan.open = client.uses.iter().all(|found| role.is_open(found.relation));
         for (relation, column) in &client.lookups {
             if let Some(relation) = self.rules.catalog.relations.get(relation) {
                 plan.lookups

@@ -93,10 +93,12 @@ impl<'a> Circumstances<'a> {
             self.lay_over();
         }
         let supposed: BTreeSet<String> = match statement.node() {
-            Some(node) if node.kind == "DropStmt" && node.flag("missing_ok") => node
+            // What is there and not read may be dropped.
+            Some(node) if node.kind == "DropStmt" => node
                 .list("objects")
                 .iter()
                 .filter_map(|object| self.nowhere(object))
+                .filter(|name| node.flag("missing_ok") || self.facts.shadows.contains(name))
                 .collect(),
             Some(node) if alters(node) && node.flag("missing_ok") => node
                 .child("relation")

@@ -22,6 +22,7 @@ mod secure;
 mod state;
 mod stored;
 mod temporary;
+mod traces;
 mod ways;
 
 use std::collections::BTreeSet;

@@ -40,6 +40,15 @@ impl Ledger {
         self.running.as_mut()
     }
 
+    /// [`Ledger::ending`] where an error is the end.
+    pub(super) fn ending_by_error(&mut self) -> Option<&mut Running> {
+        self.settle(back::ERROR_RESPONSE);
+        match self.queue.front()?.in_parts {
+            Some(Parts::Undone) => None,
+            _ => self.ending(back::ERROR_RESPONSE),
+        }
+    }
+
     /// Begins what the first message runs.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use crate::export::{LimitKind, Meter};
 use crate::policy::ExportRule;
 use crate::session::portals::Opened;
 use crate::session::statements::Statement;
+use crate::sql::plan::Effect;
 use crate::wire::error::ErrorFields;
 
 /// A statement whose answers are coming in.
@@ -19,6 +20,8 @@ pub struct Running {
     pub(super) portal: Option<Opened>,
     /// ... and the cursor that FETCH reads them from.
     pub(super) cursor: Option<Opened>,
+    /// What it runs by a name is another statement than when its portal was bound: the server answers as for the other one.
+    pub is_renamed: bool,
     pub meter: Meter,
     pub since: Instant,
     /// An export limit was exceeded: its rows stay here, and the client is told this.
@@ -75,7 +78,10 @@ impl Running {
 
     /// Its rows count.
     pub fn is_counted(&self, export: &ExportRule) -> bool {
-        export.limits() && (export.counts_all || self.governing().protected())
+        let governing = self.governing();
+        export.limits()
+            && (export.counts_all || governing.protected())
+            && !governing.effects().contains(&Effect::GivesBack)
     }
 
     /// Rows of protected relations go into another relation instead of to the client.

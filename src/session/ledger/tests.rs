@@ -13,6 +13,7 @@ use super::{Answer, Ledger, Rules, Sent};
 use crate::session::fixtures::source;
 use crate::session::messages::{Name, Target};
 use crate::session::statements::{Source, Statement};
+use crate::wire::error::ErrorFields;
 
 const LIMIT: u64 = 3;
 
@@ -101,7 +102,8 @@ fn receive(ledger: &mut Ledger, message: &str) -> String {
             let told = match failure.refusal {
                 Some(_) => "denial",
                 None => {
-                    ledger.names.failed(statement, &message[1..]);
+                    let error = ErrorFields::error(&message[1..], "");
+                    ledger.names.failed(statement, &error);
                     "error"
                 }
             };

@@ -149,14 +149,17 @@ pub(super) fn found_by_analysis(fields: &ErrorFields) -> bool {
 
 fn reported_by_name(fields: &ErrorFields) -> bool {
     let file = fields.file.as_deref();
-    if file.is_some_and(|file| REPORTS_NAMES.contains(&file)) {
+    // By an OID somebody asks for rights who has computed it.
+    let by_oid = fields.message.contains(" with OID ");
+    if file.is_some_and(|file| REPORTS_NAMES.contains(&file)) && !by_oid {
         return true;
     }
     let class = fields.sqlstate.get(..2).unwrap_or_default();
     if CLASSES_OF_CONFLICTS.contains(&class) {
         return true;
     }
-    !fields.message.contains('"')
+    !by_oid
+        && !fields.message.contains('"')
         && (CLASSES_OF_STATES.contains(&class)
             || HEADS.iter().any(|head| fields.message.starts_with(head)))
 }

@@ -5,7 +5,7 @@ use crate::export::LimitKind;
 use crate::session::exports::{self, Decision};
 use crate::session::host::Host;
 use crate::session::ledger::Stop;
-use crate::session::statements::Granted;
+use crate::session::statements::{Granted, Statement};
 
 impl<H: Host> ToClient<'_, H> {
     /// Decides about the row that comes next, for the statement that runs.
@@ -34,6 +34,7 @@ impl<H: Host> ToClient<'_, H> {
                 state.ledger.grant(Granted { record, rows });
             }
             Decision::Stop(words, request) => {
+                let stored = running.stores_rows().then(|| running.governing().clone());
                 running.stopped = Some(Box::new(Stop {
                     limit,
                     words: *words,
@@ -41,6 +42,9 @@ impl<H: Host> ToClient<'_, H> {
                 }));
                 if self.cancel.is_none() {
                     self.cancel = Some(tokio::spawn(self.host.cancel()));
+                }
+                if let Some(plan) = stored.as_ref().and_then(Statement::plan) {
+                    state.spoil(plan);
                 }
             }
         }

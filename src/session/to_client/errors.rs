@@ -23,6 +23,9 @@ impl<H: Host> ToClient<'_, H> {
         if matches!(fields.severity.as_str(), "FATAL" | "PANIC") {
             return self.server_ends(state, header, &fields);
         }
+        if let Some(flow) = Self::counts_failure(state, &fields) {
+            return flow;
+        }
         match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {
                 self.burst.discard(header);
@@ -38,6 +41,15 @@ impl<H: Host> ToClient<'_, H> {
                 self.say(state, header, words)
             }
         }
+    }
+
+    /// What was raised by rows of protected relations may tell of them: it counts. `Some`: it must be decided on.
+    fn counts_failure(state: &mut State, fields: &ErrorFields) -> Option<Flow> {
+        if !state.restricted || state.own.is_some() || !scrub::may_be_of_rows(fields) {
+            return None;
+        }
+        let limit = state.ledger.fails()?;
+        Some(Flow::Deciding { limit, weight: 1 })
     }
 
     /// The backend ends: the statement that was running ends on record with it.
@@ -81,10 +93,13 @@ impl<H: Host> ToClient<'_, H> {
             return ended;
         }
         if failure.refusal.is_none() {
-            state
-                .ledger
-                .names
-                .failed(&running.statement, &fields.sqlstate);
+            state.ledger.names.failed(&running.statement, fields);
+        }
+        if running.stores_rows()
+            && state.ledger.limits_of(&running.statement).0.limits()
+            && let Some(plan) = running.governing().plan()
+        {
+            state.spoil(plan);
         }
         // The plan was made for a schema that is gone: one that was changed beside pgveil since the catalog was read.
         state.schema_changed |= state.restricted
@@ -116,6 +131,11 @@ impl<H: Host> ToClient<'_, H> {
         }
         let positions = denial::positions(&running.statement.source);
         let mut words = scrub::error(fields, positions, reach(state, Some(&running.statement)));
+        if let Some(plan) = running.governing().plan().filter(|plan| plan.open) {
+            words.detail = words
+                .detail
+                .or_else(|| scrub::detail_of_own_row(fields, &plan.writes));
+        }
         if running.inner.is_some() {
             // It counts characters of the text that was prepared, not of this one.
             words.position = None;

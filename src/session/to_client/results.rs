@@ -106,7 +106,11 @@ impl<H: Host> ToClient<'_, H> {
         }
         let facts = facts.filter(|facts| facts.protected);
         let weighed = match &facts {
-            Some(facts) => self.weigh(header, facts, state.encodings.charset()),
+            Some(facts) => {
+                // The server tells of another encoding behind the rows that it sent in it.
+                let charset = (!state.unsettled).then(|| state.encodings.charset());
+                self.weigh(header, facts, charset)
+            }
             None => Some((1, Vec::new())),
         };
         let Some((weight, subjects)) = weighed else {
@@ -153,7 +157,13 @@ impl<H: Host> ToClient<'_, H> {
     }
 
     /// For how many rows a row counts, and the rows of protected relations that it shows. `None`: more of it must be read.
-    fn weigh(&self, header: Header, facts: &RowFacts, charset: Charset) -> Option<(u64, Vec<i64>)> {
+    /// `charset`: of the texts; `None`: it cannot be told.
+    fn weigh(
+        &self,
+        header: Header,
+        facts: &RowFacts,
+        charset: Option<Charset>,
+    ) -> Option<(u64, Vec<i64>)> {
         let bytes = header.total() as u64;
         if facts.weighs_by_length() {
             return Some((facts.by_length(bytes), Vec::new()));
@@ -173,8 +183,10 @@ impl<H: Host> ToClient<'_, H> {
         if gathers {
             let packed = &facts.packed;
             let read: weight::Reading<'_> = &|text| match charset {
-                Charset::Utf8 => weight::as_it_is(text),
-                charset => charset.decode(text).ok().map(bytes_of),
+                _ if text.is_ascii() => weight::as_it_is(text),
+                Some(Charset::Utf8) => std::str::from_utf8(text).ok().map(|_| text.into()),
+                Some(charset) => charset.decode(text).ok().map(bytes_of),
+                None => None,
             };
             weight = weight.max(match header.tag {
                 back::COPY_DATA if !self.copies_binary => weight::of_line(body, packed, read),

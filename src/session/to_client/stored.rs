@@ -1,9 +1,10 @@
 //! Rows that a statement has put into relations, counted by its command tag before that goes on.
 use super::{Flow, ToClient};
 use crate::session::host::Host;
-use crate::session::ledger::Counted;
+use crate::session::ledger::{Counted, Running};
 use crate::session::record;
 use crate::session::shared::State;
+use crate::sql::plan::Effect;
 use crate::wire::frame::{Header, back};
 
 /// More rows than any limit that is one.
@@ -13,49 +14,73 @@ impl<H: Host> ToClient<'_, H> {
     /// Rows that a statement has stored count as if they had gone out. `None`: they may stay; otherwise what has to be
     /// decided before the end of the statement goes on.
     pub(super) fn stored(&self, state: &mut State, header: Header) -> Option<Flow> {
-        if header.tag != back::COMMAND_COMPLETE || state.own.is_some() {
+        let suspended = header.tag == back::PORTAL_SUSPENDED;
+        if !(suspended || header.tag == back::COMMAND_COMPLETE) || state.own.is_some() {
             return None;
         }
         state.ledger.ending(header.tag)?;
         let running = state.ledger.running()?;
-        if !state.ledger.limits_of(&running.statement).0.limits() {
+        if !state.ledger.limits_of(&running.statement).0.limits() || running.stopped.is_some() {
             return None;
         }
-        let governing = running.governing();
-        let packed = governing.plan().map(|plan| &plan.packed);
-        let stores = running.stores_rows();
-        // The number that MOVE answers is made of rows, as a count is.
-        let moves = governing.protected()
-            && running
-                .statement
-                .plan()
-                .is_some_and(|plan| plan.kind == "MOVE");
-        if !(stores || moves || governing.packs_rows()) || running.stopped.is_some() {
-            return None;
-        }
+        // All is stored when the first row of RETURNING comes; how much, nobody says before the last one.
+        let is_told = !suspended && !running.is_renamed;
         let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
-        let rows = match moves {
-            true => 1,
-            false => running.meter.stored(stored),
+        let (rows, weight) = match is_told {
+            true => stored_by(running, stored),
+            false if running.stores_rows() => (0, UNCOUNTABLE),
+            false => (0, 0),
         };
-        if rows == 0 {
+        if weight == 0 {
             return None;
         }
-        let weight = match packed {
-            _ if moves => 1,
-            // What is in them is not seen here, and no grant says how much it may be.
-            Some(packed) if packed.stores_many => UNCOUNTABLE,
-            _ if running.grant.is_some() => rows,
-            // A row of a protected relation that others were put into: it will be read as one.
-            Some(packed) if !stores => {
-                rows.saturating_mul(packed.joined.saturating_sub(1).max(1).into())
-            }
-            Some(packed) => rows.saturating_mul(packed.side_by_side.max(packed.joined).into()),
-            None => rows,
-        };
         match state.ledger.store(rows, weight) {
             Counted::Over(limit) => Some(Flow::Deciding { limit, weight }),
             Counted::Out | Counted::Hidden | Counted::Stopped => None,
         }
+    }
+}
+
+/// Rows that a statement has stored, of so many that its command tag tells, less those that RETURNING has shown; and for how
+/// many all of them count.
+fn stored_by(running: &Running, written: u64) -> (u64, u64) {
+    let governing = running.governing();
+    let plan = governing.plan();
+    let packed = plan.map(|plan| &plan.packed);
+    let unseen = running.meter.stored(written);
+    if running.stores_rows() {
+        let each = packed.map_or(1, |packed| packed.side_by_side.max(packed.joined.rows));
+        return match packed {
+            // What is in them is not seen here, and no grant says how much it may be.
+            Some(packed) if packed.stores_many && written > 0 => (unseen, UNCOUNTABLE),
+            _ if running.grant.is_some() => (unseen, unseen),
+            // RETURNING shows something else of them.
+            _ if each > 1 => (unseen, written.saturating_mul(each.into())),
+            _ => (unseen, unseen),
+        };
+    }
+    if governing.packs_rows() {
+        return match packed {
+            Some(packed) if packed.stores_many && written > 0 => (unseen, UNCOUNTABLE),
+            _ if running.grant.is_some() => (unseen, unseen),
+            // A row of a protected relation that others were put into: it will be read as one.
+            Some(packed) if packed.joined.rows > 1 => {
+                let others = packed.joined.rows - 1;
+                (unseen, written.saturating_mul(others.into()))
+            }
+            _ => (unseen, unseen),
+        };
+    }
+    // The number that MOVE answers is made of rows, as a count is. How many numbers were drawn is to be seen later, whatever
+    // came of it.
+    let moves = running
+        .statement
+        .plan()
+        .is_some_and(|plan| plan.kind == "MOVE");
+    let draws = governing.effects().contains(&Effect::DrawsNumbers);
+    let once = running.meter.stored(1);
+    match governing.protected() && (moves || draws) {
+        true => (once, once),
+        false => (0, 0),
     }
 }

@@ -82,8 +82,12 @@ impl<H: Host> ToServer<'_, H> {
                 Effect::Fetch(spelled) => {
                     let name = Name::from(spelled.as_str());
                     let portal = |ledger: &Ledger| ledger.portal_as_sent(&name);
-                    let by_sql = |opened: &Statement| declares(opened.effects(), &name);
-                    let opened = match self.named(portal, by_sql, server).await? {
+                    // The server runs a portal of any other kind to its end, whatever is fetched of it.
+                    let is_query = |opened: &Statement| {
+                        declares(opened.effects(), &name)
+                            || is_kind(opened, |kind| kind == "SELECT")
+                    };
+                    let opened = match self.named(portal, is_query, server).await? {
                         Ok(Some(opened)) => opened,
                         Ok(None) if now == Now::Prepared || statement.declared_before(&name) => {
                             continue;
@@ -110,8 +114,10 @@ impl<H: Host> ToServer<'_, H> {
                 continue;
             }
             let prepared = |ledger: &Ledger| ledger.prepared_as_sent(&name);
-            let by_sql = |prepared: &Statement| prepares(prepared.effects(), &name);
-            let prepared = match self.named(prepared, by_sql, server).await? {
+            let is_query = |prepared: &Statement| {
+                prepares(prepared.effects(), &name) || is_kind(prepared, settings::runs_by_name)
+            };
+            let prepared = match self.named(prepared, is_query, server).await? {
                 Ok(Some(prepared)) => prepared,
                 Ok(None) if now == Now::Prepared => continue,
                 Ok(None) => {
@@ -144,16 +150,17 @@ impl<H: Host> ToServer<'_, H> {
         Ok(None)
     }
 
-    /// The query that a name stands for. `by_sql`: PREPARE or DECLARE has given it, which take queries alone.
+    /// The query that a name stands for. `is_query`: it is one that PREPARE or DECLARE has given a name, which take queries
+    /// alone, or that a message has made of such a text as they take. What was refused runs nothing.
     ///
     /// `Ok(Ok(None))`: nothing that is known.
     async fn named<W: AsyncWrite + Unpin>(
         &mut self,
         as_sent: impl Fn(&Ledger) -> AsSent,
-        by_sql: impl Fn(&Statement) -> bool,
+        is_query: impl Fn(&Statement) -> bool,
         server: &mut W,
     ) -> io::Result<Result<Option<Statement>, Refusal>> {
-        let unlike = |found: &Statement| is_no_query(found, by_sql(found));
+        let unlike = |found: &Statement| found.refusal().is_none() && !is_query(found);
         let found = self.settled(as_sent, |_, found| unlike(found), server);
         Ok(match found.await? {
             Ok(Some(found)) if unlike(&found) => Err(unlike_refusal()),
@@ -198,10 +205,8 @@ fn unknown(by: &Statement, words: Refusal) -> Refusal {
     }
 }
 
-/// A message has made it of a text that PREPARE or DECLARE would not take. What was refused runs nothing.
-fn is_no_query(statement: &Statement, by_sql: bool) -> bool {
-    let is_query = |plan: &StatementPlan| settings::runs_by_name(plan.kind);
-    statement.refusal().is_none() && !by_sql && !statement.plan().is_some_and(is_query)
+fn is_kind(statement: &Statement, is: impl Fn(&'static str) -> bool) -> bool {
+    statement.plan().is_some_and(|plan| is(plan.kind))
 }
 
 /// EXPLAIN of a statement that the same text prepares.

@@ -2,11 +2,13 @@
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
-use crate::sql::system;
 use crate::sql::tree::{Node, Tree};
 
 use super::walk::{Walk, at, string_constant};
 use super::{Rules, arguments};
+
+/// `AEXPR_OP` (nodes/parsenodes.h, as protobuf numbers it).
+const OPERATOR: i64 = 1;
 
 /// Constructs that servers before a version take for calls of functions: node type, the version, the functions.
 const CALLS_BEFORE: &[(&str, u32, &[&str])] = &[
@@ -98,7 +100,9 @@ impl Walk<'_> {
                 .and_then(Tree::node)
                 .and_then(string_constant)
         };
-        let Some(name) = constant(0) else {
+        let fixed = self.setting.take();
+        let fixed = fixed.filter(|(at, _)| *at == node.location);
+        let Some(name) = constant(0).or(fixed.as_ref().map(|(_, name)| name.as_str())) else {
             return Err(at(
                 refuse::setting("given by an expression", "set_config needs a literal name"),
                 node.location,
@@ -106,11 +110,43 @@ impl Walk<'_> {
         };
         // A value that is not literal could be any.
         let value = constant(1).unwrap_or("\u{0}");
-        if let Some(why) = system::setting_objection(name, Some(value)) {
+        if let Some(why) = self.setting_objection(name, value) {
             return Err(at(refuse::setting(name, why), node.location));
         }
         self.effects.push(Effect::SettingsChanged);
         Ok(())
+    }
+
+    /// `SELECT set_config(name, ...) FROM pg_settings WHERE name = '...'`, as pg_dump sets what the server may not know: the
+    /// place of the call, and the name.
+    pub(super) fn fixed_setting(query: &Node) -> Option<(i32, String)> {
+        let is_name = |tree: &Tree| {
+            let node = tree.node().filter(|node| node.kind == "ColumnRef");
+            node.and_then(|node| node.names("fields")).as_deref() == Some(&["name"])
+        };
+        let [from] = query.list("from_clause") else {
+            return None;
+        };
+        let [target] = query.list("target_list") else {
+            return None;
+        };
+        from.node().filter(|from| from.kind == "RangeVar")?;
+        let call = target.node()?.child("val")?;
+        let names = call.names("funcname").filter(|_| call.kind == "FuncCall")?;
+        let condition = query.child("where_clause")?;
+        let is_equal = condition.kind == "AExpr"
+            && condition.int("kind") == OPERATOR
+            && condition.names("name").as_deref() == Some(&["="]);
+        let is_alone = query.get("with_clause").is_none() && query.get("larg").is_none();
+        let named = names.last() == Some(&"set_config")
+            && call.list("args").first().is_some_and(is_name)
+            && condition.get("lexpr").is_some_and(is_name);
+        let value = condition.child("rexpr")?;
+        let value = value
+            .get("val")
+            .filter(|_| value.kind == "AConst")?
+            .string()?;
+        (is_equal && is_alone && named).then(|| (call.location, value.to_owned()))
     }
 
     /// Operators that the syntax looks up by name without naming them (`src/backend/parser/parse_expr.c`,

@@ -4,7 +4,7 @@ use crate::sql::tree::{Node, Tree};
 
 /// Functions that keep a value which the session can ask for again in bulk (a setting, a sequence, a lock, a notification),
 /// and which of their arguments that is.
-const KEEPING: [(&str, &[usize]); 13] = [
+const KEEPING: [(&str, &[usize]); 15] = [
     ("set_config", &[1]),
     ("setval", &[1]),
     ("pg_notify", &[0, 1]),
@@ -18,20 +18,29 @@ const KEEPING: [(&str, &[usize]); 13] = [
     ("pg_try_advisory_lock_shared", &[0, 1]),
     ("pg_try_advisory_xact_lock", &[0, 1]),
     ("pg_try_advisory_xact_lock_shared", &[0, 1]),
+    // Which of one's other sessions are gone is a value, too.
+    ("pg_cancel_backend", &[0]),
+    ("pg_terminate_backend", &[0, 1]),
 ];
 
-/// Functions by whose argument a value can be kept in a state, or in the name of what they change or lock, and which of them it
-/// is: it may be computed, but not from what rows hold.
-const KEEPING_ONE: [(&str, usize); 9] = [
-    ("currval", 0),
-    ("isn_weak", 0),
-    ("nextval", 0),
-    ("pg_get_sequence_data", 0),
-    ("pg_partition_tree", 0),
-    ("pg_sequence_last_value", 0),
-    ("setval", 0),
-    ("setseed", 0),
-    ("set_limit", 0),
+/// Functions by whose arguments a value can be kept in a state, or in the name of what they change or lock, and which of them
+/// that are: they may be computed, but not from what rows hold.
+const KEEPING_OF_ROWS: [(&str, &[usize]); 14] = [
+    ("currval", &[0]),
+    ("isn_weak", &[0]),
+    ("nextval", &[0]),
+    // What these look at stays locked until the transaction ends.
+    ("pg_get_function_sqlbody", &[0]),
+    ("pg_get_functiondef", &[0]),
+    ("pg_get_object_address", &[0, 1, 2]),
+    ("pg_get_ruledef", &[0]),
+    ("pg_get_viewdef", &[0]),
+    ("pg_partition_tree", &[0]),
+    ("pg_get_sequence_data", &[0]),
+    ("pg_sequence_last_value", &[0]),
+    ("setval", &[0]),
+    ("setseed", &[0]),
+    ("set_limit", &[0]),
 ];
 
 /// Whether a statement that reads protected relations calls a function that keeps values with one that is made for each row, or
@@ -40,6 +49,17 @@ pub(super) fn keeps(statement: &Node) -> bool {
     let mut shown = Vec::new();
     outputs(statement, &mut shown);
     keeps_in(statement, &shown)
+}
+
+/// Whether a statement asks where rows are.
+pub(super) fn reads_places(node: &Node) -> bool {
+    let names = node.list("fields").last().and_then(Tree::string);
+    let mut found =
+        node.kind == "RangeTableSample" || (node.kind == "ColumnRef" && names == Some("ctid"));
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found |= reads_places(inner));
+    }
+    found
 }
 
 /// System columns that tell of a row that it was to be changed, deleted or locked, though that was taken back.
@@ -60,6 +80,19 @@ fn reads_marks_in(node: &Node, own: bool) -> bool {
     for (name, field) in &node.fields {
         let own = own || (node.kind == "InsertStmt" && name.starts_with("returning"));
         each(field, &mut |inner| found |= reads_marks_in(inner, own));
+    }
+    found
+}
+
+/// Functions that go on where the last call left off: how often they were called shows in what they give next.
+const DRAWING: &[&str] = &["random", "random_normal"];
+
+/// Whether numbers are drawn anywhere.
+pub(super) fn draws(node: &Node) -> bool {
+    let name = node.list("funcname").last().and_then(Tree::string);
+    let mut found = node.kind == "FuncCall" && name.is_some_and(|name| DRAWING.contains(&name));
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found |= draws(inner));
     }
     found
 }
@@ -95,9 +128,9 @@ fn outputs<'a>(node: &'a Node, shown: &mut Vec<&'a Node>) {
 
 fn keeps_in(node: &Node, shown: &[&Node]) -> bool {
     let kept = |name: &str| KEEPING.iter().find(|(known, _)| *known == name);
-    let one = |name: &str| KEEPING_ONE.iter().find(|(known, _)| *known == name);
+    let of = |name: &str| KEEPING_OF_ROWS.iter().find(|(known, _)| *known == name);
     let last = |field| node.list(field).last().and_then(Tree::string).unwrap_or("");
-    let takes = |name: &str| kept(name).is_some() || one(name).is_some();
+    let takes = |name: &str| kept(name).is_some() || of(name).is_some();
     let here = match node.kind {
         "FuncCall" if takes(last("funcname")) => {
             let arguments = node.list("args");
@@ -105,8 +138,10 @@ fn keeps_in(node: &Node, shown: &[&Node]) -> bool {
                 let mut given = arguments.iter().enumerate();
                 given.any(|(at, argument)| kept.contains(&at) && !is_constant(argument))
             });
-            let of_row = one(last("funcname"))
-                .is_some_and(|(_, at)| arguments.get(*at).is_some_and(of_rows));
+            let of_row = of(last("funcname")).is_some_and(|(_, kept)| {
+                let mut kept = kept.iter().filter_map(|at| arguments.get(*at));
+                kept.any(of_rows)
+            });
             computed || of_row || !shown.iter().any(|output| std::ptr::eq(*output, node))
         }
         // The notation of a field is a call, too.

@@ -1,6 +1,7 @@
 //! Statements as a whole: which kinds a restricted role may send, and what they do to the session.
 use pg_query::protobuf::DiscardMode;
 
+use crate::policy::system::hides_rows;
 use crate::sql::names::quoted;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -36,6 +37,7 @@ impl Walk<'_> {
         }
         match node.kind {
             "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
+                self.setting = Self::fixed_setting(node);
                 self.node(node)?;
             }
             "TransactionStmt" => self.transaction(node, kind)?,
@@ -122,6 +124,7 @@ impl Walk<'_> {
     }
 
     fn transaction(&mut self, node: &Node, kind: &'static str) -> Result<(), Refusal> {
+        self.transaction_modes(node.list("options"))?;
         self.effects.extend(Effect::of_transaction(node));
         match node.int("kind") {
             // PREPARE TRANSACTION and what ends one: the session's work would outlive it.
@@ -132,6 +135,38 @@ impl Walk<'_> {
             }
             1..=6 => Ok(()),
             _ => Err(refuse::statement(kind)),
+        }
+    }
+
+    /// Modes of BEGIN, SET TRANSACTION and SET SESSION CHARACTERISTICS.
+    fn transaction_modes(&self, modes: &[Tree]) -> Result<(), Refusal> {
+        for mode in modes.iter().filter_map(Tree::node) {
+            let value = mode.child("arg").and_then(setting_value);
+            let value = value.unwrap_or_default();
+            if let Some(why) = self.setting_objection(mode.text("defname"), &value) {
+                return Err(at(
+                    refuse::setting(mode.text("defname"), why),
+                    mode.location,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is against a value of a setting, for this role.
+    pub(super) fn setting_objection(&self, name: &str, value: &str) -> Option<&'static str> {
+        let name = name.to_ascii_lowercase();
+        let isolates = matches!(
+            name.as_str(),
+            "transaction_isolation" | "default_transaction_isolation"
+        );
+        let known = ["read uncommitted", "read committed", "repeatable read"];
+        let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(value));
+        match isolates && !is_known && hides_rows(self.rules.role) {
+            true => Some(
+                "whether a serializable transaction fails would depend on rows that the role does not see; REPEATABLE READ may be had",
+            ),
+            false => system::setting_objection(&name, Some(value)),
         }
     }
 
@@ -146,11 +181,11 @@ impl Walk<'_> {
             .collect();
         match node.int("kind") {
             // SET TRANSACTION and SET SESSION CHARACTERISTICS: their arguments are modes.
-            MULTI => return Ok(()),
+            MULTI => return self.transaction_modes(node.list("args")),
             VALUE => {
                 for value in &values {
                     if let Some(why) =
-                        system::setting_objection(&name, Some(value.as_deref().unwrap_or("\u{0}")))
+                        self.setting_objection(&name, value.as_deref().unwrap_or("\u{0}"))
                     {
                         return Err(at(refuse::setting(&name, why), node.location));
                     }

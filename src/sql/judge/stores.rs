@@ -3,6 +3,7 @@ use super::keeping;
 use super::statements::is_analyze;
 use super::walk::Walk;
 use super::{Access, Side, offset};
+use crate::policy::pattern::is_system;
 use crate::sql::packing::{self, Facts};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -16,6 +17,9 @@ const CONDITIONS: [&str; 2] = ["where_clause", "join_condition"];
 
 /// `ARRAY_SUBLINK` (nodes/primnodes.h, as protobuf numbers it).
 const ARRAY: i64 = 7;
+
+/// `ONCONFLICT_NOTHING` (nodes/nodes.h, as protobuf numbers it).
+const DO_NOTHING: i64 = 2;
 
 /// A write within a statement.
 struct Store<'a> {
@@ -35,6 +39,16 @@ impl Walk<'_> {
                 "what was too much and taken back leaves its marks there, which nobody counts; in RETURNING of an INSERT they may be had",
             ));
         }
+        let uncounted = limits && !self.rules.role.export.counts_all;
+        if uncounted && keeping::reads_places(statement) && self.uses_permanent() {
+            return Err(refuse::construct(
+                "ctid or TABLESAMPLE over a relation whose rows are not counted",
+                "rows that were written and taken back take up places there; use a key, or count the relation's rows too (export: counts: all)",
+            ));
+        }
+        let mut stores = Vec::new();
+        writes(statement, true, &mut stores);
+        self.note_returned(&stores);
         let protected = &self.rules.role.protected;
         let reads = self
             .uses
@@ -43,8 +57,6 @@ impl Walk<'_> {
         if !reads {
             return Ok(());
         }
-        let mut stores = Vec::new();
-        writes(statement, true, &mut stores);
         stores.retain(|store| self.takes(store.node));
         let elsewhere = |store: &&Store<'_>| !self.is_protected(store.node.child(TARGET));
         // What is deleted from a protected relation is in no row.
@@ -56,8 +68,12 @@ impl Walk<'_> {
         let uncounted =
             uncounted || (stores.iter().any(|store| !store.told) && self.puts_together(statement));
         let copies = stores.iter().filter(elsewhere).any(|store| store.told);
-        if copies {
+        // What was stopped leaves no locks: others would see them.
+        if copies || self.locks_elsewhere(statement) {
             self.effects.push(Effect::StoresRows);
+        }
+        if keeping::draws(statement) {
+            self.effects.push(Effect::DrawsNumbers);
         }
         if limits && keeping::keeps(statement) {
             return Err(refuse::construct(
@@ -78,6 +94,58 @@ impl Walk<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Rows that a write to a protected relation gives back count like those of a query, and where they are too many nothing
+    /// may be written: the client is told of an error. Those that an INSERT has brought itself do not count.
+    fn note_returned(&mut self, stores: &[Store<'_>]) {
+        let gives = |store: &&Store<'_>| {
+            self.is_protected(store.node.child(TARGET)) && (!store.told || returns(store.node))
+        };
+        if !stores.iter().any(|store| gives(&store)) {
+            return;
+        }
+        let keeps = |store: &Store<'_>| {
+            let conflict = store.node.child("on_conflict_clause");
+            conflict.is_none_or(|clause| clause.int("action") == DO_NOTHING)
+        };
+        let brings = matches!(stores, [only] if only.node.kind == "InsertStmt" && keeps(only))
+            && self.uses.iter().all(|found| found.access == Access::Write);
+        self.effects.push(match brings {
+            true => Effect::GivesBack,
+            false => Effect::StoresRows,
+        });
+    }
+
+    /// Whether the statement is about relations of users that are neither protected nor the session's own: what is taken
+    /// back of the session's own is not read again.
+    fn uses_permanent(&self) -> bool {
+        let role = self.rules.role;
+        self.uses.iter().any(|found| {
+            let relation = self.rules.catalog.relations.get(&found.relation);
+            !role.protected.contains(&found.relation)
+                && relation.is_some_and(|relation| {
+                    relation.schema != temporary::SCHEMA && !is_system(&relation.schema)
+                })
+        })
+    }
+
+    /// Whether rows of other relations are locked by the outermost query.
+    fn locks_elsewhere(&self, node: &Node) -> bool {
+        if matches!(node.kind, "PrepareStmt" | "CopyStmt") {
+            let query = node.child("query");
+            return query.is_some_and(|query| self.locks_elsewhere(query));
+        }
+        let mut locked = Vec::new();
+        if node.kind == "SelectStmt"
+            && !node.list("locking_clause").is_empty()
+            && let Some(from) = node.get("from_clause")
+        {
+            named(from, &mut locked);
+        }
+        locked
+            .into_iter()
+            .any(|relation| !self.is_protected(Some(relation)))
     }
 
     /// Whether rows of other relations are locked, by what protected ones hold, and do not come back: a lock leaves its mark on
@@ -121,7 +189,7 @@ impl Walk<'_> {
             counted: &|relation| self.is_protected(Some(relation)),
             keys: &|_| Vec::new(),
         };
-        packing::joined(statement, facts) > 1
+        packing::joined(statement, facts).of_several()
     }
 
     /// Whether code of users' may run that nobody has judged. What it does to the session's temporary relations must not go
@@ -168,6 +236,12 @@ impl Walk<'_> {
             !known || self.is_protected(Some(relation))
         })
     }
+}
+
+/// Whether a write gives rows back.
+fn returns(write: &Node) -> bool {
+    let mut fields = write.fields.iter();
+    fields.any(|(name, _)| name.starts_with("returning"))
 }
 
 /// Whether a value may be made of many rows.

@@ -60,6 +60,8 @@ pub(super) struct Walk<'a> {
     pub system_columns: Vec<SystemColumn>,
     pub rows: Rows,
     pub written: Vec<Written>,
+    /// The call of `set_config` whose name the statement fixes elsewhere, and that name.
+    pub setting: Option<(i32, String)>,
     /// A function that initdb did not make was called.
     pub calls_users: bool,
     /// Masked columns of a write's target that the statement reads.
@@ -97,6 +99,7 @@ impl<'a> Walk<'a> {
             system_columns: Vec::new(),
             rows: Rows::default(),
             written: Vec::new(),
+            setting: None,
             calls_users: false,
             target_reads: BTreeSet::new(),
         }
@@ -329,12 +332,26 @@ fn locking(node: &Node) -> Result<(), Refusal> {
 }
 
 /// The text of a string literal, a cast around it put aside.
+///
+/// Not one that another type cuts off or reads otherwise: `'role...'::varchar(4)`.
 pub(super) fn string_constant(node: &Node) -> Option<&str> {
     match node.kind {
         "AConst" => node.get("val").and_then(Tree::string),
-        "TypeCast" => node.child("arg").and_then(string_constant),
+        "TypeCast" if keeps_text(node.child("type_name")) => {
+            node.child("arg").and_then(string_constant)
+        }
         _ => None,
     }
+}
+
+/// Whether a type's values are texts of any length.
+fn keeps_text(type_name: Option<&Node>) -> bool {
+    type_name.is_some_and(|name| {
+        let last = name.names("names").and_then(|names| names.last().copied());
+        last == Some("text")
+            && name.list("typmods").is_empty()
+            && name.list("array_bounds").is_empty()
+    })
 }
 
 /// A node's place as a byte offset; the start of the text where the tree keeps none.

@@ -1,6 +1,7 @@
 //! How many rows a row that is written puts together: `SET note = orders.note || c.name FROM customers c` holds two. Read
-//! later it is one, so such writes count when they are made. What aggregates gather is told by `outputs`.
-use std::collections::BTreeMap;
+//! later it is one, so such writes count when they are made. So do those that take over what another row holds: a row has
+//! several columns, and may put them together by itself. What aggregates gather is told by `outputs`.
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Facts, MOST, mentioned_in};
 use crate::sql::tree::{Node, Tree};
@@ -29,13 +30,39 @@ const TRUTHS: [&str; 18] = [
 /// Of them neither text nor a list is made: a number at most, or what is left of one side.
 const FIGURES: [&str; 2] = ["+", "-"];
 
-/// How many rows a statement puts together in one that it writes, at least 1.
-pub fn joined(statement: &Node, facts: Facts<'_>) -> u32 {
+/// What a row that is written is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Joined {
+    /// How many rows a value puts together, at least 1.
+    pub rows: u32,
+    /// A value comes from another row than the one that is written; of an INSERT, from several rows.
+    pub takes_over: bool,
+}
+
+impl Joined {
+    /// Rows are written of nothing but their own values.
+    pub const NOTHING: Joined = Joined {
+        rows: 1,
+        takes_over: false,
+    };
+
+    pub const fn of_several(self) -> bool {
+        self.rows > 1 || self.takes_over
+    }
+}
+
+/// What a statement puts together in rows that it writes.
+pub fn joined(statement: &Node, facts: Facts<'_>) -> Joined {
     let mut reader = Reader {
         facts,
         common: Vec::new(),
+        met: BTreeSet::new(),
+        takes_over: false,
     };
-    reader.statement(statement).clamp(1, MOST)
+    Joined {
+        rows: reader.statement(statement).clamp(1, MOST),
+        takes_over: reader.takes_over,
+    }
 }
 
 fn is_write(node: &Node) -> bool {
@@ -52,11 +79,13 @@ impl Scope {
     /// A name that is not known may be that of a query around, or a column's.
     fn rows(&self, qualifier: &str) -> Rows {
         let known = self.names.iter().find(|(name, _)| name == qualifier);
-        let (name, rows) = match (known, self.names.as_slice()) {
-            (Some((name, rows)), _) => (name.as_str(), *rows),
-            // Without a qualifier, where there is one relation.
-            (None, [(name, rows)]) if qualifier.is_empty() => (name.as_str(), *rows),
-            (None, _) => (qualifier, 1),
+        let mut counted = self.names.iter().filter(|(_, rows)| *rows > 0);
+        let (name, rows) = match (known, counted.next(), counted.next()) {
+            (Some((name, rows)), ..) => (name.as_str(), *rows),
+            // Without a qualifier, where there is one relation at most whose rows count.
+            (None, Some((name, rows)), None) if qualifier.is_empty() => (name.as_str(), *rows),
+            (None, None, _) if qualifier.is_empty() && !self.names.is_empty() => ("", 0),
+            (None, ..) => (qualifier, 1),
         };
         match rows {
             0 => Rows::new(),
@@ -69,6 +98,9 @@ struct Reader<'a> {
     facts: Facts<'a>,
     /// Common table expressions, and for how many rows a row of each stands.
     common: Vec<(String, u32)>,
+    /// Whose rows the values that are read at the moment may come from.
+    met: BTreeSet<String>,
+    takes_over: bool,
 }
 
 impl Reader<'_> {
@@ -106,7 +138,29 @@ impl Reader<'_> {
         let mut scope = Scope::default();
         self.target(node, &mut scope);
         self.from(node.get("from_clause"), &mut scope);
-        self.row(values(node.list("target_list")), &scope)
+        self.changed(values(node.list("target_list")), &scope)
+    }
+
+    /// A row of the target that is there, with other values.
+    fn changed<'t>(&mut self, values: impl IntoIterator<Item = &'t Tree>, scope: &Scope) -> u32 {
+        self.met.clear();
+        let rows = self.row(values, scope);
+        let target = scope.names.first().map_or("", |(name, _)| name);
+        self.takes_over |= self.met.iter().any(|name| name != target);
+        rows
+    }
+
+    /// A row that is made of nothing that is there; `added`: to a target.
+    fn new<'t>(
+        &mut self,
+        values: impl IntoIterator<Item = &'t Tree>,
+        scope: &Scope,
+        added: bool,
+    ) -> u32 {
+        self.met.clear();
+        let rows = self.row(values, scope);
+        self.takes_over |= added && self.met.len() > 1;
+        rows
     }
 
     fn merge(&mut self, node: &Node) -> u32 {
@@ -115,15 +169,16 @@ impl Reader<'_> {
         self.from(node.get("source_relation"), &mut scope);
         let clauses = node.list("merge_when_clauses");
         let rows = clauses.iter().filter_map(Tree::node).map(|clause| {
-            let assigned = self.row(values(clause.list("target_list")), &scope);
-            assigned.max(self.row(clause.list("values"), &scope))
+            // `INSERT (a, b) VALUES (...)`: the list names columns alone.
+            let assigned = self.changed(values(clause.list("target_list")), &scope);
+            assigned.max(self.new(clause.list("values"), &scope, true))
         });
         rows.max().unwrap_or(0)
     }
 
     fn insert(&mut self, node: &Node) -> u32 {
         let select = node.child("select_stmt");
-        let given = select.map_or(0, |select| self.query(select));
+        let given = select.map_or(0, |select| self.query(select, true));
         let mut scope = Scope::default();
         self.target(node, &mut scope);
         // Values of the statement's own are no rows.
@@ -132,7 +187,7 @@ impl Reader<'_> {
         scope.names.push(("excluded".to_owned(), excluded));
         let clause = node.child("on_conflict_clause");
         let updated = clause.map_or(0, |clause| {
-            self.row(values(clause.list("target_list")), &scope)
+            self.changed(values(clause.list("target_list")), &scope)
         });
         given.max(updated)
     }
@@ -198,30 +253,33 @@ impl Reader<'_> {
     /// For how many rows a row of a subquery stands; 0 where it reads nothing that counts.
     fn relation_of(&mut self, query: &Node) -> u32 {
         match mentioned_in(query, self.facts.counted) {
-            true => self.query(query).max(1),
-            false => self.query(query),
+            true => self.query(query, false).max(1),
+            false => self.query(query, false),
         }
     }
 
-    fn query(&mut self, node: &Node) -> u32 {
+    /// `added`: its rows are new ones of a target.
+    fn query(&mut self, node: &Node, added: bool) -> u32 {
         if node.kind != "SelectStmt" {
             return 0;
         }
+        let around = std::mem::take(&mut self.met);
         let common = self.common.len();
         self.with_clause(node);
         let arms = [node.child("larg"), node.child("rarg")];
         let mut most = 0;
         for arm in arms.into_iter().flatten() {
-            most = most.max(self.query(arm));
+            most = most.max(self.query(arm, added));
         }
         let mut scope = Scope::default();
         self.from(node.get("from_clause"), &mut scope);
-        most = most.max(self.row(values(node.list("target_list")), &scope));
+        most = most.max(self.new(values(node.list("target_list")), &scope, added));
         for row in node.list("values_lists") {
             let row = row.items().unwrap_or_default();
-            most = most.max(self.row(row, &scope));
+            most = most.max(self.new(row, &scope, added));
         }
         self.common.truncate(common);
+        self.met = around;
         most
     }
 
@@ -239,6 +297,14 @@ impl Reader<'_> {
     }
 
     fn expression(&mut self, node: &Node, scope: &Scope) -> Rows {
+        let rows = self.read(node, scope);
+        if matches!(node.kind, "ColumnRef" | "SubLink") {
+            self.met.extend(rows.keys().cloned());
+        }
+        rows
+    }
+
+    fn read(&mut self, node: &Node, scope: &Scope) -> Rows {
         match node.kind {
             "ColumnRef" => {
                 let names = node.names("fields").unwrap_or_default();
@@ -322,12 +388,105 @@ mod tests {
 
     /// `t` and `c` count, `plain` does not.
     fn of(text: &str) -> u32 {
+        joins(text).rows
+    }
+
+    fn joins(text: &str) -> Joined {
         let statement = parse::parse(text).expect("SQL").remove(0);
         let facts = Facts {
             counted: &|node| node.text("relname") != "plain",
             keys: &|_| Vec::new(),
         };
         joined(statement.tree.node().expect("a statement"), facts)
+    }
+
+    #[test]
+    fn what_comes_from_other_rows_is_taken_over() {
+        for (text, expected) in [
+            ("UPDATE t SET note = c.name FROM c", true),
+            (
+                "UPDATE t a SET note = b.note FROM t b WHERE b.id = a.id + 1",
+                true,
+            ),
+            (
+                "UPDATE t SET note = (SELECT name FROM c WHERE id = 1)",
+                true,
+            ),
+            (
+                "UPDATE t SET (a, b) = (SELECT name, 1 FROM c WHERE id = 1)",
+                true,
+            ),
+            ("UPDATE t SET note = coalesce(t.note, c.name) FROM c", true),
+            (
+                "UPDATE t SET note = CASE WHEN t.id = 1 THEN t.note ELSE c.name END FROM c",
+                true,
+            ),
+            ("UPDATE t SET n = t.n + c.n FROM c", true),
+            (
+                "WITH q AS (SELECT name FROM c) UPDATE t SET note = q.name FROM q",
+                true,
+            ),
+            (
+                "UPDATE t SET note = q.name FROM (SELECT name FROM c) q",
+                true,
+            ),
+            (
+                "MERGE INTO t USING c ON c.id = t.id WHEN MATCHED THEN UPDATE SET note = c.name",
+                true,
+            ),
+            (
+                "MERGE INTO t USING c JOIN d ON true ON c.id = t.id WHEN NOT MATCHED THEN INSERT VALUES (c.a, d.b)",
+                true,
+            ),
+            ("INSERT INTO t SELECT a.name, b.name FROM c a, c b", true),
+            (
+                "INSERT INTO t (a, b) VALUES ((SELECT name FROM c WHERE id = 1), (SELECT name FROM c WHERE id = 2))",
+                true,
+            ),
+            (
+                "INSERT INTO t SELECT id, name FROM c ON CONFLICT (id) DO UPDATE SET note = excluded.note",
+                true,
+            ),
+            (
+                "WITH w AS (UPDATE t SET note = c.name FROM c RETURNING 1) SELECT 1",
+                true,
+            ),
+            ("UPDATE t SET note = first || last", false),
+            ("UPDATE t SET note = t.code, code = t.note", false),
+            ("UPDATE t SET note = $1 FROM c WHERE c.id = t.c", false),
+            ("UPDATE t SET note = p.x FROM plain p", false),
+            ("UPDATE t SET note = code || x FROM plain", false),
+            (
+                "UPDATE t SET note = note || 'x' WHERE EXISTS (SELECT 1 FROM c)",
+                false,
+            ),
+            ("UPDATE t SET is_new = t.note <> c.name FROM c", false),
+            (
+                "UPDATE t SET note = CASE WHEN t.note = c.name THEN 'a' ELSE t.note END FROM c",
+                false,
+            ),
+            (
+                "MERGE INTO t USING c ON c.id = t.id WHEN MATCHED THEN UPDATE SET note = t.code",
+                false,
+            ),
+            (
+                "MERGE INTO t USING c ON c.id = t.id WHEN NOT MATCHED THEN INSERT (a, b) VALUES (c.a, c.b)",
+                false,
+            ),
+            ("INSERT INTO t SELECT id, name, code FROM c", false),
+            (
+                "INSERT INTO t SELECT q.id, q.name FROM (SELECT * FROM c) q",
+                false,
+            ),
+            (
+                "INSERT INTO t VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET note = excluded.note",
+                false,
+            ),
+            ("INSERT INTO t SELECT c.name, p.x FROM c, plain p", false),
+            ("SELECT a.name, b.name FROM c a, c b", false),
+        ] {
+            assert_eq!(joins(text).takes_over, expected, "{text}");
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Reader<'a, 't> {
     outside: bool,
     /// The query that is read next is the statement itself.
     top: bool,
+    /// The row that the query gives goes into a document as it is.
+    in_document: bool,
 }
 
 impl<'a, 't> Reader<'a, 't> {
@@ -53,6 +55,7 @@ impl<'a, 't> Reader<'a, 't> {
             counts: false,
             outside: false,
             top: false,
+            in_document: false,
         }
     }
 
@@ -90,14 +93,13 @@ impl<'a, 't> Reader<'a, 't> {
         match node.kind {
             "SelectStmt" if node.get("into_clause").is_some() => many(self.query(node)),
             "SelectStmt" => node.child("larg").is_some_and(|arm| self.stores_many(arm)),
-            "CreateTableAsStmt" | "PrepareStmt" | "ExplainStmt" => {
-                node.child("query")
-                    .is_some_and(|query| match (node.kind, query.kind) {
-                        ("CreateTableAsStmt", "SelectStmt") => many(self.query(query)),
-                        ("CreateTableAsStmt", _) => false,
-                        _ => self.stores_many(query),
-                    })
-            }
+            "CreateTableAsStmt" | "PrepareStmt" | "ExplainStmt" | "CopyStmt" => node
+                .child("query")
+                .is_some_and(|query| match (node.kind, query.kind) {
+                    ("CreateTableAsStmt", "SelectStmt") => many(self.query(query)),
+                    ("CreateTableAsStmt", _) => false,
+                    _ => self.stores_many(query),
+                }),
             "InsertStmt" => {
                 self.with_clause(node);
                 let updates = node

@@ -138,6 +138,27 @@ fn what_a_column_holds_is_told_by_what_made_it() {
             elements(),
         ),
         (
+            "SELECT row_to_json((SELECT r FROM (SELECT b.id, l.deals) AS r)) AS root FROM (SELECT * FROM c LIMIT 9) b \
+             LEFT JOIN LATERAL (SELECT json_agg(o) AS deals FROM o WHERE o.c = b.id) l ON true",
+            elements(),
+        ),
+        (
+            "SELECT json_agg((SELECT r FROM (SELECT x.j) r)) FROM (SELECT json_agg(t) AS j FROM t) x",
+            elements(),
+        ),
+        (
+            "SELECT row_to_json((SELECT r FROM (SELECT x.s) r)) FROM (SELECT string_agg(phone, '') AS s FROM t) x",
+            Joined,
+        ),
+        (
+            "SELECT row_to_json((SELECT r FROM (SELECT (SELECT x FROM (SELECT json_agg(t) AS j FROM t) x) AS y) r))",
+            Anything,
+        ),
+        (
+            "SELECT json_build_array((SELECT (SELECT x FROM (SELECT json_agg(t) AS j FROM t) x)::text))",
+            Anything,
+        ),
+        (
             "SELECT json_object_agg(id, phone) FROM t",
             document(true, &[]),
         ),

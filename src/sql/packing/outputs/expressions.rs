@@ -130,7 +130,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// `inside`: it goes into a document as it is. A row in text form hides what it holds behind quotes.
-    fn column(&self, node: &Node, inside: bool) -> Holding {
+    pub(super) fn column(&self, node: &Node, inside: bool) -> Holding {
         let row = |holding: Holding| match holding {
             Own => Own,
             holding if inside => holding,
@@ -178,8 +178,13 @@ impl<'t> Reader<'_, 't> {
         for argument in node.list("args") {
             arguments.push(match argument {
                 Tree::Node(row) if documents && row.kind == "ColumnRef" => self.column(row, true),
-                argument => self.of(argument),
+                argument => {
+                    // `row_to_json((SELECT r FROM (SELECT ...) r))`: the row itself, too.
+                    self.in_document = documents && is_scalar(argument);
+                    self.of(argument)
+                }
             });
+            self.in_document = false;
         }
         // What is sorted there is what comes out.
         if node.flag("agg_within_group") {
@@ -375,6 +380,12 @@ fn key(array: &Node, steps: &[Tree]) -> Arc<str> {
         calls::write_out(array.get(field).unwrap_or(&Tree::Nothing), &mut key);
     }
     key.into()
+}
+
+/// A query that gives one value.
+fn is_scalar(tree: &Tree) -> bool {
+    tree.node()
+        .is_some_and(|node| node.kind == "SubLink" && node.int("sub_link_type") == EXPR_SUBLINK)
 }
 
 /// What is cast to text.

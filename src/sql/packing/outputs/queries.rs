@@ -11,9 +11,19 @@ use crate::sql::tree::{Node, Tree};
 
 use Holding::{Anything, Element, Joined, Own};
 
+/// The column that is all that a query gives.
+fn only_column(targets: &[Tree]) -> Option<&Node> {
+    let [only] = targets else {
+        return None;
+    };
+    let value = only.node()?.child("val")?;
+    (value.kind == "ColumnRef" && !naming::is_star(value)).then_some(value)
+}
+
 impl<'t> Reader<'_, 't> {
     pub(super) fn query(&mut self, node: &'t Node) -> Outputs {
         let top = std::mem::take(&mut self.top);
+        let in_document = std::mem::take(&mut self.in_document);
         let common = self.common.len();
         let around = self.counts;
         let outside = std::mem::replace(&mut self.outside, around);
@@ -40,7 +50,11 @@ impl<'t> Reader<'_, 't> {
             _ => {
                 let sources = self.sources(node.list("from_clause"));
                 self.scope.push(sources);
-                let outputs = self.targets(node.list("target_list"), top);
+                let targets = node.list("target_list");
+                let outputs = match only_column(targets).filter(|_| in_document) {
+                    Some(row) => Outputs::all(self.column(row, true)),
+                    None => self.targets(targets, top),
+                };
                 self.scope.pop();
                 outputs
             }
