@@ -257,7 +257,10 @@ impl<H: Host> ToClient<'_, H> {
         let body = self.burst.body_mut(header).ok_or_else(malformed)?;
         // Statements on their way when another policy came into force are held to the one they were planned under.
         let source = statement.map(|statement| &statement.source);
-        let own = source.and_then(|source| source.clear.as_deref().or(source.role.as_deref()));
+        let own = source.and_then(|source| match &source.clear {
+            Some(clear) => Some(&*clear.role),
+            None => source.role.as_deref(),
+        });
         match describe::raw_column(body, own.unwrap_or(&state.role)) {
             Ok(None) => {}
             Ok(Some(raw)) => {

@@ -59,7 +59,7 @@ impl<H: Host> ToServer<'_, H> {
                 };
                 meant.arguments = arguments;
                 if denied.is_none() {
-                    denied = self.bind_under_grant(meant).await.err();
+                    denied = self.bind_under_grant(meant, server).await?.err();
                 }
             }
         }
@@ -112,7 +112,10 @@ impl<H: Host> ToServer<'_, H> {
         let body = self.burst.body(header)?;
         Some(
             messages::bound_values(body).map_or(Arguments::Unseen, |values| {
-                Arguments::Hash(Sha256::digest(values).into())
+                match messages::has_no_values(values) {
+                    true => Arguments::None,
+                    false => Arguments::Hash(Sha256::digest(values).into()),
+                }
             }),
         )
     }

@@ -301,7 +301,7 @@ impl<H: Host> ToServer<'_, H> {
             other => other,
         };
         let source = match planned {
-            Ok(source) => self.under_grant(source, carrier).await,
+            Ok(source) => source,
             Err(refused) => {
                 return Ok(Decided::refused(refused.source.as_deref(), refused.refusal));
             }
@@ -313,6 +313,7 @@ impl<H: Host> ToServer<'_, H> {
         if let Some(refusal) = self.objection(&source, carrier.into(), server).await? {
             return Ok(Decided::refused(Some(&source), refusal));
         }
+        let source = self.under_grant(source, carrier, server).await?;
         let runs = source.plan.as_ref().and_then(|plan| plan.text.clone());
         // What was judged is what runs: the text without what was taken out of it.
         let Some(text) = runs.or_else(|| cleared.then_some(text)) else {
