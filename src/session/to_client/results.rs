@@ -15,7 +15,7 @@ use crate::session::ledger::{Answer, Counted, Running};
 use crate::session::messages;
 use crate::session::record::{self, Outcome};
 use crate::session::settings;
-use crate::session::shared::State;
+use crate::session::shared::{Said, State};
 use crate::session::statements::Statement;
 use crate::session::subjects::{self, SubjectColumns};
 use crate::sql::packing::Packed;
@@ -351,7 +351,10 @@ impl<H: Host> ToClient<'_, H> {
         };
         for effect in &plan.effects {
             if let Effect::Reason(reason) = effect {
-                state.reason.clone_from(reason);
+                state.reason = reason.clone().map(|reason| Said {
+                    reason,
+                    by: Arc::clone(&running.statement.source.claim),
+                });
             }
         }
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);
