@@ -159,11 +159,28 @@ impl Counter<'_> {
             purpose: self.asker.purpose.as_deref().map(str::to_owned),
             masked_outside: self.asker.masked_outside,
             groups: names(&rule.approvers),
-            may_unmask: names(&rule.grants.may_unmask),
+            may_unmask: self.may_unmask(),
             max_rows: rule.grants.max_rows,
             uses: rule.grants.uses,
             holds: Seconds::try_from(rule.grants.expires.as_secs()).unwrap_or(Seconds::MAX),
         })
+    }
+
+    /// Classes whose masks signatures may take off: none that is redacted because it is not for what the statement is for.
+    fn may_unmask(&self) -> Vec<String> {
+        let purpose = self.asker.purpose.as_deref();
+        let is_for_it = |class: &str| {
+            let purposes = self.policy.class(class).map(|class| &class.purposes);
+            match purposes {
+                Some(Some(purposes)) => purpose.is_some_and(|purpose| purposes.contains(purpose)),
+                Some(None) | None => true,
+            }
+        };
+        let classes = self.role.export.grants.may_unmask.iter();
+        classes
+            .filter(|class| is_for_it(class))
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// A masked column, `schema.table.column`.

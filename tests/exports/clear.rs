@@ -1,7 +1,8 @@
 //! Grants that take masks off.
-use crate::grants::grant_clear;
+use crate::grants::{grant_clear, may_unmask};
 use crate::support::message::{Client, Frame, bind, describe, execute, parse, sync};
-use crate::{login, request_of, start, told};
+use crate::support::{Config, Pgveil};
+use crate::{login, policy, request_of, server, start, told};
 
 /// Values as they are stored, and masks of them.
 fn shown(frames: &[Frame]) -> (usize, usize) {
@@ -239,6 +240,27 @@ fn a_grant_is_not_used_by_what_does_not_run() {
     assert_eq!(shown(&frames), (0, 0));
     assert_eq!(shown(&client.query(text)), (20, 0), "it is still there");
     assert_eq!(shown(&client.query(text)), (0, 10));
+}
+
+/// What a class is not for is redacted whatever anybody signs.
+#[test]
+fn no_signature_takes_off_what_is_redacted_for_its_purpose() {
+    let server = server(&[]);
+    let mut config = Config::new(&server);
+    let columns = "columns: [public.contacts.phone]";
+    let purposes = format!("{columns}, purposes: [support]");
+    config.policy(&policy(CLEAR).replace(columns, &purposes));
+    let mut pgveil = Pgveil::start(&config);
+    let text = "SELECT phone FROM contacts WHERE id <= 20";
+    let mut client = login(&pgveil, "u0");
+    let mut requests = Vec::new();
+    for purpose in ["ads", "support"] {
+        client.query(&format!("SET pgveil.purpose = '{purpose}'"));
+        requests.push(request_of(&told(&client.query(text))));
+    }
+    pgveil.kill();
+    let may_unmask = requests.iter().map(|id| may_unmask(&pgveil, id));
+    assert_eq!(may_unmask.collect::<Vec<_>>(), [vec![], vec!["phone"]]);
 }
 
 /// What two people have signed for one value says nothing of another.

@@ -34,6 +34,15 @@ fn reason(pgveil: &Pgveil, id: &str) -> Option<String> {
     })
 }
 
+/// Classes that a signature may take masks off.
+pub fn may_unmask(pgveil: &Pgveil, id: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let request = desk(pgveil, "").await.get(id).await;
+        request.expect("the request").asked.may_unmask
+    })
+}
+
 /// Two people sign.
 pub fn grant(pgveil: &Pgveil, id: &str, rows: u64) -> Request {
     grant_clear(pgveil, id, rows, &[])
