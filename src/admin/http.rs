@@ -16,12 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::Metrics;
+use super::within::within;
 use crate::audit::Spool;
 
 /// Connections served at the same time; a scraper needs one.
 pub const MAX_CONNECTIONS: usize = 32;
 /// A client that has not sent its request line and headers by then is dropped.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is served, ...
+const LIFE: Duration = Duration::from_secs(15);
+/// ... and how much longer it takes to end.
+const GRACE: Duration = Duration::from_secs(5);
 /// Bytes of one request's line and headers.
 pub const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Wait after an accept that failed, so that a process out of descriptors does not spin.
@@ -111,9 +116,9 @@ impl Admin {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(tcp), service)
-            .await;
-        if let Err(error) = served {
+            .serve_connection(TokioIo::new(tcp), service);
+        let ended = within(served, LIFE, GRACE, |served| served.graceful_shutdown()).await;
+        if let Some(Err(error)) = ended {
             tracing::debug!(%error, "admin: a connection ended badly");
         }
     }

@@ -5,5 +5,6 @@ pub mod console;
 pub mod http;
 pub mod metrics;
 pub mod recent;
+mod within;
 
 pub use metrics::Metrics;

@@ -83,6 +83,15 @@ impl Classes {
         })
     }
 
+    /// The classes that all columns of `schema.table` belong to, by `*`: whatever is done with it is about them.
+    pub fn of_whole<'c>(&'c self, relation: &'c str) -> impl Iterator<Item = &'c str> {
+        self.with(move |[schema, table, column]| {
+            column.is_all()
+                && splits(relation)
+                    .any(|(first, second)| schema.matches(first) && table.matches(second))
+        })
+    }
+
     fn with<'c>(
         &'c self,
         matches: impl Fn(&'c [Glob; 3]) -> bool + 'c,

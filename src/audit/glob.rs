@@ -22,6 +22,11 @@ impl FromStr for Glob {
 }
 
 impl Glob {
+    /// It matches whatever name there is.
+    pub fn is_all(&self) -> bool {
+        matches!(self, Glob::Pieces(pieces) if pieces.iter().all(String::is_empty))
+    }
+
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Glob::Exact(exact) => exact == name,

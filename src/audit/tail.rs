@@ -23,6 +23,10 @@ pub struct Short {
 
 /// What is known of a line without reading it.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every line is one, and nothing is allocated for it"
+)]
 pub enum View {
     /// It has to be read: nobody followed when it was made, or another process did.
     Unknown,

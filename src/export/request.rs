@@ -471,12 +471,17 @@ impl Request {
 
 /// Somebody's words, cut to a length, without characters that steer a terminal or turn what others read around.
 fn words(text: Option<String>) -> Option<String> {
-    let text: String = text?
-        .chars()
-        .filter(|c| !is_invisible(*c))
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .take(MAX_WORDS)
-        .collect();
+    let text: String = visible(&text?).take(MAX_WORDS).collect();
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// What others are shown of a text: nothing that steers a terminal, is not seen, or turns around what stands beside it.
+pub fn shown(text: &str) -> String {
+    visible(text).collect()
+}
+
+fn visible(text: &str) -> impl Iterator<Item = char> {
+    let text = text.chars().filter(|c| !is_invisible(*c));
+    text.map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
 }

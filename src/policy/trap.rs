@@ -30,7 +30,8 @@ impl std::fmt::Debug for Trap {
 
 impl Trap {
     pub fn new(name: Arc<str>, values: impl IntoIterator<Item = String>) -> Self {
-        let texts: BTreeSet<Box<str>> = values.into_iter().map(String::into_boxed_str).collect();
+        let texts: BTreeSet<Box<str>> =
+            values.into_iter().map(|text| plain(&text).into()).collect();
         Trap {
             name,
             integers: texts.iter().filter_map(|text| text.parse().ok()).collect(),
@@ -44,8 +45,9 @@ impl Trap {
         self.texts.iter().map(AsRef::as_ref)
     }
 
-    /// Whether a text is one of the values.
+    /// Whether a text is one of the values: with blanks around it, as `char(n)` has them, or as a number of another scale.
     pub fn is(&self, text: &str) -> bool {
+        let text = plain(text);
         self.texts.contains(text)
             || text
                 .parse()
@@ -53,7 +55,7 @@ impl Trap {
             || uuid(text).is_some_and(|number| self.uuids.contains(&number))
     }
 
-    /// Whether a value as it travels, as text or in the binary form of integers and `uuid`, is one of the values.
+    /// Whether a value as it travels, as text or in the binary form of numbers and `uuid`, is one of the values.
     pub fn meets(&self, value: &[u8]) -> bool {
         let number = match value.len() {
             2 => value.first_chunk().map(|b| i16::from_be_bytes(*b).into()),
@@ -65,6 +67,8 @@ impl Trap {
         number.is_some_and(|number| self.integers.contains(&number))
             || (value.len() == 16 && uuid().is_some_and(|number| self.uuids.contains(&number)))
             || std::str::from_utf8(value).is_ok_and(|text| self.is(text))
+            || float(value).is_some_and(|text| self.is(&text))
+            || numeric(value).is_some_and(|text| self.is(&text))
     }
 
     /// Whether one of the values stands in a line by itself, between whatever separates the line's fields.
@@ -81,7 +85,80 @@ impl Trap {
     }
 }
 
+/// A text without blanks around it, and a number without zeros at the end of its fraction.
+fn plain(text: &str) -> &str {
+    let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = digits.contains('.')
+        && digits.bytes().filter(|byte| *byte == b'.').count() == 1
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match is_number {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => text,
+    }
+}
+
+/// `float4` and `float8` of such a size that what has their bits is no integer that anybody counts up.
+fn float(value: &[u8]) -> Option<String> {
+    let is_plain = |number: f64| (1e-6..1e15).contains(&number.abs());
+    match value.len() {
+        4 => {
+            let number = f32::from_be_bytes(*value.first_chunk()?);
+            is_plain(number.into()).then(|| number.to_string())
+        }
+        8 => {
+            let number = f64::from_be_bytes(*value.first_chunk()?);
+            is_plain(number).then(|| number.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// `numeric` in binary: how many digits to the base of 10,000, where the first of them stands, the sign, the scale, and the
+/// digits (`numeric_send` in utils/adt/numeric.c).
+fn numeric(value: &[u8]) -> Option<String> {
+    use std::fmt::Write as _;
+    /// No value of a policy is longer.
+    const MOST: usize = 32;
+    let (pairs, []) = value.as_chunks::<2>() else {
+        return None;
+    };
+    let [count, weight, sign, _, groups @ ..] = pairs else {
+        return None;
+    };
+    let [count, weight, sign] = [count, weight, sign].map(|pair| i16::from_be_bytes(*pair));
+    if groups.len() > MOST || usize::try_from(count) != Ok(groups.len()) {
+        return None;
+    }
+    let groups: Vec<i16> = groups
+        .iter()
+        .map(|pair| i16::from_be_bytes(*pair))
+        .collect();
+    let first = usize::try_from(weight).ok().filter(|first| *first < MOST)?;
+    if !matches!(sign, 0 | 0x4000) || !groups.iter().all(|group| (0..10_000).contains(group)) {
+        return None;
+    }
+    let mut text = String::from(if sign == 0 { "" } else { "-" });
+    for place in 0..groups.len().max(first + 1) {
+        if place == first + 1 {
+            text.push('.');
+        }
+        let group = groups.get(place).copied().unwrap_or(0);
+        let _ = match place {
+            0 => write!(text, "{group}"),
+            _ => write!(text, "{group:04}"),
+        };
+    }
+    Some(text)
+}
+
 fn uuid(text: &str) -> Option<u128> {
+    // Most values are none: nothing is made of them.
+    if !(32..=48).contains(&text.len()) {
+        return None;
+    }
     let digits: String = text.chars().filter(|c| *c != '-').collect();
     match digits.len() {
         32 => u128::from_str_radix(&digits, 16).ok(),
@@ -159,7 +236,7 @@ mod tests {
 
     fn trap() -> Trap {
         let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
-        let values = ["900001", "decoy@example.com", uuid].map(str::to_owned);
+        let values = ["900001", "decoy@example.com", uuid, "-12.50"].map(str::to_owned);
         Trap::new("decoy".into(), values)
     }
 
@@ -173,6 +250,19 @@ mod tests {
             b"decoy@example.com",
             b"0F8FAD5B-D9CB-469F-A165-70867728950E",
             &0x0f8f_ad5b_d9cb_469f_a165_7086_7728_950e_u128.to_be_bytes(),
+            // `char(n)`, and numbers of another type or scale.
+            b"decoy@example.com      ",
+            b" 900001",
+            b"900001.00",
+            b"900001.",
+            b"-12.5",
+            b"-12.500",
+            &900_001_f64.to_be_bytes(),
+            &900_001_f32.to_be_bytes(),
+            &(-12.5_f64).to_be_bytes(),
+            // numeric: 900001.00, and -12.50.
+            &[0, 2, 0, 1, 0, 0, 0, 2, 0, 90, 0, 1],
+            &[0, 2, 0, 0, 0x40, 0, 0, 2, 0, 12, 0x13, 0x88],
         ] {
             assert!(trap.meets(value), "{value:?}");
         }
@@ -183,6 +273,19 @@ mod tests {
             &900_002_i32.to_be_bytes(),
             &[0; 16],
             b"\xff\xfe",
+            b"900001.01",
+            b"9000010",
+            b"90000100",
+            b"900001.0.0",
+            b"12.5",
+            &900_001.5_f64.to_be_bytes(),
+            &f64::NAN.to_be_bytes(),
+            // 900001.5, 9000010000, NaN, and what is no numeric.
+            &[0, 3, 0, 1, 0, 0, 0, 1, 0, 90, 0, 1, 0x13, 0x88],
+            &[0, 2, 0, 2, 0, 0, 0, 0, 0, 90, 0, 1],
+            &[0, 0, 0, 0, 0xc0, 0, 0, 0],
+            &[0, 9, 0, 1, 0, 0, 0, 2, 0, 90, 0, 1],
+            &[0, 2, 0x7f, 0xff, 0, 0, 0, 2, 0, 90, 0, 1],
         ] {
             assert!(!trap.meets(value), "{value:?}");
         }

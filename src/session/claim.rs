@@ -99,6 +99,12 @@ impl Naming {
         self.application.is_some()
     }
 
+    /// The text of each statement says for whom it is.
+    pub fn is_by_comment(&self) -> bool {
+        let application = self.application.as_ref();
+        application.is_some_and(|known| matches!(known.named_by, NamedBy::Comment(_)))
+    }
+
     /// The settings that say so, in the order of [`SessionFacts::said`].
     pub fn watched(&self) -> &[Arc<str>] {
         &self.watched

@@ -1,5 +1,6 @@
 //! Decides about a row that a limit stands in the way of: a further lease of the person's budget, a grant, or the end of
 //! the result with a request that waits for signatures.
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::asker::Asker;
@@ -10,7 +11,7 @@ use crate::admin::Metrics;
 use crate::audit::ExportRecord;
 use crate::catalog::Catalog;
 use crate::export::desk::{self, Desk, DeskError, Met};
-use crate::export::request::{Asked, Column, LimitKind, Request};
+use crate::export::request::{Asked, Column, LimitKind, Request, shown};
 use crate::export::store::{Seconds, StoreError};
 use crate::export::{Allowed, Refill};
 use crate::policy::{PolicySet, RolePolicy};
@@ -81,10 +82,24 @@ impl Counter<'_> {
         self.stop(limit, allowed, way_out, None)
     }
 
-    /// Uses the grant that takes masks off a statement; `None`: there is none for it.
-    pub async fn redeem(&self, excess: &Excess) -> Option<Granted> {
+    /// Classes whose masks a grant takes off a statement. `exactly`: one for these values, else for any.
+    pub fn clear_classes(&self, excess: &Excess, exactly: bool) -> Option<BTreeSet<String>> {
+        let person = &self.asker.person;
+        let (role, database) = (&self.role.name, self.database);
+        let found = self
+            .desk
+            .clear_for(person, role, database, &excess.fingerprint)?;
+        if !exactly {
+            return Some(found);
+        }
         let asked = self.asked(excess, LimitKind::Rows, 0)?;
-        match self.desk.redeem(&asked).await {
+        self.desk.clear_for_exactly(&asked)
+    }
+
+    /// Uses the grant that takes the masks of these classes off a statement; `None`: there is none for it.
+    pub async fn redeem(&self, excess: &Excess, clear: &BTreeSet<String>) -> Option<Granted> {
+        let asked = self.asked(excess, LimitKind::Rows, 0)?;
+        match self.desk.redeem(&asked, clear).await {
             Ok(request) => {
                 let request = request?;
                 Some(Granted {
@@ -130,8 +145,8 @@ impl Counter<'_> {
             kind: excess.kind.to_owned(),
             fingerprint: excess.fingerprint.clone(),
             digest: self.desk.digest(excess.values.as_ref()?),
-            text: excess.text.clone(),
-            reads: excess.reads.clone(),
+            text: shown(&excess.text),
+            reads: excess.reads.iter().map(|name| shown(name)).collect(),
             columns: excess
                 .masked
                 .iter()
@@ -144,11 +159,28 @@ impl Counter<'_> {
             purpose: self.asker.purpose.as_deref().map(str::to_owned),
             masked_outside: self.asker.masked_outside,
             groups: names(&rule.approvers),
-            may_unmask: names(&rule.grants.may_unmask),
+            may_unmask: self.may_unmask(),
             max_rows: rule.grants.max_rows,
             uses: rule.grants.uses,
             holds: Seconds::try_from(rule.grants.expires.as_secs()).unwrap_or(Seconds::MAX),
         })
+    }
+
+    /// Classes whose masks signatures may take off: none that is redacted because it is not for what the statement is for.
+    fn may_unmask(&self) -> Vec<String> {
+        let purpose = self.asker.purpose.as_deref();
+        let is_for_it = |class: &str| {
+            let purposes = self.policy.class(class).map(|class| &class.purposes);
+            match purposes {
+                Some(Some(purposes)) => purpose.is_some_and(|purpose| purposes.contains(purpose)),
+                Some(None) | None => true,
+            }
+        };
+        let classes = self.role.export.grants.may_unmask.iter();
+        classes
+            .filter(|class| is_for_it(class))
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// A masked column, `schema.table.column`.
@@ -164,29 +196,33 @@ impl Counter<'_> {
         self.column(name.to_owned(), mask.map_or("", |mask| &mask.class), true)
     }
 
-    /// Classified columns that the role sees as they are, of the tables that the statement reads, as far as the text names
-    /// them or all.
+    /// Classified columns that the statement uses and the role sees as they are. Where there are more than are known, all
+    /// that the relations have which it reads.
     fn clear_columns(&self, excess: &Excess) -> Vec<Column> {
-        let text = excess.text.to_lowercase();
-        let read = |name: &str| text.contains('*') || text.contains(&name.to_lowercase());
-        let relations = self.catalog.relations.values();
+        let used = &excess.columns;
+        let names: HashSet<&str> = used
+            .projected
+            .iter()
+            .chain(used.filtered.iter())
+            .map(|name| &**name)
+            .collect();
         let mut found = Vec::new();
-        for relation in relations.filter(|known| excess.reads.contains(&known.full_name())) {
-            for class in &self.policy.classes {
-                let patterns = class.columns.iter().map(|column| &column.pattern);
-                let patterns: Vec<_> = patterns
-                    .filter(|it| it.matches_relation(relation))
-                    .collect();
-                for column in &relation.columns {
-                    let classified = patterns.iter().any(|it| it.column.matches(&column.name));
-                    let masked = self.role.mask(relation.oid, column.num).is_some();
-                    if classified && !masked && read(&column.name) {
-                        let name = format!("{}.{}", relation.full_name(), column.name);
-                        found.push(self.column(name, &class.name, false));
-                    }
+        for relation in self.catalog.relations.values() {
+            let own = relation.full_name();
+            let all = used.truncated && excess.reads.contains(&own);
+            for column in &relation.columns {
+                let classes = self.role.classes_of(relation.oid, column.num);
+                if classes.is_empty() || self.role.mask(relation.oid, column.num).is_some() {
+                    continue;
+                }
+                let name = format!("{own}.{}", column.name);
+                if all || names.contains(name.as_str()) {
+                    let column = |class| self.column(name.clone(), class, false);
+                    found.extend(classes.iter().map(|class| column(class)));
                 }
             }
         }
+        found.sort_by(|one: &Column, other| one.name.cmp(&other.name));
         found
     }
 
@@ -194,7 +230,7 @@ impl Counter<'_> {
     fn column(&self, name: String, class: &str, masked: bool) -> Column {
         let rule = self.policy.class(class);
         Column {
-            name,
+            name: shown(&name),
             class: class.to_owned(),
             level: rule.and_then(|class| class.level).map(i64::from),
             masked,

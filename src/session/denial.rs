@@ -288,6 +288,16 @@ pub fn of_changed_plan() -> Refusal {
     }
 }
 
+/// What the server says of whatever does not end a transaction that has failed (tcop/postgres.c).
+pub fn of_failed_transaction() -> Refusal {
+    const WORDS: &str =
+        "current transaction is aborted, commands ignored until end of transaction block";
+    Refusal {
+        sqlstate: "25P02",
+        ..refusal(Reason::Construct, WORDS, "", "")
+    }
+}
+
 /// A name that the session has given to no prepared statement, in the server's words for one that is not there. What pgveil
 /// does not know it has not decided on, so nothing of that name may run.
 pub fn no_statement(name: &str, by: ByName) -> Refusal {

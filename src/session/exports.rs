@@ -9,6 +9,7 @@ use crate::session::asker::Asker;
 use crate::session::ledger::Running;
 use crate::session::record;
 use crate::session::statements::{Arguments, Statement};
+use crate::sql::columns::Columns;
 use crate::sql::lex;
 use crate::sql::normalise;
 use crate::wire::error::ErrorFields;
@@ -28,6 +29,8 @@ pub struct Excess {
     pub reads: Vec<String>,
     /// `schema.table.column`
     pub masked: Vec<String>,
+    /// Which columns the statement uses.
+    pub columns: Arc<Columns>,
     /// What tells this run from one with other values; `None`: it cannot be told.
     pub values: Option<Vec<u8>>,
     pub reason: Option<String>,
@@ -66,6 +69,9 @@ pub fn excess(running: &Running, limit: LimitKind, weight: u64, reason: Option<&
         text: plan.map(|plan| plan.normalised.clone()).unwrap_or_default(),
         reads: plan.map(|plan| plan.reads.clone()).unwrap_or_default(),
         masked: plan.map(|plan| plan.masked.clone()).unwrap_or_default(),
+        columns: plan
+            .map(|plan| Arc::clone(&plan.columns))
+            .unwrap_or_default(),
         values: match sent.map(|sent| sent.kind) {
             None => None,
             // How many rows are fetched at once is not what is asked for.
@@ -75,6 +81,7 @@ pub fn excess(running: &Running, limit: LimitKind, weight: u64, reason: Option<&
         reason: told(&running.statement)
             .or_else(|| commented(&running.statement))
             .or_else(|| commented(governing))
+            .or_else(|| told(governing).filter(|_| is_same_persons(&running.statement, governing)))
             .or_else(|| reason.map(str::to_owned)),
         asker: running.statement.source.asker.clone(),
         grant: running
@@ -97,6 +104,7 @@ pub fn asked_again(statement: &Statement) -> Excess {
         text: String::new(),
         reads: Vec::new(),
         masked: Vec::new(),
+        columns: Arc::default(),
         values: values(Some(statement), statement),
         reason: None,
         asker: statement.source.asker.clone(),
@@ -153,6 +161,11 @@ pub(super) const REASON: &str = "pgveil_reason";
 fn told(statement: &Statement) -> Option<String> {
     let reason = statement.source.spoken.reason.as_ref();
     reason.map(|reason| reason.to_string())
+}
+
+/// FETCH and EXECUTE go on with what their own person has said.
+fn is_same_persons(statement: &Statement, governing: &Statement) -> bool {
+    statement.source.claim.app_user == governing.source.claim.app_user
 }
 
 /// The reason in a comment of the statement's text, as sqlcommenter writes it: `/*pgveil_reason='ticket%204711'*/`.

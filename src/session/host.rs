@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::Record;
-use crate::audit::sealed::{Clear, Sealed};
+use crate::audit::sealed::{self, Sealed};
 use crate::catalog::Oid;
 use crate::export::Purse;
 use crate::policy::compiled::RolePolicy;
 use crate::session::asker::Asker;
 use crate::session::claim::Claim;
 use crate::session::exports::{Decision, Excess};
-use crate::session::statements::{Epoch, Granted};
+use crate::session::statements::{Clear, Epoch, Granted};
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
 
 /// The role of a session under the catalog and the policy in force.
@@ -84,7 +84,7 @@ pub trait Host: Send + Sync + 'static {
     fn schema_changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Encrypts what a statement says for the one who may read it; `None` where nobody may.
-    fn seal(&self, clear: &Clear) -> Option<Sealed>;
+    fn seal(&self, clear: &sealed::Clear) -> Option<Sealed>;
 
     /// Records can be written, or this session may go on without; cheap.
     fn can_record(&self) -> bool;
@@ -109,18 +109,24 @@ pub trait Host: Send + Sync + 'static {
     /// Decides about a row that a limit stands in the way of.
     fn exceeded(&self, excess: Excess) -> impl Future<Output = Decision> + Send;
 
-    /// A text of this fingerprint without the masks that a grant of this person takes off it, and the role without them;
-    /// cheap where there is none.
+    /// Somebody has a grant that takes masks off; cheap.
+    fn grants_clear(&self) -> bool;
+
+    /// A text without the masks that a grant of this person takes off it, and what those are; cheap where there is none.
+    /// `whole`: the values that it runs with are in it, and the grant is for them.
     fn clear_plan(
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
-        asker: Arc<Asker>,
-        fingerprint: &str,
-    ) -> impl Future<Output = Option<(Arc<Plan>, Arc<RolePolicy>)>> + Send;
+        excess: Excess,
+        whole: bool,
+    ) -> impl Future<Output = Option<(Arc<Plan>, Clear)>> + Send;
 
-    /// Uses the grant that takes masks off a statement.
-    fn redeem(&self, excess: Excess) -> impl Future<Output = Option<Granted>> + Send;
+    /// Whether there is a grant that takes masks off a statement with these values; cheap.
+    fn has_clear(&self, excess: Excess) -> impl Future<Output = bool> + Send;
+
+    /// Uses the grant that takes the masks of these classes off a statement.
+    fn redeem(&self, excess: Excess, clear: Clear) -> impl Future<Output = Option<Granted>> + Send;
 
     /// Cancels what the session's backend is running. Done once the server has closed the cancel connection: a
     /// cancel can then no longer hit a later statement.

@@ -170,6 +170,13 @@ pub fn raw_values(values: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
     Ok(raw)
 }
 
+/// Whether [`bound_values`] holds none, whatever formats are given.
+pub fn has_no_values(values: &[u8]) -> bool {
+    let formats = values.first_chunk().map(|count| u16::from_be_bytes(*count));
+    let at = formats.map(|formats| 2 + 2 * usize::from(formats));
+    at.and_then(|at| values.get(at..)) == Some(&[0, 0])
+}
+
 /// The portal of an Execute message.
 pub fn read_execute(body: &[u8]) -> Result<Name, Malformed> {
     let mut fields = Fields::new(body);

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::audit::sealed::{Clear, Sealed};
+use crate::audit::sealed::{self, Sealed};
 use crate::audit::{Event, Record, SpoolError};
 use crate::catalog::{Catalog, Oid};
 use crate::config::OnFull;
@@ -18,7 +18,7 @@ use crate::session::exports::{Decision, Excess};
 use crate::session::host::{Host, Planned, Settling, Standing, Unavailable, Unrecorded};
 use crate::session::proxy::{Ground, Proxy, counted};
 use crate::session::rereading::Rereading;
-use crate::session::statements::{Epoch, Granted};
+use crate::session::statements::{Clear, Epoch, Granted};
 use crate::session::unsettled::Unsettled;
 use crate::sql::functions;
 use crate::sql::plan::{Plan, Refusal, SessionFacts};
@@ -110,7 +110,7 @@ impl Host for SessionHost {
         }
     }
 
-    fn seal(&self, clear: &Clear) -> Option<Sealed> {
+    fn seal(&self, clear: &sealed::Clear) -> Option<Sealed> {
         let sealed = self.proxy.recipient.as_ref()?.seal(clear);
         if sealed.is_none() {
             tracing::error!(
@@ -172,28 +172,41 @@ impl Host for SessionHost {
         }
     }
 
+    fn grants_clear(&self) -> bool {
+        self.proxy.desk.has_clear()
+    }
+
     async fn clear_plan(
         &self,
         text: Arc<str>,
         facts: Arc<SessionFacts>,
-        asker: Arc<Asker>,
-        fingerprint: &str,
-    ) -> Option<(Arc<Plan>, Arc<RolePolicy>)> {
-        let desk = &self.proxy.desk;
-        let role = asker.role.as_deref()?;
-        let classes = desk.clear_for(&asker.person, role, &self.database, fingerprint)?;
+        excess: Excess,
+        whole: bool,
+    ) -> Option<(Arc<Plan>, Clear)> {
+        let asker = excess.asker.clone()?;
+        let found = self.found_for(Some(Arc::clone(&asker))).await.ok()?;
+        let classes = self.counter(&found).clear_classes(&excess, whole)?;
         let facts = planned_by(facts, &asker);
-        let Found { catalog, role, .. } = self.found_for(Some(asker)).await.ok()?;
-        let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
-        let role = Arc::new(role.without_masks(&classes));
+        let without: Vec<&str> = classes.iter().map(String::as_str).collect();
+        let role = Arc::new(found.role.without_masks(&without));
         let planner = &self.proxy.planner;
-        let plan = planner.plan(text, &catalog, &role, facts).await;
-        Some((plan, role))
+        let plan = planner.plan(text, &found.catalog, &role, facts).await;
+        Some((plan, Clear { classes, role }))
     }
 
-    async fn redeem(&self, excess: Excess) -> Option<Granted> {
+    async fn has_clear(&self, excess: Excess) -> bool {
+        if !self.proxy.desk.has_clear() {
+            return false;
+        }
+        match self.found_for(excess.asker.clone()).await {
+            Ok(found) => self.counter(&found).clear_classes(&excess, true).is_some(),
+            Err(_) => false,
+        }
+    }
+
+    async fn redeem(&self, excess: Excess, clear: Clear) -> Option<Granted> {
         let found = self.found_for(excess.asker.clone()).await.ok()?;
-        Box::pin(self.counter(&found).redeem(&excess)).await
+        Box::pin(self.counter(&found).redeem(&excess, &clear.classes)).await
     }
 
     fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {

@@ -50,6 +50,21 @@ pub struct Owner {
     contested: bool,
 }
 
+/// What somebody says an export is for.
+#[derive(Debug)]
+pub struct Said {
+    pub reason: String,
+    /// Who says so.
+    pub by: Arc<Claim>,
+}
+
+impl Said {
+    /// The reason, for statements of who has said it.
+    pub fn to(&self, claim: &Claim) -> Option<&str> {
+        (self.by.app_user == claim.app_user).then_some(self.reason.as_str())
+    }
+}
+
 #[derive(Debug)]
 pub struct State {
     pub restricted: bool,
@@ -83,7 +98,7 @@ pub struct State {
     /// The schema was changed: the catalog is read again before the next plan.
     pub schema_changed: bool,
     /// What the person says an export is for.
-    pub reason: Option<String>,
+    pub reason: Option<Said>,
     /// How often pgveil's own question has failed in a row.
     pub own_failures: u32,
     /// The client was told of an error that the server does not know of: until ReadyForQuery nothing goes to it, ...

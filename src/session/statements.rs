@@ -1,5 +1,5 @@
 //! The texts that a client sends, and what was decided about each of their statements.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +24,15 @@ pub struct Epoch {
     pub asker: u64,
 }
 
+/// What a text was planned without.
+#[derive(Debug, Clone)]
+pub struct Clear {
+    /// Whose masks a grant takes off.
+    pub classes: BTreeSet<String>,
+    /// The role without them.
+    pub role: Arc<RolePolicy>,
+}
+
 /// A text the client sent, and what was decided about it under which circumstances.
 #[derive(Debug)]
 pub struct Source {
@@ -42,8 +51,8 @@ pub struct Source {
     /// What it says itself of who that is.
     pub spoken: Spoken,
     pub claim: Arc<Claim>,
-    /// Planned for a grant that takes masks off: the role without them. It runs only under that grant.
-    pub clear: Option<Arc<RolePolicy>>,
+    /// Planned for a grant that takes masks off. It runs only under such a grant.
+    pub clear: Option<Clear>,
     /// The grant that a Query has used.
     pub grant: Option<Granted>,
     /// The server has described its result, and no masked column was in it.

@@ -4,7 +4,7 @@ mod decisions;
 mod errors;
 pub mod results;
 mod stored;
-mod traps;
+pub mod traps;
 mod unasked;
 
 pub use self::unasked::{is_reported, strings_do_not_conform};

@@ -71,6 +71,7 @@ pub struct ToServer<'a, H: Host> {
     /// The role's rules are on trial: texts run as they are, and what would have been decided goes on record.
     trial: bool,
     burst: Burst,
+    masked: grants::Masked,
     /// When the client was heard last.
     heard: Instant,
 }
@@ -92,6 +93,7 @@ impl<'a, H: Host> ToServer<'a, H> {
             restricted,
             trial,
             burst: Burst::new(Side::Client, read),
+            masked: grants::Masked::default(),
             heard: Instant::now(),
         }
     }

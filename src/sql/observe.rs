@@ -73,13 +73,39 @@ fn observed(
 ) -> StatementPlan {
     let kind = judge::statement_kind(&statement.tree);
     let mut plan = StatementPlan::passing(kind, normalise::recorded(normalised), statement.span);
-    let mut ctes = Vec::new();
     if let Some(node) = statement.tree.node() {
         plan.effects = effects(node);
-        names_of_ctes(node, &mut ctes);
-        relations(node, &ctes, catalog, path, &mut plan);
     }
+    named(&statement.tree, catalog, path, &mut plan);
     plan
+}
+
+/// Adds the relations that a statement names to what it reads and writes.
+pub(super) fn named(tree: &Tree, catalog: &Catalog, path: &[String], plan: &mut StatementPlan) {
+    let mut ctes = Vec::new();
+    if let Some(node) = tree.node() {
+        names_of_ctes(node, &mut ctes);
+        relations(node, &ctes, catalog, path, plan);
+        if node.kind == "DropStmt" {
+            dropped(node, catalog, path, plan);
+        }
+    }
+}
+
+/// DROP gives names as lists of their parts, of whatever there is to be dropped.
+fn dropped(node: &Node, catalog: &Catalog, path: &[String], plan: &mut StatementPlan) {
+    for object in node.list("objects") {
+        let parts = object.items().unwrap_or_default().iter();
+        let parts: Vec<&str> = parts.filter_map(Tree::string).collect();
+        let relation = match parts.as_slice() {
+            [name] => catalog.resolve(path, name),
+            [.., schema, name] => catalog.relation(schema, name),
+            [] => None,
+        };
+        if let Some(relation) = relation {
+            add(&mut plan.writes, relation.full_name());
+        }
+    }
 }
 
 /// What pgveil must follow in any session: who prepares and fetches what, and DDL.

@@ -134,7 +134,10 @@ impl Desk<'_> {
         plan.pathless = is_pathless(&statement.tree, rules.catalog);
         let mut client = match judge::examine(&self.rules, Side::Client, statement.tree) {
             Ok(client) => client,
-            Err(refusal) => return self.refused(plan, refusal),
+            Err(refusal) => {
+                self.note_named(&mut plan, span);
+                return self.refused(plan, refusal);
+            }
         };
         if kind == "DROP" {
             temporary::place(&mut client.uses, self.text, tokens);
@@ -224,6 +227,16 @@ impl Desk<'_> {
             .ok_or_else(|| refuse::judge("the relations of the statement could not be located"))?;
         accept(&self.rules, &spliced.text, client)?;
         Ok(spliced)
+    }
+
+    /// The relations that a refused statement names, for the record: as far as they can be told.
+    fn note_named(&self, plan: &mut StatementPlan, (start, end): (usize, usize)) {
+        let Rules { catalog, path, .. } = self.rules;
+        let own = self.text.get(start..end).unwrap_or_default();
+        let parsed = parse::parse_as(own, catalog.server_version).unwrap_or_default();
+        for statement in &parsed {
+            super::observe::named(&statement.tree, catalog, path, plan);
+        }
     }
 
     fn note(&self, plan: &mut StatementPlan, client: &Examined) {

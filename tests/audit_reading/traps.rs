@@ -150,6 +150,153 @@ fn copies(pgveil: &Pgveil, user: &str) {
     }
 }
 
+const MORE: &str = "version: 1
+data:
+  trap: { columns: [\"crm.vip.*\"], alarm: true }
+traps:
+  padded: { columns: [crm.codes.code], values: [decoy-77] }
+  scaled: { columns: [crm.codes.amount], values: [900077] }
+  named: { columns: [crm.codes.name], values: [Zoé-Köder] }
+roles:
+  agent: { who: [{ db_user: agent }], mask: { trap: redact } }
+  dpo: { who: [{ db_user: dpo }], unmasked: true }
+unmatched: deny
+";
+
+const TABLES: &str = "
+    CREATE SCHEMA crm; CREATE TABLE crm.vip (id int, secret text); INSERT INTO crm.vip VALUES (1, 'x');
+    CREATE TABLE crm.codes (code char(12), amount numeric(12, 2), name text);
+    INSERT INTO crm.codes VALUES ('decoy-77', 900077, 'Zoé-Köder'), ('plain', 1, 'Ann');
+    CREATE ROLE agent LOGIN; CREATE ROLE dpo LOGIN;
+    GRANT USAGE ON SCHEMA crm TO agent, dpo; GRANT ALL ON ALL TABLES IN SCHEMA crm TO agent, dpo";
+
+fn start_more() -> (Postgres, Pgveil) {
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", TABLES);
+    let mut config = Config::new(&server);
+    config.policy(MORE);
+    let pgveil = Pgveil::start(&config);
+    (server, pgveil)
+}
+
+#[test]
+fn a_value_springs_its_trap_in_whatever_form_a_type_or_an_encoding_gives_it() {
+    let (_server, pgveil) = start_more();
+    for user in ["agent", "dpo"] {
+        let mut client = message::Client::login(pgveil.port(), user, "", "postgres");
+        let mut run = |text: &str, traps: &[&str]| {
+            let answer = message::tags(&client.query(text));
+            assert!(
+                answer.contains('C') && !answer.contains('E'),
+                "{text}: {answer}"
+            );
+            assert_eq!(last_traps(&pgveil), traps, "{user}: {text}");
+        };
+        run("SELECT code FROM crm.codes", &["padded"]);
+        run(
+            "SELECT name FROM crm.codes WHERE code = 'decoy-77  '",
+            &["named", "padded"],
+        );
+        run("SELECT amount FROM crm.codes", &["scaled"]);
+        run(
+            "SELECT code FROM crm.codes WHERE amount = 900077.0 AND name = 'Ann'",
+            &["scaled"],
+        );
+        run(
+            "SELECT code FROM crm.codes WHERE amount = ' 900077' AND name = 'Ann'",
+            &["scaled"],
+        );
+        run("SELECT code FROM crm.codes WHERE amount = 1.00", &[]);
+        run("SET client_encoding = 'LATIN1'", &[]);
+        run("SELECT name FROM crm.codes", &["named"]);
+        run("COPY (SELECT name FROM crm.codes) TO STDOUT", &["named"]);
+        let latin = b"Zo\xe9-K\xf6der";
+        let bind = [b"\0\0\0\0\0\x01\0\0\0\x09".as_slice(), latin, b"\0\0"].concat();
+        client.send_all(&[
+            message::parse("", "SELECT 1 FROM crm.codes WHERE name = $1", &[]),
+            message::frame(b'B', &bind),
+            message::execute("", 0),
+            message::sync(),
+        ]);
+        let answer = message::tags(&client.read_until_ready());
+        assert!(answer.contains('D'), "{answer}");
+        assert_eq!(last_traps(&pgveil), ["named"], "{user}: a parameter");
+        // In binary: two formats, one for parameters, one for results.
+        for column in ["amount", "amount::float8", "amount::float4"] {
+            client.send_all(&[
+                message::parse("", &format!("SELECT {column} FROM crm.codes"), &[]),
+                message::frame(b'B', b"\0\0\0\0\0\0\0\x01\0\x01"),
+                message::execute("", 0),
+                message::sync(),
+            ]);
+            client.read_until_ready();
+            assert_eq!(
+                last_traps(&pgveil),
+                ["scaled"],
+                "{user}: {column} in binary"
+            );
+        }
+    }
+}
+
+/// Whoever deletes or counts the rows of a table that is a trap as a whole names none of its columns.
+#[test]
+fn any_use_of_a_relation_that_is_a_trap_is_an_alarm() {
+    let texts = [
+        "SELECT count(*) FROM crm.vip",
+        "SELECT EXISTS (TABLE crm.vip)",
+        "DELETE FROM crm.vip",
+        "LOCK TABLE crm.vip",
+        "TRUNCATE crm.vip",
+        "DROP TABLE crm.vip",
+        "ALTER TABLE crm.vip ADD x int",
+        "GRANT SELECT ON crm.vip TO PUBLIC",
+        "CREATE TEMP TABLE mine (LIKE crm.vip)",
+    ];
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", TABLES);
+    // Of who has touched it no other alarm is raised at once, so each statement is another person's.
+    let users: Vec<String> = (0..texts.len())
+        .map(|number| format!("u{number}"))
+        .collect();
+    for user in &users {
+        server.sql(
+            "postgres",
+            &format!(
+                "CREATE ROLE {user} LOGIN; GRANT USAGE ON SCHEMA crm TO {user};
+                 GRANT ALL ON ALL TABLES IN SCHEMA crm TO {user}"
+            ),
+        );
+    }
+    let mut config = Config::new(&server);
+    config.policy(&MORE.replace(
+        "db_user: agent",
+        &format!("db_user: [agent, {}]", users.join(", ")),
+    ));
+    let pgveil = Pgveil::start(&config);
+    let raised = |user: &str| {
+        let lines = pgveil.audit_lines();
+        let by = format!("\"db_user\":\"{user}\"");
+        lines
+            .iter()
+            .any(|line| line.contains("\"event\":\"alarm\"") && line.contains(&by))
+    };
+    for (text, user) in texts.iter().zip(&users) {
+        let mut client = message::Client::login(pgveil.port(), user, "", "postgres");
+        client.query("BEGIN");
+        client.query(text);
+        let began = Instant::now();
+        while !raised(user) {
+            assert!(began.elapsed() < PATIENCE, "{text}");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+    let mut client = message::Client::login(pgveil.port(), "agent", "", "postgres");
+    client.query("SELECT count(*) FROM crm.codes");
+    client.finish();
+    assert!(!raised("agent"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_honeytoken_row_is_on_record_by_name_in_whatever_way_it_is_touched() {
     let (_server, mut pgveil) = start();

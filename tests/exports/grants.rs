@@ -34,6 +34,15 @@ fn reason(pgveil: &Pgveil, id: &str) -> Option<String> {
     })
 }
 
+/// Classes that a signature may take masks off.
+pub fn may_unmask(pgveil: &Pgveil, id: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let request = desk(pgveil, "").await.get(id).await;
+        request.expect("the request").asked.may_unmask
+    })
+}
+
 /// Two people sign.
 pub fn grant(pgveil: &Pgveil, id: &str, rows: u64) -> Request {
     grant_clear(pgveil, id, rows, &[])
@@ -138,6 +147,58 @@ fn an_export_goes_on_after_two_signatures_and_only_that_one() {
         assert!(ran.contains(person), "{ran}");
     }
     assert!(!lines.iter().any(|line| line.contains("k0001x")));
+}
+
+/// Whoever signs is told of every classified column that leaves, however the statement names it.
+#[test]
+fn approvers_are_told_of_every_classified_column_that_leaves() {
+    let (server, mut pgveil) = start("rows: 10, approvers: [legal, dpo]");
+    server.sql(
+        "postgres",
+        "CREATE VIEW book AS SELECT id, code AS word FROM contacts; GRANT SELECT ON book TO u0",
+    );
+    let aliases: Vec<String> = (0..300)
+        .map(|number| format!("id AS {}{number}", "x".repeat(56)))
+        .collect();
+    let long = format!("SELECT {}, code FROM contacts", aliases.join(", "));
+    let all = &["public.contacts.code", "public.contacts.phone"][..];
+    let code = &["public.contacts.code"][..];
+    let cases = [
+        ("SELECT c.code FROM contacts c", code),
+        ("SELECT c FROM contacts c", all),
+        ("SELECT row_to_json(c) FROM contacts c", all),
+        ("SELECT c.b FROM contacts AS c(a, b)", code),
+        ("SELECT c.U&\"c\\006fde\" FROM contacts c", code),
+        (
+            "TABLE contacts UNION ALL SELECT id, 'a', 'b' FROM plain",
+            all,
+        ),
+        ("SELECT word FROM book", &["public.book.word"]),
+        (&long, code),
+        ("SELECT id FROM contacts", &[]),
+        ("SELECT id AS \"a\u{202e}\u{200b}b\" FROM contacts", &[]),
+    ];
+    let mut client = login(&pgveil, "u0");
+    let ids: Vec<String> = cases
+        .iter()
+        .map(|(text, _)| request_of(&told(&client.query(text))))
+        .collect();
+    pgveil.kill();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let desk = desk(&pgveil, "").await;
+        for ((text, expected), id) in cases.iter().zip(&ids) {
+            let asked = desk.get(id).await.expect("the request").asked;
+            let mut names: Vec<_> = asked.columns.iter().map(|it| it.name.as_str()).collect();
+            names.sort_unstable();
+            assert_eq!(names, *expected, "{}", text.get(..80).unwrap_or(text));
+            assert!(
+                !asked.text.contains(['\u{202e}', '\u{200b}']),
+                "{}",
+                asked.text
+            );
+        }
+    });
 }
 
 #[test]

@@ -108,6 +108,73 @@ fn a_cursor_opened_for_one_gives_another_nothing() {
     assert!(error(&frames).is_some() && cells(&frames).is_empty());
 }
 
+/// As psycopg, Django and SQLAlchemy send it for their server-side cursors: nothing can add a comment to it.
+#[test]
+fn fetch_that_names_nobody_goes_on_for_whom_the_cursor_was_declared() {
+    let (_server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "crm_app");
+    let prepared = |name: &str| [bind("", name, &[], 0), execute("", 0), sync()];
+    for (user, seen) in [("carol", &ALL[..]), ("alice", &crate::ALICES[..])] {
+        client.query("BEGIN");
+        client.query(&for_user(
+            &format!("DECLARE \"c\" CURSOR FOR {PHONES}"),
+            user,
+        ));
+        client.query("SAVEPOINT s");
+        let first = client.query("FETCH FORWARD 1 FROM \"c\"");
+        assert_eq!(cells(&first), [seen[0]], "{:?}", error(&first));
+        // Prepared once, it is for whoever has a cursor of that name open when it runs.
+        if user == "carol" {
+            client.send_all(&[parse("f", "FETCH 1 FROM \"c\"", &[]), sync()]);
+            client.read_until_ready();
+        }
+        client.send_all(&prepared("f"));
+        let next = client.read_until_ready();
+        assert_eq!(cells(&next), [seen[1]], "{:?}", error(&next));
+        // It is somebody else's for whoever says so.
+        let other = client.query(&for_user("FETCH 1 FROM c", "bob"));
+        let said = error(&other).expect("refused");
+        assert!(
+            said.contains("cursor or portal") && cells(&other).is_empty(),
+            "{said}"
+        );
+        client.query("ROLLBACK TO s");
+        assert_eq!(error(&client.query("MOVE ABSOLUTE 0 FROM c")), None);
+        assert_eq!(error(&client.query("CLOSE c")), None);
+        client.query("COMMIT");
+    }
+    // Nobody's cursor is nobody's.
+    client.query("BEGIN");
+    client.query(&format!("DECLARE c CURSOR FOR {PHONES}"));
+    assert_eq!(cells(&client.query("FETCH 1 FROM c")), ["***"]);
+    client.query("COMMIT");
+    // Neither is one together with something else.
+    client.query("BEGIN");
+    client.query(&for_user(
+        &format!("DECLARE c CURSOR FOR {PHONES}"),
+        "carol",
+    ));
+    let both = client.query(&format!("FETCH 1 FROM c; {PHONES}"));
+    assert!(
+        cells(&both)
+            .iter()
+            .all(|cell| !ALL.contains(&cell.as_str()))
+    );
+    client.query("ROLLBACK");
+    client.finish();
+
+    let records = crate::records(&pgveil);
+    let fetched: Vec<_> = records
+        .iter()
+        .filter(|record| record["kind"] == "FETCH" && record["event"] == "statement")
+        .map(|record| (record["app_user"].clone(), record["role"].clone()))
+        .collect();
+    let of = |user: &str, role: &str| (user.into(), role.into());
+    let none = (serde_json::Value::Null, "rest".into());
+    let (carol, alice) = (of("carol", "audit"), of("alice", "support"));
+    assert_eq!(fetched, [carol.clone(), carol, alice.clone(), alice, none]);
+}
+
 #[test]
 fn a_temporary_table_is_its_makers() {
     let (_server, pgveil) = start(POLICY);

@@ -57,7 +57,9 @@ fn without_a_user_and_a_role_for_none_nothing_runs_that_names_anything() {
     let mut client = login(&pgveil, "erp");
     for text in [
         PHONES,
-        "SELECT 1",
+        "SELECT 1 FROM crm.plain",
+        "SELECT 'crm.plain'::regclass",
+        "SELECT 1; TABLE crm.plain",
         "SELECT word FROM crm.plain",
         "COPY crm.plain TO STDOUT",
         "PREPARE p AS SELECT 1",
@@ -74,6 +76,10 @@ fn without_a_user_and_a_role_for_none_nothing_runs_that_names_anything() {
         "BEGIN",
         "SET statement_timeout = '60s'",
         "SHOW server_version",
+        "SELECT 1",
+        "SELECT pg_catalog.version()",
+        "select current_schema()",
+        "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;",
         "SAVEPOINT a",
         "ROLLBACK TO a",
         "COMMIT",
@@ -84,9 +90,63 @@ fn without_a_user_and_a_role_for_none_nothing_runs_that_names_anything() {
     }
     client.query("SET pgveil.app_user = 'nobody we know'");
     refused(
-        &client.query("SELECT 1"),
+        &client.query("SELECT word FROM crm.plain"),
         "no role for this user",
         "unknown",
+    );
+}
+
+/// pgjdbc appends RETURNING behind a comment that Hibernate has put at the end.
+#[test]
+fn a_driver_may_append_returning_behind_the_comment() {
+    let (server, pgveil) = start(POLICY);
+    server.sql("postgres", "GRANT INSERT ON crm.contacts TO crm_app");
+    let mut client = login(&pgveil, "crm_app");
+    for (id, tail) in [("7", "RETURNING *"), ("8", "RETURNING \"id\",\"owner\"")] {
+        let insert = "INSERT INTO crm.contacts VALUES ($1, 'alice', '13800000000')";
+        client.send_all(&[
+            parse("", &format!("{}\n{tail}", for_user(insert, "alice")), &[]),
+            bind("", "", &[Some(id)], 0),
+            execute("", 0),
+            sync(),
+        ]);
+        let frames = client.read_until_ready();
+        assert_eq!(crate::error(&frames), None, "{tail}");
+        assert_eq!(cells(&frames)[..2], [id, "alice"], "{tail}");
+    }
+    client.finish();
+    let records = records(&pgveil);
+    let mut inserts = records.iter().filter(|record| record["kind"] == "INSERT");
+    assert!(inserts.all(|record| record["app_user"] == "alice"));
+}
+
+/// Whoever signs is told no other person's words for those of who asks.
+#[test]
+fn a_reason_is_of_who_has_said_it() {
+    let limited = POLICY.replace(
+        "    rows: { crm.contacts: \"owner = {app_user}\" }",
+        "    export: { rows: 1, approvers: [dpo] }",
+    );
+    let (_server, pgveil) = start(&limited);
+    let mut client = login(&pgveil, "crm_app");
+    let set = "SET pgveil.reason = 'the board has approved it'";
+    client.query(&for_user(set, "alice"));
+    for user in ["bob", "alice"] {
+        let said = crate::error(&client.query(&for_user(PHONES, user))).expect("a limit");
+        assert!(said.contains("export request "), "{said}");
+    }
+    client.query("SET pgveil.reason = 'nobody says so'");
+    client.query(&for_user("SELECT phone FROM crm.contacts", "alice"));
+    client.finish();
+    let reasons: Vec<_> = records(&pgveil)
+        .into_iter()
+        .filter(|record| record["event"] == "export_stop")
+        .map(|record| record["export"]["reason"].clone())
+        .collect();
+    let none = serde_json::Value::Null;
+    assert_eq!(
+        reasons,
+        [none.clone(), "the board has approved it".into(), none]
     );
 }
 

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::guard::Peer;
 use super::oidc::OidcError;
+use crate::admin::within::within;
 use crate::config::{ConsoleSettings, TlsSettings};
 
 /// Connections served at the same time; a browser opens up to six.
@@ -29,6 +30,10 @@ const MAX_CONNECTIONS: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's line and headers; an idle connection is closed by it as well.
 const HEADERS: Duration = Duration::from_secs(30);
+/// How long a connection is served: browsers open another one.
+const LIFE: Duration = Duration::from_secs(120);
+/// For the answer that is under way then.
+const GRACE: Duration = Duration::from_secs(60);
 /// Bytes of one request's line and headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Wait after an accept that failed, so that a process out of descriptors does not spin.
@@ -159,9 +164,9 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = within(served, LIFE, GRACE, |served| served.graceful_shutdown()).await;
+    if let Some(Err(error)) = ended {
         tracing::debug!(%error, "console: a connection ended badly");
     }
 }

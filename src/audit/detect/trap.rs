@@ -54,7 +54,8 @@ impl Traps {
 }
 
 /// The traps that a statement touches: those whose rows the record names, and classes, by the classes of the record as
-/// well as by its columns, for the trap may be newer than the record's policy.
+/// well as by its columns, for the trap may be newer than the record's policy. Of a relation that is a trap as a whole any use
+/// is one: rows are counted, deleted and locked without a column.
 pub fn touched(observed: &Observed, traps: &Classes) -> Vec<String> {
     let rows = observed.traps.iter().map(ToString::to_string);
     if traps.is_empty() {
@@ -68,6 +69,9 @@ pub fn touched(observed: &Observed, traps: &Classes) -> Vec<String> {
         .collect();
     for column in observed.column_names() {
         touched.extend(traps.of_column(column).map(str::to_owned));
+    }
+    for relation in observed.reads.iter().chain(observed.writes.iter()) {
+        touched.extend(traps.of_whole(relation).map(str::to_owned));
     }
     touched.extend(rows);
     touched.sort();

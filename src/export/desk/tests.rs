@@ -306,7 +306,9 @@ async fn a_request_is_found_without_reading_those_of_others() {
     assert_eq!(office.open().await.id, id);
     office.sign(&id, "leo", "legal").await.unwrap();
     office.sign(&id, "dora", "dpo").await.unwrap();
-    assert!(office.desk.redeem(&asked()).await.unwrap().is_some());
+    let (none, phone) = (BTreeSet::new(), BTreeSet::from(["phone".to_owned()]));
+    assert_eq!(office.desk.redeem(&asked(), &phone).await.unwrap(), None);
+    assert!(office.desk.redeem(&asked(), &none).await.unwrap().is_some());
     let met = office.desk.exceeded(&asked(), None).await.unwrap();
     assert!(matches!(met, Met::Grant(_)));
 }

@@ -2,8 +2,9 @@
 //! `/*key='value',other='value'*/`, keys and values percent-encoded.
 //!
 //! A text may hold what somebody else made, so the comment counts only where the application puts it: as the first or the
-//! last thing of the text. If any other comment as much as mentions a key, there is no telling which is whose.
-use crate::sql::lex::{self, Token};
+//! last thing of the text, or before nothing but the RETURNING that a driver appends (pgjdbc for generated keys). If any
+//! other comment as much as mentions a key, there is no telling which is whose.
+use crate::sql::lex::{self, Kind, Token};
 
 /// The comment that says who is asking.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub(super) fn find(text: &str, keys: &[&str]) -> Result<Option<Found>, &'static 
         .is_none_or(|first| comment.end <= first.span.start);
     let last = tokens.iter().rfind(|token| !token.is(text, ";"));
     let after_all = last.is_none_or(|last| comment.start >= last.span.end);
-    let outermost = (before_all && index == 0) || (after_all && index + 1 == comments.len());
+    let is_last = index + 1 == comments.len();
+    let outermost = (before_all && index == 0)
+        || (is_last && (after_all || only_returning(text, &tokens, comment.end, keys)));
     if !outermost {
         return Err("the comment is neither the first nor the last thing of the text");
     }
@@ -71,12 +74,38 @@ pub(super) fn find(text: &str, keys: &[&str]) -> Result<Option<Found>, &'static 
     Ok(Some(Found {
         pairs,
         rest: format!("{head}{tail}").trim().to_owned(),
-        bare: match before_all {
+        bare: match before_all || !after_all {
             true => format!("{head}{blanks}{tail}"),
             // Nothing has a position behind it.
             false => format!("{head} {tail}"),
         },
     }))
+}
+
+/// Whether nothing follows but `RETURNING *`, or a list of names, up to the end. A quoted name in which a key stands might
+/// have swallowed the application's own comment.
+fn only_returning(text: &str, tokens: &[Token], from: usize, keys: &[&str]) -> bool {
+    let at = tokens.partition_point(|token| token.span.start < from);
+    let mut rest = tokens.get(at..).unwrap_or_default();
+    while let Some((last, before)) = rest.split_last()
+        && last.is(text, ";")
+    {
+        rest = before;
+    }
+    let Some((first, list)) = rest.split_first() else {
+        return false;
+    };
+    let names = || {
+        let mut places = list.iter().enumerate();
+        list.len() % 2 == 1
+            && places.all(|(place, token)| match place % 2 {
+                0 => matches!(token.kind, Kind::Word | Kind::Quoted),
+                _ => token.is(text, ","),
+            })
+    };
+    let all = || matches!(list, [star] if star.is(text, "*"));
+    let tail = text.get(from..).unwrap_or_default();
+    first.is_word(text, "returning") && (all() || names()) && !mentions(tail, keys)
 }
 
 /// All comments of a text, in order. They stand between tokens.

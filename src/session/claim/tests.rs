@@ -92,6 +92,55 @@ fn the_first_or_last_comment_names_the_user() {
     }
 }
 
+/// pgjdbc appends it for generated keys, behind the comment that Hibernate's sqlcommenter has put at the end.
+#[test]
+fn a_comment_may_stand_before_an_appended_returning() {
+    let naming = commented(false);
+    let insert = "INSERT INTO t(a) VALUES ($1) /*app_user='alice'*/";
+    for tail in [
+        "\nRETURNING *",
+        "\nRETURNING \"id\"",
+        "\nRETURNING \"id\",\"a b\" ;\n",
+        " returning id, made",
+    ] {
+        let text = format!("{insert}{tail}");
+        let read = naming.read(&text, now()).expect(&text);
+        assert_eq!(read.spoken.app_user.as_deref(), Some("alice"), "{text}");
+        let blanks = " ".repeat("/*app_user='alice'*/".len());
+        let bare = format!("INSERT INTO t(a) VALUES ($1) {blanks}{tail}");
+        assert_eq!(read.text, Some(bare), "{text}");
+    }
+    for text in [
+        format!("{insert} RETURNING id, phone || ''"),
+        format!("{insert} RETURNING (SELECT 1)"),
+        format!("{insert} RETURNING id AS x"),
+        format!("{insert} RETURNING id,"),
+        format!("{insert} RETURNING"),
+        format!("{insert} RETURNING *, id"),
+        format!("{insert} RETURNING 'x'"),
+        format!("{insert} RETURNING t.*"),
+        format!("{insert} RETURNING id; SELECT 1"),
+        format!("{insert} RETURNING id /*x='1'*/"),
+        format!("{insert} RETURNING id /*app_user='boss'*/"),
+        format!("{insert} ON CONFLICT DO NOTHING RETURNING id"),
+        // What was injected makes a name of the application's own comment.
+        "INSERT INTO t VALUES ('x') /*app_user='boss'*/ RETURNING \"') /*app_user='alice'*/\""
+            .to_owned(),
+        "INSERT INTO t VALUES ('x') /*app_user='boss'*/ RETURNING \"') /*APP%5FUSER='alice'*/\""
+            .to_owned(),
+        "INSERT INTO t VALUES ('x') -- /*app_user='alice'*/\nRETURNING id".to_owned(),
+    ] {
+        assert_ne!(refused(naming.read(&text, now())), "taken", "{text}");
+    }
+    // What was appended is not what was signed.
+    let (text, at) = ("INSERT INTO t(a) VALUES ($1)", 1_800_000_000);
+    let signature = sign(KEY, "alice", "", at, text);
+    let signed = format!(
+        "{text} /*app_user='alice',app_user_time='{at}',app_user_sig='{signature}'*/\nRETURNING *"
+    );
+    assert_ne!(refused(commented(true).read(&signed, now())), "taken");
+}
+
 #[test]
 fn what_is_no_comment_names_nobody() {
     let naming = commented(false);

@@ -22,7 +22,7 @@ use crate::session::fixtures;
 use crate::session::host::{Host, Limits, Planned, Settling, Standing, Unavailable, Unrecorded};
 use crate::session::relay::{Opening, SessionEnd, relay};
 use crate::session::shared::Encodings;
-use crate::session::statements::Epoch;
+use crate::session::statements::{self, Epoch};
 use crate::sql::plan::SessionFacts;
 use crate::wire::error::ErrorFields;
 use crate::wire::frame::put_frame;
@@ -150,17 +150,25 @@ impl Host for Arc<FakeHost> {
         None
     }
 
+    fn grants_clear(&self) -> bool {
+        false
+    }
+
     async fn clear_plan(
         &self,
         _: Arc<str>,
         _: Arc<SessionFacts>,
-        _: Arc<Asker>,
-        _: &str,
-    ) -> Option<(Arc<crate::sql::plan::Plan>, Arc<RolePolicy>)> {
+        _: Excess,
+        _: bool,
+    ) -> Option<(Arc<crate::sql::plan::Plan>, statements::Clear)> {
         None
     }
 
-    async fn redeem(&self, _: Excess) -> Option<crate::session::statements::Granted> {
+    async fn has_clear(&self, _: Excess) -> bool {
+        false
+    }
+
+    async fn redeem(&self, _: Excess, _: statements::Clear) -> Option<statements::Granted> {
         None
     }
 

@@ -12,9 +12,11 @@ impl<H: Host> ToClient<'_, H> {
     pub(super) async fn decide(&mut self, limit: LimitKind, weight: u64) {
         let excess = {
             let state = self.shared.lock();
-            let reason = state.reason.as_deref();
-            let running = state.ledger.running();
-            running.map(|running| exports::excess(running, limit, weight, reason))
+            state.ledger.running().map(|running| {
+                let claim = &running.statement.source.claim;
+                let reason = state.reason.as_ref().and_then(|said| said.to(claim));
+                exports::excess(running, limit, weight, reason)
+            })
         };
         let Some(excess) = excess else {
             return;

@@ -15,7 +15,7 @@ use crate::session::ledger::{Answer, Counted, Running};
 use crate::session::messages;
 use crate::session::record::{self, Outcome};
 use crate::session::settings;
-use crate::session::shared::State;
+use crate::session::shared::{Said, State};
 use crate::session::statements::Statement;
 use crate::session::subjects::{self, SubjectColumns};
 use crate::sql::packing::Packed;
@@ -269,7 +269,10 @@ impl<H: Host> ToClient<'_, H> {
         let body = self.burst.body_mut(header).ok_or_else(malformed)?;
         // Statements on their way when another policy came into force are held to the one they were planned under.
         let source = statement.map(|statement| &statement.source);
-        let own = source.and_then(|source| source.clear.as_deref().or(source.role.as_deref()));
+        let own = source.and_then(|source| match &source.clear {
+            Some(clear) => Some(&*clear.role),
+            None => source.role.as_deref(),
+        });
         match describe::raw_column(body, own.unwrap_or(&state.role)) {
             Ok(None) => {}
             Ok(Some(raw)) => {
@@ -360,7 +363,10 @@ impl<H: Host> ToClient<'_, H> {
         };
         for effect in &plan.effects {
             if let Effect::Reason(reason) = effect {
-                state.reason.clone_from(reason);
+                state.reason = reason.clone().map(|reason| Said {
+                    reason,
+                    by: Arc::clone(&running.statement.source.claim),
+                });
             }
         }
         state.schema_changed |= plan.effects.contains(&Effect::SchemaChanged);

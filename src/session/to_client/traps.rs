@@ -1,8 +1,10 @@
 //! Honeytoken rows in results: values of rows are compared with those that name such rows.
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::ToClient;
 use crate::policy::trap::Trap;
+use crate::session::charset::Charset;
 use crate::session::host::Host;
 use crate::session::ledger::Running;
 use crate::session::shared::State;
@@ -32,6 +34,22 @@ fn without_header(body: &[u8]) -> &[u8] {
     row.unwrap_or(body)
 }
 
+/// A text in the client's encoding, as a policy writes it. What cannot be read stays as it is.
+fn in_utf8(text: &[u8], charset: Charset) -> Cow<'_, [u8]> {
+    if charset == Charset::Utf8 || text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    match charset.decode(text) {
+        Ok(text) => Cow::Owned(text.into_owned().into_bytes()),
+        Err(_) => Cow::Borrowed(text),
+    }
+}
+
+/// Whether a value as it travels, in binary or as a text in the client's encoding, is one of the trap's.
+pub fn meets(trap: &Trap, value: &[u8], charset: Charset) -> bool {
+    trap.meets(value) || matches!(in_utf8(value, charset), Cow::Owned(text) if trap.meets(&text))
+}
+
 impl<H: Host> ToClient<'_, H> {
     /// Notes which traps a row springs; a row that is larger than what is held is not looked at. `false`: more of it must
     /// be read.
@@ -47,9 +65,13 @@ impl<H: Host> ToClient<'_, H> {
             true => Vec::new(),
             false => subjects::values(without_header(body)).unwrap_or_default(),
         };
+        let charset = state.encodings.charset();
         let springs = |trap: &Trap| match is_line {
-            true => trap.stands_in(body),
-            false => values.iter().flatten().any(|value| trap.meets(value)),
+            true => trap.stands_in(&in_utf8(body, charset)),
+            false => {
+                let mut values = values.iter().flatten();
+                values.any(|value| meets(trap, value, charset))
+            }
         };
         if let Some(running) = state.ledger.running_mut() {
             for trap in traps.iter().filter(|trap| springs(trap)) {

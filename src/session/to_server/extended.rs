@@ -9,11 +9,13 @@ use tokio::io::AsyncWrite;
 use super::inner::{Now, runs_unknown};
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
+use crate::session::charset::Charset;
 use crate::session::denial::{self, ByName};
 use crate::session::host::Host;
 use crate::session::ledger::{Ledger, Sent};
 use crate::session::messages::{self, Name, Target};
 use crate::session::statements::{Arguments, Statement};
+use crate::session::to_client::traps::meets;
 use crate::wire::frame::{HELD_FRAME, Header, front};
 
 impl<H: Host> ToServer<'_, H> {
@@ -59,7 +61,7 @@ impl<H: Host> ToServer<'_, H> {
                 };
                 meant.arguments = arguments;
                 if denied.is_none() {
-                    denied = self.bind_under_grant(meant).await.err();
+                    denied = self.bind_under_grant(meant, server).await?.err();
                 }
             }
         }
@@ -77,7 +79,8 @@ impl<H: Host> ToServer<'_, H> {
             let Some(values) = self.values(header) else {
                 return Ok(Flow::Wait);
             };
-            meant.sprung = values.map_or_else(Vec::new, |values| sprung(meant, &values));
+            let charset = self.shared.lock().encodings.charset();
+            meant.sprung = values.map_or_else(Vec::new, |values| sprung(meant, &values, charset));
         }
         if self.restricted && meant.is_none() && denied.is_none() {
             let spelled = self.spelled(&statement);
@@ -112,7 +115,10 @@ impl<H: Host> ToServer<'_, H> {
         let body = self.burst.body(header)?;
         Some(
             messages::bound_values(body).map_or(Arguments::Unseen, |values| {
-                Arguments::Hash(Sha256::digest(values).into())
+                match messages::has_no_values(values) {
+                    true => Arguments::None,
+                    false => Arguments::Hash(Sha256::digest(values).into()),
+                }
             }),
         )
     }
@@ -263,12 +269,15 @@ fn looks_for_traps(statement: &Statement) -> bool {
 }
 
 /// The honeytoken rows that parameters name.
-fn sprung(statement: &Statement, values: &[u8]) -> Vec<Arc<str>> {
+fn sprung(statement: &Statement, values: &[u8], charset: Charset) -> Vec<Arc<str>> {
     let values = messages::raw_values(values).unwrap_or_default();
     let uses = statement.plan().map_or(&[][..], |plan| &plan.columns.traps);
     uses.iter()
         .filter(|known| known.sought)
-        .filter(|known| values.iter().any(|value| known.trap.meets(value)))
+        .filter(|known| {
+            let mut values = values.iter();
+            values.any(|value| meets(&known.trap, value, charset))
+        })
         .map(|known| Arc::clone(&known.trap.name))
         .collect()
 }

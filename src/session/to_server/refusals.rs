@@ -136,6 +136,16 @@ pub(super) fn stale_refusal() -> Refusal {
     )
 }
 
+/// What is open goes on as it was decided on, for whom it was opened.
+pub(super) fn cursor_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Setting,
+        "the cursor or portal was opened under another policy or schema, or for somebody else",
+        "what is open gives rows only as long as the same decision would be made about it now",
+        "Let FETCH be for whom DECLARE was, or open it again (CLOSE it first).",
+    )
+}
+
 pub(super) fn unavailable(error: &Unavailable) -> Refusal {
     match error {
         Unavailable::Schema(_) => tracing::error!(%error, "no statement can be decided on"),

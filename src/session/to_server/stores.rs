@@ -100,7 +100,10 @@ impl<H: Host> ToServer<'_, H> {
 
     /// Has the server answer everything that was sent, as far as it does so without more of the client: the data of a COPY, or
     /// a Sync.
-    async fn await_answers<W: AsyncWrite + Unpin>(&mut self, server: &mut W) -> io::Result<()> {
+    pub(super) async fn await_answers<W: AsyncWrite + Unpin>(
+        &mut self,
+        server: &mut W,
+    ) -> io::Result<()> {
         if self.shared.lock().ledger.is_answered() {
             return Ok(());
         }

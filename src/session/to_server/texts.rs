@@ -292,7 +292,19 @@ impl<H: Host> ToServer<'_, H> {
         };
         let cleared = told.text.is_some();
         let text: Arc<str> = told.text.clone().map_or_else(|| text.into(), Arc::from);
-        let planned = match self.plan_told(text.clone(), facts.clone(), &told).await {
+        let mut told = told;
+        let mut planned = self.plan_told(text.clone(), facts.clone(), &told).await;
+        let source = match &planned {
+            Ok(source) => Some(Arc::clone(source)),
+            Err(refused) => refused.source.clone(),
+        };
+        if let Some(source) = source
+            && let Some(openers) = self.told_by_cursor(&source, server).await?
+        {
+            told = openers;
+            planned = self.plan_told(text.clone(), facts.clone(), &told).await;
+        }
+        let planned = match planned {
             Ok(source) if makes_temporary(&source) => {
                 // A name must be free now, not only in the last snapshot.
                 self.host.schema_changed().await;
@@ -301,7 +313,7 @@ impl<H: Host> ToServer<'_, H> {
             other => other,
         };
         let source = match planned {
-            Ok(source) => self.under_grant(source, carrier).await,
+            Ok(source) => source,
             Err(refused) => {
                 return Ok(Decided::refused(refused.source.as_deref(), refused.refusal));
             }
@@ -313,6 +325,7 @@ impl<H: Host> ToServer<'_, H> {
         if let Some(refusal) = self.objection(&source, carrier.into(), server).await? {
             return Ok(Decided::refused(Some(&source), refusal));
         }
+        let source = self.under_grant(source, carrier, server).await?;
         let runs = source.plan.as_ref().and_then(|plan| plan.text.clone());
         // What was judged is what runs: the text without what was taken out of it.
         let Some(text) = runs.or_else(|| cleared.then_some(text)) else {

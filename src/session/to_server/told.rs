@@ -9,10 +9,11 @@ use tokio::io::AsyncWrite;
 use super::ToServer;
 use super::circumstances::Known;
 use super::refusals::{setting_refusal, unavailable};
-use crate::session::asker::names_nothing;
+use crate::session::asker::{looks_around, names_nothing};
 use crate::session::claim::{Claim, Read, Spoken};
 use crate::session::host::Host;
-use crate::session::statements::Source;
+use crate::session::messages::Name;
+use crate::session::statements::{Source, Statement};
 use crate::sql::plan::{Effect, Reason, Refusal, SessionFacts, StatementPlan, Verdict};
 
 /// What a statement says of who it is for.
@@ -80,15 +81,16 @@ impl<H: Host> ToServer<'_, H> {
             .asker
             .as_ref()
             .is_none_or(|asker| asker.role.is_some());
-        let nameless =
-            |statement: &StatementPlan| names_nothing(statement.kind) || sets_alone(statement);
         // What no grammar takes is told as that, whoever asks.
         let is_unread = |statement: &StatementPlan| match &statement.verdict {
             Verdict::Refuse(refusal) => refusal.reason == Reason::Syntax,
             Verdict::Pass | Verdict::Rewrite => false,
         };
         let statements = source.statements();
-        if is_somebody || statements.iter().all(nameless) || statements.iter().any(is_unread) {
+        if is_somebody
+            || (0..statements.len()).all(|index| is_nameless(&source, index))
+            || statements.iter().any(is_unread)
+        {
             return Ok(source);
         }
         let nobody = || self.shared.lock().naming.nobody(&told.claim);
@@ -96,6 +98,47 @@ impl<H: Host> ToServer<'_, H> {
             refusal: told.because.clone().unwrap_or_else(nobody),
             source: Some(source),
         })
+    }
+
+    /// For whom FETCH or MOVE of a text's own is that names nobody, as drivers send it for a cursor that they have opened:
+    /// for whoever DECLARE named, as Execute of a portal is for whom it was bound. A cursor that outlives its transaction may
+    /// meet somebody else. `None`: it is for whom it says, or nobody.
+    pub(super) async fn told_by_cursor<W: AsyncWrite + Unpin>(
+        &mut self,
+        source: &Source,
+        server: &mut W,
+    ) -> io::Result<Option<Told>> {
+        let [statement] = source.statements() else {
+            return Ok(None);
+        };
+        let [Effect::Fetch(spelled)] = statement.effects.as_slice() else {
+            return Ok(None);
+        };
+        let is_said = source.spoken.app_user.is_some() || source.spoken.purpose.is_some();
+        if is_said || !self.shared.lock().naming.is_by_comment() {
+            return Ok(None);
+        }
+        let name = Name::from(spelled.as_str());
+        let found = self.settled(|ledger| ledger.portal_as_sent(&name), |_, _| false, server);
+        let Ok(Some(opened)) = found.await? else {
+            return Ok(None);
+        };
+        let ends_with_transaction = opened.effects().iter().any(|effect| {
+            matches!(effect, Effect::DeclareCursor { name: made, held: false } if name.is(made))
+        });
+        if !ends_with_transaction {
+            return Ok(None);
+        }
+        // Its signature was good when it was opened.
+        let spoken = Spoken {
+            expires: None,
+            ..opened.source.spoken.clone()
+        };
+        let told = self.told_again(&spoken, server).await?.ok();
+        Ok(told.map(|told| Told {
+            spoken: Spoken::default(),
+            ..told
+        }))
     }
 
     /// For whom something runs that was decided on before: by what it said itself and what the session says now.
@@ -126,6 +169,31 @@ impl<H: Host> ToServer<'_, H> {
             because,
         }))
     }
+}
+
+/// Whether a statement of a text may run for nobody.
+fn is_nameless(source: &Arc<Source>, index: usize) -> bool {
+    let statement = Statement::new(Arc::clone(source), index);
+    let Some(plan) = statement.plan() else {
+        return false;
+    };
+    let text = || {
+        source
+            .text
+            .as_deref()?
+            .get(statement.span()?.0..statement.span()?.1)
+    };
+    names_nothing(plan.kind)
+        || sets_alone(plan)
+        || (does_nothing(plan) && text().is_some_and(looks_around))
+}
+
+/// SELECT over no relation.
+fn does_nothing(plan: &StatementPlan) -> bool {
+    plan.kind == "SELECT"
+        && plan.reads.is_empty()
+        && plan.writes.is_empty()
+        && plan.effects.is_empty()
 }
 
 /// `SELECT set_config(...)` over no relation: the other way to say who is asking.

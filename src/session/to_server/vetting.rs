@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 use super::ToServer;
 use super::circumstances::Known;
 use super::inner::Now;
-use super::refusals::{setting_refusal, stale_refusal, unavailable};
+use super::refusals::{cursor_refusal, setting_refusal, stale_refusal, unavailable};
 use super::told::Told;
 use crate::session::claim::{Claim, Spoken};
 use crate::session::denial;
@@ -35,14 +35,19 @@ impl<H: Host> ToServer<'_, H> {
         statement: &Statement,
         server: &mut W,
     ) -> io::Result<Option<Refusal>> {
-        // Its signature was good when it was bound.
-        let spoken = Spoken {
-            expires: None,
-            ..statement.source.spoken.clone()
-        };
-        let claim = match self.told_again(&spoken, server).await? {
-            Ok(told) => told.claim,
-            Err(refusal) => return Ok(Some(refusal)),
+        let claim = match self.told_by_cursor(&statement.source, server).await? {
+            Some(told) => told.claim,
+            None => {
+                // Its signature was good when it was bound.
+                let spoken = Spoken {
+                    expires: None,
+                    ..statement.source.spoken.clone()
+                };
+                match self.told_again(&spoken, server).await? {
+                    Ok(told) => told.claim,
+                    Err(refusal) => return Ok(Some(refusal)),
+                }
+            }
         };
         if let Err(refusal) = self.vet_open(statement, &claim, GoesOn::Executing).await {
             return Ok(Some(refusal));
@@ -84,7 +89,8 @@ impl<H: Host> ToServer<'_, H> {
             return Ok(None);
         }
         let facts = facts.declaring(&source.facts.parameters);
-        Ok(self.stands_under(source, facts, claim).await.err())
+        let objection = self.stands_under(source, facts, claim).await.err();
+        Ok(objection.map(|objection| objection.unwrap_or_else(stale_refusal)))
     }
 
     /// The facts and the role that a statement of somebody meets now; `ahead`: the facts, where they are known already.
@@ -110,14 +116,17 @@ impl<H: Host> ToServer<'_, H> {
     }
 
     /// Whether under these facts, and what is in force for somebody, the same would be decided on what is bound or open.
+    ///
+    /// # Errors
+    /// Something else would be decided: what it would be told, where it would be refused.
     async fn stands_under(
         &self,
         source: &Arc<Source>,
         facts: Arc<SessionFacts>,
         claim: &Arc<Claim>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Option<Refusal>> {
         let Some(text) = source.text.clone() else {
-            return Err(stale_refusal());
+            return Err(None);
         };
         let told = Told {
             claim: Arc::clone(claim),
@@ -125,8 +134,8 @@ impl<H: Host> ToServer<'_, H> {
         };
         match self.plan_told(text, facts, &told).await {
             Ok(again) if source.clear.is_none() && same_decision(source, &again) => Ok(()),
-            Ok(_) => Err(stale_refusal()),
-            Err(refused) => Err(refused.refusal),
+            Ok(_) => Err(None),
+            Err(refused) => Err(Some(refused.refusal)),
         }
     }
 
@@ -156,9 +165,12 @@ impl<H: Host> ToServer<'_, H> {
                 claim: Arc::clone(claim),
                 ..Told::default()
             },
-            None => match self.told_again(&spoken, server).await? {
-                Ok(told) => told,
-                Err(refusal) => return Ok(Err(refusal)),
+            None => match self.told_by_cursor(&prepared.source, server).await? {
+                Some(told) => told,
+                None => match self.told_again(&spoken, server).await? {
+                    Ok(told) => told,
+                    Err(refusal) => return Ok(Err(refusal)),
+                },
             },
         };
         let (facts, standing) = match self.in_force(&told.claim, ahead, server).await? {
@@ -221,10 +233,11 @@ impl<H: Host> ToServer<'_, H> {
             .as_ref()
             .is_some_and(|opener| opener.person == standing.asker.person);
         if goes_on == GoesOn::Executing && !by_opener {
-            return Err(stale_refusal());
+            return Err(cursor_refusal());
         }
         let facts = Arc::clone(&source.facts);
-        self.stands_under(source, facts, claim).await
+        let stands = self.stands_under(source, facts, claim).await;
+        stands.map_err(|refusal| refusal.unwrap_or_else(cursor_refusal))
     }
 }
 
