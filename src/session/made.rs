@@ -115,6 +115,13 @@ impl Made {
         }
     }
 
+    /// None of them is to be read any more.
+    pub fn forget_all(&mut self) {
+        let sets = self.marks.iter_mut();
+        sets.chain([&mut self.names, &mut self.settled])
+            .for_each(Names::clear);
+    }
+
     fn settle(&mut self) {
         if std::mem::take(&mut self.code) {
             self.code_ran();

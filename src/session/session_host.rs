@@ -449,6 +449,7 @@ fn planned_by(facts: Arc<SessionFacts>, asker: &Asker) -> Arc<SessionFacts> {
         search_path: facts.search_path.clone(),
         user: facts.user.clone(),
         temporary: facts.temporary.clone(),
+        spoiled: facts.spoiled.clone(),
         shadows: facts.shadows.clone(),
         values: Arc::clone(&asker.values),
         said: Vec::new(),

@@ -142,10 +142,12 @@ impl State {
             let owner = self.owners.get(name).filter(|owner| !owner.contested);
             owner.is_some_and(|owner| owner.claim.as_deref() == Some(claim))
         };
-        if !self.naming.varies() || facts.temporary.iter().all(own) {
+        let mut made = facts.temporary.iter().chain(&facts.spoiled);
+        if !self.naming.varies() || made.all(own) {
             return facts;
         }
         let mut facts = SessionFacts::clone(&facts);
+        facts.spoiled.retain(own);
         let (own, others) = std::mem::take(&mut facts.temporary)
             .into_iter()
             .partition(own);
@@ -255,20 +257,18 @@ impl State {
     }
 
     /// A statement that stores rows of protected relations was stopped, or has failed. What the server takes back of it
-    /// leaves traces (where later rows have their place, how large a table is): the session's own relations that it was to
-    /// write are not read again before they are made anew.
+    /// leaves traces (where later rows have their place, how large a table is): if it was to write one of the session's own
+    /// relations, none of them is read again before it is made anew. What is written with it (children, what a foreign key
+    /// carries on) is not told.
     pub fn spoil(&mut self, plan: &StatementPlan) {
-        let own = |name: &String| name.strip_prefix("pg_temp.").map(str::to_owned);
-        for name in plan.writes.iter().filter_map(own) {
-            self.made.forget(&name);
-            let facts = [Some(&mut self.facts), self.foreseen.as_mut()];
-            for facts in facts.into_iter().flatten() {
-                if facts.temporary.contains(&name) {
-                    let facts = Arc::make_mut(facts);
-                    facts.temporary.remove(&name);
-                    facts.shadows.insert(name.clone());
-                }
-            }
+        const OWN: &str = "pg_temp.";
+        if !plan.writes.iter().any(|name| name.starts_with(OWN)) {
+            return;
+        }
+        self.made.forget_all();
+        let facts = [Some(&mut self.facts), self.foreseen.as_mut()];
+        for facts in facts.into_iter().flatten() {
+            Arc::make_mut(facts).spoil_temporary();
         }
     }
 
@@ -368,6 +368,7 @@ impl State {
                     false => shadows.insert(name),
                 };
             }
+            facts.spoiled.retain(|name| shadows.contains(name));
             facts.temporary = temporary;
             facts.shadows = shadows;
             self.temporary_dirty = false;

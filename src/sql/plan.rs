@@ -22,6 +22,8 @@ pub struct SessionFacts {
     pub temporary: std::collections::BTreeSet<String>,
     /// Names there that may not be read, or not by who asks: as types they are found before all others none the less.
     pub shadows: std::collections::BTreeSet<String>,
+    /// Of these, those of the session's own that may be dropped.
+    pub spoiled: std::collections::BTreeSet<String>,
     /// What settings hold that name who is asking, in the order in which the session reads them. Nothing is planned by it.
     pub said: Vec<String>,
     /// Types that the client gives to the parameters of the text (Parse), 0 where it leaves one to the server, none behind
@@ -38,6 +40,7 @@ impl SessionFacts {
             values,
             temporary,
             shadows,
+            spoiled,
             said,
             parameters: _,
         } = self;
@@ -46,6 +49,7 @@ impl SessionFacts {
             && *values == other.values
             && *temporary == other.temporary
             && *shadows == other.shadows
+            && *spoiled == other.spoiled
             && *said == other.said
     }
 

@@ -34,6 +34,9 @@ pub fn after(facts: &SessionFacts, effects: &[Effect]) -> Option<SessionFacts> {
             }
             Effect::TemporaryGone(Some(name)) => {
                 facts.temporary.remove(name);
+                if facts.spoiled.remove(name) {
+                    facts.shadows.remove(name);
+                }
             }
             // What code of users' has put in their place cannot be told before the server is asked.
             Effect::TemporaryGone(None) | Effect::RunsCode => facts.hide_temporary(),
@@ -44,6 +47,12 @@ pub fn after(facts: &SessionFacts, effects: &[Effect]) -> Option<SessionFacts> {
 }
 
 impl SessionFacts {
+    /// None of the temporary relations is to be read any more before it was dropped and made anew.
+    pub fn spoil_temporary(&mut self) {
+        self.spoiled.extend(self.temporary.iter().cloned());
+        self.hide_temporary();
+    }
+
     /// None of the temporary relations is to be read any more. Their row types may still be there.
     pub fn hide_temporary(&mut self) {
         self.shadows.append(&mut self.temporary);
@@ -93,12 +102,12 @@ impl<'a> Circumstances<'a> {
             self.lay_over();
         }
         let supposed: BTreeSet<String> = match statement.node() {
-            // What is there and not read may be dropped.
+            // What is not read any more may be dropped by whom it was made.
             Some(node) if node.kind == "DropStmt" => node
                 .list("objects")
                 .iter()
                 .filter_map(|object| self.nowhere(object))
-                .filter(|name| node.flag("missing_ok") || self.facts.shadows.contains(name))
+                .filter(|name| node.flag("missing_ok") || self.facts.spoiled.contains(name))
                 .collect(),
             Some(node) if alters(node) && node.flag("missing_ok") => node
                 .child("relation")

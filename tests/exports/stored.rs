@@ -436,11 +436,11 @@ fn rows_that_are_put_together_in_one_count() {
             "{refused:?}"
         );
     }
-    // What takes a value from another row holds one.
+    // What takes a value from another row holds one, and counts as one.
     for text in [
-        "UPDATE contacts SET code = c.code FROM contacts c WHERE c.id = 7",
+        "UPDATE contacts SET code = c.code FROM contacts c WHERE c.id = 7 AND contacts.id <= 20",
         "UPDATE contacts SET code = code || '!'",
-        "UPDATE contacts SET code = coalesce(contacts.code, c.code) FROM contacts c WHERE c.id = 7",
+        "UPDATE contacts SET code = coalesce(contacts.code, c.code) FROM contacts c WHERE c.id = 7 AND contacts.id <= 20",
     ] {
         assert!(told(&client.query(text)).is_none(), "{text}");
     }

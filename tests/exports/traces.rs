@@ -43,6 +43,29 @@ fn a_temporary_table_is_not_read_after_a_write_that_did_not_end_well() {
     }
 }
 
+/// What is written along with it is not read either.
+#[test]
+fn the_children_of_such_a_table_are_not_read() {
+    let (_server, pgveil) = start(BOTH);
+    let mut client = login(&pgveil, "u3");
+    for text in [
+        "CREATE TEMP TABLE parent (code text)",
+        "CREATE TEMP TABLE mine () INHERITS (parent)",
+        "INSERT INTO mine SELECT 'k' || lpad(n::text, 4, '0') || 'x' FROM generate_series(0, 9999) n",
+    ] {
+        assert!(told(&client.query(text)).is_none(), "{text}");
+    }
+    let write = "UPDATE parent SET code = code WHERE code IN (SELECT code FROM contacts)";
+    assert!(stopped(&told(&client.query(write))));
+    assert!(told(&client.query("SELECT ctid FROM mine")).is_some());
+    client.query("DROP TABLE mine, parent");
+    assert!(told(&client.query(CANDIDATES)).is_none());
+    assert_eq!(
+        values(&client.query("SELECT code FROM mine LIMIT 3")).len(),
+        3
+    );
+}
+
 /// Without limits nothing is taken back, and nothing is kept from being read.
 #[test]
 fn a_write_that_failed_over_unprotected_rows_leaves_temporary_tables_readable() {
@@ -257,11 +280,11 @@ fn what_is_stored_counts_whatever_the_command_tag_says() {
     let server = server(&[]);
     server.sql(
         "postgres",
-        "CREATE TABLE sink(id int, code text, owner text); \
-         CREATE ROLE own LOGIN; GRANT ALL ON contacts, plain TO own; GRANT ALL ON sink TO PUBLIC",
+        "CREATE TABLE sink(id int, code text, owner text); CREATE TABLE kept(LIKE sink); \
+         CREATE ROLE own LOGIN; GRANT ALL ON contacts, plain TO own; GRANT ALL ON sink, kept TO PUBLIC",
     );
     let mut config = Config::new(&server);
-    let own = "  own: { who: [{ db_user: own }], rows: { public.sink: \"owner = {db_user}\" }, export: { rows: 10 } }\nunmatched: deny\n";
+    let own = "  own: { who: [{ db_user: own }], rows: { public.kept: \"owner = {db_user}\" }, export: { rows: 10 } }\nunmatched: deny\n";
     config.policy(&policy("rows: 100").replace("unmatched: deny\n", own));
     let pgveil = Pgveil::start(&config);
     let text = |text: &str| vec![query(text)];
@@ -284,7 +307,7 @@ fn what_is_stored_counts_whatever_the_command_tag_says() {
         (
             "a gathered row under a row rule",
             "own",
-            vec![text(&format!("INSERT INTO sink {gathered}"))],
+            vec![text(&format!("INSERT INTO kept {gathered}"))],
         ),
         (
             "MOVE in a portal",
@@ -369,7 +392,7 @@ fn what_is_stored_counts_whatever_the_command_tag_says() {
         );
         let stored = server.sql(
             "postgres",
-            "SELECT coalesce(sum(length(code)), 0)::int FROM sink",
+            "SELECT coalesce(sum(length(code)), 0)::int FROM (TABLE sink UNION ALL TABLE kept) x",
         );
         assert_eq!(stored[0][0].as_deref(), Some("0"), "{name}");
     }

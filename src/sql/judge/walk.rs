@@ -348,7 +348,7 @@ pub(super) fn string_constant(node: &Node) -> Option<&str> {
 fn keeps_text(type_name: Option<&Node>) -> bool {
     type_name.is_some_and(|name| {
         let last = name.names("names").and_then(|names| names.last().copied());
-        last == Some("text")
+        matches!(last, Some("text" | "varchar"))
             && name.list("typmods").is_empty()
             && name.list("array_bounds").is_empty()
     })
