@@ -113,7 +113,10 @@ impl Desk<'_> {
                 },
                 text: self.text,
             };
-            let (plan, text) = desk.statement(statement, own);
+            let (mut plan, text) = desk.statement(statement, own);
+            if let Verdict::Refuse(refusal) = &mut plan.verdict {
+                circumstances.explain(refusal);
+            }
             circumstances.follow(&plan.effects);
             plans.push(plan);
             ready.push(text);

@@ -40,6 +40,17 @@ pub fn permanent(kind: &str) -> Refusal {
     )
 }
 
+/// A temporary relation that was to hold rows of protected ones, and does not or not all.
+#[track_caller]
+pub fn spoiled(name: &str) -> Refusal {
+    denial(
+        Reason::Relation,
+        format!("the temporary relation \"{name}\" is not read any more"),
+        "a statement that was to write temporary relations by rows of protected ones was stopped or has failed, and what was taken back leaves traces",
+        format!("DROP TABLE {name}, and make it anew"),
+    )
+}
+
 /// A temporary table by the name of a permanent relation.
 #[track_caller]
 pub fn shadows(relation: &str) -> Refusal {

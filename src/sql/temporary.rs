@@ -13,7 +13,8 @@ use crate::catalog::{Catalog, Oid, Relation, RelationKind, Type, TypeKind};
 use super::judge::Use;
 use super::lex::Token;
 use super::names;
-use super::plan::{Effect, SessionFacts};
+use super::plan::{Effect, Refusal, SessionFacts};
+use super::refuse;
 use super::tree::{Node, Tree};
 
 /// The schema alias of the session's own temporary objects.
@@ -130,6 +131,17 @@ impl<'a> Circumstances<'a> {
         }
     }
 
+    /// Of a relation that is there and not read any more it is said why.
+    pub fn explain(&self, refusal: &mut Refusal) {
+        let missing = |name: &&String| refusal.message == does_not_exist(name);
+        if let Some(name) = self.facts.spoiled.iter().find(missing) {
+            *refusal = Refusal {
+                position: refusal.position,
+                ..refuse::spoiled(name)
+            };
+        }
+    }
+
     /// The statement has run well.
     pub fn follow(&mut self, effects: &[Effect]) {
         // What cannot be told before it ran, the session refuses to build on.
@@ -176,6 +188,10 @@ impl<'a> Circumstances<'a> {
         };
         self.path = names::search_path(&self.facts, &self.catalog);
     }
+}
+
+fn does_not_exist(name: &str) -> String {
+    format!("relation \"{name}\" does not exist")
 }
 
 /// The permanent relation, outside of the system catalogs, that has this name in any schema, the first of them by name.

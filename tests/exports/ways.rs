@@ -373,8 +373,6 @@ fn what_is_taken_back_leaves_nothing_to_be_read() {
     let mut client = login(&pgveil, "u0");
     client.query("CREATE TEMP TABLE tmp (v text)");
     client.query("INSERT INTO tmp SELECT 'k' || lpad(g::text, 4, '0') || 'x' FROM generate_series(1, 9999) g");
-    let delete = "DELETE FROM tmp WHERE v IN (SELECT code FROM contacts)";
-    assert!(stopped(&told(&client.query(delete))));
     for text in [
         "SELECT v FROM tmp WHERE xmax::text <> '0'",
         "SELECT t.cmax, v FROM tmp t",
@@ -385,8 +383,11 @@ fn what_is_taken_back_leaves_nothing_to_be_read() {
         let told = told(&client.query(text)).expect(text);
         assert!(told.message.starts_with("pgveil: "), "{text}: {told:?}");
     }
+    let delete = "DELETE FROM tmp WHERE v IN (SELECT code FROM contacts)";
+    assert!(stopped(&told(&client.query(delete))));
+    refused(&mut client, "SELECT v FROM tmp", "is not read any more");
     for text in [
-        "SELECT xmin, ctid FROM plain WHERE id = 1",
+        "SELECT xmin FROM plain WHERE id = 1",
         "INSERT INTO plain VALUES (1) ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING (xmax = 0)",
         "CREATE TEMP SEQUENCE seq",
         "CREATE TEMP TABLE r (id int DEFAULT nextval('seq') CHECK (id > 0), at serial)",
@@ -399,7 +400,7 @@ fn what_is_taken_back_leaves_nothing_to_be_read() {
 #[test]
 fn neither_notices_nor_counters_stand_for_rows() {
     let (server, pgveil) = start(BOTH);
-    let noisy = "SELECT count(*) FROM contacts WHERE CASE WHEN code < 'k0100x' THEN pg_cancel_backend(0) ELSE true END";
+    let noisy = "SELECT count(*) FROM contacts WHERE CASE WHEN code < 'k0100x' THEN plainto_tsquery('english', left('the' || code, 3)) IS NOT NULL ELSE true END";
     let notices = |frames: &[Frame]| frames.iter().filter(|frame| frame.tag == b'N').count();
     let mut direct = login_directly(&server, "u0");
     assert!(
