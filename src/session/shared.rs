@@ -258,7 +258,7 @@ impl State {
 
     /// A statement that stores rows of protected relations was stopped, or has failed. What the server takes back of it
     /// leaves traces (where later rows have their place, how large a table is): if it was to write one of the session's own
-    /// relations, none of them is read again before it is made anew. What is written with it (children, what a foreign key
+    /// relations, none of them is read again before it is made anew. What is written with it (what a foreign key
     /// carries on) is not told.
     pub fn spoil(&mut self, plan: &StatementPlan) {
         const OWN: &str = "pg_temp.";
