@@ -322,6 +322,24 @@ fn a_row_of_many_megabytes_streams_in_bounded_memory() {
     assert!(peak - before < 32 << 20, "grew by {} bytes", peak - before);
 }
 
+/// The server keeps answers of a few bytes back; what was sent is kept in mind until they come.
+#[test]
+fn long_texts_in_flight_wait_for_answers_and_are_all_answered() {
+    let (_server, pgveil) = start();
+    let mut client = agent(&pgveil);
+    let before = resident(pgveil.pid());
+    let long = format!("SELECT 1 /*{}*/", "x".repeat(900_000));
+    let mut sent: Vec<Vec<u8>> = (0..160).map(|_| parse("", &long, &[])).collect();
+    sent.extend([bind("", "", &[], 0), execute("", 0), sync()]);
+    client.send_all(&sent[..159]);
+    let grown = resident(pgveil.pid()).saturating_sub(before);
+    assert!(grown < 96 << 20, "{grown} bytes for 143 MB of texts");
+    client.send_all(&sent[159..]);
+    let frames = client.read_until_ready();
+    let parsed = frames.iter().filter(|frame| frame.tag == b'1').count();
+    assert_eq!((parsed, rows(&frames)), (160, 1));
+}
+
 /// Resident memory of a process in bytes.
 fn resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");

@@ -33,6 +33,9 @@ use crate::sql::plan::{Effect, Refusal};
 /// Messages that may be under way. Sync takes 5 bytes on the wire and far more here, so what a client can pipeline
 /// is bounded by number too. A server holds back at most 8 KiB of answers, some 1,600.
 pub const MAX_IN_FLIGHT: usize = 16_384;
+/// Bytes of texts and values under way, beyond which the session waits for answers, too. The server holds one statement of
+/// a name; its answers to many of them fit into a buffer that it does not send.
+const MAX_HELD: usize = 8 << 20;
 
 /// A message that the server will answer, or skip.
 #[derive(Debug)]
@@ -74,6 +77,21 @@ pub enum Sent {
     CopyEnd,
     /// pgveil's own Parse that must fail: it takes back what its transaction has done, and its error goes no further.
     Undo,
+}
+
+impl Sent {
+    /// Bytes of what the client has said in it and the record may need.
+    fn held(&self) -> usize {
+        match self {
+            Sent::Query(source) | Sent::Parse { source, .. } => {
+                source.text.as_ref().map_or(0, |text| text.len())
+            }
+            Sent::Bind {
+                meant: Some(meant), ..
+            } => meant.values.as_ref().map_or(0, |values| values.len()),
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -162,6 +180,8 @@ enum Batch {
 pub struct Ledger {
     pub rules: Rules,
     queue: VecDeque<Entry>,
+    /// What is in `queue` holds at most so many bytes.
+    held: usize,
     running: Option<Running>,
     pub names: Names,
     /// The server skips what comes up to the next Sync.
@@ -227,6 +247,7 @@ impl Ledger {
             self.surplus += 1;
             return;
         }
+        self.held += sent.held();
         self.queue.push_back(Entry {
             sent,
             at: now,
@@ -238,8 +259,17 @@ impl Ledger {
     }
 
     /// As much is under way as is kept in mind: what comes next must wait for answers.
-    pub fn is_full(&self) -> bool {
-        self.queue.len() >= MAX_IN_FLIGHT
+    pub fn is_full(&mut self) -> bool {
+        self.queue.len() >= MAX_IN_FLIGHT || self.is_heavy()
+    }
+
+    /// Texts and values of what is under way take up much memory.
+    pub fn is_heavy(&mut self) -> bool {
+        if self.held > MAX_HELD {
+            // What was answered is counted in it.
+            self.held = self.queue.iter().map(|entry| entry.sent.held()).sum();
+        }
+        self.held > MAX_HELD
     }
 
     /// Nothing is under way: the server waits for a new batch.

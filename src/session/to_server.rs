@@ -26,7 +26,7 @@ use crate::session::shared::Shared;
 use crate::session::statements::Source;
 use crate::sql::plan::Reason;
 use crate::wire::error::ErrorFields;
-use crate::wire::frame::{Header, Malformed, Side, front};
+use crate::wire::frame::{Header, Malformed, Side, front, put_frame};
 
 /// How the pump to the server ended.
 #[derive(Debug)]
@@ -171,6 +171,7 @@ impl<'a, H: Host> ToServer<'a, H> {
         if header.tag == front::TERMINATE {
             return Ok(self.terminate(header));
         }
+        let mut asked = false;
         let mid_batch = loop {
             if let Some(place) = self.place_of(header) {
                 match place {
@@ -181,6 +182,13 @@ impl<'a, H: Host> ToServer<'a, H> {
                     Place::MidBatch => break true,
                     Place::First => break false,
                 }
+            }
+            if !asked && self.shared.lock().ledger.is_heavy() {
+                // The server keeps its answers back until they fill a buffer.
+                asked = true;
+                let mut asks = BytesMut::new();
+                put_frame(&mut asks, front::FLUSH, &[]);
+                self.burst.put(&asks);
             }
             self.flush(server).await?;
             self.shared.progress.notified().await;

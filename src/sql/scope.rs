@@ -6,7 +6,7 @@ mod functions;
 
 use crate::catalog::{AttNum, Oid};
 
-use super::judge::Rules;
+use super::judge::{self, Rules};
 use super::naming;
 use super::template;
 use super::tree::{Node, Tree};
@@ -200,7 +200,8 @@ impl<'a> Reader<'a> {
                 },
                 given => given.to_owned(),
             };
-            outputs.push(Output { name, origin: None });
+            let origin = self.origin_of_cast(offer, value);
+            outputs.push(Output { name, origin });
             return Some(());
         };
         let names: Vec<Option<&str>> = reference.list("fields").iter().map(Tree::string).collect();
@@ -227,6 +228,30 @@ impl<'a> Reader<'a> {
             origin: self.origin(offer, qualifier, name),
         });
         Some(())
+    }
+
+    /// A cast to the type that a column has is the column (`coerce_type` in parse_coerce.c), where neither has a modifier.
+    fn origin_of_cast(&self, offer: &Offer, value: &Node) -> Option<(Oid, AttNum)> {
+        if value.kind != "TypeCast" || !self.trusting {
+            return None;
+        }
+        let inner = value.child("arg")?;
+        let names = inner.names("fields");
+        let (relation, number) = match (inner.kind, names.as_deref()) {
+            ("ColumnRef", Some([name])) => self.origin(offer, None, name)?,
+            ("ColumnRef", Some([.., qualifier, name])) => {
+                self.origin(offer, Some(qualifier), name)?
+            }
+            _ => self.origin_of_cast(offer, inner)?,
+        };
+        let target = value.child("type_name")?;
+        let catalog = self.rules.catalog;
+        let column = catalog.relations.get(&relation)?;
+        let column = column.columns.iter().find(|column| column.num == number)?;
+        let same =
+            judge::named_type(catalog, self.rules.path, target) == Some((column.type_oid, false));
+        (same && column.typmod == -1 && target.list("typmods").is_empty())
+            .then_some((relation, number))
     }
 
     /// The column of a relation that a reference shows: of the nearest FROM that has the name.

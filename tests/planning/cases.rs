@@ -259,6 +259,13 @@ fn restored_origins_name_the_masked_columns() {
         [None, Some(3), Some(3)]
     );
     assert_eq!(origins("SELECT lower(phone) FROM contacts"), []);
+    // A cast to the column's own type is none.
+    assert_eq!(
+        origins(
+            "SELECT phone::text, (c.phone)::pg_catalog.text::text AS x, phone::varchar, phone::text[], id::text FROM contacts c"
+        ),
+        [Some(3), Some(3), None, None, None]
+    );
     assert_eq!(
         origins(
             "SELECT s.p, s.x, t.* FROM contacts c, LATERAL (SELECT c.phone AS p, upper(c.phone) AS x) s, \

@@ -242,7 +242,7 @@ fn negative(node: &Node) -> Option<Class> {
 }
 
 /// The type that a `TypeName` means.
-pub(super) fn named_type(catalog: &Catalog, path: &[String], name: &Node) -> Option<Kind> {
+pub(in crate::sql) fn named_type(catalog: &Catalog, path: &[String], name: &Node) -> Option<Kind> {
     if name.flag("setof") || name.flag("pct_type") {
         return None;
     }

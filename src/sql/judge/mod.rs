@@ -40,6 +40,7 @@ mod writeback;
 mod writes;
 
 pub use conditions::{Condition, Shape};
+pub(in crate::sql) use constants::named_type;
 pub use grouping::Addition;
 pub use guards::Form;
 pub use parameters::Parameters;
