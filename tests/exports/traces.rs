@@ -4,6 +4,9 @@ use crate::support::message::{Client, bind, execute, parse, query, sync};
 use crate::support::{Config, Pgveil};
 use crate::{BOTH, CONTACTS, Taken, login, policy, server, start, stopped, told};
 
+/// Messages, in groups that are sent in one write each.
+type Groups = Vec<Vec<Vec<u8>>>;
+
 const CANDIDATES: &str = "CREATE TEMP TABLE mine AS SELECT 'k' || lpad(n::text, 4, '0') || 'x' AS code FROM generate_series(0, 9999) n";
 
 #[test]
@@ -292,7 +295,7 @@ fn what_is_stored_counts_whatever_the_command_tag_says() {
     let bound = |text: &str| vec![parse("", text, &[]), bind("p", "", &[], 0), sync()];
     let gathered = "SELECT 1, string_agg(code, ','), 'own' FROM contacts";
     let all = "SELECT id, code FROM contacts";
-    let ways: Vec<(&str, &str, Vec<Vec<Vec<u8>>>)> = vec![
+    let ways: Vec<(&str, &str, Groups)> = vec![
         (
             "RETURNING of a gathered row",
             "u3",

@@ -154,7 +154,7 @@ impl Reader<'_> {
     }
 
     /// A row that is made of nothing that is there; `added`: to a target.
-    fn new<'t>(
+    fn made<'t>(
         &mut self,
         values: impl IntoIterator<Item = &'t Tree>,
         scope: &Scope,
@@ -174,7 +174,7 @@ impl Reader<'_> {
         let rows = clauses.iter().filter_map(Tree::node).map(|clause| {
             // `INSERT (a, b) VALUES (...)`: the list names columns alone.
             let assigned = self.changed(values(clause.list("target_list")), &scope);
-            assigned.max(self.new(clause.list("values"), &scope, true))
+            assigned.max(self.made(clause.list("values"), &scope, true))
         });
         rows.max().unwrap_or(0)
     }
@@ -276,10 +276,10 @@ impl Reader<'_> {
         }
         let mut scope = Scope::default();
         self.from(node.get("from_clause"), &mut scope);
-        most = most.max(self.new(values(node.list("target_list")), &scope, added));
+        most = most.max(self.made(values(node.list("target_list")), &scope, added));
         for row in node.list("values_lists") {
             let row = row.items().unwrap_or_default();
-            most = most.max(self.new(row, &scope, added));
+            most = most.max(self.made(row, &scope, added));
         }
         self.common.truncate(common);
         self.met = around;
