@@ -1,5 +1,5 @@
 //! Functions that keep a value where the session can ask for it again, outside of rows that are counted.
-use super::stores::each;
+use super::stores::{anywhere, each};
 use crate::sql::tree::{Node, Tree};
 
 /// Functions that keep a value which the session can ask for again in bulk (a setting, a sequence, a lock, a notification),
@@ -53,13 +53,10 @@ pub(super) fn keeps(statement: &Node) -> bool {
 
 /// Whether a statement asks where rows are.
 pub(super) fn reads_places(node: &Node) -> bool {
-    let names = node.list("fields").last().and_then(Tree::string);
-    let mut found =
-        node.kind == "RangeTableSample" || (node.kind == "ColumnRef" && names == Some("ctid"));
-    for (_, field) in &node.fields {
-        each(field, &mut |inner| found |= reads_places(inner));
-    }
-    found
+    anywhere(node, &|node| {
+        let name = node.list("fields").last().and_then(Tree::string);
+        node.kind == "RangeTableSample" || (node.kind == "ColumnRef" && name == Some("ctid"))
+    })
 }
 
 /// System columns that tell of a row that it was to be changed, deleted or locked, though that was taken back.
@@ -89,12 +86,10 @@ const DRAWING: &[&str] = &["random", "random_normal"];
 
 /// Whether numbers are drawn anywhere.
 pub(super) fn draws(node: &Node) -> bool {
-    let name = node.list("funcname").last().and_then(Tree::string);
-    let mut found = node.kind == "FuncCall" && name.is_some_and(|name| DRAWING.contains(&name));
-    for (_, field) in &node.fields {
-        each(field, &mut |inner| found |= draws(inner));
-    }
-    found
+    anywhere(node, &|node| {
+        let name = node.list("funcname").last().and_then(Tree::string);
+        node.kind == "FuncCall" && name.is_some_and(|name| DRAWING.contains(&name))
+    })
 }
 
 /// Whether a function that keeps values is called anywhere.

@@ -246,16 +246,12 @@ fn returns(write: &Node) -> bool {
 
 /// Whether a value may be made of many rows.
 fn gathers(node: &Node) -> bool {
-    let mut found = match node.kind {
+    anywhere(node, &|node| match node.kind {
         "FuncCall" => packing::gathers(node),
         "SubLink" => node.int("sub_link_type") == ARRAY,
         "JsonArrayAgg" | "JsonObjectAgg" | "JsonArrayQueryConstructor" => true,
         _ => false,
-    };
-    for (_, field) in &node.fields {
-        each(field, &mut |inner| found |= gathers(inner));
-    }
-    found
+    })
 }
 
 /// Writes anywhere in a statement. `told`: its command tag tells of this one.
@@ -291,6 +287,15 @@ fn named<'a>(tree: &'a Tree, found: &mut Vec<&'a Node>) {
             .iter()
             .for_each(|(_, field)| named(field, found));
     });
+}
+
+/// Whether any node is one, this one or one below it.
+pub(super) fn anywhere(node: &Node, is: &impl Fn(&Node) -> bool) -> bool {
+    let mut found = is(node);
+    for (_, field) in &node.fields {
+        each(field, &mut |inner| found = found || anywhere(inner, is));
+    }
+    found
 }
 
 pub(super) fn each<'a>(tree: &'a Tree, visit: &mut impl FnMut(&'a Node)) {
