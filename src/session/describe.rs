@@ -25,7 +25,7 @@ pub struct RawColumn {
 /// The byte offset of one field's table OID in the body, with what it says.
 #[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
-    name: &'a [u8],
+    pub name: &'a [u8],
     tail: usize,
     pub relation: Oid,
     pub column: AttNum,

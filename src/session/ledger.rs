@@ -8,6 +8,7 @@
 //! Whether a Sync that was sent during a COPY that failed had been ignored cannot be known: it is kept as one that
 //! may be answered (`may_be_ignored`), and nothing ever waits for it.
 mod ahead;
+mod anew;
 mod answers;
 mod counting;
 mod cut_off;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::ahead::AsSent;
+pub use self::anew::Comparison;
 use self::parts::Parts;
 pub use self::running::{Counted, Running, Stop};
 use crate::export::{Limits, Meter, Purse};
@@ -75,6 +77,13 @@ pub enum Sent {
     },
     /// CopyDone or CopyFail.
     CopyEnd,
+    /// pgveil's own question what the server says of a prepared statement and of what is to go by its name.
+    Compare(Comparison),
+    /// pgveil's own Close and Parse of a prepared statement of the client's.
+    Anew {
+        name: Name,
+        source: Arc<Source>,
+    },
     /// pgveil's own Parse that must fail: it takes back what its transaction has done, and its error goes no further.
     Undo,
 }
@@ -83,7 +92,7 @@ impl Sent {
     /// Bytes of what the client has said in it and the record may need.
     fn held(&self) -> usize {
         match self {
-            Sent::Query(source) | Sent::Parse { source, .. } => {
+            Sent::Query(source) | Sent::Parse { source, .. } | Sent::Anew { source, .. } => {
                 source.text.as_ref().map_or(0, |text| text.len())
             }
             Sent::Bind {
@@ -195,6 +204,8 @@ pub struct Ledger {
     absorbing: bool,
     /// ReadyForQuery messages that may come for Syncs that were taken for ignored ones.
     surplus: usize,
+    /// What was compared last would be the same to the client.
+    alike: bool,
     /// Status byte of the last ReadyForQuery.
     transaction: Option<u8>,
 }
@@ -321,6 +332,10 @@ impl Ledger {
                 Sent::Parse {
                     name: parsed,
                     source,
+                }
+                | Sent::Anew {
+                    name: parsed,
+                    source,
                 } if parsed == name => source,
                 Sent::Bind {
                     statement,
@@ -360,7 +375,10 @@ impl Ledger {
         let unknown = Statement::unknown;
         let (statement, portal) = match &front.sent {
             Sent::Query(source) => (Statement::new(source.clone(), front.answered), None),
-            Sent::Parse { source, .. } => (Statement::new(source.clone(), 0), None),
+            Sent::Parse { source, .. } | Sent::Anew { source, .. } => {
+                (Statement::new(source.clone(), 0), None)
+            }
+            Sent::Compare(comparison) => (comparison.statement.clone(), None),
             Sent::Bind { meant, .. } => (meant.clone().unwrap_or_else(unknown), None),
             Sent::Describe(Target::Statement(name)) => (
                 self.names.prepared(name).cloned().unwrap_or_else(unknown),

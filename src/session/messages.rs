@@ -240,13 +240,9 @@ pub fn without_limit(body: &[u8]) -> Option<BytesMut> {
     Some(out)
 }
 
-/// A Describe of a portal.
-pub fn put_describe(out: &mut BytesMut, portal: &Name) {
-    let mut body = BytesMut::with_capacity(portal.0.len() + 2);
-    body.put_u8(b'P');
-    body.put_slice(&portal.0);
-    body.put_u8(0);
-    put_frame(out, front::DESCRIBE, &body);
+/// A Describe of a statement (`S`) or portal (`P`).
+pub fn put_describe(out: &mut BytesMut, kind: u8, name: &[u8]) {
+    put_target(out, front::DESCRIBE, kind, name);
 }
 
 /// An Execute of a portal, to its end.
@@ -263,23 +259,28 @@ pub fn put_execute(out: &mut BytesMut, portal: &str) {
 /// A Query would be shorter, but it drops the unnamed statement and portal (`exec_simple_query`), which are the client's.
 /// What a batch that failed may have left is closed first.
 pub fn put_batch(out: &mut BytesMut, name: &str, texts: &[&str]) {
-    put_close(out, b'S', name);
+    put_close(out, b'S', name.as_bytes());
     for text in texts {
         put_parse(out, name.as_bytes(), text.as_bytes(), &[0, 0]);
         put_bind(out, name, name);
         put_execute(out, name);
-        put_close(out, b'P', name);
-        put_close(out, b'S', name);
+        put_close(out, b'P', name.as_bytes());
+        put_close(out, b'S', name.as_bytes());
     }
     put_frame(out, front::SYNC, &[]);
 }
 
-fn put_close(out: &mut BytesMut, kind: u8, name: &str) {
+/// A Close of a statement (`S`) or portal (`P`).
+pub fn put_close(out: &mut BytesMut, kind: u8, name: &[u8]) {
+    put_target(out, front::CLOSE, kind, name);
+}
+
+fn put_target(out: &mut BytesMut, tag: u8, kind: u8, name: &[u8]) {
     let mut body = BytesMut::with_capacity(name.len() + 2);
     body.put_u8(kind);
-    body.put_slice(name.as_bytes());
+    body.put_slice(name);
     body.put_u8(0);
-    put_frame(out, front::CLOSE, &body);
+    put_frame(out, tag, &body);
 }
 
 /// What a Query with one statement does, up to where its transaction would end: under the unnamed statement and portal, which
@@ -287,15 +288,15 @@ fn put_close(out: &mut BytesMut, kind: u8, name: &str) {
 pub fn put_in_parts(out: &mut BytesMut, text: &[u8]) {
     put_parse(out, b"", text, &[0, 0]);
     put_bind(out, "", "");
-    put_describe(out, &Name::new(b""));
+    put_describe(out, b'P', b"");
     put_execute(out, "");
     put_frame(out, front::FLUSH, &[]);
 }
 
 /// The end of what [`put_in_parts`] began.
 pub fn put_end(out: &mut BytesMut) {
-    put_close(out, b'P', "");
-    put_close(out, b'S', "");
+    put_close(out, b'P', b"");
+    put_close(out, b'S', b"");
     put_frame(out, front::SYNC, &[]);
 }
 

@@ -89,7 +89,8 @@ impl Names {
         }
     }
 
-    fn deallocate(&mut self, name: &Name) {
+    /// Nothing is prepared by the name any more.
+    pub fn deallocate(&mut self, name: &Name) {
         self.prepared.remove(name);
         self.doubtful.remove(name);
     }

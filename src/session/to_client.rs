@@ -303,6 +303,7 @@ impl<'a, H: Host> ToClient<'a, H> {
         if let Some(deciding) = self.stored(state, header) {
             return deciding;
         }
+        self.compare(state, header);
         match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {
                 if header.tag == back::COMMAND_COMPLETE
@@ -337,6 +338,17 @@ impl<'a, H: Host> ToClient<'a, H> {
                 self.pass(state, header)
             }
             Err(error) => self.unexpected(state, header, error),
+        }
+    }
+
+    /// Takes what the server says of a statement that pgveil asks about.
+    fn compare(&self, state: &mut State, header: Header) {
+        let describes = matches!(
+            header.tag,
+            back::PARAMETER_DESCRIPTION | back::ROW_DESCRIPTION | back::NO_DATA
+        );
+        if describes && let Some(body) = self.burst.body(header) {
+            state.ledger.compare(header.tag, body);
         }
     }
 

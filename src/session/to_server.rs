@@ -1,4 +1,5 @@
 //! The pump from the client to the server: decides about every text before it goes on.
+mod anew;
 mod circumstances;
 mod extended;
 mod grants;

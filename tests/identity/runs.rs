@@ -1,6 +1,6 @@
 //! What was prepared, opened or made for one person is not another's.
-use crate::support::message::{bind, execute, flush, parse, sync};
-use crate::{ALL, PHONES, POLICY, cells, error, for_user, login, start};
+use crate::support::message::{bind, close, describe, execute, flush, parse, sync, tags};
+use crate::{ALICES, ALL, PHONES, POLICY, cells, error, for_user, login, start};
 
 const OTHERS: &str = "cached plan must not change result type";
 
@@ -32,12 +32,12 @@ fn a_statement_prepared_for_one_is_not_run_for_another() {
     client.send_all(&run);
     assert_eq!(cells(&client.read_until_ready()), ALL);
     client.query("SET pgveil.app_user = 'alice'");
+    let frames = client.query("EXECUTE r");
+    let said = error(&frames).expect("refused");
+    assert!(said.contains(OTHERS), "{said}");
+    assert!(cells(&frames).is_empty());
     client.send_all(&run);
-    for frames in [client.read_until_ready(), client.query("EXECUTE r")] {
-        let said = error(&frames).expect("refused");
-        assert!(said.contains(OTHERS), "{said}");
-        assert!(cells(&frames).is_empty());
-    }
+    assert_eq!(cells(&client.read_until_ready()), ALICES);
     client.query("RESET pgveil.app_user");
     client.send_all(&run);
     for frames in [client.read_until_ready(), client.query("EXECUTE r")] {
@@ -46,6 +46,141 @@ fn a_statement_prepared_for_one_is_not_run_for_another() {
     client.query("SET pgveil.app_user = 'carol'");
     client.send_all(&run);
     assert_eq!(cells(&client.read_until_ready()), ALL);
+}
+
+/// As a pool does whose connection goes from one person to the next: what its driver has prepared goes on.
+#[test]
+fn what_a_message_prepared_for_one_is_prepared_anew_for_another() {
+    let (_server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "erp");
+    client.query("SET pgveil.app_user = 'carol'");
+    let text = "SELECT phone FROM crm.contacts WHERE id >= $1 ORDER BY id";
+    let whose = |user: &str| format!("SELECT set_config('pgveil.app_user', '{user}', true)");
+    for name in ["p", ""] {
+        let run = |from: &str| {
+            [
+                bind("", name, &[Some(from)], 0),
+                describe(b'P', ""),
+                execute("", 0),
+                sync(),
+            ]
+        };
+        client.query("SET pgveil.app_user = 'carol'");
+        client.send_all(&[
+            parse(name, text, &[23]),
+            describe(b'S', name),
+            bind("", name, &[Some("2")], 0),
+            execute("", 0),
+            sync(),
+        ]);
+        let first = client.read_until_ready();
+        assert_eq!(cells(&first), ALL[1..], "{:?}", error(&first));
+        for (user, seen) in [
+            ("alice", &ALICES[1..]),
+            ("carol", &ALL[1..]),
+            ("bob", &["*******5678"][..]),
+        ] {
+            // By a message: a Query would take the unnamed statement.
+            let begins = [
+                parse("begin", "BEGIN", &[]),
+                bind("", "begin", &[], 0),
+                execute("", 0),
+                parse("whose", &whose(user), &[]),
+                bind("", "whose", &[], 0),
+                execute("", 0),
+                sync(),
+            ];
+            let ends = [
+                parse("end", "COMMIT", &[]),
+                bind("", "end", &[], 0),
+                execute("", 0),
+                close(b'S', "begin"),
+                close(b'S', "whose"),
+                close(b'S', "end"),
+                sync(),
+            ];
+            client.send_all(&begins);
+            let begun = client.read_until_ready();
+            assert_eq!(error(&begun), None, "{user}");
+            for _ in 0..2 {
+                client.send_all(&run("2"));
+                let frames = client.read_until_ready();
+                assert_eq!(cells(&frames), seen, "{user}: {:?}", error(&frames));
+                let rows = "D".repeat(seen.len());
+                assert_eq!(tags(&frames), format!("2T{rows}CZ"), "{user}");
+            }
+            client.send_all(&ends);
+            assert_eq!(error(&client.read_until_ready()), None);
+        }
+    }
+
+    // For nobody it is refused, and stays what it is; so it does in a transaction that has failed.
+    let run = [bind("", "p", &[Some("2")], 0), execute("", 0), sync()];
+    client.query("RESET pgveil.app_user");
+    client.send_all(&run);
+    assert!(cells(&client.read_until_ready()).is_empty());
+    client.query("BEGIN");
+    client.query("SET pgveil.app_user = 'alice'");
+    client.query("SAVEPOINT s");
+    assert!(error(&client.query("SELECT 1 / 0")).is_some());
+    client.send_all(&run);
+    let failed = error(&client.read_until_ready()).expect("the transaction has failed");
+    assert!(failed.starts_with("25P02"), "{failed}");
+    client.query("ROLLBACK TO s");
+    client.send_all(&run);
+    let frames = client.read_until_ready();
+    assert_eq!(cells(&frames), ALICES[1..], "{:?}", error(&frames));
+    client.query("ROLLBACK");
+    client.finish();
+
+    let records = crate::records(&pgveil);
+    let people = |user: &str| {
+        let told = |record: &&serde_json::Value| {
+            let reads = record["reads"].to_string().contains("crm.contacts");
+            record["app_user"] == user && record["sqlstate"].is_null() && reads
+        };
+        records.iter().filter(told).count()
+    };
+    // The Parse that carol ran at once, and her two runs; for each name. What is prepared anew runs nothing.
+    assert_eq!(people("carol"), 6);
+    assert_eq!(people("bob"), 4);
+}
+
+/// A client that reads values by the types it was told of once would misread them.
+#[test]
+fn what_would_have_other_types_for_another_is_not_prepared_anew() {
+    let (server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "erp");
+    client.query("SET pgveil.app_user = 'carol'");
+    client.send_all(&[
+        parse("p", "SELECT * FROM crm.contacts ORDER BY id", &[]),
+        sync(),
+    ]);
+    client.read_until_ready();
+    // The server itself says so of the statement, before anybody asks about the person.
+    server.sql("postgres", "ALTER TABLE crm.contacts ADD COLUMN more int");
+    client.query("SET pgveil.app_user = 'alice'");
+    let run = [bind("", "p", &[], 0), execute("", 0), sync()];
+    client.send_all(&run);
+    let frames = client.read_until_ready();
+    let said = error(&frames).expect("an error");
+    assert!(said.starts_with("0A000") && said.contains(OTHERS), "{said}");
+    assert!(cells(&frames).is_empty());
+    // A whole row with a masked column is none of the table's.
+    client.query("SET pgveil.app_user = 'carol'");
+    let row = parse("row", "SELECT c FROM crm.contacts c ORDER BY id", &[]);
+    client.send_all(&[row, sync()]);
+    client.read_until_ready();
+    client.query("SET pgveil.app_user = 'alice'");
+    client.send_all(&[bind("", "row", &[], 0), execute("", 0), sync()]);
+    let frames = client.read_until_ready();
+    let said = error(&frames).expect("an error");
+    assert!(said.starts_with("0A000") && said.contains(OTHERS), "{said}");
+    // What goes by the name is what it was.
+    server.sql("postgres", "ALTER TABLE crm.contacts DROP COLUMN more");
+    client.send_all(&run);
+    let frames = client.read_until_ready();
+    assert_eq!(cells(&frames).len(), 6, "{:?}", error(&frames));
 }
 
 #[test]

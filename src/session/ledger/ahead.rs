@@ -41,6 +41,10 @@ impl Ledger {
                 Sent::Parse {
                     name: parsed,
                     source,
+                }
+                | Sent::Anew {
+                    name: parsed,
+                    source,
                 } if parsed == name => {
                     Some(Says::Statement(Some(Statement::new(source.clone(), 0))))
                 }

@@ -109,6 +109,8 @@ impl Ledger {
                 front.answered = 1;
                 Ok(Answer::Own)
             }
+            (Sent::Compare(_), _) => self.compared(tag).ok_or(unexpected),
+            (Sent::Anew { .. }, _) => self.prepared_anew(tag).ok_or(unexpected),
             (Sent::Parse { .. }, back::PARSE_COMPLETE) => Ok(self.parsed()),
             (Sent::Bind { .. }, back::BIND_COMPLETE) => self.bound().ok_or(unexpected),
             (Sent::Close(_), back::CLOSE_COMPLETE) => Ok(self.closed()),
@@ -412,7 +414,7 @@ impl Ledger {
 
     fn skip_to_sync(&mut self) {
         if let Some(Entry {
-            sent: Sent::Parse { name, .. },
+            sent: Sent::Parse { name, .. } | Sent::Anew { name, .. },
             ..
         }) = self.queue.pop_front()
         {

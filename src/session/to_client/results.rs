@@ -226,6 +226,7 @@ impl<H: Host> ToClient<'_, H> {
         if self.burst.body(header).is_none() {
             return Flow::Wait;
         }
+        self.compare(state, header);
         let (statement, for_client) = match state.ledger.answer(header.tag, 0) {
             Ok(Answer::Own) => {
                 self.burst.discard(header);

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWrite;
 
 use super::inner::{Now, runs_unknown};
+use super::vetting::Vetted;
 use super::{Flow, ToServer};
 use crate::session::burst::READ_BUFFER;
 use crate::session::charset::Charset;
@@ -38,7 +39,12 @@ impl<H: Host> ToServer<'_, H> {
         if self.restricted
             && let Some(prepared) = &meant
         {
-            match self.vet(&statement, prepared, None, None, server).await? {
+            let vetted = match self.vet(&statement, prepared, None, None, server).await? {
+                Ok(Vetted::Stands(vetted)) => Ok(vetted),
+                Ok(Vetted::Changed(now)) => self.prepare_anew(&statement, now, server).await?,
+                Err(refusal) => Err(refusal),
+            };
+            match vetted {
                 Ok(vetted) => {
                     let claim = Arc::clone(&vetted.source.claim);
                     denied = self
@@ -229,7 +235,7 @@ impl<H: Host> ToServer<'_, H> {
             return;
         }
         let mut question = BytesMut::new();
-        messages::put_describe(&mut question, portal);
+        messages::put_describe(&mut question, b'P', portal.bytes());
         self.burst.put(&question);
         self.push(Sent::Check(portal.clone()));
     }

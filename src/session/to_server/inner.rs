@@ -9,7 +9,7 @@ use super::refusals::{
     among_others_refusal, doubtful_refusal, granted_refusal, setting_refusal, unknown_refusal,
     unlike_refusal, unsettled_explain,
 };
-use super::vetting::GoesOn;
+use super::vetting::{GoesOn, Vetted};
 use crate::session::claim::Claim;
 use crate::session::denial::{self, ByName};
 use crate::session::host::Host;
@@ -139,7 +139,8 @@ impl<H: Host> ToServer<'_, H> {
             }
             let vetted = self.vet(&name, &prepared, Some(claim), ahead, server);
             let prepared = match vetted.await? {
-                Ok(prepared) => prepared,
+                Ok(Vetted::Stands(prepared)) => prepared,
+                Ok(Vetted::Changed(_)) => return Ok(Some(denial::of_changed_plan())),
                 Err(refusal) => return Ok(Some(refusal)),
             };
             // It shows what EXPLAIN of the statement itself would.

@@ -192,7 +192,11 @@ impl<H: Host> ToServer<'_, H> {
 
     /// What the role has against the types that the client gives to parameters: it may not name them in a statement
     /// either. `parameters`: their number and OIDs, as on the wire.
-    async fn parameter_objection(&self, parameters: &[u8], claim: &Arc<Claim>) -> Option<Refusal> {
+    pub(super) async fn parameter_objection(
+        &self,
+        parameters: &[u8],
+        claim: &Arc<Claim>,
+    ) -> Option<Refusal> {
         let oids = parameters.get(2..).unwrap_or_default();
         for oid in oids.as_chunks::<4>().0 {
             let oid = Oid::from_be_bytes(*oid);
@@ -331,13 +335,9 @@ impl<H: Host> ToServer<'_, H> {
         let Some(text) = runs.or_else(|| cleared.then_some(text)) else {
             return Ok(Decided { source, text: None });
         };
-        let charset = match text.is_ascii() {
-            true => Some(Charset::Ascii),
-            false => self.charset(server).await?,
-        };
-        match charset.and_then(|charset| charset.encode(&text)) {
-            Some(bytes) => Ok(Decided {
-                text: Some(Bytes::copy_from_slice(&bytes)),
+        match self.encode(&text, server).await? {
+            Some(text) => Ok(Decided {
+                text: Some(text),
                 source,
             }),
             None => {

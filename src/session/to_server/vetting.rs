@@ -27,6 +27,14 @@ pub(super) enum GoesOn {
     Executing,
 }
 
+/// What is to become of a prepared statement.
+pub(super) enum Vetted {
+    /// It may run, with its circumstances brought up to date.
+    Stands(Statement),
+    /// Something else would be sent for its text now.
+    Changed(Arc<Source>),
+}
+
 impl<H: Host> ToServer<'_, H> {
     /// What there is against a portal that is about to run.
     pub(super) async fn object_to_open<W: AsyncWrite + Unpin>(
@@ -145,8 +153,6 @@ impl<H: Host> ToServer<'_, H> {
     ///
     /// `claim`: of who runs it; `None`: of whom it said itself it is for. For somebody else, too, it is decided on again.
     /// `ahead`: the facts under which it will run, where other statements of the same text come before.
-    ///
-    /// `Ok(Ok)`: the statement with its circumstances brought up to date.
     pub(super) async fn vet<W: AsyncWrite + Unpin>(
         &mut self,
         name: &Name,
@@ -154,9 +160,9 @@ impl<H: Host> ToServer<'_, H> {
         claim: Option<&Arc<Claim>>,
         ahead: Option<Arc<SessionFacts>>,
         server: &mut W,
-    ) -> io::Result<Result<Statement, Refusal>> {
+    ) -> io::Result<Result<Vetted, Refusal>> {
         if prepared.refusal().is_some() {
-            return Ok(Ok(prepared.clone()));
+            return Ok(Ok(Vetted::Stands(prepared.clone())));
         }
         let spoken = prepared.source.spoken.clone();
         let told = match claim {
@@ -181,7 +187,7 @@ impl<H: Host> ToServer<'_, H> {
         let then = prepared.facts();
         let is_alike = then.as_ref().is_some_and(|then| then.is_alike(&facts));
         if is_alike && source.epoch == standing.epoch {
-            return Ok(Ok(prepared.clone()));
+            return Ok(Ok(Vetted::Stands(prepared.clone())));
         }
         let facts = facts.declaring(&source.facts.parameters);
         // Planned again, the whole text would do first what it did to names then, and not say what the statement means now.
@@ -194,17 +200,19 @@ impl<H: Host> ToServer<'_, H> {
             Err(refused) => return Ok(Err(refused.refusal)),
         };
         if !same_decision(source, &again) {
-            let now = Statement::new(again, prepared.index);
-            return Ok(Err(match now.refusal() {
+            let now = Statement::new(Arc::clone(&again), prepared.index);
+            return Ok(match now.refusal() {
                 // What it would be told if it were prepared anew.
-                Some(refusal) => refusal.clone(),
-                None => denial::of_changed_plan(),
-            }));
+                Some(refusal) => Err(refusal.clone()),
+                // Its masks are off by a grant.
+                None if source.clear.is_some() => Err(denial::of_changed_plan()),
+                None => Ok(Vetted::Changed(again)),
+            });
         }
         let again = Statement::new(again, prepared.index);
         let mut state = self.shared.lock();
         state.ledger.bring_up_to_date(name, prepared, &again);
-        Ok(Ok(again))
+        Ok(Ok(Vetted::Stands(again)))
     }
 
     /// Whether a portal or cursor that is open may go on giving rows. The server has analysed it and does not again, so
