@@ -304,6 +304,12 @@ impl Ledger {
         }
     }
 
+    /// Nothing was sent behind the batch that the server is at.
+    pub fn is_last_batch(&self) -> bool {
+        let bounds = self.queue.iter().position(Entry::is_awaited);
+        bounds.is_none_or(|bounds| bounds + 1 == self.queue.len())
+    }
+
     /// A ReadyForQuery is certain to come.
     pub fn awaits_ready(&self) -> bool {
         self.queue.iter().any(Entry::is_awaited)

@@ -183,6 +183,7 @@ fn first_state(opening: &Opening, purse: Option<Arc<Purse>>) -> State {
         schema_changed: false,
         muted: false,
         dropping: false,
+        cancelling: false,
         last_word: None,
         ending: false,
     }

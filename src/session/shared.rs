@@ -105,6 +105,8 @@ pub struct State {
     pub muted: bool,
     /// ... and until its Sync nothing comes from it, as a server that skips would have it.
     pub dropping: bool,
+    /// The statement that runs is being cancelled: nothing may be sent behind its batch, or the cancel could hit that.
+    pub cancelling: bool,
     /// Told to the client after everything the server still has to say.
     pub last_word: Option<ErrorFields>,
     /// The server was told to end, or has said that it will.

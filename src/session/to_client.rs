@@ -76,6 +76,8 @@ pub struct ToClient<'a, H: Host> {
     cancel: Option<JoinHandle<()>>,
     /// COPY TO STDOUT sends binary data, which ends in a trailer.
     copies_binary: bool,
+    /// The command tag of a Query that went to the server in parts: it is the client's once its transaction has ended well.
+    tag: Option<BytesMut>,
 }
 
 impl<'a, H: Host> ToClient<'a, H> {
@@ -87,6 +89,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             burst: Burst::new(Side::Server, BytesMut::new()),
             cancel: None,
             copies_binary: false,
+            tag: None,
         }
     }
 
@@ -364,6 +367,10 @@ impl<'a, H: Host> ToClient<'a, H> {
             Ok(Answer::OwnReady) => self.own_ready(state, header),
             Ok(_) => {
                 state.muted = false;
+                state.cancelling = false;
+                if let Some(tag) = self.tag.take() {
+                    self.burst.put(&tag);
+                }
                 self.burst.forward(header);
                 Flow::Next
             }

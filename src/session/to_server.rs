@@ -220,10 +220,13 @@ impl<'a, H: Host> ToServer<'a, H> {
         }
     }
 
-    /// Where a message stands; `None`: too much is under way for another one.
+    /// Where a message stands; `None`: too much is under way for another one, or what is under way has to end first.
     fn place_of(&self, header: Header) -> Option<Place> {
         let mut state = self.shared.lock();
         if state.ledger.is_full() {
+            return None;
+        }
+        if state.cancelling && !state.ledger.mid_batch() && !ends_alone(header.tag) {
             return None;
         }
         if header.tag == front::SYNC {

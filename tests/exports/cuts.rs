@@ -1,5 +1,6 @@
 //! Results that end early: by the person's own cancel request, and by their bytes.
-use crate::{DAY, Taken, login, start, stopped, told};
+use crate::support::message::{bind, execute, parse, query, sync, tags};
+use crate::{BOTH, DAY, Taken, login, start, stopped, told};
 
 #[test]
 fn cancelled_by_its_client_before_its_end_a_result_still_counts() {
@@ -71,4 +72,42 @@ fn the_bytes_of_a_result_are_limited_however_few_its_rows_are() {
     }
     let frames = login(&pgveil, "u0").query("SELECT code FROM contacts WHERE id <= 100");
     assert!(told(&frames).is_none(), "{:?}", told(&frames));
+}
+
+/// The cancel of a stopped result must not hit what the client has sent behind it.
+#[test]
+fn what_is_sent_behind_a_stopped_result_runs() {
+    let (_server, pgveil) = start(BOTH);
+    let behind = "SELECT pg_sleep(0.2), 'behind'";
+    let run = |text: &str| {
+        [
+            parse("", text, &[]),
+            bind("", "", &[], 0),
+            execute("", 0),
+            sync(),
+        ]
+    };
+    let both = |first: &str| {
+        let queries = [query(first), query(behind)];
+        let batches = [run(first), run(behind)].concat();
+        [queries.to_vec(), batches]
+    };
+    for number in 3..7 {
+        let mut client = login(&pgveil, &format!("u{number}"));
+        for messages in both("SELECT code FROM contacts") {
+            client.send_all(&messages);
+            let stopped = client.read_until_ready();
+            assert_eq!(told(&stopped).expect("stopped").sqlstate, "42501");
+            let frames = client.read_until_ready();
+            let said = told(&frames).map(|told| told.message);
+            assert_eq!(said, None);
+            assert!(tags(&frames).ends_with("DCZ"), "{}", tags(&frames));
+        }
+        // What comes a moment later waits for the cancel.
+        client.send_all(&[query("SELECT code FROM contacts")]);
+        while client.read().expect("an answer").tag != b'D' {}
+        client.send_all(&[query(behind)]);
+        client.read_until_ready();
+        assert!(tags(&client.read_until_ready()).ends_with("DCZ"));
+    }
 }

@@ -263,6 +263,30 @@ fn what_a_query_in_parts_returns_and_leaves_is_masked() {
     assert_eq!(stored(), "13800000003");
 }
 
+/// As the server says it itself: the commit comes before the command tag.
+#[test]
+fn a_query_in_parts_whose_commit_fails_is_answered_by_an_error_alone() {
+    let server = server(&[]);
+    server.sql(
+        "postgres",
+        "CREATE TABLE late(id int UNIQUE DEFERRABLE INITIALLY DEFERRED); GRANT ALL ON late TO PUBLIC",
+    );
+    let mut config = Config::new(&server);
+    config.policy(&policy(BOTH));
+    let pgveil = Pgveil::start(&config);
+    let text = "INSERT INTO late SELECT 1 FROM contacts WHERE id <= 2";
+    let mut client = login(&pgveil, "u0");
+    let mut direct = Client::login(server.port(), "u0", "", "postgres");
+    for client in [&mut direct, &mut client] {
+        let frames = client.query(text);
+        assert_eq!(tags(&frames), "EZ");
+        assert_eq!(told(&frames).expect("an error").sqlstate, "23505");
+        let frames = client.query("INSERT INTO late SELECT 1 FROM contacts WHERE id <= 1");
+        assert_eq!(tags(&frames), "CZ");
+        client.query("DELETE FROM late");
+    }
+}
+
 /// A Query leaves no unnamed statement and no unnamed portal, in parts too.
 #[test]
 fn a_query_in_parts_leaves_nothing_behind() {

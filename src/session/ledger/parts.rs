@@ -37,6 +37,12 @@ impl Ledger {
         }
     }
 
+    /// A Query that went in parts has run; its transaction is still open.
+    pub fn ends_in_parts(&self) -> bool {
+        let front = self.queue.front();
+        front.is_some_and(|front| front.in_parts.is_some() && front.answered > 0)
+    }
+
     /// Something is to be answered that was sent, and nothing that the server waits for is the client's to send.
     pub fn answers_come_alone(&self) -> bool {
         !self.is_answered() && !self.absorbing && self.is_sure_to_read()

@@ -42,7 +42,9 @@ impl<H: Host> ToClient<'_, H> {
                     words: *words,
                     request,
                 }));
-                if self.cancel.is_none() {
+                // The rest of its rows is thrown away as it comes, where a cancel could hit what is sent behind it.
+                if self.cancel.is_none() && state.ledger.is_last_batch() {
+                    state.cancelling = true;
                     self.cancel = Some(tokio::spawn(self.host.cancel()));
                 }
                 if let Some(plan) = stored.as_ref().and_then(Statement::plan) {

@@ -80,6 +80,7 @@ impl<H: Host> ToClient<'_, H> {
         failure: &Failure,
     ) -> Flow {
         self.copies_binary = false;
+        self.tag = None;
         state.made.failed();
         state.foreseen = None;
         let running = &failure.running;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use super::{Flow, ToClient, end, traps};
 use crate::audit::sealed::Clear;
 use crate::export::weight;
@@ -21,7 +23,7 @@ use crate::session::subjects::{self, SubjectColumns};
 use crate::sql::packing::Packed;
 use crate::sql::plan::Effect;
 use crate::wire::error::ERROR_RESPONSE;
-use crate::wire::frame::{Fields, HELD_FRAME, Header, back};
+use crate::wire::frame::{Fields, HEADER_LEN, HELD_FRAME, Header, back, put_frame};
 
 /// The result of a statement was described, and nothing speaks against it.
 pub(super) fn described(statement: Option<&Statement>) {
@@ -321,6 +323,14 @@ impl<H: Host> ToClient<'_, H> {
             return ended;
         }
         self.follow(state, running, &self.command_tag(header));
+        if state.ledger.ends_in_parts() && !state.muted {
+            let body = self.burst.body(header).unwrap_or_default();
+            let mut tag = BytesMut::with_capacity(HEADER_LEN + body.len());
+            put_frame(&mut tag, header.tag, body);
+            self.tag = Some(tag);
+            self.burst.discard(header);
+            return Flow::Next;
+        }
         self.pass(state, header)
     }
 
