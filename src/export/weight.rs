@@ -119,8 +119,9 @@ fn of_value(value: &[u8], holding: &Holding, read: Reading<'_>) -> u64 {
             .unwrap_or_else(|| text(&|text| array(text).unwrap_or_else(|| by_length(text)))),
         Holding::Document {
             members,
+            depth,
             separators,
-        } => text(&|text| document(text, *members, separators)),
+        } => text(&|text| document(text, *members, *depth, separators)),
         // Bytes are no text of any encoding.
         Holding::Separated(separators) => {
             text(&|text| parts(text, separators).max(parts(value, separators)))
@@ -217,11 +218,11 @@ fn array(value: &[u8]) -> Option<u64> {
 }
 
 /// Elements of a JSON document, and what stands between rows in its texts.
-fn document(value: &[u8], members: bool, separators: &[Arc<str>]) -> u64 {
+fn document(value: &[u8], members: bool, depth: u8, separators: &[Arc<str>]) -> u64 {
     // jsonb's binary form is a version and then text.
     let text = value.strip_prefix(&[1]).unwrap_or(value);
     let elements = match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'[' | b'{') => elements(text, members),
+        Some(b'[' | b'{') => elements(text, members, usize::from(depth)),
         // `null`, a value of a row, or a list.
         Some(_) if text.len() <= NUMBER || !separators.is_empty() => 1,
         Some(_) => by_length(text),
@@ -249,12 +250,13 @@ fn binary_elements(value: &[u8]) -> Option<u64> {
     (elements <= value.len() as u64 / 4).then_some(elements)
 }
 
-/// Elements of JSON arrays at any depth, and members of objects beyond a row's columns.
-fn elements(text: &[u8], members: bool) -> u64 {
+/// Elements of JSON arrays, of so many within each other, and members of objects beyond a row's columns.
+fn elements(text: &[u8], members: bool, depth: usize) -> u64 {
     let columns = if members { 0 } else { COLUMNS };
     let mut total: u64 = 0;
     // Of each open bracket: which it is, the commas in it, and whether anything stands in it.
     let mut open: Vec<(u8, u64, bool)> = Vec::new();
+    let mut arrays: usize = 0;
     let (mut quoted, mut escaped) = (false, false);
     for &byte in text {
         if quoted {
@@ -273,6 +275,7 @@ fn elements(text: &[u8], members: bool) -> u64 {
                 }
                 mark(&mut open);
                 open.push((byte, 0, false));
+                arrays += usize::from(byte == b'[');
             }
             b',' => {
                 if let Some(last) = open.last_mut() {
@@ -285,9 +288,11 @@ fn elements(text: &[u8], members: bool) -> u64 {
                 };
                 let inside = if filled { commas + 1 } else { 0 };
                 total += match bracket {
+                    b'[' if arrays > depth => 0,
                     b'[' => inside,
                     _ => inside.saturating_sub(columns),
                 };
+                arrays -= usize::from(bracket == b'[');
             }
             b' ' | b'\n' | b'\t' | b'\r' | b':' => {}
             byte => {
@@ -320,10 +325,24 @@ mod tests {
         of_values(&[Some(value), None], &Packed::pair(holding), &as_it_is)
     }
 
+    /// `json_agg(c)` of a table whose rows have arrays and documents of their own.
+    #[test]
+    fn arrays_of_a_row_are_no_rows() {
+        let rows = br#"[{"id":1,"tags":["a","b"],"custom":{"phones":[{"n":[1,2,3]}]}}, {"id":2,"tags":[]}]"#;
+        for (depth, expected) in [(0, 0), (1, 2), (2, 5), (3, 8), (u8::MAX, 8)] {
+            assert_eq!(weigh(rows, document(false, depth, &[])), expected.max(1));
+        }
+        // Side by side they are at the same depth.
+        assert_eq!(weigh(b"[[1,2],[3],[[4,5]]]", document(false, 2, &[])), 7);
+    }
+
     #[test]
     fn a_value_counts_by_its_form_where_that_is_known() {
         let comma = || separated(&[", "]);
-        let (elements, members) = (|| document(false, &[]), || document(true, &[]));
+        let (elements, members) = (
+            || document(false, u8::MAX, &[]),
+            || document(true, u8::MAX, &[]),
+        );
         for (value, holding, expected) in [
             ("", Anything, 1),
             // Flags: a character each, and as few as there can be for so many.
@@ -389,7 +408,7 @@ mod tests {
         assert_eq!(weigh(list, separated(&["\u{3001}"])), (3, 3));
         // A letter whose second byte is a backslash, before a quote and before a comma.
         let json = b"[\"\xbf\x5c\",\"\xbf\x5c\",\"\xbf\x5c\"]";
-        assert_eq!(weigh(json, document(false, &[])), (3, 3));
+        assert_eq!(weigh(json, document(false, u8::MAX, &[])), (3, 3));
         assert_eq!(weigh(b"{\xbf\x5c,\xbf\x5c,\xbf\x5c}", Array), (3, 3));
         // Bytes that are no letters: each counts. Bytes that could be letters do not hide what stands between them.
         assert_eq!(weigh(b"\xff\xff|\xff", separated(&["|"])).0, 4);
@@ -411,8 +430,8 @@ mod tests {
     fn lists_within_documents_are_counted() {
         let report = br#"[{"name":"n","tags":"a, b, c"},{"name":"m","tags":"d"}]"#;
         // Two rows, four members, two commas.
-        assert_eq!(weigh(report, document(true, &[", "])), 8);
-        assert_eq!(weigh(b"a, b, c", document(true, &[", "])), 3);
+        assert_eq!(weigh(report, document(true, u8::MAX, &[", "])), 8);
+        assert_eq!(weigh(b"a, b, c", document(true, u8::MAX, &[", "])), 3);
     }
 
     #[test]
@@ -424,7 +443,7 @@ mod tests {
     #[test]
     fn lines_of_copy_are_read_as_they_were_before() {
         let of_line = |line: &[u8], packed: &Packed| of_line(line, packed, &as_it_is);
-        let packed = Packed::pair(document(false, &[]));
+        let packed = Packed::pair(document(false, u8::MAX, &[]));
         // Strings with a quote at their end: `["a\"","b\""]`
         assert_eq!(of_line(b"[\"a\\\\\"\",\"b\\\\\"\"]\t\\N\n", &packed), 2);
         // Not the columns that were expected.
@@ -458,7 +477,7 @@ mod tests {
     fn an_object_of_many_members_is_more_than_a_row() {
         let object: Vec<String> = (0..200).map(|i| format!("\"k{i}\":{i}")).collect();
         let object = format!("{{{}}}", object.join(","));
-        assert_eq!(weigh(object.as_bytes(), document(false, &[])), 136);
-        assert_eq!(weigh(object.as_bytes(), document(true, &[])), 200);
+        assert_eq!(weigh(object.as_bytes(), document(false, u8::MAX, &[])), 136);
+        assert_eq!(weigh(object.as_bytes(), document(true, u8::MAX, &[])), 200);
     }
 }

@@ -38,6 +38,8 @@ pub enum Holding {
     /// these between every two rows.
     Document {
         members: bool,
+        /// So many arrays within each other hold rows. Those within them are a row's own.
+        depth: u8,
         separators: Separators,
     },
     /// Text with one of these between every two rows.
@@ -59,6 +61,11 @@ impl Holding {
         match self {
             Holding::Own | Holding::Number => true,
             Holding::Element(key) => !key.is_empty(),
+            Holding::Document {
+                members,
+                depth,
+                separators,
+            } => !members && *depth == 0 && separators.is_empty(),
             _ => false,
         }
     }
@@ -241,9 +248,10 @@ pub mod holdings {
 
     use super::Holding;
 
-    pub fn document(members: bool, separators: &[&str]) -> Holding {
+    pub fn document(members: bool, depth: u8, separators: &[&str]) -> Holding {
         Holding::Document {
             members,
+            depth,
             separators: separators.iter().map(|text| Arc::from(*text)).collect(),
         }
     }

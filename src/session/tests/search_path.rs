@@ -189,9 +189,58 @@ async fn bound_under_another_path(text: &str, sent: &str) -> Bench {
     bench
 }
 
-#[tokio::test]
-async fn a_prepared_statement_that_would_be_another_under_the_new_path_is_denied_at_bind() {
+/// pgveil asks what the server says of the statement, and of the one that it would be now: each with a column of such a type.
+async fn compared(then: u8, now: u8) -> Bench {
     let mut bench = bound_under_another_path("SELECT PATHWISE", "SELECT from public").await;
+    let mut asked = String::new();
+    for _ in 0..6 {
+        let (tag, body) = bench.server_gets_any().await;
+        asked.push(tag);
+        let body = String::from_utf8(body).unwrap();
+        match asked.len() {
+            2 => assert_eq!(body, "Ss\0"),
+            3 => assert!(body.contains("\0SELECT from x\0"), "{body:?}"),
+            6 => {}
+            _ => assert!(body.starts_with("Spgveil_refused_"), "{body:?}"),
+        }
+    }
+    assert_eq!(asked, "CDPDCH");
+    let described = |data_type: u8| {
+        let column = ["\0\u{1}a\0", "\0\0\0\0", "\0\0", "\0\0\0"].concat();
+        let rest = ["\0\u{4}", "\0\0\0\0", "\0\0"].concat();
+        frame('T', &format!("{column}{}{rest}", char::from(data_type)))
+    };
+    let answers = [
+        frame('3', ""),
+        frame('t', "\0\0"),
+        described(then),
+        frame('1', ""),
+        frame('t', "\0\0"),
+        described(now),
+        frame('3', ""),
+    ];
+    bench.server_sends(&answers).await;
+    bench
+}
+
+#[tokio::test]
+async fn a_prepared_statement_that_would_be_another_under_the_new_path_is_prepared_anew() {
+    let mut bench = compared(23, 23).await;
+    bench.server_gets(&frame('C', "Ss\0")).await;
+    bench.server_gets(&parse("s", "SELECT from x")).await;
+    bench.server_gets(&bind("", "s")).await;
+    bench.server_gets(&frame('S', "")).await;
+    // Of all this the client gets what answers its own messages.
+    bench
+        .server_sends(&[frame('3', ""), frame('1', ""), frame('2', ""), ready('I')])
+        .await;
+    bench.client_gets(&frame('2', "")).await;
+    bench.client_gets(&ready('I')).await;
+}
+
+#[tokio::test]
+async fn a_prepared_statement_whose_types_would_be_others_is_denied_at_bind() {
+    let mut bench = compared(23, 25).await;
     let (tag, body) = bench.server_gets_any().await;
     assert_eq!(tag, 'B');
     let body = String::from_utf8(body).unwrap();
@@ -208,6 +257,22 @@ async fn a_prepared_statement_that_would_be_another_under_the_new_path_is_denied
     assert_eq!(denial.routine.as_deref(), Some("RevalidateCachedQuery"));
     assert_eq!(bench.last_record().reason.as_deref(), Some("setting"));
     bench.client_gets(&ready('I')).await;
+}
+
+/// The server does not read what comes behind an error: what goes by the name is what it was.
+#[tokio::test]
+async fn a_statement_that_cannot_be_prepared_anew_stays_what_it_was() {
+    let mut bench = bound_under_another_path("SELECT PATHWISE", "SELECT from public").await;
+    for _ in 0..6 {
+        bench.server_gets_any().await;
+    }
+    bench
+        .server_sends(&[frame('3', ""), error("42P01", "no such relation")])
+        .await;
+    assert_eq!(bench.client_gets_error().await.sqlstate, "42P01");
+    bench.client_sends(&[bind("", "s"), frame('S', "")]).await;
+    let (tag, _) = bench.server_gets_any().await;
+    assert_eq!(tag, 'B');
 }
 
 #[tokio::test]

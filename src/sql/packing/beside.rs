@@ -127,6 +127,10 @@ impl<'t> Seen<'_, 't> {
     fn node(&mut self, node: &'t Node) -> Counts {
         match node.kind {
             "RangeVar" => self.relation(node),
+            "SelectStmt" if self.counts_alone(node) => {
+                self.shows.conditional += 1;
+                Counts::new()
+            }
             "SelectStmt" => self.select(node),
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 let level = self.level.inside(node);
@@ -149,6 +153,40 @@ impl<'t> Seen<'_, 't> {
             }
             _ => self.fields(node, &[]),
         }
+    }
+
+    /// A query that counts rows and shows none, as the one that says how many pages there are: of all of them, or of those that
+    /// no condition on a key chooses.
+    fn counts_alone(&self, select: &'t Node) -> bool {
+        const NOT: [&str; 7] = [
+            "larg",
+            "with_clause",
+            "group_clause",
+            "having_clause",
+            "window_clause",
+            "distinct_clause",
+            "sort_clause",
+        ];
+        let [target] = select.list("target_list") else {
+            return false;
+        };
+        let call = target.node().and_then(|target| target.child("val"));
+        let counts = call.is_some_and(|call| {
+            call.kind == "FuncCall"
+                && calls::name(call) == "count"
+                && call.flag("agg_star")
+                && ["over", "agg_filter"]
+                    .iter()
+                    .all(|field| call.get(field).is_none())
+        });
+        let plain = |tree: &Tree| tree.node().is_some_and(|node| node.kind == "RangeVar");
+        counts
+            && NOT.iter().all(|field| is_empty(select.get(field)))
+            && select.list("from_clause").iter().all(plain)
+            && select.child("where_clause").is_none_or(|condition| {
+                let level = self.level.inside(select);
+                !Choices::new(self.facts).chooses(condition, &level, &Group::default())
+            })
     }
 
     fn relation(&self, node: &Node) -> Counts {
@@ -242,6 +280,14 @@ impl<'t> Seen<'_, 't> {
             }
         }
         sum
+    }
+}
+
+fn is_empty(field: Option<&Tree>) -> bool {
+    match field {
+        Some(Tree::List(items)) => items.is_empty(),
+        Some(Tree::Nothing) | None => true,
+        Some(_) => false,
     }
 }
 

@@ -182,7 +182,7 @@ impl<'a> Choices<'a> {
     }
 
     /// Whether a condition can choose one row within a group.
-    fn chooses<'t>(&self, condition: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> bool {
+    pub fn chooses<'t>(&self, condition: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> bool {
         // Whether there is a row at all.
         if condition.kind == "NullTest" {
             return false;

@@ -36,9 +36,27 @@ fn first(text: &str) -> Holding {
 
 #[test]
 fn what_a_column_holds_is_told_by_what_made_it() {
-    let elements = || document(false, &[]);
+    let elements = || document(false, 1, &[]);
     for (text, expected) in [
         ("SELECT id, phone FROM t", Own),
+        (
+            "SELECT string_agg(phone, chr(10)) FROM t",
+            separated(&["\n"]),
+        ),
+        ("SELECT string_agg(phone, chr(id)) FROM t", Joined),
+        (
+            "SELECT json_build_object('a', (array_agg(phone))[1], 'b', (array_agg(phone))[2]) FROM t",
+            document(true, 0, &[]),
+        ),
+        ("SELECT json_build_array(sum(amount)) FROM t", elements()),
+        (
+            "SELECT json_build_object('n', count(*), 's', sum(amount)) FROM t",
+            document(false, 0, &[]),
+        ),
+        (
+            "SELECT to_json(array_agg(phone)) FROM t",
+            document(false, u8::MAX, &[]),
+        ),
         ("SELECT count(*), max(phone) FROM t", Own),
         ("SELECT upper(phone) || 'x', id FROM t", Own),
         ("SELECT array_agg(phone) FROM t", Array),
@@ -121,7 +139,7 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ),
         (
             "SELECT json_agg(json_build_object('n', c.n, 'o', (SELECT json_agg(o) FROM o WHERE o.c = c.id))) FROM c",
-            elements(),
+            document(false, 2, &[]),
         ),
         (
             "SELECT json_agg(x.j::text) FROM (SELECT json_agg(t) AS j FROM t) x",
@@ -144,7 +162,7 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ),
         (
             "SELECT json_agg((SELECT r FROM (SELECT x.j) r)) FROM (SELECT json_agg(t) AS j FROM t) x",
-            elements(),
+            document(false, 2, &[]),
         ),
         (
             "SELECT row_to_json((SELECT r FROM (SELECT x.s) r)) FROM (SELECT string_agg(phone, '') AS s FROM t) x",
@@ -160,7 +178,7 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ),
         (
             "SELECT json_object_agg(id, phone) FROM t",
-            document(true, &[]),
+            document(true, 0, &[]),
         ),
         ("SELECT JSON_ARRAYAGG(phone) FROM t", elements()),
         (
@@ -169,7 +187,7 @@ fn what_a_column_holds_is_told_by_what_made_it() {
         ),
         (
             "SELECT JSON_OBJECTAGG(id VALUE phone) FROM t",
-            document(true, &[]),
+            document(true, 0, &[]),
         ),
         ("SELECT JSON_ARRAY(SELECT phone FROM t)", elements()),
         ("SELECT xmlagg(xmlelement(name c, phone)) FROM t", Tags),
@@ -316,6 +334,14 @@ fn what_is_stored_and_holds_many_is_seen() {
         ),
         ("CREATE TEMP TABLE m AS SELECT * FROM t", false),
         ("SELECT json_agg(t) INTO TEMP m FROM t", true),
+        (
+            "INSERT INTO m SELECT jsonb_build_object('n', count(*), 's', sum(amount)) FROM t",
+            false,
+        ),
+        (
+            "INSERT INTO m SELECT jsonb_build_object('n', (array_agg(phone))[1]) FROM t",
+            true,
+        ),
         ("PREPARE p AS SELECT string_agg(phone, '') FROM t", true),
         ("PREPARE p AS SELECT phone FROM t", false),
         (
@@ -351,6 +377,31 @@ fn what_is_stored_and_holds_many_is_seen() {
 #[test]
 fn rows_side_by_side_are_counted() {
     for (text, expected) in [
+        // How many pages there are.
+        (
+            "WITH p AS (SELECT * FROM s.t LIMIT 9), n AS (SELECT count(*) FROM s.t) SELECT p.*, n.count FROM p, n",
+            1,
+        ),
+        (
+            "SELECT *, (SELECT count(*) FROM s.t WHERE month = 7) FROM s.t",
+            1,
+        ),
+        // Truths about single rows, and many figures.
+        (
+            "SELECT *, (SELECT count(*) FROM s.t WHERE id = 7) FROM s.t",
+            2,
+        ),
+        (
+            "SELECT *, (SELECT count(*) FROM s.t WHERE (SELECT true)) FROM s.t",
+            2,
+        ),
+        (
+            "SELECT *, (SELECT count(*) FROM s.t WHERE a), (SELECT count(*) FROM s.t WHERE b), \
+             (SELECT count(*) FROM s.t WHERE c), (SELECT count(*) FROM s.t WHERE d), \
+             (SELECT count(*) FROM s.t WHERE a), (SELECT count(*) FROM s.t WHERE b), \
+             (SELECT count(*) FROM s.t WHERE c), (SELECT count(*) FROM s.t WHERE d) FROM s.t",
+            2,
+        ),
         ("SELECT 1", 1),
         ("SELECT * FROM t", 1),
         ("SELECT * FROM t JOIN o ON o.t = t.id", 1),
@@ -480,7 +531,7 @@ fn what_cannot_hide_a_value_keeps_the_form() {
         ),
         (
             "json_agg(json_build_object('n', x.n, 'l', x.l)) FROM (SELECT n, LIST AS l FROM t GROUP BY g) x",
-            document(true, &[", "]),
+            document(true, u8::MAX, &[", "]),
         ),
         (
             "json_agg(x.l) FROM (SELECT string_agg(phone, E'\n') AS l FROM t GROUP BY g) x",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::super::calls::{self, Call};
 use super::super::sums::{Summed, Sums};
 use super::super::{Holding, mentioned_in};
-use super::forms::{self, array, document, either};
+use super::forms::{self, Made, array, document, either};
 use super::{Reader, Source};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
@@ -44,20 +44,24 @@ impl<'t> Reader<'_, 't> {
                     .child("constructor")
                     .and_then(|common| common.child("output"));
                 match is_text(output) {
-                    true => document(inner, members),
+                    true => document(inner, if members { Made::Rows } else { Made::Array }),
                     false => Anything,
                 }
             }
             "JsonObjectConstructor" | "JsonArrayConstructor" => {
                 let inner = self.of(node.get("exprs").unwrap_or(&Tree::Nothing));
+                let made = match node.kind {
+                    "JsonArrayConstructor" => Made::Array,
+                    _ => Made::Object,
+                };
                 match (inner, is_text(node.child("output"))) {
                     (Own, _) => Own,
-                    (inner, true) => document(inner, false),
+                    (inner, true) => document(inner, made),
                     _ => Anything,
                 }
             }
             "JsonArrayQueryConstructor" => {
-                self.gathered(node.child("query"), |inner| document(inner, false))
+                self.gathered(node.child("query"), |inner| document(inner, Made::Array))
             }
             "SubLink" => match node.int("sub_link_type") {
                 EXPR_SUBLINK => {
@@ -194,10 +198,13 @@ impl<'t> Reader<'_, 't> {
         let collects = self.counts && (inner != Own || !self.of_uncounted(node));
         match call {
             Call::Document if inner == Own => Own,
-            Call::Document => document(inner, false),
+            Call::Document => match calls::name(node) {
+                "json_build_array" | "jsonb_build_array" => document(inner, Made::Array),
+                _ => document(inner, Made::Object),
+            },
             Call::Array if collects => array(inner),
-            Call::Elements if collects => document(inner, false),
-            Call::Members if collects => match document(inner, true) {
+            Call::Elements if collects => document(inner, Made::Array),
+            Call::Members if collects => match document(inner, Made::Rows) {
                 // Keys are texts, whatever they hold.
                 Document { separators, .. } if !separators.is_empty() => Joined,
                 found => found,

@@ -4,8 +4,10 @@
 //! A form is kept where each row leaves its mark in what comes out: an element, a separator, or a byte of text at least.
 //! What may shrink a text by a rule of its own, as `replace` by something shorter, could be made to write many rows in one
 //! byte; of that nothing is known any more.
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::super::calls;
 use super::super::{Holding, Separators};
 use crate::sql::tree::{Node, Tree};
 
@@ -13,6 +15,8 @@ use Holding::{Anything, Array, Document, Element, Joined, Number, Own, Product, 
 
 /// More kinds of separators than anybody has in a list.
 const MOST_SEPARATORS: usize = 8;
+/// All arrays of a document hold rows.
+const ANY_DEPTH: u8 = u8::MAX;
 
 /// What a value holds that is one or the other.
 pub(super) fn either(one: Holding, other: Holding) -> Holding {
@@ -28,15 +32,18 @@ pub(super) fn either(one: Holding, other: Holding) -> Holding {
         (
             Document {
                 members: one,
+                depth,
                 separators: ones,
             },
             Document {
                 members: other,
+                depth: others_depth,
                 separators: others,
             },
         ) => match union(&ones, &others) {
             Some(separators) => Document {
                 members: one || other,
+                depth: depth.max(others_depth),
                 separators,
             },
             None => Joined,
@@ -47,6 +54,7 @@ pub(super) fn either(one: Holding, other: Holding) -> Holding {
         | (Separated(others), Document { separators, .. }) => {
             union(&separators, &others).map_or(Joined, |separators| Document {
                 members: true,
+                depth: ANY_DEPTH,
                 separators,
             })
         }
@@ -89,24 +97,53 @@ pub(super) fn array(inner: Holding) -> Holding {
     }
 }
 
-/// A document of such values, whose members stand for rows or do not.
-pub(super) fn document(inner: Holding, members: bool) -> Holding {
+/// How a document holds the values that it is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// As elements of an array.
+    Array,
+    /// As members of an object, each of which stands for a row.
+    Rows,
+    /// As members of an object, or as it is.
+    Object,
+}
+
+/// A document of such values.
+pub(super) fn document(inner: Holding, made: Made) -> Holding {
+    let members = made == Made::Rows;
+    let deeper = u8::from(made == Made::Array);
     match inner {
-        Own | Number | Element(_) | Array => Document {
+        Own | Number => Document {
             members,
+            depth: deeper,
+            separators: Arc::default(),
+        },
+        // Each may be another row's.
+        Element(_) => Document {
+            members: true,
+            depth: deeper,
+            separators: Arc::default(),
+        },
+        // It may have several dimensions.
+        Array => Document {
+            members,
+            depth: ANY_DEPTH,
             separators: Arc::default(),
         },
         Document {
             members: inside,
+            depth,
             separators,
         } => Document {
             members: members || inside,
+            depth: depth.saturating_add(deeper),
             separators,
         },
         // Several lists may stand beside each other, each with one row: so their members count as well.
         Separated(separators) if separators.iter().all(|text| is_verbatim_in_json(text)) => {
             Document {
                 members: true,
+                depth: ANY_DEPTH,
                 separators,
             }
         }
@@ -137,9 +174,22 @@ fn separators(separator: &Tree) -> Option<Separators> {
     (!text.is_empty() && !text.contains('\\')).then(|| Arc::from([Arc::from(text)]))
 }
 
-fn constant(tree: &Tree) -> Option<&str> {
-    let node = tree.node().filter(|node| node.kind == "AConst")?;
-    node.get("val").and_then(Tree::string)
+/// A constant text, or `chr(10)`.
+fn constant(tree: &Tree) -> Option<Cow<'_, str>> {
+    let node = tree.node()?;
+    match (node.kind, node.list("args")) {
+        ("AConst", _) => node.get("val").and_then(Tree::string).map(Cow::Borrowed),
+        ("FuncCall", [code]) if calls::name(node) == "chr" => {
+            let value = code.node().filter(|code| code.kind == "AConst")?;
+            let code = value.child("val").map(|value| value.int("ival"))?;
+            // Beyond ASCII it is up to the server's encoding.
+            let letter = u8::try_from(code)
+                .ok()
+                .filter(|code| (1..128).contains(code))?;
+            Some(Cow::Owned(char::from(letter).to_string()))
+        }
+        _ => None,
+    }
 }
 
 /// What a function leaves of its arguments' forms that gathers nothing itself.
@@ -211,7 +261,7 @@ fn replaced(inner: Holding, arguments: &[Tree]) -> Holding {
         return Anything;
     };
     match inner {
-        Separated(old) if old.len() == 1 && old.iter().any(|old| &**old == from) => {
+        Separated(old) if old.len() == 1 && old.iter().any(|old| **old == *from) => {
             separators(to).map_or(Anything, Separated)
         }
         Separated(_) | Joined | Element(_) if by.len() >= from.len() => Joined,
