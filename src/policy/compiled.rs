@@ -258,6 +258,8 @@ pub struct RolePolicy {
     pub statements: HashSet<String>,
     /// Statements are on record with their values, sealed.
     pub full_text: bool,
+    /// Database users are shared by people (`applications`), and rows are hidden from some of them.
+    pub shares_session: bool,
 }
 
 impl RolePolicy {

@@ -118,6 +118,11 @@ pub fn hides_rows(role: &RolePolicy) -> bool {
     ruled || !role.closed.is_empty()
 }
 
+/// Whether rows are hidden from the role, or from somebody with whom it shares a session.
+pub fn closes_serializable(role: &RolePolicy) -> bool {
+    hides_rows(role) || role.shares_session
+}
+
 /// Whether what counters say of rows is none of the role's business: rows are hidden from it, or counted, and what it makes a
 /// statement do for one of them can be read off there.
 pub fn closes_counters(role: &RolePolicy) -> bool {

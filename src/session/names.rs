@@ -180,6 +180,7 @@ impl Names {
                 | Effect::TemporaryMade(_)
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows
+                | Effect::StoresElsewhere
                 | Effect::DrawsNumbers
                 | Effect::GivesBack
                 | Effect::CopiesHeader

@@ -124,10 +124,22 @@ pub fn detail_of_own_row(fields: &ErrorFields, relations: &[String]) -> Option<S
             == Some(table)
     });
     let violates = fields.sqlstate.starts_with("23") && constraint_message(fields).is_some();
-    fields
-        .detail
-        .clone()
-        .filter(|_| is_own && violates && !raised(fields) && !reported_by(fields, RAISING_ROUTINES))
+    // An expression of an index may have been made of anything.
+    let detail = fields.detail.as_deref().unwrap_or_default();
+    let key = detail
+        .split_once(")=(")
+        .and_then(|(key, _)| key.split_once('('));
+    let of_expression = match fields.sqlstate.as_str() {
+        "23505" | "23P01" => key.is_none_or(|(_, columns)| columns.contains('(')),
+        _ => false,
+    };
+    fields.detail.clone().filter(|_| {
+        is_own
+            && violates
+            && !of_expression
+            && !raised(fields)
+            && !reported_by(fields, RAISING_ROUTINES)
+    })
 }
 
 /// Whether it may be a value of a row that raised it: neither the statement's analysis nor a shortage.

@@ -308,6 +308,13 @@ impl Statement {
             || (self.makes_table() && governing.protected())
     }
 
+    /// Of [`Statement::stores_rows`], those whose bytes nobody sees.
+    pub fn stores_elsewhere(&self, inner: Option<&Statement>) -> bool {
+        let governing = inner.unwrap_or(self);
+        governing.effects().contains(&Effect::StoresElsewhere)
+            || (self.makes_table() && governing.protected())
+    }
+
     /// Rows are put together in one of a protected relation, which will be read as one.
     pub fn packs_rows(&self) -> bool {
         self.protected() && self.plan().is_some_and(|plan| plan.packed.packs())

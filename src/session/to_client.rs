@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::audit::{Event, Record};
 use crate::auth::restrict;
 use crate::export::LimitKind;
-use crate::policy::system::hides_rows;
+use crate::policy::system::closes_serializable;
 use crate::session::burst::Burst;
 use crate::session::denial;
 use crate::session::drain::{Drain, Leaving, drained, passed};
@@ -406,7 +406,7 @@ impl<'a, H: Host> ToClient<'a, H> {
             return Flow::End(words);
         }
         if let Some(isolation) = own.isolation.take()
-            && hides_rows(&state.role)
+            && closes_serializable(&state.role)
             && let Err(words) = restrict::check_isolation(&isolation)
         {
             return Flow::End(words);

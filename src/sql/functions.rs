@@ -45,6 +45,9 @@ const COUNT_HIDDEN_ROWS: &[&str] = &[
     "pg_current_wal_flush_lsn",
     "pg_current_wal_insert_lsn",
     "pg_current_wal_lsn",
+    "pg_get_wal_summarizer_state",
+    "pg_last_wal_receive_lsn",
+    "pg_last_wal_replay_lsn",
     "pg_stat_get_lastscan",
     "pg_stat_get_numscans",
 ];

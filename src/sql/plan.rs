@@ -202,6 +202,8 @@ pub enum Effect {
     RunsCode,
     /// Rows of protected relations go into another relation; the command tag says how many.
     StoresRows,
+    /// ... and go into another relation: none of their bytes is seen.
+    StoresElsewhere,
     /// Rows come back that it has put in itself, of values that it brought.
     GivesBack,
     /// It draws random numbers for protected relations: how many it drew shows in the next ones.

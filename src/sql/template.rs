@@ -39,7 +39,7 @@ pub struct Template {
 
 /// Keeps the planner from evaluating conditions around the subquery before those in it: a subquery with LIMIT or OFFSET
 /// takes no conditions from outside (`subquery_is_pushdown_safe` in `src/backend/optimizer/path/allpaths.c`).
-const FENCE: &str = " OFFSET 0";
+pub(super) const FENCE: &str = " OFFSET 0";
 
 impl Template {
     /// The text up to the relation's name: a sampling clause may follow, then [`Template::end`]. Of the system columns

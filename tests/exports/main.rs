@@ -24,6 +24,7 @@ mod stored;
 mod temporary;
 mod traces;
 mod ways;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;

@@ -1,7 +1,8 @@
 //! A setting says for whom the statements of a session are, as PostgreSQL has it: with transactions and savepoints.
 use crate::support::message::{bind, execute, parse, sync};
 use crate::{
-    ALICES, ALL, KEY, PHONES, POLICY, cells, error, login, refused, seconds, signature, start,
+    ALICES, ALL, KEY, PHONES, POLICY, cells, error, for_user, login, refused, seconds, signature,
+    start,
 };
 
 #[test]
@@ -135,4 +136,28 @@ fn a_signed_setting_holds_as_long_as_its_signature() {
         assert!(seconds() <= began + 5, "it runs on and on");
     };
     refused(&ended, "not proved", "expired by time");
+}
+
+/// Whether a serializable transaction fails would tell of rows that are hidden from who comes next in the session, or in it.
+#[test]
+fn a_shared_session_is_not_made_serializable_by_anybody() {
+    let (_server, pgveil) = start(POLICY);
+    let mut client = login(&pgveil, "crm_app");
+    for text in [
+        "BEGIN ISOLATION LEVEL SERIALIZABLE".to_owned(),
+        "SET default_transaction_isolation = 'serializable'".to_owned(),
+        for_user("BEGIN ISOLATION LEVEL SERIALIZABLE", "carol"),
+        for_user(
+            "SET default_transaction_isolation = 'serializable'",
+            "carol",
+        ),
+    ] {
+        let frames = client.query(&text);
+        let said = error(&frames).unwrap_or_else(|| panic!("{text}"));
+        assert!(said.starts_with("42501"), "{text}: {said}");
+    }
+    assert_eq!(
+        error(&client.query("BEGIN ISOLATION LEVEL REPEATABLE READ")),
+        None
+    );
 }

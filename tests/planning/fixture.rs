@@ -315,6 +315,7 @@ fn role() -> RolePolicy {
     };
     RolePolicy {
         full_text: false,
+        shares_session: false,
         name: Arc::from("agent"),
         policy: Arc::from("v1"),
         version: 1,

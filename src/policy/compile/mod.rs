@@ -178,6 +178,10 @@ impl PolicySet {
             traps: &Arc::new(traps),
             protected: &protected,
             classes: &Arc::new(self.classes_of_columns(&flow)),
+            shares_session: !self.applications.is_empty()
+                && rows
+                    .iter()
+                    .any(|rows| !(rows.rules.is_empty() && rows.closed.is_empty())),
         };
         let mut compiled = CompiledPolicy::default();
         let purposes: Vec<Arc<str>> = self.purposes().into_iter().map(Arc::from).collect();

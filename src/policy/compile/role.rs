@@ -21,6 +21,8 @@ pub(super) struct Common<'a> {
     pub protected: &'a HashSet<Oid>,
     pub classes: &'a Arc<Classes>,
     pub traps: &'a Arc<Traps>,
+    /// [`RolePolicy::shares_session`]
+    pub shares_session: bool,
 }
 
 /// What is compiled against what.
@@ -108,6 +110,7 @@ pub(super) fn compile(
         functions: role.functions.iter().cloned().collect(),
         statements: role.statements.iter().cloned().collect(),
         full_text: role.full_text,
+        shares_session: common.shares_session,
     };
     if role.export.subjects_per_day.is_some() {
         policy.subjects = policy

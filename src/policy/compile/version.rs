@@ -15,7 +15,11 @@ pub(super) fn version(policy: &RolePolicy) -> u64 {
     };
     put(policy.name.as_bytes());
     put(policy.policy.as_bytes());
-    put(&[u8::from(policy.unmasked), u8::from(policy.full_text)]);
+    put(&[
+        u8::from(policy.unmasked),
+        u8::from(policy.full_text),
+        u8::from(policy.shares_session),
+    ]);
     put(&policy
         .trial
         .as_ref()

@@ -88,4 +88,9 @@ impl Running {
     pub fn stores_rows(&self) -> bool {
         self.statement.stores_rows(self.inner.as_ref())
     }
+
+    /// ... and nobody sees their bytes.
+    pub fn stores_elsewhere(&self) -> bool {
+        self.statement.stores_elsewhere(self.inner.as_ref())
+    }
 }

@@ -406,3 +406,32 @@ fn a_name_that_is_cut_off_may_be_a_value() {
     );
     assert_eq!(notice(&fields, None, Reach::Names).message, long);
 }
+
+/// The function of an index may have read anything.
+#[test]
+fn detail_of_an_expression_is_dropped() {
+    let violation = |detail: &str| ErrorFields {
+        schema: Some("crm".to_owned()),
+        table: Some("open".to_owned()),
+        constraint: Some("open_key".to_owned()),
+        detail: Some(detail.to_owned()),
+        ..ErrorFields::error(
+            "23505",
+            "duplicate key value violates unique constraint \"open_key\"",
+        )
+    };
+    let own = ["crm.open".to_owned()];
+    for (detail, kept) in [
+        ("Key (id)=(7) already exists.", true),
+        ("Key (id, \"b c\")=(7, (x)) already exists.", true),
+        (
+            "Key (crm.phone_ix(cust))=(13800138000) already exists.",
+            false,
+        ),
+        ("Key (lower(name))=(x) already exists.", false),
+        ("Anything else.", false),
+    ] {
+        let found = detail_of_own_row(&violation(detail), &own);
+        assert_eq!(found.is_some(), kept, "{detail}");
+    }
+}

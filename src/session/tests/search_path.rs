@@ -208,7 +208,7 @@ async fn compared(then: u8, now: u8) -> Bench {
     let described = |data_type: u8| {
         let column = ["\0\u{1}a\0", "\0\0\0\0", "\0\0", "\0\0\0"].concat();
         let rest = ["\0\u{4}", "\0\0\0\0", "\0\0"].concat();
-        frame('T', &format!("{column}{}{rest}", char::from(data_type)))
+        frame('T', format!("{column}{}{rest}", char::from(data_type)))
     };
     let answers = [
         frame('3', ""),

@@ -1,5 +1,6 @@
 //! Rows that a statement has put into relations, counted by its command tag before that goes on.
 use super::{Flow, ToClient};
+use crate::export::{Allowed, LimitKind};
 use crate::session::host::Host;
 use crate::session::ledger::{Counted, Running};
 use crate::session::record;
@@ -26,6 +27,17 @@ impl<H: Host> ToClient<'_, H> {
         // All is stored when the first row of RETURNING comes; how much, nobody says before the last one.
         let is_told = !suspended && !running.is_renamed;
         let stored = record::affected(&self.command_tag(header)).unwrap_or(0);
+        // Of their bytes nobody has seen any.
+        let export = state.ledger.limits_of(&running.statement).0;
+        let by_bytes = export.bytes.is_some()
+            && !(export.rows.is_some() || Allowed::from(&**export).limits_rows());
+        let allowed = running.unlimited || running.grant.is_some();
+        if by_bytes && !allowed && stored > 0 && running.stores_elsewhere() {
+            return Some(Flow::Deciding {
+                limit: LimitKind::Bytes,
+                weight: UNCOUNTABLE,
+            });
+        }
         let (rows, weight) = match is_told {
             true => stored_by(running, stored),
             false if running.stores_rows() => (0, UNCOUNTABLE),

@@ -118,8 +118,8 @@ impl Walk<'_> {
     }
 
     /// `SELECT set_config(name, ...) FROM pg_settings WHERE name = '...'`, as pg_dump sets what the server may not know: the
-    /// place of the call, and the name.
-    pub(super) fn fixed_setting(query: &Node) -> Option<(i32, String)> {
+    /// place of the call, and the name. Of other relations the name may be of a type that is compared in another way.
+    pub(super) fn fixed_setting(&self, query: &Node) -> Option<(i32, String)> {
         let is_name = |tree: &Tree| {
             let node = tree.node().filter(|node| node.kind == "ColumnRef");
             node.and_then(|node| node.names("fields")).as_deref() == Some(&["name"])
@@ -130,7 +130,7 @@ impl Walk<'_> {
         let [target] = query.list("target_list") else {
             return None;
         };
-        from.node().filter(|from| from.kind == "RangeVar")?;
+        let from = from.node().filter(|from| from.kind == "RangeVar")?;
         let call = target.node()?.child("val")?;
         let names = call.names("funcname").filter(|_| call.kind == "FuncCall")?;
         let condition = query.child("where_clause")?;
@@ -146,7 +146,11 @@ impl Walk<'_> {
             .get("val")
             .filter(|_| value.kind == "AConst")?
             .string()?;
-        (is_equal && is_alone && named).then(|| (call.location, value.to_owned()))
+        let is_settings = || {
+            let relation = self.resolve(from);
+            relation.is_ok_and(|relation| relation.full_name() == "pg_catalog.pg_settings")
+        };
+        (is_equal && is_alone && named && is_settings()).then(|| (call.location, value.to_owned()))
     }
 
     /// Operators that the syntax looks up by name without naming them (`src/backend/parser/parse_expr.c`,

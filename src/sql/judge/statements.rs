@@ -1,7 +1,7 @@
 //! Statements as a whole: which kinds a restricted role may send, and what they do to the session.
 use pg_query::protobuf::DiscardMode;
 
-use crate::policy::system::hides_rows;
+use crate::policy::system::{closes_counters, closes_serializable};
 use crate::sql::names::quoted;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -18,6 +18,22 @@ pub(super) fn is_analyze(option: &Tree) -> bool {
     option
         .node()
         .is_some_and(|option| option.text("defname") == "analyze")
+}
+
+/// The value of an option that is on or off (`defGetBoolean`, commands/define.c); what is neither is an error to the server.
+fn is_on(option: &Node) -> bool {
+    let Some(value) = option.child("arg") else {
+        return true;
+    };
+    let text = match value.kind {
+        "Integer" => return value.int("ival") != 0,
+        _ => option.get("arg").and_then(Tree::string),
+    };
+    !text.is_some_and(|text| {
+        ["false", "off"]
+            .iter()
+            .any(|off| off.eq_ignore_ascii_case(text))
+    })
 }
 
 /// The setting by which a person says what an export is for.
@@ -37,7 +53,7 @@ impl Walk<'_> {
         }
         match node.kind {
             "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
-                self.setting = Self::fixed_setting(node);
+                self.setting = self.fixed_setting(node);
                 self.node(node)?;
             }
             "TransactionStmt" => self.transaction(node, kind)?,
@@ -162,7 +178,7 @@ impl Walk<'_> {
         );
         let known = ["read uncommitted", "read committed", "repeatable read"];
         let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(value));
-        match isolates && !is_known && hides_rows(self.rules.role) {
+        match isolates && !is_known && closes_serializable(self.rules.role) {
             true => Some(
                 "whether a serializable transaction fails would depend on rows that the role does not see; REPEATABLE READ may be had",
             ),
@@ -255,7 +271,29 @@ impl Walk<'_> {
         if protected && !self.rules.role.statements.contains("explain") {
             return Err(refuse::explain());
         }
-        Ok(())
+        self.counts_blocks(node)
+    }
+
+    /// Which blocks were in the cache tells which ones a plan has read for rows that the role does not see.
+    fn counts_blocks(&self, explain: &Node) -> Result<(), Refusal> {
+        /// ANALYZE counts them unless it is told not to.
+        const BY_ITSELF: u32 = 180_000;
+        let options = explain.list("options").iter().filter_map(Tree::node);
+        let last = |name: &str| {
+            let mut of_name = options
+                .clone()
+                .filter(|option| option.text("defname") == name);
+            of_name.next_back().map(is_on)
+        };
+        let by_itself =
+            self.rules.catalog.server_version >= BY_ITSELF && last("analyze") == Some(true);
+        match last("buffers").unwrap_or(by_itself) && closes_counters(self.rules.role) {
+            true => Err(refuse::construct(
+                "EXPLAIN with BUFFERS",
+                "which blocks are in the cache depends on rows that the role does not see, or that are counted; say BUFFERS OFF",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The plan of a prepared statement, which drivers ask for to describe it. The session holds it to what EXPLAIN of the
@@ -272,7 +310,7 @@ impl Walk<'_> {
         self.casts(execute, true)?;
         self.field(execute, "params")?;
         self.effects.push(Effect::Explain(name));
-        Ok(())
+        self.counts_blocks(node)
     }
 
     /// COPY to or from the client. `COPY relation TO` becomes COPY of a query in the canonical form.

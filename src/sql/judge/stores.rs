@@ -1,8 +1,11 @@
 //! Rows of protected relations that a statement puts where they can be read without being counted.
+use std::collections::BTreeSet;
+
 use super::keeping;
 use super::statements::is_analyze;
 use super::walk::Walk;
 use super::{Access, Side, offset};
+use crate::catalog::{AttNum, Oid, ROW, RelationKind};
 use crate::policy::pattern::is_system;
 use crate::sql::packing::{self, Facts};
 use crate::sql::plan::{Effect, Refusal};
@@ -49,16 +52,20 @@ impl Walk<'_> {
         let mut stores = Vec::new();
         writes(statement, true, &mut stores);
         self.note_returned(&stores);
+        let carrying = stores.iter().filter(|store| self.carries(store.node));
+        let (carries, carries_unseen) = carrying.fold((false, false), |(told, untold), store| {
+            (told || store.told, untold || !store.told)
+        });
         let protected = &self.rules.role.protected;
         let reads = self
             .uses
             .iter()
             .any(|found| found.access == Access::Read && protected.contains(&found.relation));
-        if !reads {
+        if !reads && !stores.iter().any(|store| self.meets(store.node)) {
             return Ok(());
         }
         stores.retain(|store| self.takes(store.node));
-        let elsewhere = |store: &&Store<'_>| !self.is_protected(store.node.child(TARGET));
+        let elsewhere = |store: &&Store<'_>| self.is_elsewhere(store.node);
         // What is deleted from a protected relation is in no row.
         stores.retain(|store| store.node.kind != "DeleteStmt" || elsewhere(&store));
         // A row that holds many would be read as one.
@@ -67,8 +74,12 @@ impl Walk<'_> {
             .any(|store| !store.told && (elsewhere(&store) || gathers(store.node)));
         let uncounted =
             uncounted || (stores.iter().any(|store| !store.told) && self.puts_together(statement));
-        let copies = stores.iter().filter(elsewhere).any(|store| store.told);
+        let uncounted = uncounted || carries_unseen;
+        let copies = carries || stores.iter().filter(elsewhere).any(|store| store.told);
         // What was stopped leaves no locks: others would see them.
+        if copies {
+            self.effects.push(Effect::StoresElsewhere);
+        }
         if copies || self.locks_elsewhere(statement) {
             self.effects.push(Effect::StoresRows);
         }
@@ -99,22 +110,117 @@ impl Walk<'_> {
     /// Rows that a write to a protected relation gives back count like those of a query, and where they are too many nothing
     /// may be written: the client is told of an error. Those that an INSERT has brought itself do not count.
     fn note_returned(&mut self, stores: &[Store<'_>]) {
-        let gives = |store: &&Store<'_>| {
-            self.is_protected(store.node.child(TARGET)) && (!store.told || returns(store.node))
-        };
-        if !stores.iter().any(|store| gives(&store)) {
+        let is_target = |store: &&Store<'_>| self.is_protected(store.node.child(TARGET));
+        let gives = |store: &&Store<'_>| is_target(store) && (!store.told || returns(store.node));
+        if !stores.iter().any(|store| is_target(&store)) {
             return;
         }
         let keeps = |store: &Store<'_>| {
             let conflict = store.node.child("on_conflict_clause");
             conflict.is_none_or(|clause| clause.int("action") == DO_NOTHING)
         };
-        let brings = matches!(stores, [only] if only.node.kind == "InsertStmt" && keeps(only))
-            && self.uses.iter().all(|found| found.access == Access::Write);
-        self.effects.push(match brings {
-            true => Effect::GivesBack,
-            false => Effect::StoresRows,
-        });
+        let protected = &self.rules.role.protected;
+        let own = |store: &Store<'_>| {
+            store.node.kind == "InsertStmt"
+                && keeps(store)
+                && !self.is_view(store.node.child(TARGET))
+        };
+        let brings = matches!(stores, [only] if own(only))
+            && self
+                .uses
+                .iter()
+                .all(|found| found.access == Access::Write || !protected.contains(&found.relation));
+        if brings {
+            self.effects.push(Effect::GivesBack);
+        } else if stores.iter().any(|store| gives(&store)) {
+            self.effects.push(Effect::StoresRows);
+        }
+    }
+
+    /// Whether a write meets rows of a protected relation that are there: as those that a query reads, they may go anywhere.
+    fn meets(&self, store: &Node) -> bool {
+        let updates = |clause: &Node| clause.int("action") != DO_NOTHING;
+        let adds =
+            store.kind == "InsertStmt" && !store.child("on_conflict_clause").is_some_and(updates);
+        let target = store.child(TARGET);
+        !adds && self.is_protected(target)
+    }
+
+    /// Whether what is written is read without being counted. The rows of a view lie in another relation.
+    fn is_elsewhere(&self, store: &Node) -> bool {
+        let target = store.child(TARGET);
+        !self.is_protected(target) || self.is_view(target)
+    }
+
+    fn is_view(&self, relation: Option<&Node>) -> bool {
+        relation.is_some_and(|relation| {
+            let at = offset(relation.location);
+            let mut uses = self.uses.iter().filter(|found| found.at == at);
+            uses.any(|found| {
+                let relation = self.rules.catalog.relations.get(&found.relation);
+                relation.is_none_or(|relation| relation.kind == RelationKind::View)
+            })
+        })
+    }
+
+    /// Whether foreign keys carry what a write does to protected rows into relations whose rows are not counted: the new value
+    /// of a key, or which rows are gone.
+    fn carries(&self, store: &Node) -> bool {
+        let target = store.child(TARGET);
+        if !self.is_protected(target) {
+            return false;
+        }
+        let Some(target) = target else { return false };
+        let at = offset(target.location);
+        let cascades = &self.rules.catalog.cascades;
+        let mut reached: BTreeSet<(Oid, AttNum)> = BTreeSet::new();
+        for found in self.uses.iter().filter(|found| found.at == at) {
+            for cascade in cascades.iter().filter(|key| key.from.0 == found.relation) {
+                let (_, column) = cascade.from;
+                let happens = match column {
+                    ROW => deletes(store),
+                    column => self.assigns(store, found.relation, column),
+                };
+                if happens {
+                    reached.insert(cascade.to);
+                }
+            }
+        }
+        loop {
+            let before = reached.len();
+            let further = cascades.iter().filter(|key| reached.contains(&key.from));
+            let further: Vec<_> = further.map(|key| key.to).collect();
+            reached.extend(further);
+            if reached.len() == before {
+                break;
+            }
+        }
+        let protected = &self.rules.role.protected;
+        reached
+            .iter()
+            .any(|(relation, _)| !protected.contains(relation))
+    }
+
+    /// Whether a write assigns a column.
+    fn assigns(&self, store: &Node, relation: Oid, column: AttNum) -> bool {
+        let relation = self.rules.catalog.relations.get(&relation);
+        let Some(column) = relation.and_then(|relation| relation.column_number(column)) else {
+            return true;
+        };
+        let is = |node: &Node| node.kind == "ResTarget" && node.text("name") == column.name;
+        let lists = |node: &Node| {
+            node.list("target_list")
+                .iter()
+                .filter_map(Tree::node)
+                .any(is)
+        };
+        let mut clauses = store
+            .list("merge_when_clauses")
+            .iter()
+            .filter_map(Tree::node);
+        (store.kind == "UpdateStmt" && lists(store))
+            || store.child("on_conflict_clause").is_some_and(lists)
+            || clauses.any(lists)
     }
 
     /// Whether the statement is about relations of users that are neither protected nor the session's own: what is taken
@@ -162,7 +268,8 @@ impl Walk<'_> {
                 .iter()
                 .for_each(|(_, field)| named(field, &mut read));
             let protected = |found: &&Node| self.is_protected(Some(found));
-            if read.iter().any(protected) && !locked.iter().all(protected) {
+            let by_protected = read.iter().any(protected) || self.looks_outside(node, &read);
+            if by_protected && !locked.iter().all(protected) {
                 return true;
             }
         }
@@ -172,6 +279,38 @@ impl Walk<'_> {
             each(field, &mut |inner| found |= self.only_locks(inner, shown));
         }
         found
+    }
+
+    /// Whether a query names columns of a query around it. `read`: the relations that it names itself.
+    fn looks_outside(&self, query: &Node, read: &[&Node]) -> bool {
+        let qualifies = |relation: &Node, name: &str| {
+            let alias = relation
+                .child("alias")
+                .map_or("", |alias| alias.text("aliasname"));
+            name == if alias.is_empty() {
+                relation.text("relname")
+            } else {
+                alias
+            }
+        };
+        let has = |relation: &Node, column: &str| {
+            let at = offset(relation.location);
+            let mut uses = self.uses.iter().filter(|found| found.at == at);
+            uses.any(|found| {
+                let relation = self.rules.catalog.relations.get(&found.relation);
+                relation.is_some_and(|relation| relation.column(column).is_some())
+            })
+        };
+        anywhere(query, &|node| {
+            let names = node.names("fields").filter(|_| node.kind == "ColumnRef");
+            match names.unwrap_or_default().as_slice() {
+                [] => false,
+                [column] => !read
+                    .iter()
+                    .any(|relation| has(relation, column) || qualifies(relation, column)),
+                [.., relation, _] => !read.iter().any(|named| qualifies(named, relation)),
+            }
+        })
     }
 
     /// Whether rows that are stored elsewhere meet others that stay as they are, and are locked by it.
@@ -224,7 +363,12 @@ impl Walk<'_> {
     /// Whether what is written comes from a protected relation, or may: from a common table expression.
     fn takes(&self, store: &Node) -> bool {
         let mut relations = Vec::new();
-        let within = self.is_protected(store.child(TARGET));
+        let target = store.child(TARGET);
+        // Its columns may come from anywhere.
+        if self.is_view(target) && self.meets(store) {
+            return true;
+        }
+        let within = self.is_protected(target);
         for (name, field) in &store.fields {
             if *name != TARGET && !(within && CONDITIONS.contains(name)) {
                 named(field, &mut relations);
@@ -236,6 +380,11 @@ impl Walk<'_> {
             !known || self.is_protected(Some(relation))
         })
     }
+}
+
+/// Whether a write deletes rows of its target. What WHEN does is not told apart.
+fn deletes(store: &Node) -> bool {
+    matches!(store.kind, "DeleteStmt" | "MergeStmt")
 }
 
 /// Whether a write gives rows back.

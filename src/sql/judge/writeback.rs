@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, Column, TypeKind};
 use crate::policy::compiled::MaskedPart;
 use crate::sql::names::{literal, qualified, quoted};
 use crate::sql::plan::{MASKED_PARTS, TIED};
-use crate::sql::template;
+use crate::sql::template::{self, FENCE};
 use crate::sql::tree::{Node, Tree};
 
 /// The text around an assigned expression.
@@ -45,10 +45,15 @@ pub(super) fn around(
     };
     let stored = format!("{target}.{}", quoted(&column.name));
     let mut further = String::new();
+    // Pulled up, the mask of a document would be computed at each of the places that name it.
+    let mut fence = "";
     let otherwise = match otherwise {
         Otherwise::Taken(parts) => {
             let places = Places::of(parts);
             further = places.apart(&stored);
+            if !parts.is_empty() {
+                fence = FENCE;
+            }
             format!(
                 "{} ELSE {}",
                 masked_parts(parts, places.rest()),
@@ -64,7 +69,7 @@ pub(super) fn around(
         "(SELECT CASE WHEN ({ROW}.\"v\" IS NULL AND {ROW}.\"m\" IS NULL) OR {ROW}.\"v\"{new} OPERATOR(pg_catalog.=) \
          {ROW}.\"m\"{old} THEN {stored}{otherwise} END FROM (SELECT ("
     );
-    let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\") AS {ROW}{further})");
+    let close = format!(")::{data_type} AS \"v\", {mask} AS \"m\"{fence}) AS {ROW}{further})");
     Some(WriteBack { open, close })
 }
 
@@ -137,7 +142,7 @@ impl<'a> Places<'a> {
             )
         };
         format!(
-            ", LATERAL (SELECT {} AS \"r\", {} AS \"w\") AS {APART}",
+            ", LATERAL (SELECT {} AS \"r\", {} AS \"w\"{FENCE}) AS {APART}",
             of_object(&rest),
             of_object(&whole)
         )

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calls::{self, Call};
 use super::{Facts, MOST, mentioned_in};
 use crate::sql::tree::{Node, Tree};
 
@@ -301,7 +302,7 @@ impl Reader<'_> {
 
     fn expression(&mut self, node: &Node, scope: &Scope) -> Rows {
         let rows = self.read(node, scope);
-        if matches!(node.kind, "ColumnRef" | "SubLink") {
+        if matches!(node.kind, "ColumnRef" | "SubLink") || shows_another(node) {
             self.met.extend(rows.keys().cloned());
         }
         rows
@@ -329,6 +330,17 @@ impl Reader<'_> {
             }
             "SubLink" => Rows::new(),
             "AExpr" => self.operator(node, scope),
+            "FuncCall" if shows_another(node) => {
+                let order = node
+                    .get("agg_order")
+                    .filter(|_| node.flag("agg_within_group"));
+                let values = node.list("args").iter().chain(order);
+                let rows = sum(&self.united(values, scope));
+                match rows {
+                    0 => Rows::new(),
+                    rows => Rows::from([(format!("({})", node.location), rows)]),
+                }
+            }
             // One of them.
             "CoalesceExpr" | "MinMaxExpr" => self.most(node.list("args"), scope),
             "CaseExpr" => {
@@ -370,6 +382,15 @@ impl Reader<'_> {
         let rows = items.into_iter().map(|item| self.value(item, scope));
         rows.max_by_key(sum).unwrap_or_default()
     }
+}
+
+/// A call whose value is that of another row than the one that it stands in, or of one of many.
+fn shows_another(node: &Node) -> bool {
+    node.kind == "FuncCall"
+        && match calls::call(node) {
+            Call::Plain | Call::Document | Call::Number => node.get("over").is_some(),
+            _ => true,
+        }
 }
 
 /// What is assigned, or put out.
