@@ -181,6 +181,7 @@ impl Names {
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows
                 | Effect::StoresElsewhere
+                | Effect::Tries(_)
                 | Effect::DrawsNumbers
                 | Effect::GivesBack
                 | Effect::CopiesHeader

@@ -204,6 +204,8 @@ pub enum Effect {
     StoresRows,
     /// ... and go into another relation: none of their bytes is seen.
     StoresElsewhere,
+    /// So many new rows are tried, and the client is told which of them were there already.
+    Tries(u64),
     /// Rows come back that it has put in itself, of values that it brought.
     GivesBack,
     /// It draws random numbers for protected relations: how many it drew shows in the next ones.

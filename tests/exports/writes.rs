@@ -102,6 +102,23 @@ fn what_a_write_says_of_protected_rows_goes_nowhere_uncounted() {
             ],
         ),
         (
+            "keys that were there",
+            &[
+                "BEGIN",
+                "CREATE TEMP TABLE cand AS SELECT 'k' || lpad(g::text, 4, '0') || 'x' AS code, g FROM generate_series(1, 5100) g",
+                "WITH i AS (INSERT INTO contacts(id, code) SELECT 300000 + g, code FROM cand ON CONFLICT DO NOTHING RETURNING code) \
+                 SELECT string_agg(c.code, ',') FROM cand c WHERE c.code NOT IN (SELECT code FROM i)",
+                "ROLLBACK",
+            ],
+        ),
+        (
+            "candidates that were there",
+            &[
+                "CREATE TEMP TABLE cand AS SELECT 'k' || lpad(g::text, 4, '0') || 'x' AS code FROM generate_series(1, 5000) g",
+                "SELECT string_agg(c.code, ',') FROM cand c WHERE c.code IN (SELECT code FROM contacts)",
+            ],
+        ),
+        (
             "window functions",
             &[
                 "BEGIN",
@@ -163,6 +180,33 @@ fn locks_of_rows_elsewhere_do_not_tell_what_a_write_has_met() {
     // A queue that looks at nothing of them.
     let frames = client.query(
         "SELECT id FROM contacts WHERE id IN (SELECT n FROM numbers WHERE n > 7 LIMIT 3 FOR UPDATE SKIP LOCKED)",
+    );
+    assert!(told(&frames).is_none(), "{:?}", told(&frames));
+}
+
+/// Those that do not come back are there.
+#[test]
+fn keys_that_are_tried_count_whether_they_were_there_or_not() {
+    let (_server, pgveil) = begin(BOTH);
+    let mut client = login(&pgveil, "u3");
+    let candidates = |from: u32, to: u32| {
+        let values: Vec<String> = (from..=to).map(|id| format!("({id}, 'x{id}')")).collect();
+        let values = values.join(", ");
+        format!(
+            "INSERT INTO contacts(id, code) VALUES {values} ON CONFLICT DO NOTHING RETURNING id"
+        )
+    };
+    let frames = client.query(&candidates(4900, 5090));
+    assert_eq!(told(&frames).expect("stopped").sqlstate, "42501");
+    // As many as the limit allows may be tried.
+    let frames = client.query(&candidates(4970, 5010));
+    assert!(told(&frames).is_none(), "{:?}", told(&frames));
+    let frames = client.query(
+        "INSERT INTO contacts(id, code) SELECT g, 'y' || g FROM generate_series(4990, 5020) g ON CONFLICT DO NOTHING RETURNING id",
+    );
+    assert_eq!(told(&frames).expect("stopped").sqlstate, "42501");
+    let frames = client.query(
+        "INSERT INTO contacts(id, code) SELECT g, 'y' || g FROM generate_series(4990, 5020) g ON CONFLICT DO NOTHING",
     );
     assert!(told(&frames).is_none(), "{:?}", told(&frames));
 }

@@ -61,11 +61,17 @@ fn stored_by(running: &Running, written: u64) -> (u64, u64) {
     let packed = plan.map(|plan| &plan.packed);
     let unseen = running.meter.stored(written);
     if running.stores_rows() {
+        let tried = governing.effects().iter().find_map(|effect| match effect {
+            Effect::Tries(rows) => Some(*rows),
+            _ => None,
+        });
+        let tried = tried.unwrap_or(0);
         let each = packed.map_or(1, |packed| packed.side_by_side.max(packed.joined.rows));
         return match packed {
             // What is in them is not seen here, and no grant says how much it may be.
             Some(packed) if packed.stores_many && written > 0 => (unseen, UNCOUNTABLE),
             _ if running.grant.is_some() => (unseen, unseen),
+            _ if tried > written => (unseen, unseen.saturating_add(tried - written)),
             // RETURNING shows something else of them.
             _ if each > 1 => (unseen, written.saturating_mul(each.into())),
             _ => (unseen, unseen),

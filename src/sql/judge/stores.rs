@@ -115,9 +115,12 @@ impl Walk<'_> {
         if !stores.iter().any(|store| is_target(&store)) {
             return;
         }
+        let tried = |store: &Store<'_>| tried(store.node).filter(|_| is_target(&store));
         let keeps = |store: &Store<'_>| {
             let conflict = store.node.child("on_conflict_clause");
-            conflict.is_none_or(|clause| clause.int("action") == DO_NOTHING)
+            conflict.is_none_or(|clause| {
+                clause.int("action") == DO_NOTHING && tried(store).is_none_or(|rows| rows == 1)
+            })
         };
         let protected = &self.rules.role.protected;
         let own = |store: &Store<'_>| {
@@ -134,12 +137,17 @@ impl Walk<'_> {
             self.effects.push(Effect::GivesBack);
         } else if stores.iter().any(|store| gives(&store)) {
             self.effects.push(Effect::StoresRows);
+            if let [only] = stores
+                && let Some(rows) = tried(only)
+            {
+                self.effects.push(Effect::Tries(rows));
+            }
         }
     }
 
     /// Whether a write meets rows of a protected relation that are there: as those that a query reads, they may go anywhere.
     fn meets(&self, store: &Node) -> bool {
-        let updates = |clause: &Node| clause.int("action") != DO_NOTHING;
+        let updates = |clause: &Node| clause.int("action") != DO_NOTHING || returns(store);
         let adds =
             store.kind == "InsertStmt" && !store.child("on_conflict_clause").is_some_and(updates);
         let target = store.child(TARGET);
@@ -385,6 +393,18 @@ impl Walk<'_> {
 /// Whether a write deletes rows of its target. What WHEN does is not told apart.
 fn deletes(store: &Node) -> bool {
     matches!(store.kind, "DeleteStmt" | "MergeStmt")
+}
+
+/// How many rows an INSERT offers that leaves those out which are there and gives back the others; more than any number where
+/// they come from a query.
+fn tried(store: &Node) -> Option<u64> {
+    let clause = store.child("on_conflict_clause")?;
+    let tries = clause.int("action") == DO_NOTHING && returns(store);
+    let source = store.child("select_stmt").filter(|_| tries)?;
+    Some(match source.list("values_lists").len() {
+        0 => u64::from(u32::MAX),
+        rows => rows as u64,
+    })
 }
 
 /// Whether a write gives rows back.

@@ -37,6 +37,8 @@ pub(super) struct Reader<'a, 't> {
     scope: Scope,
     /// The query, or one around it, reads a relation whose rows count.
     counts: bool,
+    /// The query does so itself, in FROM or in a condition, which chooses what it gathers.
+    chosen: bool,
     /// A query around the one that is read does: it sees what that one's subqueries in FROM do not.
     outside: bool,
     /// The query that is read next is the statement itself.
@@ -53,6 +55,7 @@ impl<'a, 't> Reader<'a, 't> {
             common: Vec::new(),
             scope: Vec::new(),
             counts: false,
+            chosen: false,
             outside: false,
             top: false,
             in_document: false,

@@ -285,6 +285,42 @@ fn what_gathers_rows_that_do_not_count_packs_nothing() {
     assert!(gathers("log"));
 }
 
+/// Candidates that are gathered are those that are there.
+#[test]
+fn what_is_gathered_by_what_rows_say_is_gathered_of_them() {
+    for (text, expected) in [
+        (
+            "SELECT string_agg(c.code, ',') FROM plain c WHERE c.code IN (SELECT code FROM t)",
+            separated(&[","]),
+        ),
+        (
+            "SELECT array_agg(c.code) FILTER (WHERE EXISTS (SELECT FROM t WHERE t.code = c.code)) FROM plain c",
+            Array,
+        ),
+        (
+            "SELECT array_agg(CASE WHEN c.code IN (SELECT code FROM t) THEN c.code END) FROM plain c",
+            Array,
+        ),
+        (
+            "WITH x AS (SELECT code FROM t) SELECT array_agg(c.code) FROM plain c WHERE c.code IN (SELECT code FROM x)",
+            Array,
+        ),
+        (
+            "WITH x AS (SELECT code FROM t) SELECT (SELECT array_agg(c.code) FROM plain c WHERE c.code IN (SELECT code FROM x))",
+            Array,
+        ),
+        (
+            "SELECT (SELECT array_agg(c.code) FROM plain c WHERE c.t = t.id) FROM t",
+            Own,
+        ),
+    ] {
+        let counts = |node: &Node| node.text("relname") != "plain";
+        let columns = counting(text, &counts).columns;
+        let found = columns.map_or(Own, |columns| columns.of(0, 1).clone());
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
 #[test]
 fn aggregates_that_gather_are_known_under_every_name() {
     for (call, expected) in [

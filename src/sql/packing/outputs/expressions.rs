@@ -276,7 +276,7 @@ impl<'t> Reader<'_, 't> {
                 _ => false,
             }
         }
-        let counted = level.iter().any(|source| source.counted);
+        let counted = self.chosen || level.iter().any(|source| source.counted);
         !counted && !level.is_empty() && node.get("args").is_some_and(|args| own(args, level))
     }
 

@@ -30,7 +30,9 @@ impl<'t> Reader<'_, 't> {
         let level = self.level.inside(node);
         let level = std::mem::replace(&mut self.level, level);
         self.with_clause(node);
-        self.counts |= mentioned_in(node, self.facts.counted);
+        let names = mentioned_in(node, self.facts.counted);
+        let chosen = std::mem::replace(&mut self.chosen, names);
+        self.counts |= names;
         let outputs = match (node.child("larg"), node.child("rarg")) {
             (Some(left), Some(right)) => {
                 let (left, right) = (self.query(left), self.query(right));
@@ -60,6 +62,7 @@ impl<'t> Reader<'_, 't> {
             }
         };
         self.level = level;
+        self.chosen = chosen;
         self.counts = around;
         self.outside = outside;
         self.common.truncate(common);
