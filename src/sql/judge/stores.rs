@@ -133,15 +133,18 @@ impl Walk<'_> {
                 .uses
                 .iter()
                 .all(|found| found.access == Access::Write || !protected.contains(&found.relation));
-        if brings {
-            self.effects.push(Effect::GivesBack);
-        } else if stores.iter().any(|store| gives(&store)) {
-            self.effects.push(Effect::StoresRows);
-            if let [only] = stores
-                && let Some(rows) = tried(only)
-            {
-                self.effects.push(Effect::Tries(rows));
+        let counted = stores.iter().any(|store| gives(&store));
+        let tries = match stores {
+            [only] => tried(only),
+            _ => None,
+        };
+        match (brings, counted) {
+            (true, _) => self.effects.push(Effect::GivesBack),
+            (false, true) => {
+                self.effects.push(Effect::StoresRows);
+                self.effects.extend(tries.map(Effect::Tries));
             }
+            (false, false) => {}
         }
     }
 
