@@ -486,7 +486,9 @@ fn rows_that_an_insert_brings_itself_do_not_count_where_it_gives_them_back() {
     let rows = rows.join(", ");
     for (text, counts) in [
         (format!("INSERT INTO contacts VALUES {rows} RETURNING id"), false),
-        (format!("INSERT INTO contacts VALUES {rows} ON CONFLICT DO NOTHING RETURNING id"), false),
+        // All of them are there by now, and it says so.
+        (format!("INSERT INTO contacts VALUES {rows} ON CONFLICT DO NOTHING RETURNING id"), true),
+        (format!("INSERT INTO contacts VALUES {rows} ON CONFLICT DO NOTHING"), false),
         (
             format!("WITH w AS (INSERT INTO contacts VALUES {} RETURNING id) SELECT id FROM w", rows.replace("(1", "(2")),
             false,

@@ -329,7 +329,8 @@ fn reports_count_for_the_rows_that_they_show() {
         (
             "a list in JSON with lists in it",
             "SELECT coalesce(json_agg(x), '[]') FROM (SELECT id, code, (SELECT json_agg(p.id) FROM plain p WHERE p.id = c.id) AS p FROM contacts c WHERE id <= 10) x",
-            20,
+            // The lists in it are of another table, whose rows do not count.
+            10,
         ),
         (
             "figures for each of eight groups",
