@@ -303,16 +303,18 @@ impl Statement {
 
     /// Rows of protected relations go into another relation instead of to the client. `inner`: what it runs by name.
     pub fn stores_rows(&self, inner: Option<&Statement>) -> bool {
-        let governing = inner.unwrap_or(self);
-        governing.effects().contains(&Effect::StoresRows)
-            || (self.makes_table() && governing.protected())
+        self.stores(inner, &Effect::StoresRows)
     }
 
     /// Of [`Statement::stores_rows`], those whose bytes nobody sees.
     pub fn stores_elsewhere(&self, inner: Option<&Statement>) -> bool {
+        self.stores(inner, &Effect::StoresElsewhere)
+    }
+
+    /// It has the effect, or makes a table of protected rows, which has them all.
+    fn stores(&self, inner: Option<&Statement>, effect: &Effect) -> bool {
         let governing = inner.unwrap_or(self);
-        governing.effects().contains(&Effect::StoresElsewhere)
-            || (self.makes_table() && governing.protected())
+        governing.effects().contains(effect) || (self.makes_table() && governing.protected())
     }
 
     /// Rows are put together in one of a protected relation, which will be read as one.

@@ -187,9 +187,7 @@ impl<'a, H: Host> ToServer<'a, H> {
             if !asked && self.shared.lock().ledger.is_heavy() {
                 // The server keeps its answers back until they fill a buffer.
                 asked = true;
-                let mut asks = BytesMut::new();
-                put_frame(&mut asks, front::FLUSH, &[]);
-                self.burst.put(&asks);
+                self.put_flush();
             }
             self.flush(server).await?;
             self.shared.progress.notified().await;
@@ -318,6 +316,13 @@ impl<'a, H: Host> ToServer<'a, H> {
 
     fn push(&self, sent: Sent) {
         self.shared.lock().ledger.push(sent, self.heard);
+    }
+
+    /// Has the server send what it keeps back.
+    fn put_flush(&mut self) {
+        let mut asks = BytesMut::new();
+        put_frame(&mut asks, front::FLUSH, &[]);
+        self.burst.put(&asks);
     }
 
     fn replace(&mut self, header: Header, instead: &[u8]) {

@@ -78,7 +78,13 @@ pub fn server(settings: &[(&str, &str)]) -> Postgres {
 }
 
 pub fn start(export: &str) -> (Postgres, Pgveil) {
+    start_with(export, "")
+}
+
+/// With more in the database.
+pub fn start_with(export: &str, more: &str) -> (Postgres, Pgveil) {
     let server = server(&[]);
+    server.sql("postgres", more);
     let mut config = Config::new(&server);
     config.policy(&policy(export));
     let pgveil = Pgveil::start(&config);

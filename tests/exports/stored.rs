@@ -1,11 +1,11 @@
 //! Rows that go into tables of the database: what was stopped must not be there to be read.
 use crate::grants::grant;
+use crate::support::Postgres;
 use crate::support::compare::shows;
 use crate::support::message::{
     Client, Frame, bind, close, describe, execute, flush, parse, query, sync, tags,
 };
-use crate::support::{Config, Pgveil, Postgres};
-use crate::{BOTH, CONTACTS, DAY, Taken, login, policy, request_of, server, start, stopped, told};
+use crate::{BOTH, CONTACTS, DAY, Taken, login, request_of, start, start_with, stopped, told};
 
 const ALL: &str = "INSERT INTO plain SELECT 10000 + id FROM contacts";
 const FEW: &str = "INSERT INTO plain SELECT 20000 + id FROM contacts WHERE id <= 20";
@@ -227,14 +227,10 @@ fn what_may_be_stored_stays() {
 /// What comes back of a Query in parts, and what it leaves, is masked as everywhere.
 #[test]
 fn what_a_query_in_parts_returns_and_leaves_is_masked() {
-    let server = server(&[]);
-    server.sql(
-        "postgres",
+    let (server, pgveil) = start_with(
+        BOTH,
         "CREATE TABLE kept(phone text); GRANT ALL ON kept TO PUBLIC",
     );
-    let mut config = Config::new(&server);
-    config.policy(&policy(BOTH));
-    let pgveil = Pgveil::start(&config);
     let text = "INSERT INTO kept SELECT phone FROM contacts WHERE id <= 3 RETURNING phone";
     let secret = "13800000002";
     let stored = || {
@@ -266,14 +262,10 @@ fn what_a_query_in_parts_returns_and_leaves_is_masked() {
 /// As the server says it itself: the commit comes before the command tag.
 #[test]
 fn a_query_in_parts_whose_commit_fails_is_answered_by_an_error_alone() {
-    let server = server(&[]);
-    server.sql(
-        "postgres",
+    let (server, pgveil) = start_with(
+        BOTH,
         "CREATE TABLE late(id int UNIQUE DEFERRABLE INITIALLY DEFERRED); GRANT ALL ON late TO PUBLIC",
     );
-    let mut config = Config::new(&server);
-    config.policy(&policy(BOTH));
-    let pgveil = Pgveil::start(&config);
     let text = "INSERT INTO late SELECT 1 FROM contacts WHERE id <= 2";
     let mut client = login(&pgveil, "u0");
     let mut direct = Client::login(server.port(), "u0", "", "postgres");

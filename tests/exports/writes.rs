@@ -1,7 +1,7 @@
 //! Writes to protected tables, and through them: what they say of rows goes nowhere without being counted.
 use crate::support::message::Client;
-use crate::support::{Config, Pgveil, Postgres};
-use crate::{BOTH, Taken, login, policy, server, told};
+use crate::support::{Pgveil, Postgres};
+use crate::{BOTH, Taken, login, start_with, told};
 
 /// Tables in no class that protected ones reach by a view and by foreign keys; roles write to all of them.
 const AROUND: &str = "
@@ -20,12 +20,16 @@ const AROUND: &str = "
     GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC";
 
 fn begin(export: &str) -> (Postgres, Pgveil) {
-    let server = server(&[]);
-    server.sql("postgres", AROUND);
-    let mut config = Config::new(&server);
-    config.policy(&policy(export));
-    let pgveil = Pgveil::start(&config);
-    (server, pgveil)
+    start_with(export, AROUND)
+}
+
+/// Each is stopped or refused.
+fn denied(client: &mut Client, texts: &[&str]) {
+    for text in texts {
+        let frames = client.query(text);
+        let told = told(&frames).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(told.sqlstate, "42501", "{text}: {told:?}");
+    }
 }
 
 /// Runs texts one after the other, whatever is said to them, and gives what came out.
@@ -168,15 +172,12 @@ fn which_rows_were_deleted_shows_in_no_other_table_uncounted() {
 fn locks_of_rows_elsewhere_do_not_tell_what_a_write_has_met() {
     let (_server, pgveil) = begin(BOTH);
     let mut client = login(&pgveil, "u3");
-    for text in [
+    let texts = [
         "DELETE FROM contacts WHERE (SELECT n.n FROM numbers n WHERE n.n = contacts.id FOR UPDATE) < 0",
         "SELECT id FROM contacts WHERE (SELECT n.n FROM numbers n WHERE n.n = id FOR UPDATE) < 0",
         "SELECT id FROM contacts c WHERE (SELECT n.n FROM numbers n WHERE n.n = c.id FOR UPDATE) < 0",
-    ] {
-        let frames = client.query(text);
-        let told = told(&frames).unwrap_or_else(|| panic!("{text}"));
-        assert_eq!(told.sqlstate, "42501", "{text}: {told:?}");
-    }
+    ];
+    denied(&mut client, &texts);
     // A queue that looks at nothing of them.
     let frames = client.query(
         "SELECT id FROM contacts WHERE id IN (SELECT n FROM numbers WHERE n > 7 LIMIT 3 FOR UPDATE SKIP LOCKED)",
@@ -216,15 +217,12 @@ fn keys_that_are_tried_count_whether_they_were_there_or_not() {
 fn a_limit_of_bytes_alone_lets_nothing_be_stored_elsewhere() {
     let (server, pgveil) = begin("bytes: 4KiB, approvers: [legal, dpo]");
     let mut client = login(&pgveil, "u3");
-    for text in [
+    let texts = [
         "INSERT INTO sink SELECT code FROM contacts",
         "CREATE TEMP TABLE mine AS SELECT code FROM contacts",
         "INSERT INTO sink SELECT string_agg(code, ',') FROM contacts",
-    ] {
-        let frames = client.query(text);
-        let told = told(&frames).unwrap_or_else(|| panic!("{text}"));
-        assert_eq!(told.sqlstate, "42501", "{text}: {told:?}");
-    }
+    ];
+    denied(&mut client, &texts);
     assert!(server.sql("postgres", "SELECT v FROM sink").is_empty());
     for text in [
         "INSERT INTO sink VALUES ('x')",

@@ -17,7 +17,7 @@ use crate::session::ledger::Ledger;
 use crate::session::messages::{self, Name};
 use crate::session::statements::Statement;
 use crate::sql::plan::{Effect, Refusal};
-use crate::wire::frame::{Header, front, put_frame};
+use crate::wire::frame::Header;
 
 impl<H: Host> ToServer<'_, H> {
     /// Whether rows that a statement stores count.
@@ -107,9 +107,7 @@ impl<H: Host> ToServer<'_, H> {
         if self.shared.lock().ledger.is_answered() {
             return Ok(());
         }
-        let mut asks = BytesMut::new();
-        put_frame(&mut asks, front::FLUSH, &[]);
-        self.burst.put(&asks);
+        self.put_flush();
         loop {
             self.flush(server).await?;
             if self.shared.lock().ledger.answers_come_alone() {

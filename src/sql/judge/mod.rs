@@ -8,6 +8,7 @@
 mod arguments;
 mod by_schema;
 mod calls;
+mod carried;
 mod checks;
 mod conditions;
 mod conflicts;

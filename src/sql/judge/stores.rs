@@ -1,11 +1,9 @@
 //! Rows of protected relations that a statement puts where they can be read without being counted.
-use std::collections::BTreeSet;
-
 use super::keeping;
 use super::statements::is_analyze;
 use super::walk::Walk;
-use super::{Access, Side, offset};
-use crate::catalog::{AttNum, Oid, ROW, RelationKind};
+use super::{Access, Side, Use, offset};
+use crate::catalog::RelationKind;
 use crate::policy::pattern::is_system;
 use crate::sql::packing::{self, Facts};
 use crate::sql::plan::{Effect, Refusal};
@@ -15,7 +13,7 @@ use crate::sql::tree::{Node, Tree};
 
 /// The target itself, and conditions. In a protected relation these put nothing into a row that would be read without being
 /// counted; in another one, which rows were found there tells what they were compared with.
-const TARGET: &str = "relation";
+pub(super) const TARGET: &str = "relation";
 const CONDITIONS: [&str; 2] = ["where_clause", "join_condition"];
 
 /// `ARRAY_SUBLINK` (nodes/primnodes.h, as protobuf numbers it).
@@ -53,9 +51,8 @@ impl Walk<'_> {
         writes(statement, true, &mut stores);
         self.note_returned(&stores);
         let carrying = stores.iter().filter(|store| self.carries(store.node));
-        let (carries, carries_unseen) = carrying.fold((false, false), |(told, untold), store| {
-            (told || store.told, untold || !store.told)
-        });
+        // Of each whether its command tag tells.
+        let carried: Vec<bool> = carrying.map(|store| store.told).collect();
         let protected = &self.rules.role.protected;
         let reads = self
             .uses
@@ -74,8 +71,9 @@ impl Walk<'_> {
             .any(|store| !store.told && (elsewhere(&store) || gathers(store.node)));
         let uncounted =
             uncounted || (stores.iter().any(|store| !store.told) && self.puts_together(statement));
-        let uncounted = uncounted || carries_unseen;
-        let copies = carries || stores.iter().filter(elsewhere).any(|store| store.told);
+        let uncounted = uncounted || carried.contains(&false);
+        let copies =
+            carried.contains(&true) || stores.iter().filter(elsewhere).any(|store| store.told);
         // What was stopped leaves no locks: others would see them.
         if copies {
             self.effects.push(Effect::StoresElsewhere);
@@ -115,11 +113,10 @@ impl Walk<'_> {
         if !stores.iter().any(|store| is_target(&store)) {
             return;
         }
-        let tried = |store: &Store<'_>| tried(store.node).filter(|_| is_target(&store));
         let keeps = |store: &Store<'_>| {
             let conflict = store.node.child("on_conflict_clause");
             conflict.is_none_or(|clause| {
-                clause.int("action") == DO_NOTHING && tried(store).is_none_or(|rows| rows == 1)
+                clause.int("action") == DO_NOTHING && tried(store.node).is_none_or(|rows| rows == 1)
             })
         };
         let protected = &self.rules.role.protected;
@@ -135,7 +132,7 @@ impl Walk<'_> {
                 .all(|found| found.access == Access::Write || !protected.contains(&found.relation));
         let counted = stores.iter().any(|store| gives(&store));
         let tries = match stores {
-            [only] => tried(only),
+            [only] => tried(only.node),
             _ => None,
         };
         match (brings, counted) {
@@ -165,73 +162,11 @@ impl Walk<'_> {
 
     fn is_view(&self, relation: Option<&Node>) -> bool {
         relation.is_some_and(|relation| {
-            let at = offset(relation.location);
-            let mut uses = self.uses.iter().filter(|found| found.at == at);
-            uses.any(|found| {
+            self.uses_of(relation).any(|found| {
                 let relation = self.rules.catalog.relations.get(&found.relation);
                 relation.is_none_or(|relation| relation.kind == RelationKind::View)
             })
         })
-    }
-
-    /// Whether foreign keys carry what a write does to protected rows into relations whose rows are not counted: the new value
-    /// of a key, or which rows are gone.
-    fn carries(&self, store: &Node) -> bool {
-        let target = store.child(TARGET);
-        if !self.is_protected(target) {
-            return false;
-        }
-        let Some(target) = target else { return false };
-        let at = offset(target.location);
-        let cascades = &self.rules.catalog.cascades;
-        let mut reached: BTreeSet<(Oid, AttNum)> = BTreeSet::new();
-        for found in self.uses.iter().filter(|found| found.at == at) {
-            for cascade in cascades.iter().filter(|key| key.from.0 == found.relation) {
-                let (_, column) = cascade.from;
-                let happens = match column {
-                    ROW => deletes(store),
-                    column => self.assigns(store, found.relation, column),
-                };
-                if happens {
-                    reached.insert(cascade.to);
-                }
-            }
-        }
-        loop {
-            let before = reached.len();
-            let further = cascades.iter().filter(|key| reached.contains(&key.from));
-            let further: Vec<_> = further.map(|key| key.to).collect();
-            reached.extend(further);
-            if reached.len() == before {
-                break;
-            }
-        }
-        let protected = &self.rules.role.protected;
-        reached
-            .iter()
-            .any(|(relation, _)| !protected.contains(relation))
-    }
-
-    /// Whether a write assigns a column.
-    fn assigns(&self, store: &Node, relation: Oid, column: AttNum) -> bool {
-        let relation = self.rules.catalog.relations.get(&relation);
-        let Some(column) = relation.and_then(|relation| relation.column_number(column)) else {
-            return true;
-        };
-        let is = |node: &Node| node.kind == "ResTarget" && node.text("name") == column.name;
-        let lists = |node: &Node| {
-            node.list("target_list")
-                .iter()
-                .filter_map(Tree::node)
-                .any(is)
-        };
-        let mut clauses = store
-            .list("merge_when_clauses")
-            .iter()
-            .filter_map(Tree::node);
-        (store.kind == "UpdateStmt" && lists(store))
-            || store.child("on_conflict_clause").is_some_and(lists)
-            || clauses.any(lists)
     }
 
     /// Whether the statement is about relations of users that are neither protected nor the session's own: what is taken
@@ -305,9 +240,7 @@ impl Walk<'_> {
             }
         };
         let has = |relation: &Node, column: &str| {
-            let at = offset(relation.location);
-            let mut uses = self.uses.iter().filter(|found| found.at == at);
-            uses.any(|found| {
+            self.uses_of(relation).any(|found| {
                 let relation = self.rules.catalog.relations.get(&found.relation);
                 relation.is_some_and(|relation| relation.column(column).is_some())
             })
@@ -346,7 +279,7 @@ impl Walk<'_> {
     /// unnoticed.
     pub(super) fn runs_code(&self) -> bool {
         let catalog = self.rules.catalog;
-        let users = |found: &super::Use| {
+        let users = |found: &Use| {
             let relation = catalog.relations.get(&found.relation);
             match found.access {
                 Access::Write => {
@@ -363,12 +296,17 @@ impl Walk<'_> {
         self.calls_users || self.uses.iter().any(users)
     }
 
-    fn is_protected(&self, relation: Option<&Node>) -> bool {
+    pub(super) fn is_protected(&self, relation: Option<&Node>) -> bool {
         relation.is_some_and(|relation| {
-            let at = offset(relation.location);
-            let mut uses = self.uses.iter().filter(|found| found.at == at);
+            let mut uses = self.uses_of(relation);
             uses.any(|found| self.rules.role.protected.contains(&found.relation))
         })
+    }
+
+    /// What a name of a relation was taken for; nothing, for a common table expression.
+    pub(super) fn uses_of(&self, relation: &Node) -> impl Iterator<Item = &Use> {
+        let at = offset(relation.location);
+        self.uses.iter().filter(move |found| found.at == at)
     }
 
     /// Whether what is written comes from a protected relation, or may: from a common table expression.
@@ -386,16 +324,10 @@ impl Walk<'_> {
             }
         }
         relations.into_iter().any(|relation| {
-            let at = offset(relation.location);
-            let known = self.uses.iter().any(|found| found.at == at);
+            let known = self.uses_of(relation).next().is_some();
             !known || self.is_protected(Some(relation))
         })
     }
-}
-
-/// Whether a write deletes rows of its target. What WHEN does is not told apart.
-fn deletes(store: &Node) -> bool {
-    matches!(store.kind, "DeleteStmt" | "MergeStmt")
 }
 
 /// How many rows an INSERT offers that leaves those out which are there and gives back the others; more than any number where

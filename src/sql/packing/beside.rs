@@ -181,7 +181,9 @@ impl<'t> Seen<'_, 't> {
         });
         let plain = |tree: &Tree| tree.node().is_some_and(|node| node.kind == "RangeVar");
         counts
-            && NOT.iter().all(|field| is_empty(select.get(field)))
+            && NOT
+                .iter()
+                .all(|field| select.child(field).is_none() && select.list(field).is_empty())
             && select.list("from_clause").iter().all(plain)
             && select.child("where_clause").is_none_or(|condition| {
                 let level = self.level.inside(select);
@@ -280,14 +282,6 @@ impl<'t> Seen<'_, 't> {
             }
         }
         sum
-    }
-}
-
-fn is_empty(field: Option<&Tree>) -> bool {
-    match field {
-        Some(Tree::List(items)) => items.is_empty(),
-        Some(Tree::Nothing) | None => true,
-        Some(_) => false,
     }
 }
 

@@ -323,10 +323,7 @@ impl Reader<'_> {
             "SubLink" if VALUES.contains(&node.int("sub_link_type")) => {
                 let query = node.child("subselect");
                 let rows = query.map_or(0, |query| self.relation_of(query));
-                match rows {
-                    0 => Rows::new(),
-                    rows => Rows::from([(format!("({})", node.location), rows)]),
-                }
+                by_itself(node, rows)
             }
             "SubLink" => Rows::new(),
             "AExpr" => self.operator(node, scope),
@@ -336,10 +333,7 @@ impl Reader<'_> {
                     .filter(|_| node.flag("agg_within_group"));
                 let values = node.list("args").iter().chain(order);
                 let rows = sum(&self.united(values, scope));
-                match rows {
-                    0 => Rows::new(),
-                    rows => Rows::from([(format!("({})", node.location), rows)]),
-                }
+                by_itself(node, rows)
             }
             // One of them.
             "CoalesceExpr" | "MinMaxExpr" => self.most(node.list("args"), scope),
@@ -391,6 +385,14 @@ fn shows_another(node: &Node) -> bool {
             Call::Plain | Call::Document | Call::Number => node.get("over").is_some(),
             _ => true,
         }
+}
+
+/// So many rows of nothing that has a name.
+fn by_itself(node: &Node, rows: u32) -> Rows {
+    match rows {
+        0 => Rows::new(),
+        rows => Rows::from([(format!("({})", node.location), rows)]),
+    }
 }
 
 /// What is assigned, or put out.

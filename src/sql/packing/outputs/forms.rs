@@ -112,24 +112,17 @@ pub(super) enum Made {
 pub(super) fn document(inner: Holding, made: Made) -> Holding {
     let members = made == Made::Rows;
     let deeper = u8::from(made == Made::Array);
+    let of_values = |members, depth| Document {
+        members,
+        depth,
+        separators: Arc::default(),
+    };
     match inner {
-        Own | Number => Document {
-            members,
-            depth: deeper,
-            separators: Arc::default(),
-        },
+        Own | Number => of_values(members, deeper),
         // Each may be another row's.
-        Element(_) => Document {
-            members: true,
-            depth: deeper,
-            separators: Arc::default(),
-        },
+        Element(_) => of_values(true, deeper),
         // It may have several dimensions.
-        Array => Document {
-            members,
-            depth: ANY_DEPTH,
-            separators: Arc::default(),
-        },
+        Array => of_values(members, ANY_DEPTH),
         Document {
             members: inside,
             depth,
