@@ -108,6 +108,97 @@ fn a_refresh_shows_what_was_committed_before_it() {
     });
 }
 
+/// Locks that an application holds: its session, in a transaction.
+async fn locking(settings: &ConnectSettings, statement: &str) -> tokio_postgres::Client {
+    let session = settings.connect("postgres").await.expect("a session");
+    let begun = session
+        .batch_execute(&format!("BEGIN READ WRITE; {statement}"))
+        .await;
+    begun.expect("nobody else is there");
+    session
+}
+
+#[test]
+fn a_reading_never_costs_an_application_its_statement_by_a_deadlock() {
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", "CREATE SCHEMA crm; SET search_path = crm; CREATE TABLE a (x text); CREATE TABLE b (x text); \
+        CREATE VIEW v AS SELECT a.x FROM a, b; CREATE INDEX ON a (lower(x)); CREATE INDEX ON b (lower(x))");
+    runtime().block_on(async {
+        let store = Arc::new(CatalogStore::new(settings(&server)));
+        store.get("postgres").await.expect("a snapshot");
+        let own = store.connect_settings();
+        let migration = locking(&own, "ALTER TABLE crm.b ADD y text").await;
+        server.sql("postgres", "CREATE TABLE unrelated (x int)");
+        let reading = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.refresh("postgres").await }
+        });
+        // A reader that waits for `b` longer than `deadlock_timeout` has looked for a deadlock: it would not be the victim.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        migration
+            .batch_execute("ALTER TABLE crm.a ADD y text")
+            .await
+            .expect("no deadlock");
+        migration.batch_execute("COMMIT").await.expect("COMMIT");
+        reading.await.expect("a task").expect("a snapshot");
+        until(&store, "postgres", "the migration", |catalog| {
+            let has = |name| {
+                catalog
+                    .relation("crm", name)
+                    .is_some_and(|table| table.column("y").is_some())
+            };
+            has("a") && has("b") && sources(catalog, "v") == ["=a.x"]
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_relation_that_stays_locked_costs_the_knowledge_of_its_views_alone() {
+    let server = Postgres::start(Options::default());
+    server.sql("postgres", "CREATE SCHEMA crm; SET search_path = crm; CREATE TABLE locked (x text, g text GENERATED ALWAYS AS (lower(x)) STORED); CREATE TABLE free (x text); \
+        CREATE INDEX ON locked (lower(x)) WHERE x > 'a'; CREATE VIEW of_locked AS SELECT x FROM locked; CREATE VIEW of_free AS SELECT x FROM free; \
+        CREATE RULE r AS ON DELETE TO free DO ALSO DELETE FROM locked; \
+        ALTER TABLE locked ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON locked USING (x > 'a')");
+    runtime().block_on(async {
+        let store = CatalogStore::new(settings(&server));
+        let first = store.get("postgres").await.expect("a snapshot");
+        assert_eq!(sources(&first, "of_locked"), ["=locked.x"]);
+        let oid = first.relation("crm", "locked").expect("locked").oid;
+        let kinds = |catalog: &Catalog| -> Vec<_> {
+            catalog.ties[&oid]
+                .iter()
+                .map(|tie| (tie.kind, tie.columns.clone()))
+                .collect()
+        };
+        let own = store.connect_settings();
+        let session = locking(&own, "LOCK TABLE crm.locked IN ACCESS EXCLUSIVE MODE").await;
+        server.sql("postgres", "CREATE TABLE fresh (x int)");
+        until(&store, "postgres", "a table beside the lock", |catalog| {
+            catalog.relation("public", "fresh").is_some()
+        })
+        .await;
+        let around = store.get("postgres").await.expect("a snapshot");
+        assert_eq!(sources(&around, "of_locked"), ["?"]);
+        assert_eq!(sources(&around, "of_free"), ["=free.x"]);
+        // What could be said of it is not known: it may raise, and read the whole row.
+        assert!(
+            kinds(&around)
+                .iter()
+                .any(|(_, columns)| columns.contains(&0)),
+            "{:?}",
+            kinds(&around)
+        );
+        session.batch_execute("ROLLBACK").await.expect("ROLLBACK");
+        until(&store, "postgres", "the end of the lock", |catalog| {
+            sources(catalog, "of_locked") == ["=locked.x"]
+        })
+        .await;
+        let after = store.get("postgres").await.expect("a snapshot");
+        assert_eq!(kinds(&after), kinds(&first));
+    });
+}
+
 const STALENESS: Duration = Duration::from_millis(1500);
 
 #[test]

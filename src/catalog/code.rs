@@ -2,10 +2,9 @@
 //! about rows: indexes, and values kept in `pg_attribute`.
 use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::Client;
-
 use super::lineage::purity::pure_extension;
-use super::load::{Members, field, rows};
+use super::load::Members;
+use super::reader::{Reader, field};
 use super::types::FIRST_NORMAL_OID;
 use super::{
     Cast, CastContext, Catalog, CatalogError, Checker, Oid, RewriteRule, RuleEvent, Storage,
@@ -69,7 +68,10 @@ const CHECKED: &str = "WITH RECURSIVE checked(class, checker, type) AS ( \
      FROM checked c ORDER BY 1, 4, 3";
 
 /// Rules that writes set off, one row for each function or operator of users' that they call.
-const REWRITE_RULES: &str = "SELECT r.ev_class, r.ev_type::text, r.rulename::text, pg_get_ruledef(r.oid), \
+const REWRITE_RULES: &str = "SELECT r.ev_class, r.ev_type::text, r.rulename::text, \
+       CASE WHEN r.ev_class <> ALL ($1) AND NOT EXISTS (SELECT FROM pg_depend l WHERE l.classid = 'pg_rewrite'::regclass \
+           AND l.objid = r.oid AND l.refclassid = 'pg_class'::regclass AND l.refobjid = ANY ($1)) \
+         THEN pg_get_ruledef(r.oid) END, \
        coalesce(d.refclassid = 'pg_proc'::regclass, false), d.refobjid, \
        CASE WHEN d.refclassid = 'pg_proc'::regclass \
          THEN (SELECT n.nspname || '.' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
@@ -83,31 +85,31 @@ const REWRITE_RULES: &str = "SELECT r.ev_class, r.ev_type::text, r.rulename::tex
      GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 3, 6";
 
 pub(super) async fn read(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<(), CatalogError> {
-    for row in rows(client, "indexes", STORAGE).await? {
+    for row in reader.rows("indexes", STORAGE).await? {
         let storage = Storage {
             of: field(&row, 1)?,
             partial: field(&row, 2)?,
         };
         catalog.storage.insert(field(&row, 0)?, storage);
     }
-    for row in rows(client, "values of added columns", MISSING).await? {
+    for row in reader.rows("values of added columns", MISSING).await? {
         catalog
             .missing_values
             .insert((field(&row, 0)?, field(&row, 1)?));
     }
-    for row in rows(client, "row types", ROW_TYPES).await? {
+    for row in reader.rows("row types", ROW_TYPES).await? {
         catalog.row_types.insert(field(&row, 0)?, field(&row, 1)?);
     }
-    for row in rows(client, "triggers", TRIGGERS).await? {
+    for row in reader.rows("triggers", TRIGGERS).await? {
         catalog.triggers = field(&row, 0)?;
     }
-    read_casts(client, catalog, members).await?;
-    read_rewrite_rules(client, catalog, members).await?;
-    for row in rows(client, "checks of domains", CHECKED).await? {
+    read_casts(reader, catalog, members).await?;
+    read_rewrite_rules(reader, catalog, members).await?;
+    for row in reader.rows("checks of domains", CHECKED).await? {
         let checker: Oid = field(&row, 2)?;
         let extension = match field(&row, 1)? {
             true => members.functions.get(&checker),
@@ -128,11 +130,11 @@ pub(super) async fn read(
 }
 
 async fn read_rewrite_rules(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<(), CatalogError> {
-    for row in rows(client, "rules", REWRITE_RULES).await? {
+    for row in reader.definitions("rules", REWRITE_RULES).await? {
         let name: String = field(&row, 2)?;
         let event = match field::<String>(&row, 1)?.as_str() {
             "2" => RuleEvent::Update,
@@ -155,7 +157,7 @@ async fn read_rewrite_rules(
             None => found.push(RewriteRule {
                 name,
                 event,
-                // Dropped between two looks: the fingerprint differs at the next.
+                // Locked, or dropped between two looks: then the fingerprint differs at the next.
                 definition: field::<Option<String>>(&row, 3)?.unwrap_or_default(),
                 calls: call.into_iter().collect(),
             }),
@@ -165,16 +167,16 @@ async fn read_rewrite_rules(
 }
 
 async fn read_casts(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<(), CatalogError> {
-    let casts = rows(client, "casts", CASTS).await?;
+    let casts = reader.rows("casts", CASTS).await?;
     if casts.is_empty() {
         return Ok(());
     }
     let mut holders: HashMap<Oid, Vec<Holder>> = HashMap::new();
-    for row in rows(client, "types of casts", CAST_TYPES).await? {
+    for row in reader.rows("types of casts", CAST_TYPES).await? {
         holders.entry(field(&row, 0)?).or_default().push(Holder {
             of_source: field(&row, 1)?,
             type_oid: field(&row, 2)?,
@@ -182,7 +184,7 @@ async fn read_casts(
         });
     }
     let mut views: HashMap<Oid, HashSet<Oid>> = HashMap::new();
-    for row in rows(client, "views with casts", CAST_VIEWS).await? {
+    for row in reader.rows("views with casts", CAST_VIEWS).await? {
         views
             .entry(field(&row, 0)?)
             .or_default()

@@ -68,8 +68,9 @@ impl Default for Pace {
     }
 }
 
-/// Nothing that runs here needs names outside `pg_catalog`, or writes.
-const PREPARE: &str = "SET search_path = ''; SET default_transaction_read_only = on; \
+/// Nothing that runs here needs names outside `pg_catalog`, or writes; to compile it to machine code takes several times as
+/// long as to run it.
+const PREPARE: &str = "SET search_path = ''; SET default_transaction_read_only = on; SET jit = off; \
      SET client_min_messages = error; SET statement_timeout = '60s'";
 
 /// As libpq asks servers before version 14 (`target_session_attrs`).

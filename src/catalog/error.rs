@@ -2,6 +2,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_postgres::error::SqlState;
+
+/// What the reading of a catalog meets where others change it: a lock, a deadlock, and (as internal errors) objects that the
+/// snapshot shows and the server's caches know no more.
+const PASSING: [SqlState; 3] = [
+    SqlState::LOCK_NOT_AVAILABLE,
+    SqlState::T_R_DEADLOCK_DETECTED,
+    SqlState::INTERNAL_ERROR,
+];
+
 /// Why no usable snapshot of a database's schema, or no verifier, could be had. For the log: a client is told only
 /// that the catalog is not available.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -10,6 +20,12 @@ pub enum CatalogError {
     Connect { database: String, reason: Arc<str> },
     #[error("cannot read {what} from the catalog: {reason}")]
     Query {
+        what: &'static str,
+        reason: Arc<str>,
+    },
+    /// Others hold locks, or drop what is being read: it may be read soon.
+    #[error("cannot read {what} from the catalog at the moment: {reason}")]
+    Busy {
         what: &'static str,
         reason: Arc<str>,
     },
@@ -37,9 +53,10 @@ pub enum CatalogError {
 impl CatalogError {
     /// A failed query; the server's message and SQLSTATE, which for catalog queries hold no data of users.
     pub(crate) fn query(what: &'static str, error: &tokio_postgres::Error) -> CatalogError {
-        CatalogError::Query {
-            what,
-            reason: reason(error),
+        let reason = reason(error);
+        match error.code().is_some_and(|code| PASSING.contains(code)) {
+            true => CatalogError::Busy { what, reason },
+            false => CatalogError::Query { what, reason },
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Reads a snapshot of one database's schema over pgveil's own connection.
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
-use tokio_postgres::types::FromSql;
-use tokio_postgres::{Client, Row};
+use tokio::time::sleep;
+use tokio_postgres::Client;
 
 use super::lineage::purity::PURE_EXTENSIONS;
 use super::lineage::{self, Aggregates};
+use super::reader::{Locked, Reader, field};
 use super::type_sql::type_sql;
 use super::version::content_version;
 use super::{
@@ -33,21 +35,73 @@ struct View {
     definition: String,
 }
 
+/// For how long a reading that meets locks, or relations that are dropped meanwhile, is begun anew.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Before it is begun anew.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A snapshot, and whether it says all there is to say.
+pub(super) struct Loaded {
+    pub catalog: Catalog,
+    /// Definitions were left out because what they are about was locked: views of which nothing is known, expressions
+    /// that may do anything.
+    pub left_out: bool,
+}
+
 /// Reads everything in one read-only transaction with an empty `search_path`.
 ///
 /// The connection must be pgveil's own: it is not left in the transaction, whatever happens. View definitions come
 /// from the server's cache and may be newer than the rest by one DDL statement; the fingerprint then differs at the
 /// next look and the snapshot is read again.
+///
+/// Fails with [`CatalogError::Busy`] where relations stay locked.
 pub async fn load(client: &Client) -> Result<Catalog, CatalogError> {
-    client
-        .batch_execute(queries::BEGIN)
-        .await
-        .map_err(|error| CatalogError::query("anything", &error))?;
-    let read = read_all(client).await;
-    let ended = client.batch_execute("ROLLBACK").await;
-    let (mut catalog, views, aggregates) = read?;
-    ended.map_err(|error| CatalogError::query("the end of the transaction", &error))?;
+    let (catalog, views, aggregates) = patiently(client).await?;
+    finish(catalog, views, aggregates).await
+}
 
+/// The same, but what stays locked costs no more than its own definitions.
+pub(super) async fn load_what_is_free(client: &Client) -> Result<Loaded, CatalogError> {
+    let (read, left_out) = match patiently(client).await {
+        Err(CatalogError::Busy { .. }) => attempt(client, Locked::LeftOut).await?,
+        read => (read?, false),
+    };
+    let (catalog, views, aggregates) = read;
+    let catalog = finish(catalog, views, aggregates).await?;
+    Ok(Loaded { catalog, left_out })
+}
+
+/// What the server says, with definitions that are still to be understood.
+type Raw = (Catalog, Vec<View>, Aggregates);
+
+async fn patiently(client: &Client) -> Result<Raw, CatalogError> {
+    let began = Instant::now();
+    loop {
+        match attempt(client, Locked::Fails).await {
+            Err(CatalogError::Busy { .. }) if began.elapsed() < PATIENCE => sleep(PAUSE).await,
+            read => return read.map(|(read, _)| read),
+        }
+    }
+}
+
+/// One transaction; and whether something was left out.
+async fn attempt(client: &Client, locked: Locked) -> Result<(Raw, bool), CatalogError> {
+    let read = async {
+        let reader = Reader::begin(client, locked).await?;
+        Ok((read_all(&reader).await?, reader.left_out()))
+    };
+    let read = read.await;
+    let ended = client.batch_execute("ROLLBACK").await;
+    let read = read?;
+    ended.map_err(|error| CatalogError::query("the end of the transaction", &error))?;
+    Ok(read)
+}
+
+async fn finish(
+    mut catalog: Catalog,
+    views: Vec<View>,
+    aggregates: Aggregates,
+) -> Result<Catalog, CatalogError> {
     // Deep definitions need a deep stack, and long ones time: not on a thread of the runtime.
     tokio::task::spawn_blocking(move || {
         attribute(&mut catalog, views, &aggregates)?;
@@ -58,19 +112,19 @@ pub async fn load(client: &Client) -> Result<Catalog, CatalogError> {
     .map_err(|error| CatalogError::Lineage(error.to_string()))?
 }
 
-async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), CatalogError> {
+async fn read_all(reader: &Reader<'_>) -> Result<Raw, CatalogError> {
     let mut catalog = Catalog::default();
-    for row in rows(client, "the server version", queries::SERVER).await? {
+    for row in reader.rows("the server version", queries::SERVER).await? {
         catalog.database = field(&row, 0)?;
         catalog.server_version = u32::try_from(field::<i32>(&row, 1)?).unwrap_or(0);
     }
-    for row in rows(client, "schemas", queries::SCHEMAS).await? {
+    for row in reader.rows("schemas", queries::SCHEMAS).await? {
         catalog.schemas.insert(field(&row, 0)?);
     }
-    let members = read_members(client).await?;
-    let views = read_relations(client, &mut catalog, &members).await?;
-    let aggregates = read_functions(client, &mut catalog, &members).await?;
-    for row in rows(client, "operators", queries::OPERATORS).await? {
+    let members = read_members(reader).await?;
+    let views = read_relations(reader, &mut catalog, &members).await?;
+    let aggregates = read_functions(reader, &mut catalog, &members).await?;
+    for row in reader.rows("operators", queries::OPERATORS).await? {
         let operator = Operator {
             schema: field(&row, 2)?,
             extension: members.operators.get(&field(&row, 0)?).cloned(),
@@ -78,25 +132,28 @@ async fn read_all(client: &Client) -> Result<(Catalog, Vec<View>, Aggregates), C
         let name: String = field(&row, 1)?;
         catalog.operators.entry(name).or_default().push(operator);
     }
-    read_view_reads(client, &mut catalog, &members).await?;
-    for row in rows(client, "foreign keys", queries::FOREIGN_KEYS).await? {
+    read_view_reads(reader, &mut catalog, &members).await?;
+    for row in reader.rows("foreign keys", queries::FOREIGN_KEYS).await? {
         let column = (field(&row, 0)?, field(&row, 1)?);
         let referred = (field(&row, 2)?, field(&row, 3)?);
         catalog.foreign_keys.insert(column, referred);
     }
-    for row in rows(client, "collations", queries::COLLATIONS).await? {
+    for row in reader.rows("collations", queries::COLLATIONS).await? {
         let column = (field(&row, 0)?, field(&row, 1)?);
         catalog.collations.insert(column, field(&row, 2)?);
     }
-    ties::read(client, &mut catalog).await?;
-    read_types(client, &mut catalog, &members).await?;
-    code::read(client, &mut catalog, &members).await?;
+    ties::read(reader, &mut catalog).await?;
+    read_types(reader, &mut catalog, &members).await?;
+    code::read(reader, &mut catalog, &members).await?;
     Ok((catalog, views, aggregates))
 }
 
-async fn read_members(client: &Client) -> Result<Members, CatalogError> {
+async fn read_members(reader: &Reader<'_>) -> Result<Members, CatalogError> {
     let mut members = Members::default();
-    for row in rows(client, "extensions", queries::EXTENSION_MEMBERS).await? {
+    for row in reader
+        .rows("extensions", queries::EXTENSION_MEMBERS)
+        .await?
+    {
         let of_kind = match field::<Oid>(&row, 0)? {
             RELATION_CATALOG => &mut members.relations,
             FUNCTION_CATALOG => &mut members.functions,
@@ -109,27 +166,31 @@ async fn read_members(client: &Client) -> Result<Members, CatalogError> {
 }
 
 async fn read_relations(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<Vec<View>, CatalogError> {
-    let mut columns = read_columns(client).await?;
+    let mut columns_of = read_columns(reader).await?;
     let mut views = Vec::new();
-    for row in rows(client, "relations", queries::RELATIONS).await? {
+    for row in reader.definitions("relations", queries::RELATIONS).await? {
         let oid: Oid = field(&row, 0)?;
-        if let Some(definition) = field::<Option<String>>(&row, 6)? {
-            views.push(View { oid, definition });
+        let columns = columns_of.remove(&oid).unwrap_or_default();
+        let mut sources = Vec::new();
+        if field(&row, 6)? {
+            sources = vec![ColumnSource::Unknown; columns.len()];
+            let definition: Option<String> = field(&row, 7)?;
+            views.extend(definition.map(|definition| View { oid, definition }));
         }
         catalog.insert(Relation {
             oid,
             schema: field(&row, 1)?,
             name: field(&row, 2)?,
             kind: relation_kind(&field::<String>(&row, 3)?),
-            columns: columns.remove(&oid).unwrap_or_default(),
+            columns,
             primary_key: field(&row, 4)?,
-            unique: field(&row, 7)?,
+            unique: field(&row, 8)?,
             parents: field(&row, 5)?,
-            sources: Vec::new(),
+            sources,
             extension: members.relations.get(&oid).cloned(),
         });
     }
@@ -137,11 +198,11 @@ async fn read_relations(
 }
 
 async fn read_view_reads(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<(), CatalogError> {
-    for row in rows(client, "what views read", queries::VIEW_READS).await? {
+    for row in reader.rows("what views read", queries::VIEW_READS).await? {
         let object: Oid = field(&row, 2)?;
         let extension = match field::<Oid>(&row, 1)? {
             RELATION_CATALOG => {
@@ -169,14 +230,14 @@ async fn read_view_reads(
     Ok(())
 }
 
-async fn read_columns(client: &Client) -> Result<HashMap<Oid, Vec<Column>>, CatalogError> {
+async fn read_columns(reader: &Reader<'_>) -> Result<HashMap<Oid, Vec<Column>>, CatalogError> {
     let mut read_by: HashMap<(Oid, AttNum), Vec<AttNum>> = HashMap::new();
-    for row in rows(client, "generated columns", queries::GENERATED).await? {
+    for row in reader.rows("generated columns", queries::GENERATED).await? {
         let column = (field(&row, 0)?, field(&row, 1)?);
         read_by.entry(column).or_default().push(field(&row, 2)?);
     }
     let mut columns: HashMap<Oid, Vec<Column>> = HashMap::new();
-    for row in rows(client, "columns", queries::COLUMNS).await? {
+    for row in reader.rows("columns", queries::COLUMNS).await? {
         let relation: Oid = field(&row, 0)?;
         let num: AttNum = field(&row, 1)?;
         let formatted: String = field(&row, 5)?;
@@ -196,12 +257,12 @@ async fn read_columns(client: &Client) -> Result<HashMap<Oid, Vec<Column>>, Cata
 
 /// Gives the names that aggregates go by, which the snapshot itself does not tell apart.
 async fn read_functions(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<Aggregates, CatalogError> {
     let mut aggregates = HashSet::new();
-    for row in rows(client, "functions", queries::FUNCTIONS).await? {
+    for row in reader.rows("functions", queries::FUNCTIONS).await? {
         let name: String = field(&row, 1)?;
         let volatility = match field::<String>(&row, 3)?.as_str() {
             "i" => Volatility::Immutable,
@@ -226,13 +287,13 @@ async fn read_functions(
 }
 
 async fn read_types(
-    client: &Client,
+    reader: &Reader<'_>,
     catalog: &mut Catalog,
     members: &Members,
 ) -> Result<(), CatalogError> {
     let mut bases: HashMap<Oid, Oid> = HashMap::new();
     let mut types: Vec<(Oid, Type)> = Vec::new();
-    for row in rows(client, "types", queries::TYPES).await? {
+    for row in reader.rows("types", queries::TYPES).await? {
         let oid: Oid = field(&row, 0)?;
         let base: Oid = field(&row, 5)?;
         if base != 0 {
@@ -316,20 +377,4 @@ fn type_kind(typtype: &str) -> TypeKind {
         "p" => TypeKind::Pseudo,
         _ => TypeKind::Base,
     }
-}
-
-pub(super) async fn rows(
-    client: &Client,
-    what: &'static str,
-    query: &str,
-) -> Result<Vec<Row>, CatalogError> {
-    client
-        .query(query, &[])
-        .await
-        .map_err(|error| CatalogError::query(what, &error))
-}
-
-pub(super) fn field<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T, CatalogError> {
-    row.try_get(index)
-        .map_err(|error| CatalogError::Malformed(format!("column {index}: {error}")))
 }

@@ -10,6 +10,7 @@ mod fingerprint;
 pub mod lineage;
 pub mod load;
 mod queries;
+mod reader;
 pub mod standings;
 pub mod store;
 pub mod ties;

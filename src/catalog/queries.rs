@@ -4,11 +4,20 @@
 //! Temporary schemas are left out everywhere: what is in them belongs to one session, and every temporary table
 //! would otherwise be a new version of the catalog.
 
-/// Repeatable read: all queries see one state. The limits keep a catalog that somebody has locked (`pg_get_viewdef`
-/// takes an access share lock) from holding the reader for ever.
+/// Repeatable read: all queries see one state. Nothing here may hold the reader for ever, and locks not even as long as the
+/// server waits before it looks for a deadlock (`deadlock_timeout`, one second unless set).
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-     SET LOCAL search_path = ''; SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '30s'; \
-     SET LOCAL quote_all_identifiers = off";
+     SET LOCAL search_path = ''; SET LOCAL statement_timeout = '30s'; SET LOCAL quote_all_identifiers = off; \
+     SELECT set_config('lock_timeout', least(greatest(setting::int8 / 4, 1), 200)::text, true) \
+       FROM pg_settings WHERE name = 'deadlock_timeout'; \
+     SAVEPOINT query";
+
+/// Gives back the locks of the query before.
+pub const RELEASE: &str = "ROLLBACK TO SAVEPOINT query";
+
+/// Relations that nobody else may touch at the moment, or that somebody waits for to have them so: both keep readers waiting.
+pub const LOCKED: &str = "SELECT DISTINCT l.relation FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+     WHERE d.datname = current_database() AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' ORDER BY 1";
 
 pub const SERVER: &str =
     "SELECT current_database()::text, current_setting('server_version_num')::int4";
@@ -24,12 +33,16 @@ pub const EXTENSION_MEMBERS: &str = "SELECT d.classid, d.objid, e.extname::text 
 
 /// Every entry of `pg_class`, for its name: also those that cannot be read take a name. A deferrable primary key
 /// does not count as one: GROUP BY may not rely on it (`check_functional_grouping` in parse_agg.c).
-/// The definition is asked for users' views only; see [`crate::catalog::Relation::sources`].
+/// The definition is asked for users' views only; see [`crate::catalog::Relation::sources`]. `$1`: see
+/// [`super::reader::Reader::definitions`].
 pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
        coalesce((SELECT k.conkey FROM pg_constraint k \
                  WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable), '{}'), \
        ARRAY(SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), \
-       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+       c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema'), \
+       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT EXISTS ( \
+              SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+              WHERE r.ev_class = c.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ($1)) \
             THEN pg_get_viewdef(c.oid) END, \
        ARRAY(SELECT DISTINCT k FROM pg_index i, unnest(i.indkey::int2[]) k \
              WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion) ORDER BY k) \

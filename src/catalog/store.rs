@@ -12,8 +12,9 @@ use tracing::{debug, info, warn};
 
 use super::connect::{ConnectSettings, Reached};
 use super::fingerprint::fingerprint;
+use super::load::{Loaded, load_what_is_free};
 use super::verifier::{Verifier, verifier};
-use super::{Catalog, CatalogError, load};
+use super::{Catalog, CatalogError};
 
 /// Where to look up what belongs to the whole server.
 const MAINTENANCE_DATABASE: &str = "postgres";
@@ -288,12 +289,21 @@ impl Database {
         };
         let client = &connection.reached.insert(reached).client;
         // Taken before the snapshot: a change between the two is seen at the next look.
-        let fingerprint = fingerprint(client).await?;
+        let mut fingerprint = fingerprint(client).await?;
         let previous = self.snapshot.load_full();
         let catalog = match &previous {
             Some(previous) if previous.fingerprint == fingerprint => Arc::clone(&previous.catalog),
             _ => {
-                let read = Arc::new(load(client).await?);
+                let Loaded { catalog, left_out } = load_what_is_free(client).await?;
+                if left_out {
+                    warn!(
+                        database = self.name,
+                        "relations are locked: views and expressions over them are not known until they can be read"
+                    );
+                    // No fingerprint is the same: the next look reads again.
+                    fingerprint.clear();
+                }
+                let read = Arc::new(catalog);
                 info!(
                     database = self.name,
                     version = format_args!("{:016x}", read.version),

@@ -3,9 +3,8 @@
 //!
 //! Where such a thing holds two columns, a write of one of them succeeds or fails by the stored value of the other.
 use serde::{Deserialize, Serialize};
-use tokio_postgres::Client;
 
-use super::load::{field, rows};
+use super::reader::{Reader, field};
 use super::{AttNum, Catalog, CatalogError, Oid, Relation};
 
 /// How what ties columns looks at a row.
@@ -83,7 +82,7 @@ const CONSTRAINTS: &str = "SELECT k.conrelid, k.contype::text, k.conname::text, 
        AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true) ORDER BY k.conrelid, k.conname, k.oid";
 
 /// Indexes that are unique, excluding, or of expressions. What expressions read is in `pg_depend`; a whole row is not
-/// (find_expr_references_walker in dependency.c), and pg_get_expr writes it as `t.*`.
+/// (find_expr_references_walker in dependency.c), and pg_get_expr writes it as `t.*`. What is left out (`$1`) may be both.
 const INDEXES: &str = "SELECT i.indrelid, n.relname::text, \
        ARRAY(SELECT u.k FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS u(k, o) WHERE u.o <= i.indnkeyatts AND u.k > 0 \
              UNION SELECT d.refobjsubid::int2 FROM pg_depend d \
@@ -97,7 +96,9 @@ const INDEXES: &str = "SELECT i.indrelid, n.relname::text, \
                  AND p.oprname <> '='), \
        concat_ws(', ', e.exprs, e.pred) \
      FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class n ON n.oid = i.indexrelid \
-     CROSS JOIN LATERAL (SELECT pg_get_expr(i.indexprs, i.indrelid) AS exprs, pg_get_expr(i.indpred, i.indrelid) AS pred) e \
+     CROSS JOIN LATERAL (SELECT CASE WHEN i.indrelid = ANY ($1) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) \
+         THEN '?.*' ELSE pg_get_expr(i.indexprs, i.indrelid) END AS exprs, \
+       CASE WHEN i.indrelid <> ALL ($1) THEN pg_get_expr(i.indpred, i.indrelid) END AS pred) e \
      WHERE i.indrelid >= 16384 AND c.relpersistence <> 't' AND c.relkind IN ('r', 'p') \
        AND (i.indisunique OR i.indisexclusion OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) \
      ORDER BY i.indrelid, n.relname, i.indexrelid";
@@ -122,15 +123,16 @@ const POLICIES: &str = "SELECT p.polrelid, p.polname::text, \
        array_agg(o.refobjid ORDER BY o.refobjid, o.refobjsubid) FILTER (WHERE o.refobjid IS NOT NULL), \
        array_agg(o.refobjsubid::int2 ORDER BY o.refobjid, o.refobjsubid) FILTER (WHERE o.refobjid IS NOT NULL) \
      FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid \
-     CROSS JOIN LATERAL (SELECT concat(pg_get_expr(p.polqual, p.polrelid), ' ', \
-       pg_get_expr(p.polwithcheck, p.polrelid)) ~ '\\.\\*' AS whole) w \
+     CROSS JOIN LATERAL (SELECT CASE WHEN p.polrelid = ANY ($1) THEN true \
+       ELSE concat(pg_get_expr(p.polqual, p.polrelid), ' ', pg_get_expr(p.polwithcheck, p.polrelid)) ~ '\\.\\*' END AS whole) w \
      LEFT JOIN pg_depend o ON o.classid = 'pg_policy'::regclass AND o.objid = p.oid AND o.refclassid = 'pg_class'::regclass \
        AND o.refobjid <> p.polrelid AND (o.refobjsubid > 0 OR w.whole) \
      WHERE c.relrowsecurity AND p.polcmd IN ('*', 'r', 'w', 'a') \
      GROUP BY p.oid, p.polrelid, p.polname, p.polcmd, w.whole ORDER BY p.polrelid, p.polname";
 
 /// Generated columns. What is computed when it is read (version 18) raises then, and at a write where it may not be NULL.
-const GENERATED: &str = "SELECT d.adrelid, d.adnum, a.attname::text, pg_get_expr(d.adbin, d.adrelid), \
+const GENERATED: &str = "SELECT d.adrelid, d.adnum, a.attname::text, \
+       CASE WHEN d.adrelid <> ALL ($1) THEN pg_get_expr(d.adbin, d.adrelid) END, \
        a.attnotnull OR a.atttypmod >= 0 OR t.typtype = 'd', a.attinhcount > 0 \
      FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> '' \
      JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid \
@@ -144,8 +146,8 @@ const CASCADES: &str = "SELECT f.confrelid, w.referred, f.conrelid, w.num FROM p
        UNION ALL SELECT 0::int2, 0::int2 WHERE f.confdeltype = 'c') w \
      WHERE f.contype = 'f' AND c.relpersistence <> 't' ORDER BY 1, 2, 3, 4";
 
-pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), CatalogError> {
-    for row in rows(client, "constraints", CONSTRAINTS).await? {
+pub(super) async fn read(reader: &Reader<'_>, catalog: &mut Catalog) -> Result<(), CatalogError> {
+    for row in reader.rows("constraints", CONSTRAINTS).await? {
         let (relation, referred): (Oid, Oid) = (field(&row, 0)?, field(&row, 6)?);
         let (period, key): (Vec<AttNum>, Vec<AttNum>) = (field(&row, 7)?, field(&row, 8)?);
         let tie = Tie {
@@ -172,7 +174,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
         }
         add(catalog, relation, tie);
     }
-    for row in rows(client, "indexes", INDEXES).await? {
+    for row in reader.definitions("indexes", INDEXES).await? {
         let kind = match (field(&row, 4)?, field(&row, 5)?) {
             (_, true) => TieKind::Exclusion,
             (true, false) => TieKind::Unique,
@@ -190,7 +192,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
         };
         add(catalog, field(&row, 0)?, tie);
     }
-    for row in rows(client, "partition keys", PARTITION_KEYS).await? {
+    for row in reader.rows("partition keys", PARTITION_KEYS).await? {
         let tie = Tie {
             kind: TieKind::PartitionKey,
             name: field(&row, 1)?,
@@ -202,7 +204,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
         };
         add(catalog, field(&row, 0)?, tie);
     }
-    for row in rows(client, "policies", POLICIES).await? {
+    for row in reader.definitions("policies", POLICIES).await? {
         let relations: Option<Vec<Oid>> = field(&row, 3)?;
         let columns: Option<Vec<AttNum>> = field(&row, 4)?;
         let others = relations.into_iter().flatten();
@@ -217,7 +219,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
         };
         add(catalog, field(&row, 0)?, tie);
     }
-    for row in rows(client, "generated columns", GENERATED).await? {
+    for row in reader.definitions("generated columns", GENERATED).await? {
         let expression: Option<String> = field(&row, 3)?;
         let tells = expression.is_none_or(|text| may_raise(&text) || may_be_null(&text));
         if field(&row, 4)? || tells {
@@ -233,7 +235,7 @@ pub(super) async fn read(client: &Client, catalog: &mut Catalog) -> Result<(), C
             add(catalog, field(&row, 0)?, tie);
         }
     }
-    for row in rows(client, "cascades", CASCADES).await? {
+    for row in reader.rows("cascades", CASCADES).await? {
         catalog.cascades.insert(Cascade {
             from: (field(&row, 0)?, field(&row, 1)?),
             to: (field(&row, 2)?, field(&row, 3)?),
