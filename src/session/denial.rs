@@ -375,7 +375,7 @@ pub fn refused_plan(known: Option<&StatementPlan>, refusal: Refusal) -> Plan {
         tied: Vec::new(),
         protected: true,
         over_rows: true,
-        open: false,
+        open_targets: Vec::new(),
         pathless: false,
         packed: Default::default(),
         origins: Vec::new(),

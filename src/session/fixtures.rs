@@ -86,7 +86,7 @@ pub fn statement(text: &str) -> StatementPlan {
         tied: Vec::new(),
         protected: text.contains("SECRET"),
         over_rows: text.contains("SECRET"),
-        open: false,
+        open_targets: Vec::new(),
         pathless: false,
         packed: Default::default(),
         origins: Vec::new(),

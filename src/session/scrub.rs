@@ -124,15 +124,18 @@ pub fn detail_of_own_row(fields: &ErrorFields, relations: &[String]) -> Option<S
             == Some(table)
     });
     let violates = fields.sqlstate.starts_with("23") && constraint_message(fields).is_some();
-    // An expression of an index may have been made of anything.
+    // An expression of an index or a partition key may have been made of anything.
     let detail = fields.detail.as_deref().unwrap_or_default();
-    let key = detail
-        .split_once(")=(")
-        .and_then(|(key, _)| key.split_once('('));
-    let of_expression = match fields.sqlstate.as_str() {
-        "23505" | "23P01" => key.is_none_or(|(_, columns)| columns.contains('(')),
-        _ => false,
+    let between = match fields.sqlstate.as_str() {
+        "23505" | "23P01" => Some(")=("),
+        "23514" if fields.message.starts_with(NO_PARTITION) => Some(") = ("),
+        _ => None,
     };
+    let of_expression = between.is_some_and(|between| {
+        let key = detail.split_once(between);
+        let key = key.and_then(|(key, _)| key.split_once('('));
+        key.is_none_or(|(_, columns)| columns.contains('('))
+    });
     fields.detail.clone().filter(|_| {
         is_own
             && violates
@@ -244,12 +247,23 @@ fn quotes_input(fields: &ErrorFields) -> bool {
     fields.sqlstate == SYNTAX_ERROR && fields.position.is_none() && fields.message.contains('"')
 }
 
+const NO_PARTITION: &str = "no partition of relation ";
+
 /// PostgreSQL's own wording, from the object names alone.
 fn constraint_message(fields: &ErrorFields) -> Option<String> {
     let table = fields.table.as_deref();
     let constraint = fields.constraint.as_deref();
     let column = fields.column.as_deref();
     match fields.sqlstate.as_str() {
+        "23502" if fields.data_type.is_some() => Some(format!(
+            "domain {} does not allow null values",
+            domain(fields, "domain ", " does not allow null values")?
+        )),
+        "23514" if fields.data_type.is_some() => {
+            let end = format!(" violates check constraint \"{}\"", constraint?);
+            let domain = domain(fields, "value for domain ", &end)?;
+            Some(format!("value for domain {domain}{end}"))
+        }
         "23502" => Some(format!(
             "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
             column?, table?
@@ -266,6 +280,9 @@ fn constraint_message(fields: &ErrorFields) -> Option<String> {
             "duplicate key value violates unique constraint \"{}\"",
             constraint?
         )),
+        "23514" if fields.message.starts_with(NO_PARTITION) => {
+            Some(format!("{NO_PARTITION}\"{}\" found for row", table?))
+        }
         "23514" => Some(format!(
             "new row for relation \"{}\" violates check constraint \"{}\"",
             table?, constraint?
@@ -276,6 +293,23 @@ fn constraint_message(fields: &ErrorFields) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// A domain's name as the message spells it between these (`format_type_be`), with or without its schema and quotes.
+fn domain<'a>(fields: &'a ErrorFields, head: &str, end: &str) -> Option<&'a str> {
+    let spelled = fields.message.strip_prefix(head)?.strip_suffix(end)?;
+    let quoted = |name: &str| {
+        [
+            name.to_owned(),
+            format!("\"{}\"", name.replace('"', "\"\"")),
+        ]
+    };
+    let (name, schema) = (fields.data_type.as_deref()?, fields.schema.as_deref()?);
+    let is_spelled = quoted(name).iter().any(|name| {
+        let mut schemas = quoted(schema).into_iter();
+        spelled == name || schemas.any(|schema| spelled == format!("{schema}.{name}"))
+    });
+    is_spelled.then_some(spelled)
 }
 
 /// The message, or its head, if it is one of those whose wording is known.

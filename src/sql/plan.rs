@@ -302,8 +302,9 @@ pub struct StatementPlan {
     pub protected: bool,
     /// It computes with rows of users as they are stored: what fails then may quote them.
     pub over_rows: bool,
-    /// No relation that it names has anything in it that is kept from the role, or counted.
-    pub open: bool,
+    /// Where no relation that it names has anything in it that is kept from the role, or counted: what it writes to, with
+    /// those partitions of it of which the same is so.
+    pub open_targets: Vec<String>,
     /// No name in it means something else on another search path ([`super::pathless`]).
     pub pathless: bool,
     /// For how many rows one of them may count.
@@ -367,7 +368,7 @@ impl StatementPlan {
             tied: Vec::new(),
             protected: false,
             over_rows: false,
-            open: false,
+            open_targets: Vec::new(),
             pathless: false,
             packed: Packed::default(),
             origins: Vec::new(),

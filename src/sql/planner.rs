@@ -1,7 +1,7 @@
 //! From a text to its plan: parse, propose, judge.
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Relation, RelationKind, TieKind};
+use crate::catalog::{Catalog, Oid, Relation, RelationKind, TieKind};
 use crate::policy::compiled::RolePolicy;
 use crate::policy::pattern::is_system;
 
@@ -244,7 +244,12 @@ impl Desk<'_> {
 
     fn note(&self, plan: &mut StatementPlan, client: &Examined) {
         let role = self.rules.role;
-        plan.open = client.uses.iter().all(|found| role.is_open(found.relation));
+        if client.uses.iter().all(|found| role.is_open(found.relation)) {
+            let written = client.uses.iter();
+            let written = written.filter(|found| found.access == Access::Write);
+            let written = written.map(|found| found.relation);
+            plan.open_targets = open_targets(self.rules.catalog, role, written);
+        }
         for (relation, column) in &client.lookups {
             if let Some(relation) = self.rules.catalog.relations.get(relation) {
                 plan.lookups
@@ -436,6 +441,25 @@ pub fn accept(rules: &Rules<'_>, text: &str, client: &Examined) -> Result<(), Re
         ));
     }
     Ok(())
+}
+
+/// The names of these relations and of those of their partitions that are open to the role.
+fn open_targets(
+    catalog: &Catalog,
+    role: &RolePolicy,
+    written: impl Iterator<Item = Oid>,
+) -> Vec<String> {
+    let mut open: Vec<Oid> = written.collect();
+    let mut next = 0;
+    while let Some(relation) = open.get(next).copied() {
+        let partitions = catalog.children(relation).iter().copied();
+        let partitions = partitions.filter(|partition| role.is_open(*partition));
+        let fresh: Vec<Oid> = partitions.filter(|one| !open.contains(one)).collect();
+        open.extend(fresh);
+        next += 1;
+    }
+    let relations = open.iter().filter_map(|oid| catalog.relations.get(oid));
+    relations.map(|relation| relation.full_name()).collect()
 }
 
 fn poison() -> String {

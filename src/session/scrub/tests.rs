@@ -435,3 +435,25 @@ fn detail_of_an_expression_is_dropped() {
         assert_eq!(found.is_some(), kept, "{detail}");
     }
 }
+
+/// A domain is named as the server spells it, and by nothing else that stands in its place.
+#[test]
+fn a_domain_is_named_as_the_server_spells_it() {
+    let violated = |spelled: &str| {
+        let fields = ErrorFields {
+            schema: Some("crm".to_owned()),
+            data_type: Some("Some one".to_owned()),
+            constraint: Some("c".to_owned()),
+            ..ErrorFields::error(
+                "23514",
+                format!("value for domain {spelled} violates check constraint \"c\""),
+            )
+        };
+        error(&fields, None, Reach::Rows).message
+    };
+    for spelled in ["\"Some one\"", "crm.\"Some one\""] {
+        let words = format!("value for domain {spelled} violates check constraint \"c\"");
+        assert_eq!(violated(spelled), words);
+    }
+    assert!(!violated("13800138000").contains("13800138000"));
+}

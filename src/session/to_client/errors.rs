@@ -132,10 +132,10 @@ impl<H: Host> ToClient<'_, H> {
         }
         let positions = denial::positions(&running.statement.source);
         let mut words = scrub::error(fields, positions, reach(state, Some(&running.statement)));
-        if let Some(plan) = running.governing().plan().filter(|plan| plan.open) {
+        if let Some(plan) = running.governing().plan() {
             words.detail = words
                 .detail
-                .or_else(|| scrub::detail_of_own_row(fields, &plan.writes));
+                .or_else(|| scrub::detail_of_own_row(fields, &plan.open_targets));
         }
         if running.inner.is_some() {
             // It counts characters of the text that was prepared, not of this one.
