@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::calls::{self, Call};
 use super::choices::{Choices, Group};
 use super::levels::Level;
-use super::{Facts, MOST};
+use super::{Facts, MOST, mentioned_in};
 use crate::sql::tree::{Node, Tree};
 
 /// How often relations stand in a row, by name.
@@ -58,6 +58,11 @@ impl Shows {
             Call::Another if window.is_some() => self.others += 1,
             Call::Shown if window.is_some() => self.others += 1,
             Call::Number if window.is_some_and(has_frame) => self.others += 1,
+            // In a frame of one row a count is a truth about it.
+            Call::Plain if calls::counts(node) && window.is_some_and(has_frame) => self.others += 1,
+            Call::Number | Call::Plain if window.is_some() && chosen > 0 => {
+                self.shown = self.shown.saturating_add(chosen);
+            }
             Call::Number if window.is_some() => self.conditional += 1,
             Call::Shown => match argument.filter(|argument| self.is_column(node, argument)) {
                 Some(column) => {
@@ -140,13 +145,9 @@ impl<'t> Seen<'_, 't> {
                 counts
             }
             "FuncCall" => {
-                let chosen = match calls::call(node) {
-                    Call::Number | Call::Plain
-                        if calls::is_statistic(node) || calls::call(node) == Call::Number =>
-                    {
-                        Choices::new(self.facts).chosen(node, &self.level, &self.shows.group)
-                    }
-                    _ => 0,
+                let chosen = match calls::counts(node) || calls::call(node) == Call::Number {
+                    true => Choices::new(self.facts).chosen(node, &self.level, &self.shows.group),
+                    false => 0,
                 };
                 self.shows.call(node, chosen);
                 self.fields(node, &[])
@@ -204,7 +205,8 @@ impl<'t> Seen<'_, 't> {
         Counts::from([(format!("{}.{name}", node.text("schemaname")), 1)])
     }
 
-    /// The arms of a set operation give rows one after the other. Conditions show no row.
+    /// The arms of a set operation give rows one after the other. Conditions show no row, but where a query brings something
+    /// of its own to choose from: what a protected row has chosen of all numbers is its value.
     fn select(&mut self, node: &'t Node) -> Counts {
         let made = node.list("from_clause").iter().any(|item| self.makes(item));
         let level = self.level.inside(node);
@@ -241,6 +243,16 @@ impl<'t> Seen<'_, 't> {
             "having_clause",
         ];
         add(&mut counts, self.fields(node, &skipped));
+        if node
+            .list("from_clause")
+            .iter()
+            .any(|item| self.brings(item))
+        {
+            for (name, count) in self.conditions(node) {
+                let most = counts.entry(name).or_insert(0);
+                *most = count.max(*most);
+            }
+        }
         self.common.truncate(before);
         self.level = level_around;
         let shows = std::mem::replace(&mut self.shows, shows_around);
@@ -249,6 +261,58 @@ impl<'t> Seen<'_, 't> {
             *count = count.saturating_mul(factor).min(MOST);
         }
         counts
+    }
+
+    /// Whether what stands in FROM may be a list of candidates: rows that are not counted.
+    fn brings(&self, tree: &Tree) -> bool {
+        let Some(node) = tree.node() else {
+            return false;
+        };
+        match node.kind {
+            "RangeVar" => {
+                let mut common = self.common.iter().rev();
+                let common = common.find(|(known, _)| known == node.text("relname"));
+                match common.filter(|_| node.text("schemaname").is_empty()) {
+                    Some((_, counts)) => counts.is_empty(),
+                    None => !(self.facts.counted)(node),
+                }
+            }
+            "JoinExpr" => ["larg", "rarg"]
+                .iter()
+                .any(|side| node.get(side).is_some_and(|side| self.brings(side))),
+            _ => !mentioned_in(node, self.facts.counted),
+        }
+    }
+
+    /// What the conditions of a query look at.
+    fn conditions(&mut self, node: &'t Node) -> Counts {
+        // What they show is not shown beside a row.
+        let shows = std::mem::take(&mut self.shows);
+        let mut counts = Counts::new();
+        for field in ["where_clause", "having_clause"] {
+            if let Some(condition) = node.get(field) {
+                add(&mut counts, self.tree(condition));
+            }
+        }
+        for item in node.list("from_clause") {
+            self.join_conditions(item, &mut counts);
+        }
+        self.shows = shows;
+        counts
+    }
+
+    fn join_conditions(&mut self, tree: &'t Tree, counts: &mut Counts) {
+        let Some(join) = tree.node().filter(|node| node.kind == "JoinExpr") else {
+            return;
+        };
+        if let Some(condition) = join.get("quals") {
+            add(counts, self.tree(condition));
+        }
+        for side in ["larg", "rarg"] {
+            if let Some(side) = join.get(side) {
+                self.join_conditions(side, counts);
+            }
+        }
     }
 
     /// Whether what stands in FROM gives columns that the statement itself made.

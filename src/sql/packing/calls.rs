@@ -49,6 +49,7 @@ pub(super) fn call(node: &Node) -> Call {
             _ => Call::Array,
         },
         "sum" | "avg" | "bit_or" | "bit_and" | "bit_xor" => Call::Number,
+        name if FIGURES.contains(&name) => Call::Number,
         "max" | "min" | "any_value" | "mode" => Call::Shown,
         "lag" | "lead" | "first_value" | "last_value" | "nth_value" => Call::Another,
         "json_build_object" | "jsonb_build_object" | "json_build_array" | "jsonb_build_array"
@@ -79,12 +80,8 @@ pub(super) fn name(node: &Node) -> &str {
     last.and_then(Tree::string).unwrap_or("")
 }
 
-/// Aggregates that give a number or truth of no row.
-const STATISTICS: [&str; 26] = [
-    "count",
-    "bool_and",
-    "bool_or",
-    "every",
+/// Statistics: of one row, or of rows of which all but one are made nothing, they are its value.
+const FIGURES: [&str; 17] = [
     "stddev",
     "stddev_pop",
     "stddev_samp",
@@ -96,21 +93,27 @@ const STATISTICS: [&str; 26] = [
     "covar_samp",
     "regr_avgx",
     "regr_avgy",
-    "regr_count",
     "regr_intercept",
     "regr_r2",
     "regr_slope",
     "regr_sxx",
     "regr_sxy",
     "regr_syy",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "cume_dist",
 ];
 
-pub(super) fn is_statistic(node: &Node) -> bool {
-    STATISTICS.contains(&name(node))
+/// Aggregates that give a count or truth of rows.
+const COUNTS: [&str; 5] = ["count", "bool_and", "bool_or", "every", "regr_count"];
+
+/// Places in an order, which a window has no frame for.
+const PLACES: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
+
+/// A count or truth of rows.
+pub(super) fn counts(node: &Node) -> bool {
+    COUNTS.contains(&name(node))
+}
+
+fn is_statistic(node: &Node) -> bool {
+    counts(node) || PLACES.contains(&name(node)) || FIGURES.contains(&name(node))
 }
 
 /// A call that only an aggregate can be, but for those.

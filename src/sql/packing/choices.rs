@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::Facts;
+use super::calls;
 use super::levels::{Level, Origin};
-use super::sums::is_truth;
+use super::sums::{self, NULLIF, is_truth};
 use crate::sql::tree::{Node, Tree};
 
 /// Expressions that one aggregate is followed through.
@@ -116,8 +117,11 @@ impl<'a> Choices<'a> {
     pub fn chosen<'t>(&self, call: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> u32 {
         let filter = call.child("agg_filter");
         let filtered = filter.is_some_and(|filter| self.chooses(filter, level, group));
-        let arguments = self.arms_of(call.get("args").unwrap_or(&Tree::Nothing), level, group);
-        arguments.max(u32::from(filtered))
+        let arguments = call.get("args").unwrap_or(&Tree::Nothing);
+        let arms = self.arms_of(arguments, level, group);
+        let mut values = call.list("args").iter().filter_map(Tree::node);
+        let counted = calls::counts(call) && values.any(|value| self.tells(value, level, group));
+        arms.max(u32::from(filtered || counted))
     }
 
     fn arms_of<'t>(&self, tree: &'t Tree, level: &Rc<Level<'t>>, group: &Group) -> u32 {
@@ -172,13 +176,44 @@ impl<'a> Choices<'a> {
             }
             // What it reads has conditions of its own.
             "SubLink" => 0,
-            _ => {
-                let fields = node.fields.iter();
-                fields
-                    .map(|(_, field)| self.arms_of(field, level, group))
-                    .fold(0, u32::saturating_add)
-            }
+            // These leave out of a sum what does not fit.
+            "MinMaxExpr" => self
+                .inside(node, level, group)
+                .max(u32::from(self.chooses(node, level, group))),
+            "AExpr" if node.int("kind") == NULLIF => self
+                .inside(node, level, group)
+                .max(u32::from(self.chooses(node, level, group))),
+            _ => self.inside(node, level, group),
         }
+    }
+
+    /// Whether it is a truth about a row that a value is NULL, or is not. A column's own being there is none.
+    fn tells<'t>(&self, value: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> bool {
+        let any = |trees: &'t [Tree]| {
+            let mut nodes = trees.iter().filter_map(Tree::node);
+            nodes.any(|node| self.tells(node, level, group))
+        };
+        let of = |field| {
+            value
+                .child(field)
+                .is_some_and(|node| self.tells(node, level, group))
+        };
+        match value.kind {
+            "ColumnRef" | "AConst" | "ParamRef" => false,
+            "CaseExpr" => any(value.list("args")) || of("defresult"),
+            // Its condition is an arm.
+            "CaseWhen" => of("result"),
+            "CoalesceExpr" => any(value.list("args")),
+            "TypeCast" | "CollateClause" => of("arg"),
+            _ => self.chooses(value, level, group),
+        }
+    }
+
+    fn inside<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> u32 {
+        let fields = node.fields.iter();
+        fields
+            .map(|(_, field)| self.arms_of(field, level, group))
+            .fold(0, u32::saturating_add)
     }
 
     /// Whether a condition can choose one row within a group.
@@ -217,6 +252,10 @@ impl<'a> Choices<'a> {
                     match origin {
                         Origin::Stored(relation, column) => self.stored(relation, column, found),
                         Origin::Made(value, inside) => self.collect(value, &inside, found),
+                        // Numbers of its own that rows are held against.
+                        Origin::Function(function, _) if !names_columns(function) => {
+                            found.a_row = true;
+                        }
                         Origin::Function(function, inside) => self.fields(function, &inside, found),
                         Origin::Unknown => found.a_row = true,
                     }
@@ -275,4 +314,10 @@ impl<'a> Choices<'a> {
             None => false,
         }
     }
+}
+
+fn names_columns(node: &Node) -> bool {
+    let mut columns = Vec::new();
+    sums::collect(node, &mut columns);
+    !columns.is_empty()
 }

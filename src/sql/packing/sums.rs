@@ -18,7 +18,7 @@ const MOST_STEPS: u32 = 4096;
 
 /// `A_Expr_Kind` as `pg_query` numbers them.
 const OPERATOR: i64 = 1;
-const NULLIF: i64 = 6;
+pub(super) const NULLIF: i64 = 6;
 /// `SubLinkType`
 const EXPR_SUBLINK: i64 = 5;
 

@@ -748,3 +748,5 @@ fn what_could_be_followed_without_end_ends() {
     assert_eq!(first(&text), Anything);
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
+
+mod conditions;
