@@ -115,6 +115,13 @@ impl Charset {
         Ok(Cow::Owned(text))
     }
 
+    /// Whether a text that the server sends in this encoding is read as that same text: of some characters tables differ.
+    pub fn keeps(&self, text: &str) -> bool {
+        let there = self.encode(text);
+        let back = there.as_deref().map(|bytes| self.decode(bytes));
+        text.is_ascii() || matches!(back, Some(Ok(read)) if read == text)
+    }
+
     /// A text for the eye alone: what is not understood becomes U+FFFD.
     pub fn decode_lossy<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         if *self == Charset::Utf8 || bytes.is_ascii() {
@@ -333,6 +340,29 @@ mod tests {
 
     fn charset(name: &str) -> Charset {
         Charset::of(name, "UTF8")
+    }
+
+    /// The server writes these as characters that are read as others.
+    #[test]
+    fn characters_of_which_tables_differ_are_not_kept() {
+        for character in [
+            '\u{a2}', '\u{a3}', '\u{ac}', '\u{2016}', '\u{203e}', '\u{2212}', '\u{301c}', '\u{a5}',
+        ] {
+            assert!(
+                !charset("SJIS").keeps(&format!(", {character}")),
+                "{character}"
+            );
+            assert!(charset("UTF8").keeps(&character.to_string()));
+        }
+        for (name, text) in [
+            ("SJIS", "、"),
+            ("GBK", "，"),
+            ("LATIN1", "·"),
+            ("SJIS", ", "),
+        ] {
+            assert!(charset(name).keeps(text), "{name} {text}");
+        }
+        assert!(!charset("LATIN1").keeps("、"));
     }
 
     #[test]

@@ -115,6 +115,17 @@ impl Columns {
         !self.all().all(Holding::is_single)
     }
 
+    /// What stands between rows in their texts.
+    pub fn separators(&self) -> impl Iterator<Item = &str> {
+        let lists = self.all().map(|holding| match holding {
+            Holding::Separated(separators) | Holding::Document { separators, .. } => {
+                &separators[..]
+            }
+            _ => &[],
+        });
+        lists.flatten().map(|separator| &**separator)
+    }
+
     /// Whether a byte of a value may hold more than a row.
     pub fn are_dense(&self) -> bool {
         self.all().any(|holding| *holding == Holding::Anything)

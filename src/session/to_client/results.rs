@@ -184,7 +184,11 @@ impl<H: Host> ToClient<'_, H> {
         let mut weight = by_bytes.max(u64::from(facts.packed.side_by_side));
         if gathers {
             let packed = &facts.packed;
+            let columns = packed.columns.iter();
+            let mut separators = columns.flat_map(|columns| columns.separators());
+            let found = charset.is_some_and(|charset| separators.all(|text| charset.keeps(text)));
             let read: weight::Reading<'_> = &|text| match charset {
+                _ if !found => None,
                 _ if text.is_ascii() => weight::as_it_is(text),
                 Some(Charset::Utf8) => std::str::from_utf8(text).ok().map(|_| text.into()),
                 Some(charset) => charset.decode(text).ok().map(bytes_of),

@@ -18,13 +18,25 @@ const CONDITIONAL: u32 = 4;
 /// `FRAMEOPTION_NONDEFAULT` (parsenodes.h): the window has a frame of its own.
 const OWN_FRAME: i64 = 1;
 
+/// How many rows a write looks at for a row that it writes, in values and conditions alike, besides the one that is there.
+pub(super) fn around(write: &Node, facts: Facts<'_>) -> u32 {
+    let mut seen = Seen::new(facts);
+    if let Some(with) = write.child("with_clause") {
+        seen.with_clause(with);
+    }
+    seen.level = seen.level.inside(write);
+    let mut counts = seen.fields(write, &["with_clause", "relation", "returning_clause"]);
+    for item in write.list("from_clause") {
+        seen.join_conditions(item, &mut counts);
+    }
+    let sum = counts
+        .values()
+        .fold(0, |sum: u32, count| sum.saturating_add(*count));
+    sum.saturating_mul(seen.shows.factor()).min(MOST)
+}
+
 pub(super) fn side_by_side(statement: &Tree, facts: Facts<'_>) -> u32 {
-    let mut seen = Seen {
-        facts,
-        common: Vec::new(),
-        shows: Shows::default(),
-        level: Level::outermost(),
-    };
+    let mut seen = Seen::new(facts);
     let counts = seen.tree(statement);
     let factor = seen.shows.factor();
     let most = counts.values().copied().max().unwrap_or(0);
@@ -114,7 +126,24 @@ struct Seen<'a, 't> {
     level: Rc<Level<'t>>,
 }
 
-impl<'t> Seen<'_, 't> {
+impl<'a, 't> Seen<'a, 't> {
+    fn new(facts: Facts<'a>) -> Self {
+        Seen {
+            facts,
+            common: Vec::new(),
+            shows: Shows::default(),
+            level: Level::outermost(),
+        }
+    }
+
+    fn with_clause(&mut self, with: &'t Node) {
+        for expression in with.list("ctes").iter().filter_map(Tree::node) {
+            let counts = self.fields(expression, &[]);
+            let name = expression.text("ctename").to_owned();
+            self.common.push((name, counts));
+        }
+    }
+
     fn tree(&mut self, tree: &'t Tree) -> Counts {
         match tree {
             Tree::List(items) => {
@@ -132,6 +161,8 @@ impl<'t> Seen<'_, 't> {
     fn node(&mut self, node: &'t Node) -> Counts {
         match node.kind {
             "RangeVar" => self.relation(node),
+            // `SET (a, b) = (SELECT ...)`: the query stands with each of them.
+            "MultiAssignRef" if node.int("colno") > 1 => Counts::new(),
             "SelectStmt" if self.counts_alone(node) => {
                 self.shows.conditional += 1;
                 Counts::new()
@@ -219,13 +250,7 @@ impl<'t> Seen<'_, 't> {
         let level_around = std::mem::replace(&mut self.level, level);
         let before = self.common.len();
         if let Some(with) = node.child("with_clause") {
-            for expression in with.list("ctes") {
-                if let Some(expression) = expression.node() {
-                    let counts = self.fields(expression, &[]);
-                    self.common
-                        .push((expression.text("ctename").to_owned(), counts));
-                }
-            }
+            self.with_clause(with);
         }
         let arms = [node.get("larg"), node.get("rarg")];
         let mut counts = Counts::new();

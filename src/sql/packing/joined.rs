@@ -6,7 +6,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::beside::around;
 use super::calls::{self, Call};
+use super::sums::{collect, is_truth};
 use super::{Facts, MOST, mentioned_in};
 use crate::sql::tree::{Node, Tree};
 
@@ -142,7 +144,30 @@ impl Reader<'_> {
         let mut scope = Scope::default();
         self.target(node, &mut scope);
         self.from(node.get("from_clause"), &mut scope);
-        self.changed(values(node.list("target_list")), &scope)
+        let rows = self.changed(values(node.list("target_list")), &scope);
+        rows.max(self.looked_at(node, values(node.list("target_list"))))
+    }
+
+    /// The rows of a value that is made of what is there, and of those that have a say in it: which rows are written, and by
+    /// which conditions, may add to what they hold.
+    fn looked_at<'t>(&self, write: &Node, values: impl IntoIterator<Item = &'t Tree>) -> u32 {
+        let made: Vec<&Node> = values
+            .into_iter()
+            .filter_map(Tree::node)
+            .filter(|value| is_made(value))
+            .collect();
+        if made.is_empty() {
+            return 0;
+        }
+        let mut columns = Vec::new();
+        made.into_iter()
+            .for_each(|value| collect(value, &mut columns));
+        // Also where it cannot be told that it is not.
+        let own = columns.into_iter().any(|column| {
+            let names = column.names("fields").unwrap_or_default();
+            names.len() < 2 || self.is_target(write, names.first().copied().unwrap_or(""))
+        });
+        around(write, self.facts).saturating_add(u32::from(own))
     }
 
     /// A row of the target that is there, with other values.
@@ -175,7 +200,9 @@ impl Reader<'_> {
         let rows = clauses.iter().filter_map(Tree::node).map(|clause| {
             // `INSERT (a, b) VALUES (...)`: the list names columns alone.
             let assigned = self.changed(values(clause.list("target_list")), &scope);
-            assigned.max(self.made(clause.list("values"), &scope, true))
+            let added = self.made(clause.list("values"), &scope, true);
+            let given = values(clause.list("target_list")).chain(clause.list("values"));
+            assigned.max(added).max(self.looked_at(node, given))
         });
         rows.max().unwrap_or(0)
     }
@@ -183,6 +210,7 @@ impl Reader<'_> {
     fn insert(&mut self, node: &Node) -> u32 {
         let select = node.child("select_stmt");
         let given = select.map_or(0, |select| self.query(select, true));
+        let looked_at = select.map_or(0, |select| self.around_query(node, select));
         let mut scope = Scope::default();
         self.target(node, &mut scope);
         // Values of the statement's own are no rows.
@@ -191,9 +219,28 @@ impl Reader<'_> {
         scope.names.push(("excluded".to_owned(), excluded));
         let clause = node.child("on_conflict_clause");
         let updated = clause.map_or(0, |clause| {
-            self.changed(values(clause.list("target_list")), &scope)
+            let assigned = || values(clause.list("target_list"));
+            let rows = self.changed(assigned(), &scope);
+            rows.max(self.looked_at(node, assigned()))
         });
-        given.max(updated)
+        given.max(looked_at).max(updated)
+    }
+
+    /// How many rows a query looks at for a row that is added.
+    fn around_query(&self, insert: &Node, select: &Node) -> u32 {
+        let mut with = insert.child("with_clause").into_iter().chain([select]);
+        match with.any(|part| mentioned_in(part, self.facts.counted)) {
+            true => around(insert, self.facts),
+            false => 0,
+        }
+    }
+
+    fn is_target(&self, write: &Node, name: &str) -> bool {
+        let relation = write.child("relation");
+        relation.is_none_or(|relation| {
+            let alias = relation.child("alias").map(|alias| alias.text("aliasname"));
+            alias.unwrap_or(relation.text("relname")) == name
+        })
     }
 
     fn target(&mut self, node: &Node, scope: &mut Scope) {
@@ -385,6 +432,31 @@ fn shows_another(node: &Node) -> bool {
             Call::Plain | Call::Document | Call::Number => node.get("over").is_some(),
             _ => true,
         }
+}
+
+/// A value that is put together of something, and not only taken from where it stands.
+fn is_made(node: &Node) -> bool {
+    match node.kind {
+        "AConst" | "ParamRef" | "SetToDefault" | "ColumnRef" => false,
+        // One truth by itself.
+        _ if is_truth(node) => false,
+        "SubLink" if !VALUES.contains(&node.int("sub_link_type")) => false,
+        "TypeCast" => node.child("arg").is_some_and(is_made),
+        _ => names_something(node),
+    }
+}
+
+/// A column or a query is in it.
+fn names_something(node: &Node) -> bool {
+    fn in_tree(tree: &Tree) -> bool {
+        match tree {
+            Tree::List(items) => items.iter().any(in_tree),
+            Tree::Node(node) => names_something(node),
+            _ => false,
+        }
+    }
+    matches!(node.kind, "ColumnRef" | "SubLink")
+        || node.fields.iter().any(|(_, field)| in_tree(field))
 }
 
 /// So many rows of nothing that has a name.
