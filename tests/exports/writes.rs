@@ -1,4 +1,5 @@
 //! Writes to protected tables, and through them: what they say of rows goes nowhere without being counted.
+use crate::support::compare::values;
 use crate::support::message::Client;
 use crate::support::{Pgveil, Postgres};
 use crate::{BOTH, Taken, login, start_with, told};
@@ -163,9 +164,36 @@ fn which_rows_were_deleted_shows_in_no_other_table_uncounted() {
     let frames = client.query("DELETE FROM contacts WHERE id > 2500 AND code LIKE '%7x'");
     assert_eq!(told(&frames).expect("stopped").sqlstate, "42501");
     client.query("ROLLBACK");
-    // One is a row of them.
-    let frames = client.query("DELETE FROM contacts WHERE id = 4711");
-    assert!(told(&frames).is_none(), "{:?}", told(&frames));
+    // One by its key, as frameworks delete it.
+    for (id, text) in [
+        (4711, "DELETE FROM contacts WHERE id = 4711"),
+        (
+            4712,
+            "WITH d AS (DELETE FROM contacts c WHERE c.id = 4712 RETURNING *) SELECT d.id FROM d",
+        ),
+        (
+            4713,
+            "BEGIN; DELETE FROM contacts WHERE 4713::int = contacts.id; COMMIT",
+        ),
+    ] {
+        let frames = client.query(text);
+        assert!(told(&frames).is_none(), "{text}: {:?}", told(&frames));
+        let frames = client.query(&format!("SELECT count(*) FROM contacts WHERE id = {id}"));
+        assert_eq!(values(&frames), ["0"], "{text}");
+    }
+    // A key with a truth about its row, or another way to more than one.
+    for text in [
+        "WITH d AS (DELETE FROM contacts WHERE id = 4714 AND code LIKE '%7x' RETURNING id) SELECT id FROM d",
+        "BEGIN; DELETE FROM contacts WHERE id > 4714; COMMIT",
+        "BEGIN; DELETE FROM contacts USING deals WHERE id = 4714; COMMIT",
+        "BEGIN; DELETE FROM contacts WHERE id = 4714 OR id = 4715; COMMIT",
+        "BEGIN; DELETE FROM contacts WHERE id = 4714 AND id = 4714; COMMIT",
+        "BEGIN; DELETE FROM contacts WHERE code = 'x'; COMMIT",
+    ] {
+        let frames = client.query(text);
+        assert_eq!(told(&frames).expect(text).sqlstate, "42501", "{text}");
+        client.query("ROLLBACK");
+    }
 }
 
 #[test]
