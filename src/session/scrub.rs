@@ -2,7 +2,7 @@
 //!
 //! What a value raises can quote the value: `invalid input syntax for type integer: "secret"`, DETAIL `Key
 //! (phone)=(...) already exists`, a RAISE in a trigger. SQLSTATE, severity and object names stay; CONTEXT and the internal
-//! query go, DETAIL nearly always; the message stays where its SQLSTATE class only ever names objects and the client's
+//! query go, DETAIL nearly always (of a violated key its columns stay: [`detail_of_key`]); the message stays where its SQLSTATE class only ever names objects and the client's
 //! own statement raised it, and is built anew elsewhere: a function may build SQL from stored values, and then even
 //! `column "..." does not exist` quotes one. So does `relation "..." does not exist`, where a view takes a value for a name
 //! ([`reach`]).
@@ -143,6 +143,28 @@ pub fn detail_of_own_row(fields: &ErrorFields, relations: &[String]) -> Option<S
             && !raised(fields)
             && !reported_by(fields, RAISING_ROUTINES)
     })
+}
+
+/// DETAIL of a violated key without its values: which columns it has, and which table refers or is referred to, programs read
+/// from there and people want to know.
+pub fn detail_of_key(fields: &ErrorFields) -> Option<String> {
+    let ends: &[&str] = match fields.sqlstate.as_str() {
+        "23503" => &[
+            ") is not present in table ",
+            ") is still referenced from table ",
+        ],
+        "23505" => &[") already exists."],
+        _ => return None,
+    };
+    if raised(fields) || constraint_message(fields).is_none() {
+        return None;
+    }
+    let detail = fields.detail.as_deref()?;
+    // A value may hold any of these, but not before the first one or behind the last.
+    let (columns, rest) = detail.strip_prefix("Key (")?.split_once(")=(")?;
+    let end = ends.iter().filter_map(|end| rest.rfind(end)).max()?;
+    let end = rest.get(end..)?;
+    Some(format!("Key ({columns})=(...{end}"))
 }
 
 /// Whether it may be a value of a row that raised it: neither the statement's analysis nor a shortage.

@@ -11,6 +11,7 @@ mod bound;
 mod budgets;
 mod clear;
 mod cuts;
+mod followed;
 mod full_disk;
 mod grants;
 mod held;

@@ -457,3 +457,49 @@ fn a_domain_is_named_as_the_server_spells_it() {
     }
     assert!(!violated("13800138000").contains("13800138000"));
 }
+
+#[test]
+fn a_violated_key_is_named_without_its_values() {
+    let violation = |sqlstate: &str, detail: &str| ErrorFields {
+        table: Some("contacts".to_owned()),
+        constraint: Some("k".to_owned()),
+        detail: Some(detail.to_owned()),
+        ..ErrorFields::error(sqlstate, "insert or update on table")
+    };
+    for (sqlstate, detail, told) in [
+        (
+            "23503",
+            "Key (company)=(7) is not present in table \"companies\".",
+            Some("Key (company)=(...) is not present in table \"companies\"."),
+        ),
+        (
+            "23503",
+            "Key (id)=(7) is still referenced from table \"deals\".",
+            Some("Key (id)=(...) is still referenced from table \"deals\"."),
+        ),
+        (
+            "23505",
+            "Key (phone, lower(name))=(13800138000, x) already exists.",
+            Some("Key (phone, lower(name))=(...) already exists."),
+        ),
+        (
+            "23505",
+            "Key (a)=(b)=(13800138000) already exists. 13800138000) already exists.",
+            Some("Key (a)=(...) already exists."),
+        ),
+        ("23502", "Failing row contains (1, 13800138000).", None),
+        ("23514", "Failing row contains (1, 13800138000).", None),
+        ("23505", "Something else: 13800138000", None),
+    ] {
+        assert_eq!(
+            detail_of_key(&violation(sqlstate, detail)).as_deref(),
+            told,
+            "{detail}"
+        );
+    }
+    let raised = ErrorFields {
+        context: Some("PL/pgSQL function f() line 3 at RAISE".to_owned()),
+        ..violation("23505", "Key (13800138000)=(1) already exists.")
+    };
+    assert_eq!(detail_of_key(&raised), None);
+}

@@ -135,7 +135,8 @@ impl<H: Host> ToClient<'_, H> {
         if let Some(plan) = running.governing().plan() {
             words.detail = words
                 .detail
-                .or_else(|| scrub::detail_of_own_row(fields, &plan.open_targets));
+                .or_else(|| scrub::detail_of_own_row(fields, &plan.open_targets))
+                .or_else(|| scrub::detail_of_key(fields));
         }
         if running.inner.is_some() {
             // It counts characters of the text that was prepared, not of this one.
