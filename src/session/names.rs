@@ -20,10 +20,11 @@ const MAX_DOUBTFUL: usize = 1_000;
 /// one that may not be; the name is given already, or to nothing.
 const NOTHING_DONE: &[&str] = &["25P02", "25001", "42P05", "26000", "34000"];
 
-/// Whether an error says that such a statement has done nothing. A trigger that is deferred may raise any SQLSTATE, when the
-/// statement is done; then there is a CONTEXT.
+/// Whether an error says that such a statement has done nothing: by its SQLSTATE, or by a place in the text, at which the analysis
+/// of what is prepared has failed. A trigger that is deferred may raise any SQLSTATE, when the statement is done; then there is a
+/// CONTEXT, and a place in another text.
 fn says_nothing_done(fields: &ErrorFields) -> bool {
-    NOTHING_DONE.contains(&fields.sqlstate.as_str())
+    (NOTHING_DONE.contains(&fields.sqlstate.as_str()) || fields.position.is_some())
         && fields.context.is_none()
         && fields.internal_query.is_none()
 }
@@ -194,5 +195,34 @@ impl Names {
             }
         }
         self.portals.completed(statement, within);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_at_a_place_in_the_text_says_that_nothing_was_done() {
+        let at = |sqlstate: &str, position, context: Option<&str>| {
+            says_nothing_done(&ErrorFields {
+                position,
+                context: context.map(str::to_owned),
+                ..ErrorFields::error(sqlstate, "words")
+            })
+        };
+        assert!(at("42803", Some(20), None));
+        assert!(at("42P05", None, None));
+        assert!(!at("42803", None, None));
+        assert!(!at(
+            "42803",
+            Some(20),
+            Some("SQL function \"f\" statement 1")
+        ));
+        assert!(!at(
+            "42P05",
+            None,
+            Some("PL/pgSQL function f() line 1 at RAISE")
+        ));
     }
 }
