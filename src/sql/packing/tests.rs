@@ -749,4 +749,4 @@ fn what_could_be_followed_without_end_ends() {
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
 
-mod conditions;
+mod candidates;
