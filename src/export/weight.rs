@@ -12,6 +12,8 @@ use crate::sql::packing::{Holding, Packed};
 pub const DIGITS: usize = 3;
 /// Digits of a sum that are its own.
 pub const NUMBER: usize = 16;
+/// Digits that a division adds: PostgreSQL gives 16 significant ones at least, and up to four more with a point among them.
+const QUOTIENT: usize = 8;
 /// Bytes of the sums of a row that count as a row.
 pub const NUMBERS: u64 = 1024;
 /// Every row counts once more for so many bytes.
@@ -62,7 +64,7 @@ pub fn of_values(values: &[Option<&[u8]>], packed: &Packed, read: Reading<'_>) -
         match holding {
             Holding::Element(key) if !key.is_empty() && elements.contains(&&**key) => continue,
             Holding::Element(key) => elements.push(key),
-            Holding::Number => numbers += value.len() as u64,
+            Holding::Number | Holding::Scaled | Holding::Quotient => numbers += value.len() as u64,
             _ => {}
         }
         gathered = gathered.saturating_add(of_value(value, holding, read));
@@ -112,7 +114,8 @@ fn of_value(value: &[u8], holding: &Holding, read: Reading<'_>) -> u64 {
     };
     match holding {
         Holding::Own => 0,
-        Holding::Number => number(value),
+        Holding::Number | Holding::Scaled => number(value.len()),
+        Holding::Quotient => number(figures(value).saturating_sub(QUOTIENT)),
         Holding::Product => value.len().div_ceil(DIGITS) as u64,
         Holding::Element(_) => 1,
         Holding::Array => binary_elements(value)
@@ -127,8 +130,9 @@ fn of_value(value: &[u8], holding: &Holding, read: Reading<'_>) -> u64 {
             text(&|text| parts(text, separators).max(parts(value, separators)))
         }
         Holding::Tags => text(&|text| occurrences(text, b"</") + occurrences(text, b"/>")),
-        Holding::Joined => by_length(value),
-        Holding::Anything => by_bits(value),
+        // That there is none says something, too.
+        Holding::Joined => by_length(value).max(1),
+        Holding::Anything => by_bits(value).max(1),
     }
 }
 
@@ -149,11 +153,17 @@ fn by_bits(value: &[u8]) -> u64 {
 }
 
 /// A number that is long enough counts by its length.
-fn number(value: &[u8]) -> u64 {
-    match value.len() {
+fn number(length: usize) -> u64 {
+    match length {
         0..=NUMBER => 0,
         length => length.div_ceil(NUMBER) as u64,
     }
+}
+
+/// Digits from the first on that is not 0.
+fn figures(value: &[u8]) -> usize {
+    let leading = value.iter().take_while(|byte| b"-0.".contains(byte));
+    value.len() - leading.count()
 }
 
 /// Values with a separator between every two of them. Bytes in text form have theirs in their digits, or in escapes.
@@ -319,7 +329,7 @@ mod tests {
     use super::*;
     use crate::session::charset::Charset;
     use crate::sql::packing::holdings::{document, separated};
-    use Holding::{Anything, Array, Element, Joined, Number, Product, Tags};
+    use Holding::{Anything, Array, Element, Joined, Number, Product, Quotient, Tags};
 
     fn weigh(value: &[u8], holding: Holding) -> u64 {
         of_values(&[Some(value), None], &Packed::pair(holding), &as_it_is)
@@ -379,6 +389,9 @@ mod tests {
             ("[0:1]={a,b}", Array, 2),
             ("<c>a</c><c/>", Tags, 2),
             ("1234567890123456", Number, 1),
+            ("-0.00001234567890123456789", Quotient, 1),
+            ("1234567890.1234567890123", Quotient, 1),
+            ("1234567890123456789012345678901234567890", Quotient, 2),
             ("1234567890123456789012345678901234", Number, 3),
         ] {
             assert_eq!(

@@ -28,6 +28,10 @@ pub enum Holding {
     Own,
     /// A sum or the like: a number in which others can hide only where it is long.
     Number,
+    /// A number that was divided, with digits behind the point that are nobody's.
+    Quotient,
+    /// A sum that is stored, whose terms factors may have moved beside each other.
+    Scaled,
     /// A sum of products of columns of several relations: one of them may have been filled to keep values apart.
     Product,
     /// An element of an array of rows: one row's value. What has the same key shows the same row; no key, none.
@@ -59,7 +63,7 @@ impl Holding {
     /// A value of one row, or a figure, that nothing else hides in.
     fn is_single(&self) -> bool {
         match self {
-            Holding::Own | Holding::Number => true,
+            Holding::Own | Holding::Number | Holding::Quotient => true,
             Holding::Element(key) => !key.is_empty(),
             Holding::Document {
                 members,
@@ -194,6 +198,8 @@ pub struct Facts<'a> {
     pub counted: Protected<'a>,
     /// Sets of columns of such a relation that tell its rows apart.
     pub keys: &'a dyn Fn(&Node) -> Vec<Vec<String>>,
+    /// Whether a relation may have a column of that name.
+    pub columns: &'a dyn Fn(&Node, &str) -> bool,
 }
 
 /// Whether the column belongs to what tells the relation's rows apart.

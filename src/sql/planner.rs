@@ -180,11 +180,23 @@ impl Desk<'_> {
             uses.flat_map(|found| keys::of(self.rules.catalog, role, found.relation))
                 .collect()
         };
+        let columns = |node: &Node, name: &str| {
+            let mut uses = relations(node).peekable();
+            let known = |found: &judge::Use| self.rules.catalog.relations.get(&found.relation);
+            uses.peek().is_none()
+                || judge::system_columns::SYSTEM_COLUMNS.contains(&name)
+                || uses.any(|found| {
+                    known(found).is_none_or(|relation| {
+                        relation.columns.is_empty() || relation.column(name).is_some()
+                    })
+                })
+        };
         packing::packed(
             &client.tree,
             Facts {
                 counted: &counted,
                 keys: &keys,
+                columns: &columns,
             },
         )
     }

@@ -32,7 +32,7 @@ mod sources;
 mod stars;
 mod statements;
 mod stores;
-mod system_columns;
+pub mod system_columns;
 mod target;
 mod temporary;
 mod walk;

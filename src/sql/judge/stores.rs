@@ -271,6 +271,7 @@ impl Walk<'_> {
         let facts = Facts {
             counted: &|relation| self.is_protected(Some(relation)),
             keys: &|_| Vec::new(),
+            columns: &|_, _| true,
         };
         packing::joined(statement, facts).of_several()
     }

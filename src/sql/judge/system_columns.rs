@@ -10,7 +10,7 @@ use super::walk::{Walk, at};
 use super::{Access, Side, Use};
 
 /// A template has none of them by itself.
-pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+pub const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 /// A system column that was named.
 pub(super) struct SystemColumn {

@@ -15,12 +15,29 @@ const MOST_LOOKUPS: u32 = 50_000;
 /// Names of unnamed columns differ between versions for few expressions alone, which nothing is hidden by here.
 const VERSION: u32 = 150_000;
 
-type Commons<'t> = Rc<Vec<(&'t str, &'t Node)>>;
+/// A WITH clause.
+struct Clause<'t> {
+    /// Names and queries, in the order of the text.
+    expressions: Vec<(&'t str, &'t Node)>,
+    /// Each sees all of them, itself as well; otherwise those before it.
+    recursive: bool,
+    /// What the query that has the clause stands in.
+    around: Commons<'t>,
+    outer: Option<Rc<Level<'t>>>,
+}
+
+/// The common table expressions that a query sees: so many of a clause, and those around it.
+type Commons<'t> = Option<(Rc<Clause<'t>>, usize)>;
+
+/// What a query stands in: which common table expressions it sees, and whose columns.
+type Place<'t> = (Commons<'t>, Option<Rc<Level<'t>>>);
 
 /// What a query's FROM offers.
 #[derive(Clone)]
 pub(super) struct Level<'t> {
-    sources: Vec<Source<'t>>,
+    sources: Rc<Vec<Source<'t>>>,
+    /// So many of them are seen: what is lateral sees those before it.
+    seen: usize,
     commons: Commons<'t>,
     /// What is seen beyond, where a name is none of these.
     outer: Option<Rc<Level<'t>>>,
@@ -28,19 +45,23 @@ pub(super) struct Level<'t> {
     left: Rc<Cell<u32>>,
 }
 
-#[derive(Clone)]
 struct Source<'t> {
     alias: &'t str,
     /// Names that the alias gives to its columns.
     names: Vec<&'t str>,
     from: From<'t>,
+    /// The alias of `JOIN ... USING (...) AS j`: a name with it alone is one of these.
+    qualified: bool,
 }
 
-#[derive(Clone, Copy)]
 enum From<'t> {
     Relation(&'t Node),
-    Query(&'t Node),
+    /// A subquery, and whether it sees what stands before it.
+    Query(&'t Node, bool),
+    Common(&'t Node, Place<'t>),
     Function(&'t Node),
+    /// Columns under names that they have not had before.
+    Unknown,
 }
 
 /// Where the value of a column may come from.
@@ -55,133 +76,179 @@ pub(super) enum Origin<'t> {
     Unknown,
 }
 
+/// The common table expression of that name that is seen, and what it stands in.
+fn common<'t>(
+    seen: &Commons<'t>,
+    is_it: impl Fn(&str, &'t Node) -> bool,
+) -> Option<(&'t Node, Place<'t>)> {
+    let mut seen = seen;
+    while let Some((clause, so_many)) = seen {
+        let before = clause.expressions.iter().take(*so_many).enumerate().rev();
+        for (at, (name, query)) in before {
+            if is_it(name, query) {
+                let sees = if clause.recursive {
+                    clause.expressions.len()
+                } else {
+                    at
+                };
+                return Some((
+                    query,
+                    (Some((Rc::clone(clause), sees)), clause.outer.clone()),
+                ));
+            }
+        }
+        seen = &clause.around;
+    }
+    None
+}
+
 impl<'t> Level<'t> {
     /// Where there is nothing to name.
     pub fn outermost() -> Rc<Self> {
         Rc::new(Level {
-            sources: Vec::new(),
-            commons: Rc::default(),
+            sources: Rc::default(),
+            seen: 0,
+            commons: None,
             outer: None,
             depth: 0,
             left: Rc::new(Cell::new(MOST_LOOKUPS)),
         })
     }
 
-    /// The names of a query inside this one.
+    /// The names of a query inside this one: in its FROM, in its WITH, or in an expression of it.
     pub fn inside(self: &Rc<Self>, query: &'t Node) -> Rc<Self> {
-        let mut commons = Rc::clone(&self.commons);
+        let of_from = |source: &Source<'t>| matches!(source.from, From::Query(own, _) if std::ptr::eq(own, query));
+        let place = match self.sources.iter().position(of_from) {
+            Some(at) => self.place_of(at),
+            None => match common(&self.commons, |_, own| std::ptr::eq(own, query)) {
+                Some((_, place)) => place,
+                None => (self.commons.clone(), Some(Rc::clone(self))),
+            },
+        };
+        self.at(query, place)
+    }
+
+    /// What the subquery in FROM stands in that is the source of that index.
+    fn place_of(self: &Rc<Self>, at: usize) -> Place<'t> {
+        let outer = match self.sources.get(at).map(|source| &source.from) {
+            Some(From::Query(_, false)) => self.outer.clone(),
+            _ => Some(self.before(at)),
+        };
+        (self.commons.clone(), outer)
+    }
+
+    /// What is seen by what is lateral and stands there.
+    fn before(&self, at: usize) -> Rc<Self> {
+        let mut level = self.clone();
+        level.seen = at.min(self.seen);
+        Rc::new(level)
+    }
+
+    /// The names of a query that stands there.
+    fn at(&self, query: &'t Node, (mut commons, outer): Place<'t>) -> Rc<Self> {
         if let Some(with) = query.child("with_clause") {
             let own = with.list("ctes").iter().filter_map(Tree::node);
             let own =
                 own.filter_map(|common| Some((common.text("ctename"), common.child("ctequery")?)));
-            commons = Rc::new(self.commons.iter().copied().chain(own).collect());
+            let clause = Clause {
+                expressions: own.collect(),
+                recursive: with.flag("recursive"),
+                around: commons,
+                outer: outer.clone(),
+            };
+            let so_many = clause.expressions.len();
+            commons = Some((Rc::new(clause), so_many));
         }
-        let mut level = Level {
-            sources: Vec::new(),
-            commons,
-            outer: Some(Rc::clone(self)),
-            depth: self.depth + 1,
-            left: Rc::clone(&self.left),
-        };
+        let mut sources = Vec::new();
         for field in ["relation", "from_clause", "using_clause", "source_relation"] {
             match query.get(field) {
-                Some(Tree::List(items)) => items.iter().for_each(|item| level.add(item)),
-                Some(item) => level.add(item),
+                Some(Tree::List(items)) => {
+                    items
+                        .iter()
+                        .for_each(|item| add(&mut sources, item, &commons));
+                }
+                Some(item) => add(&mut sources, item, &commons),
                 None => {}
             }
         }
-        Rc::new(level)
+        Rc::new(Level {
+            seen: sources.len(),
+            sources: Rc::new(sources),
+            commons,
+            outer,
+            depth: self.depth + 1,
+            left: Rc::clone(&self.left),
+        })
     }
 
-    fn add(&mut self, item: &'t Tree) {
-        let Some(node) = item.node() else {
-            return;
-        };
-        let alias = node.child("alias");
-        let names = alias.map_or(Vec::new(), |alias| {
-            alias
-                .list("colnames")
-                .iter()
-                .filter_map(Tree::string)
-                .collect()
-        });
-        let alias = alias.map_or("", |alias| alias.text("aliasname"));
-        let from = match node.kind {
-            "RangeVar" => {
-                let name = node.text("relname");
-                let common = self
-                    .commons
-                    .iter()
-                    .rev()
-                    .find(|(common, _)| *common == name);
-                match common.filter(|_| node.text("schemaname").is_empty()) {
-                    Some((_, query)) => From::Query(query),
-                    None => From::Relation(node),
-                }
-            }
-            "RangeSubselect" => match node.child("subquery") {
-                Some(query) => From::Query(query),
-                None => return,
-            },
-            "RangeTableSample" => {
-                if let Some(relation) = node.get("relation") {
-                    self.add(relation);
-                }
-                return;
-            }
-            "JoinExpr" => {
-                for side in ["larg", "rarg"] {
-                    if let Some(side) = node.get(side) {
-                        self.add(side);
-                    }
-                }
-                return;
-            }
-            _ => From::Function(node),
-        };
-        let alias = match (alias, from) {
-            ("", From::Relation(_) | From::Query(_)) => node.text("relname"),
-            (alias, _) => alias,
-        };
-        self.sources.push(Source { alias, names, from });
+    fn seen(&self) -> impl Iterator<Item = (usize, &Source<'t>)> {
+        self.sources.iter().take(self.seen).enumerate()
     }
 
     /// Where the value of a column reference may come from.
     pub fn origins(self: &Rc<Self>, column: &'t Node) -> Vec<Origin<'t>> {
         let fields = column.list("fields");
         let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
-        let star = naming::is_star(column);
         let (alias, name) = match names.as_slice() {
-            [alias] if star => (Some(*alias), None),
+            [alias] if naming::is_star(column) => (Some(*alias), None),
             [name] => (None, Some(*name)),
-            [.., alias, name] if !star => (Some(*alias), Some(*name)),
+            [.., alias, name] if !naming::is_star(column) => (Some(*alias), Some(*name)),
             _ => (None, None),
         };
         let mut found = Vec::new();
-        for source in &self.sources {
-            match (alias, name) {
-                (Some(alias), _) if source.alias != alias => {}
-                (None, Some(name)) if source.alias == name => {
-                    self.of_source(source, None, &mut found)
-                }
-                _ => self.of_source(source, name, &mut found),
-            }
+        self.look(alias, name, &mut found);
+        if found.is_empty() {
+            found.push(Origin::Unknown);
         }
-        match (&self.outer, found.is_empty()) {
-            (_, false) => found,
-            (Some(outer), true) => outer.origins(column),
-            (None, true) => vec![Origin::Unknown],
-        }
+        found
     }
 
-    fn of_source(
+    /// In this query, and in those around it as long as what was found may not have a column of that name.
+    fn look(
         self: &Rc<Self>,
-        source: &Source<'t>,
+        alias: Option<&'t str>,
         name: Option<&'t str>,
         found: &mut Vec<Origin<'t>>,
     ) {
+        let before = found.len();
+        let mut has = false;
+        for (at, source) in self.seen() {
+            match (alias, name) {
+                (Some(alias), _) if source.alias != alias => {}
+                (None, Some(_)) if source.qualified => {}
+                // A column of a query around comes before a whole row of that name.
+                (None, Some(name)) if source.alias == name => self.of_source(at, None, found),
+                _ => {
+                    let own = found.len();
+                    self.of_source(at, name, found);
+                    let mut own = found.iter().skip(own);
+                    has |= own.any(|origin| matches!(origin, Origin::Made(..)));
+                }
+            }
+        }
+        let sure = has || name.is_none() || (alias.is_some() && found.len() > before);
+        let own = found.len();
+        if let Some(outer) = self.outer.as_ref().filter(|_| !sure || own == before) {
+            outer.look(alias, name, found);
+        }
+        // A relation is taken to have the column rather than one further out.
+        if own > before {
+            let beyond = found.split_off(own).into_iter();
+            found.extend(beyond.filter(|origin| !matches!(origin, Origin::Stored(..))));
+        }
+    }
+
+    fn of_source(self: &Rc<Self>, at: usize, name: Option<&'t str>, found: &mut Vec<Origin<'t>>) {
+        let Some(source) = self.sources.get(at) else {
+            return;
+        };
         let position = source.names.iter().position(|known| Some(*known) == name);
-        match source.from {
+        let which = match (position, name) {
+            (Some(position), _) => Which::At(position),
+            (None, Some(name)) => Which::Named(name),
+            (None, None) => Which::All,
+        };
+        match &source.from {
             // Which column a new name stands for is not known here.
             From::Relation(relation) if source.names.is_empty() => {
                 found.push(Origin::Stored(relation, name))
@@ -190,19 +257,23 @@ impl<'t> Level<'t> {
             From::Function(function) => {
                 // Their only column has the name that the alias gives.
                 let named = name.is_none() || position.is_some() || !is_scalar(function);
-                found.extend(named.then(|| Origin::Function(function, Rc::clone(self))));
+                found.extend(named.then(|| Origin::Function(function, self.before(at))));
             }
-            From::Query(_) if self.depth > MAX_DEPTH => found.push(Origin::Unknown),
-            From::Query(query) => match (position, name) {
-                (Some(position), _) => self.column(query, Which::At(position), found),
-                (None, Some(name)) => self.column(query, Which::Named(name), found),
-                (None, None) => self.column(query, Which::All, found),
-            },
+            From::Unknown => found.push(Origin::Unknown),
+            _ if self.depth > MAX_DEPTH => found.push(Origin::Unknown),
+            From::Query(query, _) => self.column(query, self.place_of(at), which, found),
+            From::Common(query, place) => self.column(query, place.clone(), which, found),
         }
     }
 
     /// The column of a query.
-    fn column(self: &Rc<Self>, query: &'t Node, which: Which<'t>, found: &mut Vec<Origin<'t>>) {
+    fn column(
+        &self,
+        query: &'t Node,
+        place: Place<'t>,
+        which: Which<'t>,
+        found: &mut Vec<Origin<'t>>,
+    ) {
         let left = self.left.get();
         if query.kind != "SelectStmt" || left == 0 {
             found.push(Origin::Unknown);
@@ -210,21 +281,22 @@ impl<'t> Level<'t> {
         }
         self.left.set(left - 1);
         if let (Some(left), Some(right)) = (query.child("larg"), query.child("rarg")) {
-            let level = self.inside(query);
+            let level = self.at(query, place);
             // The first one gives the names.
-            let place = match which {
-                Which::Named(name) => place(left, name).map_or(Which::All, Which::At),
+            let which = match which {
+                Which::Named(name) => position(left, name).map_or(Which::All, Which::At),
                 which => which,
             };
             for arm in [left, right] {
+                let place = (level.commons.clone(), Some(Rc::clone(&level)));
                 match level.depth > MAX_DEPTH {
                     true => found.push(Origin::Unknown),
-                    false => level.column(arm, place, found),
+                    false => level.column(arm, place, which, found),
                 }
             }
             return;
         }
-        let level = self.inside(query);
+        let level = self.at(query, place);
         let targets: Vec<&Node> = query
             .list("target_list")
             .iter()
@@ -262,12 +334,11 @@ impl<'t> Level<'t> {
                     continue;
                 }
                 let of = target.list("fields").iter().find_map(Tree::string);
-                for source in level
-                    .sources
-                    .iter()
-                    .filter(|source| of.is_none_or(|of| of == source.alias))
+                for (at, _) in level
+                    .seen()
+                    .filter(|(_, source)| of.map_or(!source.qualified, |of| of == source.alias))
                 {
-                    level.of_source(source, Some(name), found);
+                    level.of_source(at, Some(name), found);
                 }
             }
         }
@@ -279,6 +350,77 @@ enum Which<'t> {
     Named(&'t str),
     At(usize),
     All,
+}
+
+/// What an item of FROM offers, in the order in which what is lateral sees it.
+fn add<'t>(sources: &mut Vec<Source<'t>>, item: &'t Tree, commons: &Commons<'t>) {
+    let Some(node) = item.node() else {
+        return;
+    };
+    let alias = node.child("alias");
+    let names = alias.map_or(Vec::new(), |alias| {
+        let names = alias.list("colnames").iter();
+        names.filter_map(Tree::string).collect()
+    });
+    let alias = alias.map_or("", |alias| alias.text("aliasname"));
+    let (own_name, from) = match node.kind {
+        "RangeVar" => {
+            let name = node.text("relname");
+            let known = common(commons, |known, _| known == name);
+            match known.filter(|_| node.text("schemaname").is_empty()) {
+                Some((query, place)) => (name, From::Common(query, place)),
+                None => (name, From::Relation(node)),
+            }
+        }
+        "RangeSubselect" => match node.child("subquery") {
+            Some(query) => ("", From::Query(query, node.flag("lateral"))),
+            None => return,
+        },
+        "RangeTableSample" => {
+            if let Some(relation) = node.get("relation") {
+                add(sources, relation, commons);
+            }
+            return;
+        }
+        "JoinExpr" => return join(sources, node, commons),
+        _ => ("", From::Function(node)),
+    };
+    sources.push(Source {
+        alias: if alias.is_empty() { own_name } else { alias },
+        names,
+        from,
+        qualified: false,
+    });
+}
+
+/// The alias of a join hides those of its sides; that of its USING stands beside them.
+fn join<'t>(sources: &mut Vec<Source<'t>>, node: &'t Node, commons: &Commons<'t>) {
+    let first = sources.len();
+    for side in ["larg", "rarg"] {
+        if let Some(side) = node.get(side) {
+            add(sources, side, commons);
+        }
+    }
+    for (field, qualified) in [("alias", false), ("join_using_alias", true)] {
+        let Some(alias) = node.child(field) else {
+            continue;
+        };
+        // Subqueries of the sides are asked for by their place.
+        sources
+            .iter_mut()
+            .skip(first)
+            .filter(|_| !qualified)
+            .for_each(|side| {
+                side.alias = "";
+                side.qualified = true;
+            });
+        sources.push(Source {
+            alias: alias.text("aliasname"),
+            names: Vec::new(),
+            from: From::Unknown,
+            qualified,
+        });
+    }
 }
 
 /// Functions in FROM that give one column.
@@ -318,9 +460,9 @@ fn named(target: &Node) -> Option<&str> {
 }
 
 /// Where a query's first arm has a column of that name, if no star stands there.
-fn place(query: &Node, name: &str) -> Option<usize> {
+fn position(query: &Node, name: &str) -> Option<usize> {
     if let Some(left) = query.child("larg") {
-        return place(left, name);
+        return position(left, name);
     }
     let targets = query.list("target_list");
     let star = |target: &Tree| {

@@ -1,9 +1,14 @@
 //! What each output column of a statement holds. Followed through subqueries and common table expressions as far as
 //! values go through them unchanged; what is done to a gathered value otherwise leaves nothing known about it.
 mod columns;
+mod conditions;
+mod elements;
 mod expressions;
 mod forms;
+mod names;
 mod queries;
+mod recursion;
+mod scaled;
 
 use std::rc::Rc;
 
@@ -19,22 +24,46 @@ const VERSIONS: [u32; 2] = [130_000, 180_000];
 
 /// Something in FROM.
 #[derive(Debug, Clone)]
-struct Source {
+struct Source<'t> {
     alias: String,
     outputs: Outputs,
     /// Its rows count, or may.
     counted: bool,
+    /// The relation, where its columns have their own names.
+    stored: Option<&'t Node>,
+    /// The alias of `JOIN ... USING (...) AS j`: no name without it is one of these.
+    qualified: bool,
+}
+
+impl Source<'_> {
+    /// What the statement writes to, or a name for its rows.
+    fn target(alias: &str) -> Self {
+        Source {
+            alias: alias.to_owned(),
+            outputs: Outputs::all(Own),
+            counted: true,
+            stored: None,
+            qualified: false,
+        }
+    }
+}
+
+/// A common table expression.
+struct Common {
+    name: String,
+    outputs: Outputs,
+    counted: bool,
 }
 
 /// The names that expressions see, the innermost query last.
-type Scope = Vec<Vec<Source>>;
+type Scope<'t> = Vec<Vec<Source<'t>>>;
 
 pub(super) struct Reader<'a, 't> {
     facts: Facts<'a>,
     /// The innermost query's names.
     level: Rc<Level<'t>>,
-    common: Vec<(String, Outputs)>,
-    scope: Scope,
+    common: Vec<Common>,
+    scope: Scope<'t>,
     /// The query, or one around it, reads a relation whose rows count.
     counts: bool,
     /// The query does so itself, in FROM or in a condition, which chooses what it gathers.
@@ -45,6 +74,12 @@ pub(super) struct Reader<'a, 't> {
     top: bool,
     /// The row that the query gives goes into a document as it is.
     in_document: bool,
+    /// The query that was read last is chosen by gathered values.
+    looked: bool,
+    /// So many lists of candidates were met.
+    candidates: u32,
+    /// What is read is stored.
+    storing: bool,
 }
 
 impl<'a, 't> Reader<'a, 't> {
@@ -59,6 +94,9 @@ impl<'a, 't> Reader<'a, 't> {
             outside: false,
             top: false,
             in_document: false,
+            looked: false,
+            candidates: 0,
+            storing: false,
         }
     }
 
@@ -90,6 +128,7 @@ impl<'a, 't> Reader<'a, 't> {
     /// Whether what a statement writes gathers rows.
     pub(super) fn stores_many(&mut self, node: &'t Node) -> bool {
         let many = |outputs: Outputs| !outputs.worst().is_single();
+        self.storing = true;
         if node.kind != "SelectStmt" {
             self.level = self.level.inside(node);
         }
@@ -105,9 +144,13 @@ impl<'a, 't> Reader<'a, 't> {
                 }),
             "InsertStmt" => {
                 self.with_clause(node);
+                let mut sources = written(node);
+                sources.push(Source::target("excluded"));
+                self.scope.push(sources);
                 let updates = node
                     .child("on_conflict_clause")
                     .is_some_and(|clause| many(self.assigned(clause.list("target_list"))));
+                self.scope.pop();
                 updates
                     || node
                         .child("select_stmt")
@@ -116,7 +159,8 @@ impl<'a, 't> Reader<'a, 't> {
             "UpdateStmt" => {
                 self.with_clause(node);
                 self.counts |= mentioned_in(node, self.facts.counted);
-                let sources = self.sources(node.list("from_clause"));
+                let mut sources = self.sources(node.list("from_clause"));
+                sources.extend(written(node));
                 self.scope.push(sources);
                 let assigned = self.assigned(node.list("target_list"));
                 self.scope.pop();
@@ -125,9 +169,10 @@ impl<'a, 't> Reader<'a, 't> {
             "MergeStmt" => {
                 self.with_clause(node);
                 self.counts |= mentioned_in(node, self.facts.counted);
-                let sources = node.get("source_relation").map_or(Vec::new(), |source| {
+                let mut sources = node.get("source_relation").map_or(Vec::new(), |source| {
                     self.sources(std::slice::from_ref(source))
                 });
+                sources.extend(written(node));
                 self.scope.push(sources);
                 let clauses = node
                     .list("merge_when_clauses")
@@ -177,7 +222,15 @@ impl<'a, 't> Reader<'a, 't> {
         self.with_clause(node);
         let around = self.counts;
         self.counts |= mentioned_in(node, self.facts.counted);
-        let mut sources = Vec::new();
+        let mut sources = written(node);
+        let options = returning.list("options").iter().filter_map(Tree::node);
+        let options = options.map(|option| option.text("value"));
+        sources.extend(
+            ["old", "new"]
+                .into_iter()
+                .chain(options)
+                .map(Source::target),
+        );
         for field in ["from_clause", "using_clause", "source_relation"] {
             match node.get(field) {
                 Some(Tree::List(items)) => sources.extend(self.sources(items)),
@@ -193,6 +246,20 @@ impl<'a, 't> Reader<'a, 't> {
         self.common.truncate(common);
         outputs
     }
+}
+
+/// The relation that a statement writes to, by its name there.
+fn written<'t>(node: &'t Node) -> Vec<Source<'t>> {
+    let Some(relation) = node.child("relation") else {
+        return Vec::new();
+    };
+    let alias = relation
+        .child("alias")
+        .map_or("", |alias| alias.text("aliasname"));
+    vec![Source::target(match alias {
+        "" => relation.text("relname"),
+        alias => alias,
+    })]
 }
 
 /// The text of COPY spells control characters and backslashes in another way.

@@ -12,6 +12,7 @@ fn joins(text: &str) -> Joined {
     let facts = Facts {
         counted: &|node| node.text("relname") != "plain",
         keys: &|_| Vec::new(),
+        columns: &|_, _| true,
     };
     joined(statement.tree.node().expect("a statement"), facts)
 }

@@ -29,21 +29,21 @@ impl Outputs {
         all.fold(Own, either)
     }
 
-    /// The column of that name; what has no known name may have it.
-    pub fn named(&self, name: &str) -> Option<Holding> {
+    /// The column of that name, and whether it is there for sure; what has no known name may have it.
+    pub fn named(&self, name: &str) -> Option<(Holding, bool)> {
         let known = self
             .columns
             .iter()
             .filter(|(known, _)| known.as_deref() == Some(name));
         let found: Vec<Holding> = known.map(|(_, holding)| holding.clone()).collect();
         if !found.is_empty() {
-            return Some(found.into_iter().fold(Own, either));
+            return Some((found.into_iter().fold(Own, either), true));
         }
         let unnamed = self.columns.iter().filter(|(known, _)| known.is_none());
-        let may_be = unnamed
+        unnamed
             .map(|(_, holding)| holding.clone())
-            .fold(Own, either);
-        (may_be != Own).then_some(may_be)
+            .reduce(either)
+            .map(|may_be| (may_be, false))
     }
 
     /// Under the column names of an alias.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use super::super::calls::{self, Call};
 use super::super::sums::{Summed, Sums};
 use super::super::{Holding, mentioned_in};
-use super::forms::{self, Made, array, document, either};
-use super::{Reader, Source};
-use crate::sql::naming;
+use super::Reader;
+use super::elements::key;
+use super::forms::{self, Made, array, chosen, document, either, is_figure, truth};
+use super::scaled::multiplies;
 use crate::sql::tree::{Node, Tree};
 
-use Holding::{Anything, Array, Document, Element, Joined, Number, Own, Product, Tags};
+use Holding::{
+    Anything, Array, Document, Element, Joined, Number, Own, Product, Quotient, Scaled, Tags,
+};
 
 /// `SubLinkType`, `XmlExprOp` and `A_Expr_Kind` as `pg_query` numbers them.
 const EXPR_SUBLINK: i64 = 5;
@@ -70,38 +73,51 @@ impl<'t> Reader<'_, 't> {
                 }
                 ARRAY_SUBLINK => self.gathered(node.child("subselect"), array),
                 // True or false.
-                _ => Own,
+                _ => {
+                    let tested = node.child("testexpr");
+                    let tested = tested.map_or(Own, |tested| self.expression(tested));
+                    let query = node.child("subselect");
+                    self.looked = false;
+                    let given = query.map_or(Own, |query| self.query(query).worst());
+                    let by = if self.looked {
+                        Element(Arc::from(""))
+                    } else {
+                        Own
+                    };
+                    truth(either(either(tested, given), by))
+                }
             },
             "CoalesceExpr" | "MinMaxExpr" => self.of(node.get("args").unwrap_or(&Tree::Nothing)),
-            "CaseExpr" => {
-                let mut all = node
-                    .child("defresult")
-                    .map_or(Own, |value| self.expression(value));
-                for when in node.list("args").iter().filter_map(Tree::node) {
-                    let result = when
-                        .child("result")
-                        .map_or(Own, |value| self.expression(value));
-                    all = either(all, result);
-                }
-                all
-            }
+            "CaseExpr" => self.case(node),
             "CollateClause" | "NamedArgExpr" => node
                 .child("arg")
                 .map_or(Own, |inner| self.expression(inner)),
-            "BoolExpr" | "NullTest" | "BooleanTest" => Own,
+            "BoolExpr" => match node.get("args") {
+                Some(arguments) => truth(self.of(arguments)),
+                None => Own,
+            },
+            "NullTest" => self.null_test(node),
+            "BooleanTest" => truth(self.fields(node)),
             "AExpr" => self.operator(node),
             "TypeCast" => self.cast(node),
             "AIndirection" => self.indirection(node),
-            "XmlExpr" if node.int("op") == XMLELEMENT => match self.fields(node) {
-                inner @ (Own | Tags | Anything) => inner,
-                _ => Joined,
-            },
+            "XmlExpr" if node.int("op") == XMLELEMENT => {
+                // In attributes tags are escaped.
+                let attributes = self.of(node.get("named_args").unwrap_or(&Tree::Nothing));
+                let content = self.of(node.get("args").unwrap_or(&Tree::Nothing));
+                match either(forms::text(attributes), content) {
+                    inner @ (Own | Tags | Anything) => inner,
+                    _ => Joined,
+                }
+            }
             "XmlSerialize" => match self.fields(node) {
-                inner @ (Own | Tags) => inner,
+                Own => Own,
+                // As text they are escaped where it goes into other XML.
+                Tags => Joined,
                 _ => Anything,
             },
             "RowExpr" | "AArrayExpr" => match self.fields(node) {
-                inner @ (Own | Number | Anything) => inner,
+                inner @ (Own | Number | Quotient | Scaled | Anything) => inner,
                 _ => Joined,
             },
             "JsonValueExpr" | "JsonKeyValue" | "List" | "ResTarget" => self.fields(node),
@@ -111,6 +127,23 @@ impl<'t> Reader<'_, 't> {
                 _ => Anything,
             },
         }
+    }
+
+    fn case(&mut self, node: &'t Node) -> Holding {
+        let whens: Vec<&'t Node> = node.list("args").iter().filter_map(Tree::node).collect();
+        let results = whens.iter().filter_map(|when| when.child("result"));
+        let results: Vec<&'t Node> = results.chain(node.child("defresult")).collect();
+        let mut all = Own;
+        for result in &results {
+            all = either(all, self.expression(result));
+        }
+        let mut by = node
+            .child("arg")
+            .map_or(Own, |value| truth(self.expression(value)));
+        for condition in whens.iter().filter_map(|when| when.child("expr")) {
+            by = either(by, self.condition(condition, &results));
+        }
+        chosen(all, by)
     }
 
     fn fields(&mut self, node: &'t Node) -> Holding {
@@ -133,55 +166,20 @@ impl<'t> Reader<'_, 't> {
         }
     }
 
-    /// `inside`: it goes into a document as it is. A row in text form hides what it holds behind quotes.
-    pub(super) fn column(&self, node: &Node, inside: bool) -> Holding {
-        let row = |holding: Holding| match holding {
-            Own => Own,
-            holding if inside => holding,
-            _ => Anything,
-        };
-        let fields = node.list("fields");
-        let star = naming::is_star(node);
-        let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
-        let (relation, name) = match names.as_slice() {
-            [relation] if star => (Some(*relation), None),
-            [name] => (None, Some(*name)),
-            [.., relation, name] => (Some(*relation), Some(*name)),
-            [] => (None, None),
-        };
-        for level in self.scope.iter().rev() {
-            let mut found = None;
-            for source in level {
-                let holding = match (relation, name) {
-                    (Some(relation), name) if source.alias == relation => match name {
-                        Some(name) => Some(source.outputs.named(name).unwrap_or(Own)),
-                        None => Some(row(source.outputs.worst())),
-                    },
-                    (Some(_), _) => None,
-                    (None, Some(name)) if source.alias == name => Some(row(source.outputs.worst())),
-                    (None, Some(name)) => source.outputs.named(name),
-                    (None, None) => Some(row(source.outputs.worst())),
-                };
-                found = match (found, holding) {
-                    (None, holding) => holding,
-                    (found, None) => found,
-                    (Some(one), Some(other)) => Some(either(one, other)),
-                };
-            }
-            if let Some(found) = found {
-                return found;
-            }
-        }
-        Own
+    fn call(&mut self, node: &'t Node) -> Holding {
+        let holding = self.called(node);
+        self.filtered(node, holding)
     }
 
-    fn call(&mut self, node: &'t Node) -> Holding {
+    fn called(&mut self, node: &'t Node) -> Holding {
         let call = calls::call(node);
         let documents = matches!(call, Call::Document | Call::Elements | Call::Members);
         let mut arguments: Vec<Holding> = Vec::new();
         for argument in node.list("args") {
             arguments.push(match argument {
-                Tree::Node(row) if documents && row.kind == "ColumnRef" => self.column(row, true),
+                Tree::Node(row) if documents && row.kind == "ColumnRef" => {
+                    self.column(row, takes_rows(node))
+                }
                 argument => {
                     // `row_to_json((SELECT r FROM (SELECT ...) r))`: the row itself, too.
                     self.in_document = documents && is_scalar(argument);
@@ -198,6 +196,8 @@ impl<'t> Reader<'_, 't> {
         let collects = self.counts && (inner != Own || !self.of_uncounted(node));
         match call {
             Call::Document if inner == Own => Own,
+            // Elements of the array are its keys and values then.
+            Call::Document if node.flag("func_variadic") => document(inner, Made::Rows),
             Call::Document => match calls::name(node) {
                 "json_build_array" | "jsonb_build_array" => document(inner, Made::Array),
                 _ => document(inner, Made::Object),
@@ -224,23 +224,27 @@ impl<'t> Reader<'_, 't> {
                 }
             }
             Call::Other if collects => Anything,
-            Call::Number if collects => match (inner, self.summed(node)) {
-                (Own, Some(Number)) if calls::name(node) == "avg" => Own,
-                (Own | Number, Some(summed)) => summed,
-                _ => Anything,
+            Call::Number if collects => self.figure(node, inner),
+            Call::Plain if collects && divides(node) => self.figure(node, inner),
+            // One of them, as it is, or what stands there for none. Which row's it is is not known any more.
+            Call::Shown | Call::Another => match inner {
+                Element(_) => Element(Arc::from("")),
+                inner => inner,
             },
-            // One of them, as it is.
-            Call::Shown | Call::Another => {
-                arguments
-                    .into_iter()
-                    .next()
-                    .map_or(Own, |first| match inner {
-                        Own => Own,
-                        inner if node.flag("agg_within_group") => inner,
-                        _ => first,
-                    })
-            }
             _ => forms::kept(calls::name(node), node, &arguments),
+        }
+    }
+
+    /// A figure made of many rows by adding them up.
+    fn figure(&self, node: &'t Node, inner: Holding) -> Holding {
+        match (inner, self.summed(node)) {
+            (Own | Number | Quotient | Scaled, Some(Number)) => match () {
+                () if self.scales(node) => Scaled,
+                () if calls::name(node) == "avg" || divides(node) => Quotient,
+                () => Number,
+            },
+            (Own | Number | Quotient | Scaled, Some(summed)) => summed,
+            _ => Anything,
         }
     }
 
@@ -255,29 +259,6 @@ impl<'t> Reader<'_, 't> {
             Summed::Own => Number,
             Summed::Mixed => Product,
         })
-    }
-
-    /// The aggregate is over relations whose rows do not count: its arguments are of this query, which reads none that
-    /// do, and not of the query around it, whose aggregate it would be then.
-    fn of_uncounted(&self, node: &Node) -> bool {
-        let Some(level) = self.scope.last() else {
-            return false;
-        };
-        fn own(tree: &Tree, level: &[Source]) -> bool {
-            match tree {
-                Tree::List(items) => items.iter().any(|item| own(item, level)),
-                Tree::Node(node) if node.kind == "ColumnRef" => {
-                    let first = node.list("fields").first().and_then(Tree::string);
-                    level
-                        .iter()
-                        .any(|source| first == Some(source.alias.as_str()))
-                }
-                Tree::Node(node) => node.fields.iter().any(|(_, field)| own(field, level)),
-                _ => false,
-            }
-        }
-        let counted = self.chosen || level.iter().any(|source| source.counted);
-        !counted && !level.is_empty() && node.get("args").is_some_and(|args| own(args, level))
     }
 
     fn operator(&mut self, node: &'t Node) -> Holding {
@@ -295,8 +276,17 @@ impl<'t> Reader<'_, 't> {
         let [left, right] = inner;
         match (node.int("kind"), operator) {
             (NULLIF, _) => return left,
-            (kind, operator) if kind != OPERATOR || TRUTHS.contains(&operator) => return Own,
+            (kind, operator) if kind != OPERATOR || TRUTHS.contains(&operator) => {
+                return truth(either(left, right));
+            }
             _ => {}
+        }
+        let added = matches!(operator, "+" | "-") && is_figure(&left) && is_figure(&right);
+        let moved = ["lexpr", "rexpr"]
+            .iter()
+            .any(|side| node.get(side).is_some_and(multiplies));
+        if self.storing && added && moved {
+            return Scaled;
         }
         match (operator, left, right) {
             (_, Own, Own) => Own,
@@ -304,13 +294,31 @@ impl<'t> Reader<'_, 't> {
                 (Array, Array | Own | Number | Element(_)) | (Own | Number | Element(_), Array) => {
                     Array
                 }
-                (one @ Document { .. }, other @ Document { .. }) => either(one, other),
+                (one @ Document { .. }, other @ Document { .. }) => match either(one, other) {
+                    // What is no array becomes an element of the other side's.
+                    Document {
+                        members,
+                        depth,
+                        separators,
+                    } if !is_object(node) => Document {
+                        members,
+                        depth: depth.saturating_add(1),
+                        separators,
+                    },
+                    both => both,
+                },
                 (left, right) => forms::join(left, right),
             },
             // A piece of it.
             ("->" | "->>" | "#>" | "#>>", Document { .. } | Joined, Own) => Joined,
-            ("+" | "-" | "*" | "/", Own | Number, Own | Number) => Number,
-            ("+" | "-" | "*" | "/", Own | Number | Product, Own | Number | Product) => Product,
+            ("+" | "-" | "*" | "/", left, right)
+                if [&left, &right].iter().all(|side| is_number(side)) =>
+            {
+                match (operator, either(left, right)) {
+                    ("/", Number) => Quotient,
+                    (_, both) => both,
+                }
+            }
             ("+" | "-" | "*" | "/", Element(key), Own)
             | ("+" | "-" | "*" | "/", Own, Element(key)) => Element(key),
             _ => Anything,
@@ -334,11 +342,13 @@ impl<'t> Reader<'_, 't> {
             (inner @ Array, _) if array => inner,
             (inner @ Element(_), _) if !array => inner,
             (inner @ Document { .. }, "json" | "jsonb") if !array => inner,
+            (Scaled, "int2" | "int4" | "int8") if !array => Number,
+            (Scaled, "numeric") if !array && bounds_digits(node) => Number,
             (
-                inner @ (Number | Product),
+                inner @ (Number | Quotient | Scaled | Product),
                 "numeric" | "int4" | "int8" | "float8" | "float4" | "money" | "text" | "varchar",
             ) if !array => inner,
-            (inner @ Tags, "xml" | "text") if !array => inner,
+            (inner @ Tags, "xml") if !array => inner,
             (inner, "text" | "varchar" | "bpchar") if !array => forms::text(inner),
             (inner @ Joined, "json" | "jsonb" | "xml") if !array => inner,
             _ => Anything,
@@ -374,29 +384,80 @@ impl<'t> Reader<'_, 't> {
     }
 }
 
-/// What says which row's value an element is: the element, and the order of the rows.
-fn key(array: &Node, steps: &[Tree]) -> Arc<str> {
-    if array.kind != "FuncCall" || calls::name(array) != "array_agg" || array.flag("agg_distinct") {
-        return Arc::default();
-    }
-    let mut key = String::new();
-    for step in steps {
-        calls::write_out(step, &mut key);
-    }
-    for field in ["agg_order", "agg_filter", "over"] {
-        calls::write_out(array.get(field).unwrap_or(&Tree::Nothing), &mut key);
-    }
-    key.into()
-}
-
 /// A query that gives one value.
 fn is_scalar(tree: &Tree) -> bool {
     tree.node()
         .is_some_and(|node| node.kind == "SubLink" && node.int("sub_link_type") == EXPR_SUBLINK)
 }
 
-/// What is cast to text.
+fn is_number(holding: &Holding) -> bool {
+    matches!(holding, Own | Product) || is_figure(holding)
+}
+
+/// `numeric(12, 2)`: no longer than a sum that counts for nothing.
+fn bounds_digits(cast: &Node) -> bool {
+    const MOST: i64 = 16;
+    let target = cast.child("type_name");
+    let digits = target.and_then(|target| target.list("typmods").first());
+    let digits = digits
+        .and_then(Tree::node)
+        .and_then(|digits| digits.child("val"));
+    digits.is_some_and(|digits| digits.kind == "Integer" && digits.int("ival") <= MOST)
+}
+
+/// JSON that is an object for sure, where two of them are put together.
+fn is_object(node: &Node) -> bool {
+    match node.kind {
+        "FuncCall" => matches!(
+            calls::name(node),
+            "jsonb_build_object"
+                | "jsonb_object_agg"
+                | "jsonb_object_agg_strict"
+                | "jsonb_object_agg_unique"
+                | "jsonb_object_agg_unique_strict"
+        ),
+        "CoalesceExpr" => node
+            .list("args")
+            .iter()
+            .all(|side| side.node().is_some_and(is_object)),
+        "AExpr" => ["lexpr", "rexpr"]
+            .iter()
+            .all(|side| node.child(side).is_some_and(is_object)),
+        _ => false,
+    }
+}
+
+/// Functions that make a document of a whole row; for the others its name is a column's.
+fn takes_rows(call: &Node) -> bool {
+    !matches!(
+        calls::name(call),
+        "array_to_json" | "json_strip_nulls" | "jsonb_strip_nulls"
+    )
+}
+
+/// Aggregates that divide, or take a root.
+fn divides(call: &Node) -> bool {
+    let name = calls::name(call);
+    let of_two = ["covar_", "regr_"]
+        .iter()
+        .any(|family| name.starts_with(family));
+    let of_one = [
+        "stddev",
+        "variance",
+        "var_pop",
+        "var_samp",
+        "stddev_pop",
+        "stddev_samp",
+        "corr",
+    ];
+    (of_two && name != "regr_count") || of_one.contains(&name)
+}
+
+/// What is cast to text, or written as text.
 pub(super) fn as_text(node: &Node) -> Option<&Node> {
+    if node.kind == "XmlSerialize" {
+        return node.child("expr");
+    }
     let target = node
         .child("type_name")
         .filter(|_| node.kind == "TypeCast")?;

@@ -9,9 +9,13 @@ use std::sync::Arc;
 
 use super::super::calls;
 use super::super::{Holding, Separators};
+use super::conditions::is_whole;
 use crate::sql::tree::{Node, Tree};
 
-use Holding::{Anything, Array, Document, Element, Joined, Number, Own, Product, Separated, Tags};
+use Holding::{
+    Anything, Array, Document, Element, Joined, Number, Own, Product, Quotient, Scaled, Separated,
+    Tags,
+};
 
 /// More kinds of separators than anybody has in a list.
 const MOST_SEPARATORS: usize = 8;
@@ -24,10 +28,16 @@ pub(super) fn either(one: Holding, other: Holding) -> Holding {
         (Own, any) | (any, Own) => any,
         (one, other) if one == other => one,
         (Anything, _) | (_, Anything) => Anything,
-        (Number, Product) | (Product, Number) => Product,
+        (Product, figure) | (figure, Product) if is_figure(&figure) => Product,
+        (Scaled, figure) | (figure, Scaled) if is_figure(&figure) => Scaled,
+        (Number, Quotient) | (Quotient, Number) => Quotient,
         // What is no figure is counted at least once.
-        (Number, any @ (Element(_) | Separated(_)))
-        | (any @ (Element(_) | Separated(_)), Number) => any,
+        (figure, any @ (Element(_) | Separated(_)))
+        | (any @ (Element(_) | Separated(_)), figure)
+            if is_figure(&figure) =>
+        {
+            any
+        }
         (Element(_), Element(_)) => Element(Arc::from("")),
         (
             Document {
@@ -62,6 +72,32 @@ pub(super) fn either(one: Holding, other: Holding) -> Holding {
     }
 }
 
+/// A number of no row, or of many.
+pub(super) fn is_figure(holding: &Holding) -> bool {
+    matches!(holding, Number | Quotient | Scaled)
+}
+
+/// A truth about such a value.
+pub(super) fn truth(of: Holding) -> Holding {
+    match of {
+        Own | Number | Quotient | Scaled => Own,
+        Element(key) => Element(key),
+        _ => Element(Arc::from("")),
+    }
+}
+
+/// A value that a truth has chosen, which may be one about a row.
+pub(super) fn chosen(value: Holding, by: Holding) -> Holding {
+    match (value, by) {
+        (value, Own) => value,
+        (Own | Number | Quotient | Scaled, by) => by,
+        (Element(_), _) => Element(Arc::from("")),
+        // They count nothing where they are empty.
+        (Array | Document { .. } | Separated(_) | Tags, _) => Joined,
+        (value, _) => value,
+    }
+}
+
 fn union(ones: &Separators, others: &Separators) -> Option<Separators> {
     let mut all: Vec<Arc<str>> = ones.iter().chain(others.iter()).cloned().collect();
     all.sort();
@@ -82,7 +118,7 @@ pub(super) fn join(one: Holding, other: Holding) -> Holding {
     match (text(one), text(other)) {
         (Own, any) | (any, Own) => any,
         (Anything, _) | (_, Anything) => Anything,
-        (Number, any) | (any, Number) => any,
+        (figure, any) | (any, figure) if is_figure(&figure) => any,
         (Product, Product) => Product,
         _ => Joined,
     }
@@ -91,7 +127,7 @@ pub(super) fn join(one: Holding, other: Holding) -> Holding {
 /// An array of such values.
 pub(super) fn array(inner: Holding) -> Holding {
     match inner {
-        Own | Number | Element(_) | Array => Array,
+        Own | Number | Quotient | Scaled | Element(_) | Array => Array,
         Anything => Anything,
         _ => Joined,
     }
@@ -118,7 +154,7 @@ pub(super) fn document(inner: Holding, made: Made) -> Holding {
         separators: Arc::default(),
     };
     match inner {
-        Own | Number => of_values(members, deeper),
+        Own | Number | Quotient => of_values(members, deeper),
         // Each may be another row's.
         Element(_) => of_values(true, deeper),
         // It may have several dimensions.
@@ -154,7 +190,7 @@ pub(super) fn list(inner: Holding, separator: &Tree) -> Holding {
     let own = separators(separator);
     match (text(inner), own) {
         (Anything, _) => Anything,
-        (Own | Number | Element(_), Some(own)) => Separated(own),
+        (Own | Number | Quotient | Scaled | Element(_), Some(own)) => Separated(own),
         (Separated(inside), Some(own)) => union(&inside, &own).map_or(Joined, Separated),
         _ => Joined,
     }
@@ -193,7 +229,7 @@ pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
     let any = arguments().fold(Own, either);
     match any {
         Own => return Own,
-        Number => return Number,
+        any @ (Number | Quotient | Scaled) => return any,
         _ => {}
     }
     match name {
@@ -219,10 +255,15 @@ pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
         }
         "replace" if others() == Own => replaced(text(first()), node.list("args")),
         // Nobody reads more out of a digest than it is long.
-        "md5" | "sha224" | "sha256" | "sha384" | "sha512" => Joined,
+        "md5" | "sha224" | "sha256" | "sha384" | "sha512" if any != Anything => Joined,
         "array_to_string" => match (any, node.list("args")) {
             (Array, [_, separator, ..]) => list(Own, separator),
             (Array | Joined, _) => Joined,
+            _ => Anything,
+        },
+        // Whether one of them was there.
+        "array_remove" if !node.list("args").get(1).is_some_and(is_empty) => match any {
+            Array | Joined => Joined,
             _ => Anything,
         },
         "array_remove" | "array_append" | "array_prepend" | "array_cat" | "trim_array"
@@ -230,12 +271,17 @@ pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
             Array | Joined => any,
             _ => Anything,
         },
-        // Counts.
-        "count" | "regr_count" => Own,
+        // Counts. With one argument it is a column of that name.
+        "count" => truth(any),
+        "regr_count" if arguments().count() == 2 => truth(any),
         "array_length" | "cardinality" | "json_array_length" | "jsonb_array_length"
             if matches!(first(), Array | Document { .. }) && others() == Own =>
         {
-            Own
+            let of = node.list("args").first().and_then(Tree::node);
+            match of.is_some_and(is_whole) {
+                true => Own,
+                false => Element(Arc::from("")),
+            }
         }
         _ => match (arguments().filter(|holding| *holding != Own).count(), any) {
             // Something of one row's value.
@@ -243,6 +289,16 @@ pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
             _ => Anything,
         },
     }
+}
+
+/// NULL, or an empty text.
+fn is_empty(tree: &Tree) -> bool {
+    tree.node().is_some_and(|node| {
+        node.kind == "AConst"
+            && node
+                .get("val")
+                .is_none_or(|value| value.string() == Some(""))
+    })
 }
 
 /// Other separators, or something that is not shorter in the place of a text.

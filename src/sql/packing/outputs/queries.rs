@@ -1,15 +1,14 @@
 //! Queries: what their targets hold, by what their FROM and WITH offer.
-use std::sync::Arc;
-
 use super::super::{Holding, mentioned_in};
-use super::columns::{Output, Outputs, arms};
+use super::columns::{Outputs, arms};
+use super::conditions::all_chosen;
 use super::expressions::as_text;
 use super::forms::either;
-use super::{Reader, Source, VERSIONS};
+use super::{Common, Reader, Source, VERSIONS};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
-use Holding::{Anything, Element, Joined, Own};
+use Holding::{Anything, Own};
 
 /// The column that is all that a query gives.
 fn only_column(targets: &[Tree]) -> Option<&Node> {
@@ -33,10 +32,19 @@ impl<'t> Reader<'_, 't> {
         let names = mentioned_in(node, self.facts.counted);
         let chosen = std::mem::replace(&mut self.chosen, names);
         self.counts |= names;
+        let mut looks = false;
         let outputs = match (node.child("larg"), node.child("rarg")) {
             (Some(left), Some(right)) => {
-                let (left, right) = (self.query(left), self.query(right));
-                arms(left, right)
+                let left = self.query(left);
+                looks |= self.looked;
+                let right = self.query(right);
+                looks |= self.looked;
+                self.scope.push(Vec::new());
+                let chosen = self.is_chosen(node);
+                self.scope.pop();
+                looks |= chosen;
+                let both = arms(left, right);
+                if chosen { all_chosen(both) } else { both }
             }
             _ if !node.list("values_lists").is_empty() => {
                 let rows = node.list("values_lists").iter();
@@ -51,16 +59,25 @@ impl<'t> Reader<'_, 't> {
             }
             _ => {
                 let sources = self.sources(node.list("from_clause"));
+                let counted = sources.iter().any(|source| source.counted);
                 self.scope.push(sources);
+                looks = self.is_chosen(node);
+                if looks {
+                    self.mark_candidates();
+                }
                 let targets = node.list("target_list");
                 let outputs = match only_column(targets).filter(|_| in_document) {
                     Some(row) => Outputs::all(self.column(row, true)),
                     None => self.targets(targets, top),
                 };
                 self.scope.pop();
-                outputs
+                match looks && !counted {
+                    true => all_chosen(outputs),
+                    false => outputs,
+                }
             }
         };
+        self.looked = looks;
         self.level = level;
         self.chosen = chosen;
         self.counts = around;
@@ -102,10 +119,10 @@ impl<'t> Reader<'_, 't> {
     fn star(&mut self, value: &'t Node, outputs: &mut Outputs) {
         let mut names = value.list("fields").iter().filter_map(Tree::string);
         let of = names.next_back();
-        let sources: Vec<&Source> = self.scope.last().map_or(Vec::new(), |sources| {
+        let sources: Vec<&Source<'t>> = self.scope.last().map_or(Vec::new(), |sources| {
             sources
                 .iter()
-                .filter(|source| of.is_none_or(|of| source.alias == of))
+                .filter(|source| of.map_or(!source.qualified, |of| source.alias == of))
                 .collect()
         });
         if let ("ColumnRef", [one]) = (value.kind, sources.as_slice()) {
@@ -127,7 +144,7 @@ impl<'t> Reader<'_, 't> {
         outputs.columns.push((None, holding));
     }
 
-    pub(super) fn sources(&mut self, items: &'t [Tree]) -> Vec<Source> {
+    pub(super) fn sources(&mut self, items: &'t [Tree]) -> Vec<Source<'t>> {
         // What is lateral sees what stands before it.
         self.scope.push(Vec::new());
         for item in items.iter().filter_map(Tree::node) {
@@ -139,16 +156,18 @@ impl<'t> Reader<'_, 't> {
         self.scope.pop().unwrap_or_default()
     }
 
-    fn source(&mut self, node: &'t Node) -> Vec<Source> {
+    fn source(&mut self, node: &'t Node) -> Vec<Source<'t>> {
         let alias = node.child("alias");
         let name = alias.map_or("", |alias| alias.text("aliasname"));
         let names = alias.map_or(&[][..], |alias| alias.list("colnames"));
-        let counted = mentioned_in(node, self.facts.counted);
+        let counted = self.reads_counted(node);
         let source = |name: &str, outputs: Outputs| {
             vec![Source {
                 alias: name.to_owned(),
                 outputs: outputs.renamed(names),
                 counted,
+                stored: None,
+                qualified: false,
             }]
         };
         match node.kind {
@@ -160,19 +179,32 @@ impl<'t> Reader<'_, 't> {
                     .common
                     .iter()
                     .rev()
-                    .find(|(common, _)| plain && common == relation);
-                source(
-                    own,
-                    known.map_or_else(|| Outputs::all(Own), |(_, outputs)| outputs.clone()),
-                )
+                    .find(|common| plain && common.name == relation);
+                match known {
+                    Some(common) => source(own, common.outputs.clone()),
+                    None => vec![Source {
+                        alias: own.to_owned(),
+                        outputs: Outputs::all(Own),
+                        counted,
+                        stored: names.is_empty().then_some(node),
+                        qualified: false,
+                    }],
+                }
             }
             "RangeSubselect" => {
                 let here = self.counts;
-                self.counts = self.outside || (here && node.flag("lateral"));
+                let lateral = node.flag("lateral");
+                self.counts = self.outside || (here && lateral);
+                // What is not lateral does not see what stands beside it.
+                let beside = self.scope.pop().unwrap_or_default();
+                self.scope
+                    .push(if lateral { beside.clone() } else { Vec::new() });
                 let outputs = node
                     .child("subquery")
                     .map_or_else(Outputs::default, |query| self.query(query));
                 self.counts = here;
+                self.scope.pop();
+                self.scope.push(beside);
                 source(name, outputs)
             }
             "RangeTableSample" => node
@@ -180,12 +212,28 @@ impl<'t> Reader<'_, 't> {
                 .map_or(Vec::new(), |relation| self.source(relation)),
             "JoinExpr" => {
                 let mut sides = Vec::new();
+                let before = self.scope.last().map_or(0, Vec::len);
                 for side in ["larg", "rarg"].iter().filter_map(|side| node.child(side)) {
                     let found = self.source(side);
                     if let Some(level) = self.scope.last_mut() {
                         level.extend(found.iter().cloned());
                     }
                     sides.extend(found);
+                }
+                // Whoever asked for the join adds them as they are seen from outside it.
+                if let Some(level) = self.scope.last_mut() {
+                    level.truncate(before);
+                }
+                let merged = node.child("join_using_alias");
+                if let Some(alias) = merged.map(|alias| alias.text("aliasname")) {
+                    let worst = sides.iter().map(|side| side.outputs.worst());
+                    sides.push(Source {
+                        alias: alias.to_owned(),
+                        outputs: Outputs::all(worst.fold(Own, either)),
+                        counted,
+                        stored: None,
+                        qualified: true,
+                    });
                 }
                 match name {
                     "" => sides,
@@ -201,6 +249,11 @@ impl<'t> Reader<'_, 't> {
             _ => {
                 let gathered = node.fields.iter().any(|(_, field)| self.of(field) != Own);
                 let holding = if gathered { Anything } else { Own };
+                let name = if name.is_empty() {
+                    of_function(node)
+                } else {
+                    name
+                };
                 source(name, Outputs::all(holding))
             }
         }
@@ -210,15 +263,27 @@ impl<'t> Reader<'_, 't> {
         let Some(with) = node.child("with_clause") else {
             return;
         };
+        let recursive = with.flag("recursive");
+        // There each may name any other, and what is not read yet may hold anything.
+        if recursive && (self.counts || mentioned_in(with, self.facts.counted)) {
+            for common in with.list("ctes").iter().filter_map(Tree::node) {
+                self.common.push(Common {
+                    name: common.text("ctename").to_owned(),
+                    outputs: Outputs::all(Anything),
+                    counted: true,
+                });
+            }
+        }
         for common in with.list("ctes").iter().filter_map(Tree::node) {
             let name = common.text("ctename").to_owned();
             let names = common.list("aliascolnames");
             let Some(query) = common.child("ctequery") else {
                 continue;
             };
-            let recursive = with.flag("recursive") && query.child("rarg").is_some();
+            let turns = recursive && query.child("rarg").is_some();
+            let counted = self.reads_counted(query);
             let mut outputs = match query.kind {
-                "SelectStmt" if recursive => self.recursion(&name, query, names),
+                "SelectStmt" if turns => self.recursion(&name, query, names),
                 "SelectStmt" => self.query(query).renamed(names),
                 _ => self.write(query).renamed(names),
             };
@@ -233,149 +298,22 @@ impl<'t> Reader<'_, 't> {
             for added in added.into_iter().flatten() {
                 outputs.columns.push((Some(added.to_owned()), Anything));
             }
-            self.common.push((name, outputs));
+            self.common.push(Common {
+                name,
+                outputs,
+                counted,
+            });
         }
-    }
-
-    /// A query that reads its own rows: with every turn it could put one row more into a value, or one more beside the
-    /// others. What comes from another relation, or stands where it stood before, is as it was.
-    fn recursion(&mut self, name: &str, query: &'t Node, names: &'t [Tree]) -> Outputs {
-        let common = self.common.len();
-        self.with_clause(query);
-        let first = query
-            .child("larg")
-            .map_or_else(Outputs::default, |arm| self.query(arm));
-        let mut outputs = first.renamed(names);
-        let Some(turn) = query.child("rarg") else {
-            return outputs;
-        };
-        let targets: Vec<&Node> = turn
-            .list("target_list")
-            .iter()
-            .filter_map(|target| target.node()?.child("val"))
-            .collect();
-        let told = outputs.stars.is_empty()
-            && targets.len() == outputs.columns.len()
-            && !targets.iter().any(|target| naming::is_star(target));
-        if !told {
-            self.common.truncate(common);
-            let gathers = mentioned_in(query, self.facts.counted);
-            return Outputs::all(if gathers { Anything } else { Own });
-        }
-        let own: Vec<String> = outputs
-            .columns
-            .iter()
-            .filter_map(|(name, _)| name.clone())
-            .collect();
-        let aliases = own_aliases(turn, name);
-        // What it has gathered so far, in whatever column it was.
-        let mut gathered = outputs.clone();
-        gathered
-            .columns
-            .iter_mut()
-            .for_each(|column| column.1 = Joined);
-        self.common.push((name.to_owned(), gathered));
-        let others = self.query(turn);
-        self.common.truncate(common);
-        let moves = |target: &Node| target.kind == "ColumnRef" && reads(target, &own, &aliases);
-        let stays = |column: &Output, target: &Node| {
-            let name = column.0.as_deref();
-            name.is_some_and(|name| stays(target, name, &aliases))
-        };
-        // One row's value, that of an earlier turn, unless something is appended to what moves.
-        let mut moved = Element(Arc::from(""));
-        for ((column, target), (_, other)) in
-            outputs.columns.iter().zip(&targets).zip(&others.columns)
-        {
-            if !stays(column, target) && !moves(target) && reads(target, &own, &aliases) {
-                moved = either(moved, other.clone());
-            }
-        }
-        for ((column, target), (_, other)) in
-            outputs.columns.iter_mut().zip(targets).zip(others.columns)
-        {
-            if stays(column, target) {
-                continue;
-            }
-            let turned = match moves(target) {
-                true => moved.clone(),
-                false => other,
-            };
-            column.1 = either(column.1.clone(), turned);
-        }
-        outputs
     }
 }
 
-/// Under which names a query's FROM has the common table expression.
-fn own_aliases(query: &Node, name: &str) -> Vec<String> {
-    fn collect(tree: &Tree, name: &str, found: &mut Vec<String>) {
-        match tree {
-            Tree::List(items) => items.iter().for_each(|item| collect(item, name, found)),
-            Tree::Node(node) if node.kind == "RangeVar" => {
-                let is_it = node.text("schemaname").is_empty() && node.text("relname") == name;
-                let alias = node.child("alias");
-                let alias = alias.map_or(name, |alias| alias.text("aliasname"));
-                found.extend(is_it.then(|| alias.to_owned()));
-            }
-            Tree::Node(node) => node
-                .fields
-                .iter()
-                .for_each(|(_, field)| collect(field, name, found)),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    collect(
-        query.get("from_clause").unwrap_or(&Tree::Nothing),
-        name,
-        &mut found,
-    );
-    found
-}
-
-/// The column itself, or counted up by a constant.
-fn stays(target: &Node, name: &str, aliases: &[String]) -> bool {
-    match target.kind {
-        "ColumnRef" => match target.names("fields").as_deref() {
-            Some([column]) => *column == name,
-            Some([alias, column]) => *column == name && aliases.iter().any(|own| own == alias),
-            _ => false,
-        },
-        "AExpr" => {
-            let operator = target.names("name").unwrap_or_default();
-            let step = target
-                .child("rexpr")
-                .and_then(|step| step.child("val"))
-                .map(|step| step.kind);
-            matches!(operator.last(), Some(&("+" | "-")))
-                && step == Some("Integer")
-                && target
-                    .child("lexpr")
-                    .is_some_and(|inner| stays(inner, name, aliases))
-        }
-        _ => false,
-    }
-}
-
-/// Whether an expression may read a column of the common table expression.
-fn reads(node: &Node, columns: &[String], aliases: &[String]) -> bool {
-    fn any(tree: &Tree, columns: &[String], aliases: &[String]) -> bool {
-        match tree {
-            Tree::List(items) => items.iter().any(|item| any(item, columns, aliases)),
-            Tree::Node(node) => reads(node, columns, aliases),
-            _ => false,
-        }
-    }
-    if node.kind != "ColumnRef" {
-        return node
-            .fields
-            .iter()
-            .any(|(_, field)| any(field, columns, aliases));
-    }
-    match node.names("fields").as_deref() {
-        Some([name]) => [columns, aliases].concat().iter().any(|own| own == name),
-        Some([alias, _]) => aliases.iter().any(|own| own == alias),
-        _ => true,
+/// What a function in FROM is called that has no alias.
+fn of_function(item: &Node) -> &str {
+    let calls = item.list("functions").first().and_then(Tree::items);
+    let call = calls.and_then(|calls| calls.first()).and_then(Tree::node);
+    match item.kind {
+        "RangeTableFunc" => "xmltable",
+        "JsonTable" => "json_table",
+        _ => call.map_or("", super::super::calls::name),
     }
 }
