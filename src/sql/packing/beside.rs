@@ -55,6 +55,8 @@ struct Shows {
     others: u32,
     /// Sums of some rows only, which may be one.
     conditional: u32,
+    /// Of those that are shown, what conditions have chosen.
+    chosen: u32,
     /// FROM has subqueries or functions: their columns are made.
     made: bool,
     group: Group,
@@ -66,6 +68,7 @@ impl Shows {
         let window = node.child("over");
         let call = calls::call(node);
         let argument = node.list("args").first().and_then(Tree::node);
+        self.chosen = self.chosen.saturating_add(chosen);
         match call {
             Call::Another if window.is_some() => self.others += 1,
             Call::Shown if window.is_some() => self.others += 1,
@@ -88,7 +91,7 @@ impl Shows {
                 self.shown = self.shown.saturating_add(chosen);
             }
             Call::Number if !argument.is_some_and(|argument| self.is_column(node, argument)) => {
-                self.conditional += 1;
+                self.conditional += scaled_arms(node).max(1);
             }
             _ => {}
         }
@@ -109,6 +112,29 @@ impl Shows {
             .saturating_add(self.conditional / CONDITIONAL);
         shown.max(1).saturating_add(self.others).min(MOST)
     }
+}
+
+/// Arms of CASE that move what they add to another place of a sum, which may be taken apart again.
+fn scaled_arms(node: &Node) -> u32 {
+    fn of(tree: &Tree) -> u32 {
+        match tree {
+            Tree::List(items) => items.iter().map(of).fold(0, u32::saturating_add),
+            Tree::Node(node) => scaled_arms(node),
+            _ => 0,
+        }
+    }
+    let is_scaled = |result: &Node| {
+        !matches!(
+            result.kind,
+            "ColumnRef" | "AConst" | "ParamRef" | "CaseExpr"
+        )
+    };
+    let own = node.kind == "CaseWhen" && node.child("result").is_some_and(is_scaled);
+    let fields = node.fields.iter();
+    let inside = fields
+        .map(|(_, field)| of(field))
+        .fold(0, u32::saturating_add);
+    inside.saturating_add(u32::from(own))
 }
 
 /// A window that is not the one a running total has; what a name stands for is not looked up.
@@ -281,6 +307,11 @@ impl<'a, 't> Seen<'a, 't> {
         self.common.truncate(before);
         self.level = level_around;
         let shows = std::mem::replace(&mut self.shows, shows_around);
+        // An aggregate over columns of the query around is that one's.
+        if counts.is_empty() {
+            self.shows.shown = self.shows.shown.saturating_add(shows.chosen);
+            self.shows.chosen = self.shows.chosen.saturating_add(shows.chosen);
+        }
         let factor = shows.factor();
         for count in counts.values_mut() {
             *count = count.saturating_mul(factor).min(MOST);

@@ -286,6 +286,13 @@ fn columns_are_counted_from_the_ends_where_a_star_stands_between() {
 
 #[test]
 fn what_gathers_rows_that_do_not_count_packs_nothing() {
+    // PostGraphile's nested lists.
+    let nested = counting(
+        "SELECT t.id, (WITH l AS (SELECT p.id FROM plain p WHERE p.k = t.id), j AS (SELECT json_agg(to_json(l)) AS data FROM l) \
+         SELECT json_build_object('data', (SELECT data FROM j))) FROM t",
+        &|node| node.text("relname") == "t",
+    );
+    assert_eq!(nested, Packed::default());
     let text = "SELECT c.name, t.tags, (SELECT json_agg(l) FROM log l) FROM c JOIN \
                 (SELECT c, array_agg(tag) AS tags FROM tags GROUP BY c) t ON t.c = c.id";
     let gathers = |name: &'static str| {

@@ -193,7 +193,8 @@ impl<'t> Reader<'_, 't> {
             arguments.push(self.of(node.get("agg_order").unwrap_or(&Tree::Nothing)));
         }
         let inner = arguments.iter().cloned().fold(Own, either);
-        let collects = self.counts && (inner != Own || !self.of_uncounted(node));
+        // A row as a document is a row.
+        let collects = self.counts && (!is_one_row(&inner) || !self.of_uncounted(node));
         match call {
             Call::Document if inner == Own => Own,
             // Elements of the array are its keys and values then.
@@ -473,4 +474,12 @@ fn is_text(output: Option<&Node>) -> bool {
     };
     let names = target.names("names").unwrap_or_default();
     matches!(names.last(), Some(&("json" | "jsonb" | "text" | "varchar")))
+}
+
+/// Nothing is gathered in it.
+fn is_one_row(holding: &Holding) -> bool {
+    match holding {
+        Document { .. } => holding.is_single(),
+        holding => *holding == Own,
+    }
 }

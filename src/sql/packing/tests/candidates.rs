@@ -141,3 +141,31 @@ fn candidates_that_rows_have_chosen_stand_for_them() {
         ),
     ]);
 }
+
+#[test]
+fn aggregates_of_the_query_around_count_there() {
+    expect(&[
+        (
+            "SELECT (SELECT count(*) FILTER (WHERE t.id = 7 AND t.n > 5) FROM plain), (SELECT count(*) FILTER (WHERE t.id = 8 AND t.n > 5) FROM plain) FROM t",
+            2,
+        ),
+        (
+            "SELECT t.id, (SELECT max(p.x) FROM plain p), (SELECT count(*) FILTER (WHERE p.x > 5) FROM plain p) FROM t",
+            1,
+        ),
+    ]);
+}
+
+#[test]
+fn arms_of_a_sum_that_move_values_apart_count_four_to_a_row() {
+    let arms = |result: &str| {
+        let arms: Vec<String> = (1..=16)
+            .map(|at| format!("WHEN 'n{at}' THEN {result}"))
+            .collect();
+        format!(
+            "SELECT floor(s / 1e3) FROM (SELECT sum(CASE note {} END) AS s FROM t) q",
+            arms.join(" ")
+        )
+    };
+    expect(&[(&arms("n * 1e3"), 4), (&arms("n"), 1)]);
+}
