@@ -177,6 +177,7 @@ impl Names {
                 | Effect::RollbackTo(_)
                 | Effect::SettingsChanged
                 | Effect::SearchPath(_)
+                | Effect::NamesSetting { .. }
                 | Effect::TemporaryMade(_)
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows
