@@ -150,24 +150,22 @@ pub fn read_values(values: &[u8]) -> Option<Vec<Option<String>>> {
     Some(read)
 }
 
-/// The parameters that [`bound_values`] holds, as they travel, but those that are NULL.
-///
-/// # Errors
-/// They are not laid out as the protocol says.
-pub fn raw_values(values: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+/// The parameters that [`bound_values`] holds, as they travel. `None` where they are not laid out as the protocol says.
+pub fn all_values(values: &[u8]) -> Option<Vec<Option<&[u8]>>> {
     let mut fields = Fields::new(values);
-    let formats = fields.int16()?.cast_unsigned();
+    let formats = fields.int16().ok()?.cast_unsigned();
     for _ in 0..formats {
-        fields.int16()?;
+        fields.int16().ok()?;
     }
-    let count = fields.int16()?.cast_unsigned();
-    let mut raw = Vec::with_capacity(usize::from(count));
+    let count = fields.int16().ok()?.cast_unsigned();
+    let mut all = Vec::with_capacity(usize::from(count));
     for _ in 0..count {
-        if let Ok(length) = usize::try_from(fields.int32()?) {
-            raw.push(fields.bytes(length)?);
-        }
+        all.push(match usize::try_from(fields.int32().ok()?) {
+            Ok(length) => Some(fields.bytes(length).ok()?),
+            Err(_) => None,
+        });
     }
-    Ok(raw)
+    Some(all)
 }
 
 /// Whether [`bound_values`] holds none, whatever formats are given.

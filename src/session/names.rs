@@ -178,6 +178,7 @@ impl Names {
                 | Effect::RollbackTo(_)
                 | Effect::SettingsChanged
                 | Effect::SearchPath(_)
+                | Effect::NamesSetting { .. }
                 | Effect::TemporaryMade(_)
                 | Effect::TemporaryGone(_)
                 | Effect::StoresRows

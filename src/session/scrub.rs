@@ -88,6 +88,10 @@ const NOTICE_ENDS: &[&str] = &[
     "already exists, skipping",
     "does not exist, skipping",
     "will be truncated to",
+    "--- only table or database owner can analyze it",
+    "--- only superuser or database owner can analyze it",
+    "--- only superuser can analyze it",
+    "\", skipping it",
     "you don't own a lock of type ExclusiveLock",
     "you don't own a lock of type ShareLock",
 ];

@@ -4,6 +4,7 @@ mod circumstances;
 mod extended;
 mod grants;
 mod inner;
+mod named_settings;
 mod refusals;
 mod stores;
 mod texts;

@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod columns;
 pub mod companion;
+mod effect;
 pub mod folding;
 pub mod functions;
 pub mod judge;

@@ -2,6 +2,7 @@
 use crate::catalog::Catalog;
 
 use super::plan::SessionFacts;
+use super::temporary::SCHEMA;
 
 /// An identifier as it is written in SQL, always quoted: no keyword list of any version can then change what it means.
 pub fn quoted(name: &str) -> String {
@@ -40,6 +41,19 @@ pub fn search_path(facts: &SessionFacts, catalog: &Catalog) -> Vec<String> {
         }
     }
     path
+}
+
+/// The schema in which a permanent relation is made that is named without one: the first of the setting that is there.
+/// `None`: there is none, or it would be a temporary one.
+pub fn creation_schema(facts: &SessionFacts, catalog: &Catalog) -> Option<String> {
+    let elements = setting_elements(&facts.search_path).into_iter();
+    let mut schemas = elements.map(|element| match element.as_str() {
+        "$user" => facts.user.clone(),
+        _ => element,
+    });
+    // The session's temporary schema need not be there to be made.
+    let first = schemas.find(|name| name == SCHEMA || catalog.schemas.contains(name));
+    first.filter(|name| name != SCHEMA)
 }
 
 /// The elements of a list setting (`SplitIdentifierString` in `src/backend/utils/adt/varlena.c`).
@@ -134,6 +148,29 @@ mod tests {
                 .into_iter()
                 .collect();
             assert_eq!(setting_elements(&setting_element(name)), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_made_in_the_first_schema_of_the_setting() {
+        let mut catalog = Catalog::default();
+        let schemas = ["public", "crm", "pg_catalog", "joe"];
+        catalog.schemas.extend(schemas.map(String::from));
+        for (setting, expected) in [
+            ("\"$user\", public", Some("joe")),
+            ("nowhere, crm, public", Some("crm")),
+            ("pg_catalog, crm", Some("pg_catalog")),
+            ("pg_temp, crm", None),
+            ("nowhere", None),
+            ("", None),
+        ] {
+            let facts = SessionFacts {
+                search_path: setting.into(),
+                user: "joe".into(),
+                ..SessionFacts::default()
+            };
+            let found = creation_schema(&facts, &catalog);
+            assert_eq!(found.as_deref(), expected, "{setting}");
         }
     }
 

@@ -1,4 +1,5 @@
 //! From a text to its plan: parse, propose, judge.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Oid, Relation, RelationKind, TieKind};
@@ -50,6 +51,9 @@ pub fn plan(
             catalog,
             role,
             path: &[],
+            makes_in: None,
+            supposed: &NONE_SUPPOSED,
+            user: &facts.user,
             templates,
             values: &facts.values,
             declared: facts.parameters.as_deref(),
@@ -64,6 +68,9 @@ struct Desk<'a> {
     rules: Rules<'a>,
     text: &'a str,
 }
+
+/// Before a statement is met.
+static NONE_SUPPOSED: BTreeSet<String> = BTreeSet::new();
 
 /// What runs for one statement.
 enum Ready {
@@ -109,6 +116,8 @@ impl Desk<'_> {
                 rules: Rules {
                     catalog: circumstances.catalog(),
                     path: circumstances.path(),
+                    makes_in: circumstances.makes_in(),
+                    supposed: circumstances.supposed(),
                     ..self.rules
                 },
                 text: self.text,

@@ -1,6 +1,11 @@
 //! System catalogs and settings: what of them a restricted role may read and change.
 
+use crate::policy::compiled::RolePolicy;
+use crate::policy::system::closes_serializable;
 pub use crate::policy::system::{readable, writable};
+
+/// Of a value that is not known: no setting has it.
+pub const ANY_VALUE: &str = "\u{0}";
 
 /// Beginnings of names of settings that can send to the client what the server does inside.
 const TALKATIVE: &[&str] = &[
@@ -17,6 +22,27 @@ fn is_on(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     let begins = |word: &str| !value.is_empty() && word.starts_with(&value);
     begins("true") || begins("yes") || value == "on" || value == "1"
+}
+
+/// What there is against a value of a setting, for a role and a database user.
+pub fn objection(role: &RolePolicy, user: &str, name: &str, value: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    let isolates = matches!(
+        name.as_str(),
+        "transaction_isolation" | "default_transaction_isolation"
+    );
+    let known = ["read uncommitted", "read committed", "repeatable read"];
+    let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(value));
+    if isolates && !is_known && closes_serializable(role) {
+        return Some(
+            "whether a serializable transaction fails would depend on rows that the role does not see; REPEATABLE READ may be had",
+        );
+    }
+    // Nothing changes. Names of roles are compared as they are.
+    if name == "role" && value == user && !user.is_empty() {
+        return None;
+    }
+    setting_objection(&name, Some(value))
 }
 
 /// Why a restricted session may not give a setting that value; `None`: it may. `value` is `None` for DEFAULT, RESET and

@@ -67,6 +67,7 @@ pub struct Circumstances<'a> {
     facts: Cow<'a, SessionFacts>,
     catalog: Cow<'a, Catalog>,
     path: Vec<String>,
+    makes_in: Option<String>,
     /// Names that the statement at hand speaks of as if they were there.
     supposed: BTreeSet<String>,
 }
@@ -78,6 +79,7 @@ impl<'a> Circumstances<'a> {
             facts: Cow::Borrowed(facts),
             catalog: Cow::Borrowed(base),
             path: Vec::new(),
+            makes_in: None,
             supposed: BTreeSet::new(),
         };
         circumstances.lay_over();
@@ -92,6 +94,16 @@ impl<'a> Circumstances<'a> {
     /// Schemas in which unqualified names are looked up, in order.
     pub fn path(&self) -> &[String] {
         &self.path
+    }
+
+    /// The schema in which a permanent relation without one would be made; `None`: that cannot be told.
+    pub fn makes_in(&self) -> Option<&str> {
+        self.makes_in.as_deref()
+    }
+
+    /// Names that count as temporary relations although there is nothing of that name anywhere.
+    pub fn supposed(&self) -> &BTreeSet<String> {
+        &self.supposed
     }
 
     /// Takes up the next statement. `DROP ... IF EXISTS` and `ALTER TABLE IF EXISTS` may name what is nowhere, and a temporary table that is being made
@@ -158,9 +170,23 @@ impl<'a> Circumstances<'a> {
         let name = match names?.as_slice() {
             [name] if self.catalog.resolve(&self.path, name).is_none() => (*name).to_owned(),
             [SCHEMA, name] if self.catalog.relation(SCHEMA, name).is_none() => (*name).to_owned(),
+            // It counts as a temporary one, so there must be none that it would be taken for.
+            [schema, name]
+                if self.catalog.relation(schema, name).is_none() && !self.is_temporary(name) =>
+            {
+                (*name).to_owned()
+            }
             _ => return None,
         };
         Some(name)
+    }
+
+    /// Whether anything in the session's temporary schema has the name.
+    fn is_temporary(&self, name: &str) -> bool {
+        let facts = &self.facts;
+        [&facts.temporary, &facts.shadows, &facts.spoiled]
+            .iter()
+            .any(|names| names.contains(name))
     }
 
     /// The name of a relation that is nowhere to be found, if it could be of the session's own.
@@ -187,6 +213,7 @@ impl<'a> Circumstances<'a> {
             Cow::Owned(overlay(self.base, &names, &shadows))
         };
         self.path = names::search_path(&self.facts, &self.catalog);
+        self.makes_in = names::creation_schema(&self.facts, &self.catalog);
     }
 }
 
@@ -277,15 +304,17 @@ fn overlay(base: &Catalog, names: &BTreeSet<&String>, shadows: &BTreeSet<&String
 
 /// Puts the uses of a DROP where their names stand: the grammar keeps no places for them.
 pub fn place(uses: &mut [Use], text: &str, tokens: &[Token]) {
-    // DROP TABLE [IF EXISTS] name [, ...], DROP INDEX [CONCURRENTLY] [IF EXISTS] name [, ...]: of the words that may stand
-    // before the names CONCURRENTLY is reserved for functions and types, and IF is a name where EXISTS does not follow.
+    // DROP TABLE [IF EXISTS] name [, ...], DROP INDEX [CONCURRENTLY] [IF EXISTS] name [, ...], DROP MATERIALIZED VIEW: of the
+    // words that may stand before the names CONCURRENTLY is reserved for functions and types, and IF is a name where EXISTS
+    // does not follow.
     let is = |at: usize, word: &str| {
         tokens
             .get(at)
             .is_some_and(|token| token.is_word(text, word))
     };
     let mut at = 2;
-    if is(1, "index") && is(at, "concurrently") {
+    let has_two = is(1, "materialized") || is(1, "foreign");
+    if has_two || is(1, "index") && is(at, "concurrently") {
         at += 1;
     }
     if is(at, "if") && is(at + 1, "exists") {

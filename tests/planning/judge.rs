@@ -26,6 +26,7 @@ const STATEMENTS: &[&str] = &[
 struct Bench {
     fixture: Fixture,
     path: Vec<String>,
+    supposed: std::collections::BTreeSet<String>,
 }
 
 impl Bench {
@@ -33,6 +34,7 @@ impl Bench {
         Bench {
             fixture: Fixture::new(),
             path: ["pg_catalog", "crm", "public"].map(String::from).into(),
+            supposed: Default::default(),
         }
     }
 
@@ -41,6 +43,9 @@ impl Bench {
             catalog: &self.fixture.catalog,
             role: &self.fixture.role,
             path: &self.path,
+            makes_in: Some("crm"),
+            supposed: &self.supposed,
+            user: "agent",
             templates: &self.fixture.templates,
             values: &self.fixture.values,
             declared: None,

@@ -256,6 +256,12 @@ fn unknown_notices_say_nothing() {
     check("25P01", kept, kept);
     let kept = "table \"x\" does not exist, skipping";
     check("00000", kept, kept);
+    for kept in [
+        "skipping \"x\" --- only table or database owner can analyze it",
+        "permission denied to analyze \"x\", skipping it",
+    ] {
+        check("01000", kept, kept);
+    }
 }
 
 /// As a server says it of a value that a view takes for a name.

@@ -207,14 +207,20 @@ const NO_TEMPORARY_SCHEMA: &str = "schema \"pg_temp\" does not exist, skipping";
 
 /// The notice in the words for a name without a schema.
 fn not_there(plan: &StatementPlan) -> String {
-    let what = ["index", "sequence"]
-        .into_iter()
-        .find(|what| {
-            plan.normalised
-                .to_ascii_lowercase()
-                .starts_with(&format!("drop {what}"))
-        })
-        .unwrap_or("table");
+    let what = [
+        "index",
+        "sequence",
+        "view",
+        "materialized view",
+        "foreign table",
+    ]
+    .into_iter()
+    .find(|what| {
+        plan.normalised
+            .to_ascii_lowercase()
+            .starts_with(&format!("drop {what}"))
+    })
+    .unwrap_or("table");
     match plan.writes.as_slice() {
         [only] => {
             let name = only.strip_prefix("pg_temp.").unwrap_or(only);

@@ -54,6 +54,14 @@ impl<H: Host> ToServer<'_, H> {
                 }
                 Err(refusal) => denied = Some(refusal),
             }
+            if let Some(meant) = &meant
+                && denied.is_none()
+            {
+                let Some(objection) = self.object_to_settings(meant, header) else {
+                    return Ok(Flow::Wait);
+                };
+                denied = objection;
+            }
             let counts = |meant: &Statement| {
                 let state = self.shared.lock();
                 state.ledger.limits_of(meant).0.limits()
@@ -130,7 +138,7 @@ impl<H: Host> ToServer<'_, H> {
     }
 
     /// The parameters for the record, unless there is more of them than is held; `None`: more of it must be read.
-    fn values(&self, header: Header) -> Option<Option<Arc<[u8]>>> {
+    pub(super) fn values(&self, header: Header) -> Option<Option<Arc<[u8]>>> {
         if header.length > HELD_FRAME {
             return Some(None);
         }
@@ -276,12 +284,12 @@ fn looks_for_traps(statement: &Statement) -> bool {
 
 /// The honeytoken rows that parameters name.
 fn sprung(statement: &Statement, values: &[u8], charset: Charset) -> Vec<Arc<str>> {
-    let values = messages::raw_values(values).unwrap_or_default();
+    let values = messages::all_values(values).unwrap_or_default();
     let uses = statement.plan().map_or(&[][..], |plan| &plan.columns.traps);
     uses.iter()
         .filter(|known| known.sought)
         .filter(|known| {
-            let mut values = values.iter();
+            let mut values = values.iter().flatten();
             values.any(|value| meets(&known.trap, value, charset))
         })
         .map(|known| Arc::clone(&known.trap.name))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
+use super::named_settings::names_settings;
 use super::refusals::{
     among_others_refusal, doubtful_refusal, granted_refusal, setting_refusal, unknown_refusal,
-    unlike_refusal, unsettled_explain,
+    unlike_refusal, unnamed_setting_refusal, unsettled_explain,
 };
 use super::vetting::{GoesOn, Vetted};
 use crate::session::claim::Claim;
@@ -143,6 +144,9 @@ impl<H: Host> ToServer<'_, H> {
                 Ok(Vetted::Changed(_)) => return Ok(Some(denial::of_changed_plan())),
                 Err(refusal) => return Ok(Some(refusal)),
             };
+            if names_settings(prepared.effects()) {
+                return Ok(Some(unnamed_setting_refusal()));
+            }
             // It shows what EXPLAIN of the statement itself would.
             if explains && prepared.protected() && !self.may_explain(&prepared) {
                 return Ok(Some(crate::sql::refuse::explain()));

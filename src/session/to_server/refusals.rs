@@ -12,6 +12,16 @@ pub(super) fn setting_refusal() -> Refusal {
     )
 }
 
+/// EXECUTE of a statement in which a parameter names a setting.
+pub(super) fn unnamed_setting_refusal() -> Refusal {
+    denial::refusal(
+        Reason::Setting,
+        "EXECUTE of a prepared statement in which a parameter of set_config names the setting",
+        "the name is read in the message that binds the statement",
+        "Send Bind and Execute, or name the setting in the statement.",
+    )
+}
+
 pub(super) fn encoding_refusal() -> Refusal {
     denial::refusal(
         Reason::Encoding,

@@ -2,6 +2,7 @@
 use crate::sql::functions::{self, Objection};
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
+use crate::sql::system::ANY_VALUE;
 use crate::sql::tree::{Node, Tree};
 
 use super::walk::{Walk, at, string_constant};
@@ -103,14 +104,22 @@ impl Walk<'_> {
         let fixed = self.setting.take();
         let fixed = fixed.filter(|(at, _)| *at == node.location);
         let Some(name) = constant(0).or(fixed.as_ref().map(|(_, name)| name.as_str())) else {
+            if let Some(named) = self.named_later(node, None) {
+                self.effects.extend([Effect::SettingsChanged, named]);
+                return Ok(());
+            }
             return Err(at(
                 refuse::setting("given by an expression", "set_config needs a literal name"),
                 node.location,
             ));
         };
         // A value that is not literal could be any.
-        let value = constant(1).unwrap_or("\u{0}");
+        let value = constant(1).unwrap_or(ANY_VALUE);
         if let Some(why) = self.setting_objection(name, value) {
+            if let Some(named) = self.named_later(node, Some(name)) {
+                self.effects.extend([Effect::SettingsChanged, named]);
+                return Ok(());
+            }
             return Err(at(refuse::setting(name, why), node.location));
         }
         self.effects.push(Effect::SettingsChanged);

@@ -13,6 +13,7 @@ mod checks;
 mod conditions;
 mod conflicts;
 mod constants;
+mod existing;
 mod fields;
 mod grouping;
 mod guards;
@@ -21,6 +22,7 @@ mod keys;
 mod kinds;
 mod levels;
 mod lookups;
+mod named_later;
 mod operands;
 mod parameters;
 mod quals;
@@ -35,6 +37,7 @@ mod stores;
 pub mod system_columns;
 mod target;
 mod temporary;
+mod upkeep;
 mod walk;
 mod whole_rows;
 mod writeback;
@@ -74,6 +77,12 @@ pub struct Rules<'a> {
     pub role: &'a RolePolicy,
     /// Schemas in which unqualified names are looked up, in order.
     pub path: &'a [String],
+    /// The schema in which a permanent relation without one would be made; `None`: that cannot be told.
+    pub makes_in: Option<&'a str>,
+    /// Names that count as temporary relations although there is nothing of that name anywhere.
+    pub supposed: &'a BTreeSet<String>,
+    /// The database user.
+    pub user: &'a str,
     pub templates: &'a Templates,
     /// What row rules name of the session.
     pub values: &'a SessionValues,
@@ -146,6 +155,8 @@ pub enum Change {
     Append { at: usize, text: String },
     /// IF NOT EXISTS of the statement goes.
     Unconditional,
+    /// Another statement runs.
+    Whole { text: String },
     /// The row rule of the target goes into the condition there: behind the last `word` before `at`, or, if none is
     /// `present`, at the end of the clauses behind `at`.
     Guard {

@@ -1,7 +1,7 @@
 //! Statements as a whole: which kinds a restricted role may send, and what they do to the session.
 use pg_query::protobuf::DiscardMode;
 
-use crate::policy::system::{closes_counters, closes_serializable};
+use crate::policy::system::closes_counters;
 use crate::sql::names::quoted;
 use crate::sql::plan::{Effect, Refusal};
 use crate::sql::refuse;
@@ -54,6 +54,9 @@ impl Walk<'_> {
         match node.kind {
             "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 self.setting = self.fixed_setting(node);
+                if node.kind == "SelectStmt" {
+                    self.bound_once = super::named_later::once(node);
+                }
                 self.node(node)?;
             }
             "TransactionStmt" => self.transaction(node, kind)?,
@@ -171,19 +174,7 @@ impl Walk<'_> {
 
     /// What there is against a value of a setting, for this role.
     pub(super) fn setting_objection(&self, name: &str, value: &str) -> Option<&'static str> {
-        let name = name.to_ascii_lowercase();
-        let isolates = matches!(
-            name.as_str(),
-            "transaction_isolation" | "default_transaction_isolation"
-        );
-        let known = ["read uncommitted", "read committed", "repeatable read"];
-        let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(value));
-        match isolates && !is_known && closes_serializable(self.rules.role) {
-            true => Some(
-                "whether a serializable transaction fails would depend on rows that the role does not see; REPEATABLE READ may be had",
-            ),
-            false => system::setting_objection(&name, Some(value)),
-        }
+        system::objection(self.rules.role, self.rules.user, name, value)
     }
 
     fn set(&mut self, node: &mut Node) -> Result<(), Refusal> {
@@ -201,7 +192,7 @@ impl Walk<'_> {
             VALUE => {
                 for value in &values {
                     if let Some(why) =
-                        self.setting_objection(&name, value.as_deref().unwrap_or("\u{0}"))
+                        self.setting_objection(&name, value.as_deref().unwrap_or(system::ANY_VALUE))
                     {
                         return Err(at(refuse::setting(&name, why), node.location));
                     }

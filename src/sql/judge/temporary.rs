@@ -53,6 +53,9 @@ impl Walk<'_> {
         node: &mut Node,
         kind: &'static str,
     ) -> Option<Result<(), Refusal>> {
+        if let Some(done) = self.existing(node) {
+            return Some(done);
+        }
         Some(match node.kind {
             "CreateStmt" => self.create_table(node, kind),
             "CreateTableAsStmt" => self.create_table_as(node, kind),
@@ -61,7 +64,7 @@ impl Walk<'_> {
             "AlterTableStmt" => self.alter_table(node, kind),
             "RenameStmt" => self.rename(node, kind),
             "DropStmt" => self.drop_relations(node, kind),
-            "TruncateStmt" => self.own_relations(node, "relations", kind),
+            "TruncateStmt" => self.truncate(node, kind),
             "VacuumStmt" => self.analyze(node, kind),
             "SelectStmt" => match take_into(node) {
                 Some(into) => self.select_into(node, into, kind),
@@ -305,6 +308,9 @@ impl Walk<'_> {
             (ObjectType::ObjectTable, "table"),
             (ObjectType::ObjectIndex, "index"),
             (ObjectType::ObjectSequence, "sequence"),
+            (ObjectType::ObjectView, "view"),
+            (ObjectType::ObjectMatview, "materialized view"),
+            (ObjectType::ObjectForeignTable, "foreign table"),
         ];
         let Some((_, what)) = kinds
             .into_iter()
@@ -345,9 +351,13 @@ impl Walk<'_> {
         let catalog = self.rules.catalog;
         let (shown, found) = match names.as_deref() {
             Some([name]) if self.side == Side::Client => {
-                ((*name).to_owned(), catalog.resolve(self.rules.path, name))
+                (*name, catalog.resolve(self.rules.path, name))
             }
-            Some([schema, name]) => (format!("{schema}.{name}"), catalog.relation(schema, name)),
+            Some([schema, name]) => {
+                let nowhere = self.side == Side::Client && self.rules.supposed.contains(*name);
+                let own = || catalog.relation(SCHEMA, name).filter(|_| nowhere);
+                (*name, catalog.relation(schema, name).or_else(own))
+            }
             _ => {
                 return Err(refuse::statement(
                     "DROP of anything but temporary relations",
@@ -360,33 +370,13 @@ impl Walk<'_> {
                 "DROP of anything but temporary relations",
             )),
             None => Err(refuse::undefined(
-                if what == "table" { "42P01" } else { "42704" },
+                match what {
+                    "index" | "foreign table" => "42704",
+                    _ => "42P01",
+                },
                 format!("{what} \"{shown}\" does not exist"),
             )),
         }
-    }
-
-    fn analyze(&mut self, node: &mut Node, kind: &'static str) -> Result<(), Refusal> {
-        if node.flag("is_vacuumcmd") || node.list("rels").is_empty() {
-            return Err(refuse::statement(kind));
-        }
-        self.walked(node, "options")?;
-        self.each(node, "rels", |walk, relation| {
-            walk.own(relation, "relation", kind).map(|_| ())
-        })
-    }
-
-    /// Resolves the relations of a list, each of which must be temporary.
-    fn own_relations(
-        &mut self,
-        node: &mut Node,
-        field: &str,
-        kind: &'static str,
-    ) -> Result<(), Refusal> {
-        self.each(node, field, |walk, relation| {
-            walk.relation(relation, Access::Write)?;
-            must_be_own(relation, kind).map(|_| ())
-        })
     }
 
     /// Resolves the relation in a field, which must be temporary, and gives its name.
@@ -456,7 +446,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn each(
+    pub(super) fn each(
         &mut self,
         node: &mut Node,
         field: &str,
@@ -471,7 +461,7 @@ impl Walk<'_> {
         })
     }
 
-    fn walked(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
+    pub(super) fn walked(&mut self, node: &mut Node, field: &str) -> Result<(), Refusal> {
         match node.get_mut(field) {
             Some(value) => self.tree(value),
             None => Ok(()),

@@ -62,6 +62,8 @@ pub(super) struct Walk<'a> {
     pub written: Vec<Written>,
     /// The call of `set_config` whose name the statement fixes elsewhere, and that name.
     pub setting: Option<(i32, String)>,
+    /// Parameters that stand in the statement once, where it is a query of its own.
+    pub bound_once: Vec<usize>,
     /// A function that initdb did not make was called.
     pub calls_users: bool,
     /// Masked columns of a write's target that the statement reads.
@@ -100,6 +102,7 @@ impl<'a> Walk<'a> {
             rows: Rows::default(),
             written: Vec::new(),
             setting: None,
+            bound_once: Vec::new(),
             calls_users: false,
             target_reads: BTreeSet::new(),
         }

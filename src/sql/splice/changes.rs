@@ -11,6 +11,13 @@ use super::{Edit, closing, conditions, name_end, token_at};
 pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec<Edit>> {
     let at = match change {
         Change::Unconditional => return Some(vec![unconditional(text, tokens)?]),
+        Change::Whole { text } => {
+            return Some(vec![Edit {
+                first: 0,
+                end: tokens.len(),
+                text: text.clone(),
+            }]);
+        }
         Change::Reference { at, .. }
         | Change::Named { at, .. }
         | Change::Assigned { at, .. }
@@ -29,7 +36,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], change: &Change) -> Option<Vec
         text: text.to_owned(),
     };
     Some(match change {
-        Change::Unconditional => return None,
+        Change::Unconditional | Change::Whole { .. } => return None,
         Change::Reference { text: mask, .. } => {
             vec![edit(first, name_end(text, tokens, first), mask)]
         }

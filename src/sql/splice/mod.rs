@@ -17,6 +17,7 @@ use super::lex::{Gap, Kind, Token};
 use super::names::{qualified, quoted};
 use super::plan::{PositionMap, Run};
 use super::template::{SessionValues, Template, Templates};
+use super::temporary::SCHEMA;
 
 /// What the splicer needs besides the text.
 pub struct Scene<'a> {
@@ -97,6 +98,11 @@ pub fn splice(
         .first()
         .is_some_and(|token| token.is_word(text, "copy"));
     let mut seen = HashSet::new();
+    let whole = |change: &Change| matches!(change, Change::Whole { .. });
+    let uses = match client.changes.iter().any(whole) {
+        true => &[],
+        false => uses,
+    };
     for found in uses {
         // The grammar repeats the row that several columns are assigned from.
         if !seen.insert(found.at) {
@@ -121,7 +127,7 @@ pub fn splice(
                 (first, end),
                 &inside,
             )?);
-        } else if end - first != 3 {
+        } else if end - first != 3 || is_elsewhere(text, tokens.get(first)?, relation) {
             edits.push(Edit {
                 first,
                 end,
@@ -158,6 +164,12 @@ pub fn splice(
     let mut spliced = emit(text, tokens, &edits);
     spliced.edited = !edits.is_empty();
     Some(spliced)
+}
+
+/// Whether a temporary relation is named by another schema: what DROP ... IF EXISTS names there is nowhere.
+fn is_elsewhere(text: &str, schema: &Token, relation: &Relation) -> bool {
+    let named = || schema.identifier(text);
+    relation.schema == SCHEMA && named().is_none_or(|named| named != SCHEMA)
 }
 
 /// What a template is called whose relation has no alias.
