@@ -277,6 +277,9 @@ async fn traces_arrive(name: &str, protocol: OtlpProtocol, word: &str) {
     ]);
     caught_up(&sinks, "traces").await;
     caught_up(&sinks, "otel").await;
+    // What the collector has said is read on a thread of its own.
+    let all = house.records().len() + 2;
+    until("all is read", || async { collector.records().len() >= all }).await;
     let records = collector.records();
     let (spans, logs): (Vec<_>, Vec<_>) = records
         .iter()

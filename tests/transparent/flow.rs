@@ -86,7 +86,8 @@ fn a_client_that_does_not_read_holds_up_the_server_and_not_the_memory() {
             assert!(began.elapsed() < PATIENCE, "the server never waits");
         }
         let grown = resident(bench.pgveil.pid()).saturating_sub(before);
-        assert!(grown < 8 * 1024, "{user}: {grown} KiB more");
+        // The result has 60 MiB; what the process does besides takes some.
+        assert!(grown < 16 * 1024, "{user}: {grown} KiB more");
         // Nobody else is held up.
         let mut other = Client::login(bench.pgveil.port(), user, "", "postgres");
         assert_eq!(tags(&other.query("SELECT 1")), "TDCZ");
