@@ -167,6 +167,17 @@ fn settings_that_parameters_name_are_held_to_the_rule_of_those_in_a_text() {
             "{told}"
         );
     }
+    // As PostgREST does.
+    for (value, expected) in [("agent", None), ("other", Some("42501"))] {
+        let messages = vec![
+            parse("", "SELECT set_config('role', $1, true)", &[25]),
+            bind("", "", &[Some(value)], 0),
+            execute("", 0),
+            sync(),
+        ];
+        let frames = client.exchange(&[messages]);
+        assert_eq!(sqlstate(&frames).as_deref(), expected, "{value}");
+    }
     // One that planning goes by is noticed.
     let frames = run(&mut client, ["search_path", "app", "app.user", "x"]);
     assert_eq!(sqlstate(&frames), None);

@@ -34,15 +34,20 @@ impl<H: Host> ToServer<'_, H> {
             let Effect::NamesSetting { name, value } = effect else {
                 return None;
             };
-            let Some(name) = text_of(name) else {
-                return Some("its name is not of printable ASCII characters");
+            // No parameter goes into an error.
+            let shown = match name {
+                SettingText::Known(name) => name,
+                _ => "named by a parameter",
             };
             let value = text_of(value);
             let value = value.as_deref().unwrap_or(system::ANY_VALUE);
-            system::objection(role, user, &name, value)
+            let why = match text_of(name) {
+                Some(name) => system::objection(role, user, &name, value),
+                None => Some("its name is not of printable ASCII characters"),
+            };
+            why.map(|why| refuse::setting(shown, why))
         });
-        // No parameter goes into an error.
-        Some(objection.map(|why| refuse::setting("named by a parameter", why)))
+        Some(objection)
     }
 }
 
