@@ -1,7 +1,8 @@
 //! How bytes flow: in single bytes both ways, to clients that do not read, from clients that close their half.
 use std::fs;
 use std::io::Read;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::broken::OWN_WORDS;
 use crate::restricted::kept;
@@ -85,9 +86,12 @@ fn a_client_that_does_not_read_holds_up_the_server_and_not_the_memory() {
         while bench.server.sql("postgres", waiting)[0][0].as_deref() != Some("1") {
             assert!(began.elapsed() < PATIENCE, "the server never waits");
         }
-        let grown = resident(bench.pgveil.pid()).saturating_sub(before);
-        // The result has 60 MiB; what the process does besides takes some.
-        assert!(grown < 16 * 1024, "{user}: {grown} KiB more");
+        // What the process does besides takes memory, too, and gives it back; what was read ahead would stay.
+        let grown = || resident(bench.pgveil.pid()).saturating_sub(before);
+        while grown() >= 8 * 1024 {
+            assert!(began.elapsed() < PATIENCE, "{user}: {} KiB more", grown());
+            thread::sleep(Duration::from_millis(50));
+        }
         // Nobody else is held up.
         let mut other = Client::login(bench.pgveil.port(), user, "", "postgres");
         assert_eq!(tags(&other.query("SELECT 1")), "TDCZ");
