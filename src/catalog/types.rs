@@ -312,4 +312,41 @@ impl Catalog {
     pub fn children(&self, parent: Oid) -> &[Oid] {
         self.children.get(&parent).map_or(&[], Vec::as_slice)
     }
+
+    /// These relations and all that inherit from them, as far as they are to be followed.
+    pub fn below(&self, from: impl IntoIterator<Item = Oid>, is: impl Fn(Oid) -> bool) -> Vec<Oid> {
+        reached(from, |oid| {
+            self.children(oid)
+                .iter()
+                .copied()
+                .filter(|child| is(*child))
+        })
+    }
+
+    /// A relation, all that inherit from it, and all that these inherit from.
+    pub fn related(&self, relation: Oid) -> Vec<Oid> {
+        let parents = |oid| {
+            let relation = self.relations.get(&oid).into_iter();
+            relation.flat_map(|relation| relation.parents.iter().copied())
+        };
+        reached(self.below([relation], |_| true), parents)
+    }
+}
+
+/// What is reached from relations in any number of steps, behind those from which it is reached.
+fn reached<I: IntoIterator<Item = Oid>>(
+    from: impl IntoIterator<Item = Oid>,
+    next: impl Fn(Oid) -> I,
+) -> Vec<Oid> {
+    let mut reached: Vec<Oid> = from.into_iter().collect();
+    let mut at = 0;
+    while let Some(oid) = reached.get(at).copied() {
+        for one in next(oid) {
+            if !reached.contains(&one) {
+                reached.push(one);
+            }
+        }
+        at += 1;
+    }
+    reached
 }

@@ -117,9 +117,8 @@ impl Charset {
 
     /// Whether a text that the server sends in this encoding is read as that same text: of some characters tables differ.
     pub fn keeps(&self, text: &str) -> bool {
-        let there = self.encode(text);
-        let back = there.as_deref().map(|bytes| self.decode(bytes));
-        text.is_ascii() || matches!(back, Some(Ok(read)) if read == text)
+        let comes_back = |bytes: &[u8]| self.decode(bytes).is_ok_and(|read| read == text);
+        text.is_ascii() || self.encode(text).is_some_and(|bytes| comes_back(&bytes))
     }
 
     /// A text for the eye alone: what is not understood becomes U+FFFD.

@@ -119,6 +119,34 @@ pub fn bound_values(body: &[u8]) -> Result<&[u8], Malformed> {
 /// The parameters that [`bound_values`] holds: text as it is, binary in hexadecimal after `\x`. `None` where they are not
 /// laid out as the protocol says.
 pub fn read_values(values: &[u8]) -> Option<Vec<Option<String>>> {
+    let (formats, values) = laid_out(values)?;
+    // One format stands for all (protocol, "Bind").
+    let format = |index: usize| match formats.as_slice() {
+        [one] => Some(one),
+        formats => formats.get(index),
+    };
+    let read = |(index, value): (usize, Option<&[u8]>)| {
+        value.map(|bytes| match (format(index), std::str::from_utf8(bytes)) {
+            (None | Some(0), Ok(text)) => text.to_owned(),
+            _ => bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            }),
+        })
+    };
+    Some(values.into_iter().enumerate().map(read).collect())
+}
+
+/// Parameters as they travel; `None`: NULL.
+type Values<'a> = Vec<Option<&'a [u8]>>;
+
+/// The parameters that [`bound_values`] holds, as they travel. `None` where they are not laid out as the protocol says.
+pub fn all_values(values: &[u8]) -> Option<Values<'_>> {
+    laid_out(values).map(|(_, values)| values)
+}
+
+/// Formats and values of parameters, as they travel.
+fn laid_out(values: &[u8]) -> Option<(Vec<i16>, Values<'_>)> {
     let mut fields = Fields::new(values);
     let count = fields.int16().ok()?.cast_unsigned();
     let mut formats = Vec::with_capacity(usize::from(count));
@@ -126,46 +154,14 @@ pub fn read_values(values: &[u8]) -> Option<Vec<Option<String>>> {
         formats.push(fields.int16().ok()?);
     }
     let count = fields.int16().ok()?.cast_unsigned();
-    let mut read = Vec::with_capacity(usize::from(count));
-    for index in 0..usize::from(count) {
-        let Ok(length) = usize::try_from(fields.int32().ok()?) else {
-            read.push(None);
-            continue;
-        };
-        let bytes = fields.bytes(length).ok()?;
-        // One format stands for all (protocol, "Bind").
-        let format = match formats.as_slice() {
-            [one] => Some(one),
-            formats => formats.get(index),
-        };
-        let text = match (format, std::str::from_utf8(bytes)) {
-            (None | Some(0), Ok(text)) => text.to_owned(),
-            _ => bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            }),
-        };
-        read.push(Some(text));
-    }
-    Some(read)
-}
-
-/// The parameters that [`bound_values`] holds, as they travel. `None` where they are not laid out as the protocol says.
-pub fn all_values(values: &[u8]) -> Option<Vec<Option<&[u8]>>> {
-    let mut fields = Fields::new(values);
-    let formats = fields.int16().ok()?.cast_unsigned();
-    for _ in 0..formats {
-        fields.int16().ok()?;
-    }
-    let count = fields.int16().ok()?.cast_unsigned();
-    let mut all = Vec::with_capacity(usize::from(count));
+    let mut values = Vec::with_capacity(usize::from(count));
     for _ in 0..count {
-        all.push(match usize::try_from(fields.int32().ok()?) {
+        values.push(match usize::try_from(fields.int32().ok()?) {
             Ok(length) => Some(fields.bytes(length).ok()?),
             Err(_) => None,
         });
     }
-    Some(all)
+    Some((formats, values))
 }
 
 /// Whether [`bound_values`] holds none, whatever formats are given.

@@ -25,12 +25,7 @@ pub fn literal(value: &str) -> String {
 /// all unless the setting names it.
 pub fn search_path(facts: &SessionFacts, catalog: &Catalog) -> Vec<String> {
     let mut path = Vec::new();
-    for element in setting_elements(&facts.search_path) {
-        let schema = if element == "$user" {
-            facts.user.clone()
-        } else {
-            element
-        };
+    for schema in schemas_of_setting(facts) {
         if catalog.schemas.contains(&schema) && !path.contains(&schema) {
             path.push(schema);
         }
@@ -46,14 +41,19 @@ pub fn search_path(facts: &SessionFacts, catalog: &Catalog) -> Vec<String> {
 /// The schema in which a permanent relation is made that is named without one: the first of the setting that is there.
 /// `None`: there is none, or it would be a temporary one.
 pub fn creation_schema(facts: &SessionFacts, catalog: &Catalog) -> Option<String> {
-    let elements = setting_elements(&facts.search_path).into_iter();
-    let mut schemas = elements.map(|element| match element.as_str() {
-        "$user" => facts.user.clone(),
-        _ => element,
-    });
+    let mut schemas = schemas_of_setting(facts);
     // The session's temporary schema need not be there to be made.
     let first = schemas.find(|name| name == SCHEMA || catalog.schemas.contains(name));
     first.filter(|name| name != SCHEMA)
+}
+
+/// The schemas that the setting names, whether they are there or not.
+fn schemas_of_setting(facts: &SessionFacts) -> impl Iterator<Item = String> {
+    let elements = setting_elements(&facts.search_path).into_iter();
+    elements.map(|element| match element.as_str() {
+        "$user" => facts.user.clone(),
+        _ => element,
+    })
 }
 
 /// The elements of a list setting (`SplitIdentifierString` in `src/backend/utils/adt/varlena.c`).

@@ -133,7 +133,7 @@ fn names_of_ctes(node: &Node, names: &mut Vec<String>) {
     if node.kind == "CommonTableExpr" {
         names.push(node.text("ctename").to_owned());
     }
-    each_node(node, &mut |child| names_of_ctes(child, names));
+    node.each(&mut |child| names_of_ctes(child, names));
 }
 
 fn relations(
@@ -156,7 +156,7 @@ fn relations(
     {
         add(&mut plan.reads, name);
     }
-    each_node(node, &mut |child| {
+    node.each(&mut |child| {
         if target.is_none_or(|target| !std::ptr::eq(target, child)) {
             relations(child, ctes, catalog, path, plan);
         }
@@ -185,18 +185,5 @@ fn relation_name(
 fn add(list: &mut Vec<String>, name: String) {
     if !list.contains(&name) {
         list.push(name);
-    }
-}
-
-fn each_node<'a>(node: &'a Node, visit: &mut dyn FnMut(&'a Node)) {
-    fn tree<'a>(value: &'a Tree, visit: &mut dyn FnMut(&'a Node)) {
-        match value {
-            Tree::Node(node) => visit(node),
-            Tree::List(items) => items.iter().for_each(|item| tree(item, visit)),
-            _ => {}
-        }
-    }
-    for (_, value) in &node.fields {
-        tree(value, visit);
     }
 }

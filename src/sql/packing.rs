@@ -241,21 +241,9 @@ fn plain_lines(copy: &Node) -> bool {
     })
 }
 
-/// Whether a tree mentions a relation whose rows count.
-fn mentions(tree: &Tree, protected: Protected<'_>) -> bool {
-    match tree {
-        Tree::List(items) => items.iter().any(|item| mentions(item, protected)),
-        Tree::Node(node) => mentioned_in(node, protected),
-        _ => false,
-    }
-}
-
+/// Whether a node mentions a relation whose rows count.
 fn mentioned_in(node: &Node, protected: Protected<'_>) -> bool {
-    (node.kind == "RangeVar" && protected(node))
-        || node
-            .fields
-            .iter()
-            .any(|(_, field)| mentions(field, protected))
+    node.anywhere(&|node| node.kind == "RangeVar" && protected(node))
 }
 
 /// Holdings as tests write them.

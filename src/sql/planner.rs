@@ -470,15 +470,7 @@ fn open_targets(
     role: &RolePolicy,
     written: impl Iterator<Item = Oid>,
 ) -> Vec<String> {
-    let mut open: Vec<Oid> = written.collect();
-    let mut next = 0;
-    while let Some(relation) = open.get(next).copied() {
-        let partitions = catalog.children(relation).iter().copied();
-        let partitions = partitions.filter(|partition| role.is_open(*partition));
-        let fresh: Vec<Oid> = partitions.filter(|one| !open.contains(one)).collect();
-        open.extend(fresh);
-        next += 1;
-    }
+    let open = catalog.below(written, |partition| role.is_open(partition));
     let relations = open.iter().filter_map(|oid| catalog.relations.get(oid));
     relations.map(|relation| relation.full_name()).collect()
 }

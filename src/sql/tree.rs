@@ -119,6 +119,24 @@ impl Tree {
         }
     }
 
+    /// The nodes that stand here, through lists; not those within them.
+    pub fn each<'a>(&'a self, visit: &mut impl FnMut(&'a Node)) {
+        match self {
+            Tree::Node(node) => visit(node),
+            Tree::List(items) => items.iter().for_each(|item| item.each(visit)),
+            _ => {}
+        }
+    }
+
+    /// Whether any node is one, here or below.
+    pub fn anywhere(&self, is: &impl Fn(&Node) -> bool) -> bool {
+        match self {
+            Tree::Node(node) => node.anywhere(is),
+            Tree::List(items) => items.iter().any(|item| item.anywhere(is)),
+            _ => false,
+        }
+    }
+
     fn is_default(&self) -> bool {
         match self {
             Tree::Nothing => true,
@@ -138,6 +156,22 @@ impl Node {
             fields,
             location: -1,
         }
+    }
+
+    /// The nodes in its fields; not those within them.
+    pub fn each<'a>(&'a self, visit: &mut impl FnMut(&'a Node)) {
+        self.fields.iter().for_each(|(_, field)| field.each(visit));
+    }
+
+    /// Whether any node is one, this one or one below it.
+    pub fn anywhere(&self, is: &impl Fn(&Node) -> bool) -> bool {
+        is(self) || self.fields.iter().any(|(_, field)| field.anywhere(is))
+    }
+
+    /// What a relation goes by in a statement (`RangeVar`): its alias, or its name.
+    pub fn goes_by(&self) -> &str {
+        let alias = self.child("alias");
+        alias.map_or(self.text("relname"), |alias| alias.text("aliasname"))
     }
 
     pub fn get(&self, field: &str) -> Option<&Tree> {

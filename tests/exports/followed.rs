@@ -2,7 +2,7 @@
 //! conditions that carry values.
 use crate::{BOTH, Taken, login, start_with};
 
-const FUNCTIONS: &str = "
+const TABLES: &str = "
     CREATE TABLE numbers(n int); INSERT INTO numbers SELECT generate_series(0, 5000);
     CREATE TABLE sink(v text);
     ALTER TABLE contacts ADD COLUMN note text;
@@ -202,7 +202,7 @@ fn ways() -> Vec<(&'static str, Vec<String>)> {
 
 #[test]
 fn what_the_form_of_a_statement_hides_is_counted() {
-    let (_server, pgveil) = start_with(BOTH, FUNCTIONS);
+    let (_server, pgveil) = start_with(BOTH, TABLES);
     let taken = |user: &str, texts: &[String]| {
         let mut client = login(&pgveil, user);
         let mut taken = Taken::default();

@@ -188,29 +188,7 @@ impl Finder<'_> {
             return;
         };
         let condition = Condition::read(&rows.belongs());
-        let mut related = vec![named.oid];
-        for next in 0.. {
-            let Some(oid) = related.get(next).copied() else {
-                break;
-            };
-            for child in self.catalog.children(oid) {
-                if !related.contains(child) {
-                    related.push(*child);
-                }
-            }
-        }
-        for next in 0.. {
-            let Some(oid) = related.get(next).copied() else {
-                break;
-            };
-            let parents = self.catalog.relations.get(&oid);
-            for parent in parents.into_iter().flat_map(|relation| &relation.parents) {
-                if !related.contains(parent) {
-                    related.push(*parent);
-                }
-            }
-        }
-        for oid in related {
+        for oid in self.catalog.related(named.oid) {
             let Some(relation) = self.catalog.relations.get(&oid) else {
                 continue;
             };

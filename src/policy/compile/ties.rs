@@ -180,7 +180,8 @@ impl Finder<'_> {
         if keys.is_empty() {
             return;
         }
-        for below in self.below(relation.oid) {
+        let children = self.catalog.children(relation.oid).iter().copied();
+        for below in self.catalog.below(children, |_| true) {
             let Some(partition) = self.catalog.relations.get(&below) else {
                 continue;
             };
@@ -204,20 +205,6 @@ impl Finder<'_> {
                 }
             }
         }
-    }
-
-    fn below(&self, relation: Oid) -> Vec<Oid> {
-        let mut found = self.catalog.children(relation).to_vec();
-        let mut next = 0;
-        while let Some(oid) = found.get(next).copied() {
-            next += 1;
-            for child in self.catalog.children(oid) {
-                if !found.contains(child) {
-                    found.push(*child);
-                }
-            }
-        }
-        found
     }
 
     fn tie(&mut self, cell: Cell, why: &Arc<str>) -> bool {

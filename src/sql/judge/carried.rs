@@ -1,6 +1,7 @@
 //! Writes to protected relations that foreign keys carry on to others (`ON UPDATE CASCADE`, `ON DELETE SET NULL` and the like).
 use std::collections::BTreeSet;
 
+use super::keeping::is_constant;
 use super::stores::TARGET;
 use super::walk::Walk;
 use crate::catalog::{AttNum, Oid, ROW, RelationKind};
@@ -105,20 +106,12 @@ fn constant_columns(condition: &Node) -> Option<BTreeSet<&str>> {
         && condition
             .names("name")
             .is_some_and(|name| name.last() == Some(&"="));
-    let (left, right) = (condition.child("lexpr")?, condition.child("rexpr")?);
-    let column = match (left.kind, right.kind) {
-        ("ColumnRef", _) if is_constant(right) => left,
-        (_, "ColumnRef") if is_constant(left) => right,
-        _ => return None,
-    };
+    let (left, right) = (condition.get("lexpr")?, condition.get("rexpr")?);
+    let column = [(left, right), (right, left)]
+        .into_iter()
+        .find(|(_, other)| is_constant(other))
+        .and_then(|(column, _)| column.node())
+        .filter(|column| column.kind == "ColumnRef")?;
     let name = column.names("fields")?.last().copied()?;
     is_equality.then(|| BTreeSet::from([name]))
-}
-
-fn is_constant(node: &Node) -> bool {
-    match node.kind {
-        "AConst" | "ParamRef" => true,
-        "TypeCast" => node.child("arg").is_some_and(is_constant),
-        _ => false,
-    }
 }

@@ -1,5 +1,4 @@
 //! Functions that keep a value where the session can ask for it again, outside of rows that are counted.
-use super::stores::{anywhere, each};
 use crate::sql::tree::{Node, Tree};
 
 /// Functions that keep a value which the session can ask for again in bulk (a setting, a sequence, a lock, a notification),
@@ -53,7 +52,7 @@ pub(super) fn keeps(statement: &Node) -> bool {
 
 /// Whether a statement asks where rows are.
 pub(super) fn reads_places(node: &Node) -> bool {
-    anywhere(node, &|node| {
+    node.anywhere(&|node| {
         let name = node.list("fields").last().and_then(Tree::string);
         node.kind == "RangeTableSample" || (node.kind == "ColumnRef" && name == Some("ctid"))
     })
@@ -76,7 +75,7 @@ fn reads_marks_in(node: &Node, own: bool) -> bool {
     let mut found = is_mark && !own;
     for (name, field) in &node.fields {
         let own = own || (node.kind == "InsertStmt" && name.starts_with("returning"));
-        each(field, &mut |inner| found |= reads_marks_in(inner, own));
+        field.each(&mut |inner| found |= reads_marks_in(inner, own));
     }
     found
 }
@@ -86,7 +85,7 @@ const DRAWING: &[&str] = &["random", "random_normal"];
 
 /// Whether numbers are drawn anywhere.
 pub(super) fn draws(node: &Node) -> bool {
-    anywhere(node, &|node| {
+    node.anywhere(&|node| {
         let name = node.list("funcname").last().and_then(Tree::string);
         node.kind == "FuncCall" && name.is_some_and(|name| DRAWING.contains(&name))
     })
@@ -149,22 +148,18 @@ fn keeps_in(node: &Node, shown: &[&Node]) -> bool {
     };
     let mut found = here;
     for (_, field) in &node.fields {
-        each(field, &mut |inner| found |= keeps_in(inner, shown));
+        field.each(&mut |inner| found |= keeps_in(inner, shown));
     }
     found
 }
 
 /// Whether an expression takes anything from rows.
 fn of_rows(tree: &Tree) -> bool {
-    let mut found = false;
-    each(tree, &mut |node| {
-        let below = |(_, field): &(&'static str, Tree)| of_rows(field);
-        found |= matches!(node.kind, "ColumnRef" | "SubLink") || node.fields.iter().any(below);
-    });
-    found
+    tree.anywhere(&|node| matches!(node.kind, "ColumnRef" | "SubLink"))
 }
 
-fn is_constant(tree: &Tree) -> bool {
+/// A literal or a parameter, of whatever type.
+pub(super) fn is_constant(tree: &Tree) -> bool {
     tree.node().is_some_and(|node| match node.kind {
         "AConst" | "ParamRef" => true,
         "TypeCast" => node.get("arg").is_some_and(is_constant),

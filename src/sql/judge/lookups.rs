@@ -123,7 +123,7 @@ impl Walk<'_> {
                 if looked_up || role.rows.contains_key(&relation.oid) {
                     found.push(Candidate {
                         at: offset(node.location),
-                        alias: alias_of(node),
+                        alias: node.goes_by().to_owned(),
                         relation,
                         conditions: Vec::new(),
                     });
@@ -339,17 +339,11 @@ fn located(offer: &Offer, fields: &[String]) -> Option<(String, (Oid, i16))> {
     }
 }
 
-fn alias_of(node: &Node) -> String {
-    node.child("alias")
-        .map_or(node.text("relname"), |alias| alias.text("aliasname"))
-        .to_owned()
-}
-
 /// Puts each candidate's conditions on its node in FROM.
 fn attach(node: &mut Node, candidates: &mut [Candidate]) {
     match node.kind {
         "RangeVar" => {
-            let alias = alias_of(node);
+            let alias = node.goes_by().to_owned();
             let found = candidates
                 .iter_mut()
                 .find(|candidate| candidate.alias == alias);

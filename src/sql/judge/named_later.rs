@@ -55,7 +55,5 @@ fn count(node: &Node, counts: &mut BTreeMap<usize, usize>) {
         let number = usize::try_from(node.int("number")).unwrap_or(0);
         *counts.entry(number).or_default() += 1;
     }
-    for (_, field) in &node.fields {
-        super::stores::each(field, &mut |inner| count(inner, counts));
-    }
+    node.each(&mut |inner| count(inner, counts));
 }

@@ -20,9 +20,7 @@ impl Walk<'_> {
         {
             // No field of a reference to a common table expression can lead elsewhere.
             self.renamed(node);
-            let alias = node.child("alias");
-            let alias = alias.map_or(node.text("relname"), |alias| alias.text("aliasname"));
-            self.rows.other(alias);
+            self.rows.other(node.goes_by());
             return Ok(());
         }
         self.relation(node, Access::Read)

@@ -54,7 +54,7 @@ impl Walk<'_> {
         match node.kind {
             "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 self.setting = self.fixed_setting(node);
-                if node.kind == "SelectStmt" {
+                if node.kind == "SelectStmt" && self.rules.declared.is_some() {
                     self.bound_once = super::named_later::once(node);
                 }
                 self.node(node)?;

@@ -222,30 +222,21 @@ impl Walk<'_> {
         let mut found = false;
         for (_, field) in &node.fields {
             let shown = matches!(node.kind, "PrepareStmt" | "CopyStmt");
-            each(field, &mut |inner| found |= self.only_locks(inner, shown));
+            field.each(&mut |inner| found |= self.only_locks(inner, shown));
         }
         found
     }
 
     /// Whether a query names columns of a query around it. `read`: the relations that it names itself.
     fn looks_outside(&self, query: &Node, read: &[&Node]) -> bool {
-        let qualifies = |relation: &Node, name: &str| {
-            let alias = relation
-                .child("alias")
-                .map_or("", |alias| alias.text("aliasname"));
-            name == if alias.is_empty() {
-                relation.text("relname")
-            } else {
-                alias
-            }
-        };
+        let qualifies = |relation: &Node, name: &str| name == relation.goes_by();
         let has = |relation: &Node, column: &str| {
             self.uses_of(relation).any(|found| {
                 let relation = self.rules.catalog.relations.get(&found.relation);
                 relation.is_some_and(|relation| relation.column(column).is_some())
             })
         };
-        anywhere(query, &|node| {
+        query.anywhere(&|node| {
             let names = node.names("fields").filter(|_| node.kind == "ColumnRef");
             match names.unwrap_or_default().as_slice() {
                 [] => false,
@@ -351,7 +342,7 @@ fn returns(write: &Node) -> bool {
 
 /// Whether a value may be made of many rows.
 fn gathers(node: &Node) -> bool {
-    anywhere(node, &|node| match node.kind {
+    node.anywhere(&|node| match node.kind {
         "FuncCall" => packing::gathers(node),
         "SubLink" => node.int("sub_link_type") == ARRAY,
         "JsonArrayAgg" | "JsonObjectAgg" | "JsonArrayQueryConstructor" => true,
@@ -379,12 +370,12 @@ fn writes<'a>(node: &'a Node, mut told: bool, found: &mut Vec<Store<'a>>) {
     for (name, field) in &node.fields {
         // The statement that PREPARE and EXPLAIN carry, and the arm of a UNION at which INTO stands.
         let told = told && !is_write && matches!(*name, "query" | "larg");
-        each(field, &mut |inner| writes(inner, told, found));
+        field.each(&mut |inner| writes(inner, told, found));
     }
 }
 
 fn named<'a>(tree: &'a Tree, found: &mut Vec<&'a Node>) {
-    each(tree, &mut |node| {
+    tree.each(&mut |node| {
         if node.kind == "RangeVar" {
             found.push(node);
         }
@@ -392,21 +383,4 @@ fn named<'a>(tree: &'a Tree, found: &mut Vec<&'a Node>) {
             .iter()
             .for_each(|(_, field)| named(field, found));
     });
-}
-
-/// Whether any node is one, this one or one below it.
-pub(super) fn anywhere(node: &Node, is: &impl Fn(&Node) -> bool) -> bool {
-    let mut found = is(node);
-    for (_, field) in &node.fields {
-        each(field, &mut |inner| found = found || anywhere(inner, is));
-    }
-    found
-}
-
-pub(super) fn each<'a>(tree: &'a Tree, visit: &mut impl FnMut(&'a Node)) {
-    match tree {
-        Tree::Node(node) => visit(node),
-        Tree::List(items) => items.iter().for_each(|item| each(item, visit)),
-        _ => {}
-    }
 }

@@ -63,28 +63,9 @@ impl Walk<'_> {
                 Some(RelationKind::Table | RelationKind::PartitionedTable)
             )
         };
-        let below = |oid: Oid| catalog.children(oid).to_vec();
-        let above = |oid: Oid| {
-            let relation = catalog.relations.get(&oid);
-            relation.map_or_else(Vec::new, |relation| relation.parents.clone())
-        };
-        closure(closure(vec![relation], below), above)
+        catalog
+            .related(relation)
             .into_iter()
             .all(|oid| is_table(oid) && self.rules.role.is_open(oid))
     }
-}
-
-/// What is reached in any number of steps, that from which it is reached included.
-fn closure(from: Vec<Oid>, next: impl Fn(Oid) -> Vec<Oid>) -> Vec<Oid> {
-    let mut reached = from;
-    let mut at = 0;
-    while let Some(oid) = reached.get(at).copied() {
-        let fresh: Vec<Oid> = next(oid)
-            .into_iter()
-            .filter(|oid| !reached.contains(oid))
-            .collect();
-        reached.extend(fresh);
-        at += 1;
-    }
-    reached
 }

@@ -75,9 +75,8 @@ impl Shows {
             Call::Number if window.is_some_and(has_frame) => self.others += 1,
             // In a frame of one row a count is a truth about it.
             Call::Plain if calls::counts(node) && window.is_some_and(has_frame) => self.others += 1,
-            Call::Number | Call::Plain if window.is_some() && chosen > 0 => {
-                self.shown = self.shown.saturating_add(chosen);
-            }
+            // By counts and figures alone.
+            _ if chosen > 0 => self.shown = self.shown.saturating_add(chosen),
             Call::Number if window.is_some() => self.conditional += 1,
             Call::Shown => match argument.filter(|argument| self.is_column(node, argument)) {
                 Some(column) => {
@@ -87,9 +86,6 @@ impl Shows {
                 }
                 None => self.shown += 1,
             },
-            _ if window.is_none() && chosen > 0 => {
-                self.shown = self.shown.saturating_add(chosen);
-            }
             Call::Number if !argument.is_some_and(|argument| self.is_column(node, argument)) => {
                 self.conditional += scaled_arms(node).max(1);
             }
@@ -116,25 +112,12 @@ impl Shows {
 
 /// Arms of CASE that move what they add to another place of a sum, which may be taken apart again.
 fn scaled_arms(node: &Node) -> u32 {
-    fn of(tree: &Tree) -> u32 {
-        match tree {
-            Tree::List(items) => items.iter().map(of).fold(0, u32::saturating_add),
-            Tree::Node(node) => scaled_arms(node),
-            _ => 0,
-        }
-    }
-    let is_scaled = |result: &Node| {
-        !matches!(
-            result.kind,
-            "ColumnRef" | "AConst" | "ParamRef" | "CaseExpr"
-        )
-    };
+    let plain = ["ColumnRef", "AConst", "ParamRef", "CaseExpr"];
+    let is_scaled = |result: &Node| !plain.contains(&result.kind);
     let own = node.kind == "CaseWhen" && node.child("result").is_some_and(is_scaled);
-    let fields = node.fields.iter();
-    let inside = fields
-        .map(|(_, field)| of(field))
-        .fold(0, u32::saturating_add);
-    inside.saturating_add(u32::from(own))
+    let mut arms = u32::from(own);
+    node.each(&mut |inner| arms = arms.saturating_add(scaled_arms(inner)));
+    arms
 }
 
 /// A window that is not the one a running total has; what a name stands for is not looked up.
@@ -281,10 +264,7 @@ impl<'a, 't> Seen<'a, 't> {
         let arms = [node.get("larg"), node.get("rarg")];
         let mut counts = Counts::new();
         for arm in arms.into_iter().flatten() {
-            for (name, count) in self.tree(arm) {
-                let most = counts.entry(name).or_insert(0);
-                *most = count.max(*most);
-            }
+            most_of(&mut counts, self.tree(arm));
         }
         let skipped = [
             "with_clause",
@@ -299,10 +279,7 @@ impl<'a, 't> Seen<'a, 't> {
             .iter()
             .any(|item| self.brings(item))
         {
-            for (name, count) in self.conditions(node) {
-                let most = counts.entry(name).or_insert(0);
-                *most = count.max(*most);
-            }
+            most_of(&mut counts, self.conditions(node));
         }
         self.common.truncate(before);
         self.level = level_around;
@@ -409,5 +386,12 @@ fn add(sum: &mut Counts, more: Counts) {
     for (name, count) in more {
         let total = sum.entry(name).or_insert(0);
         *total = total.saturating_add(count).min(MOST);
+    }
+}
+
+fn most_of(counts: &mut Counts, others: Counts) {
+    for (name, count) in others {
+        let most = counts.entry(name).or_insert(0);
+        *most = count.max(*most);
     }
 }

@@ -107,6 +107,11 @@ const COUNTS: [&str; 5] = ["count", "bool_and", "bool_or", "every", "regr_count"
 /// Places in an order, which a window has no frame for.
 const PLACES: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
 
+/// An aggregate that divides, or takes a root.
+pub(super) fn divides(node: &Node) -> bool {
+    name(node) == "avg" || FIGURES.contains(&name(node))
+}
+
 /// A count or truth of rows.
 pub(super) fn counts(node: &Node) -> bool {
     COUNTS.contains(&name(node))

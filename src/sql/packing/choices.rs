@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::Facts;
 use super::calls;
 use super::levels::{Level, Origin};
-use super::sums::{self, NULLIF, is_truth};
+use super::sums::{NULLIF, is_truth};
 use crate::sql::tree::{Node, Tree};
 
 /// Expressions that one aggregate is followed through.
@@ -317,7 +317,5 @@ impl<'a> Choices<'a> {
 }
 
 fn names_columns(node: &Node) -> bool {
-    let mut columns = Vec::new();
-    sums::collect(node, &mut columns);
-    !columns.is_empty()
+    node.anywhere(&|node| node.kind == "ColumnRef")
 }

@@ -237,10 +237,7 @@ impl Reader<'_> {
 
     fn is_target(&self, write: &Node, name: &str) -> bool {
         let relation = write.child("relation");
-        relation.is_none_or(|relation| {
-            let alias = relation.child("alias").map(|alias| alias.text("aliasname"));
-            alias.unwrap_or(relation.text("relname")) == name
-        })
+        relation.is_none_or(|relation| relation.goes_by() == name)
     }
 
     fn target(&mut self, node: &Node, scope: &mut Scope) {
@@ -442,21 +439,9 @@ fn is_made(node: &Node) -> bool {
         _ if is_truth(node) => false,
         "SubLink" if !VALUES.contains(&node.int("sub_link_type")) => false,
         "TypeCast" => node.child("arg").is_some_and(is_made),
-        _ => names_something(node),
+        // A column or a query is in it.
+        _ => node.anywhere(&|node| matches!(node.kind, "ColumnRef" | "SubLink")),
     }
-}
-
-/// A column or a query is in it.
-fn names_something(node: &Node) -> bool {
-    fn in_tree(tree: &Tree) -> bool {
-        match tree {
-            Tree::List(items) => items.iter().any(in_tree),
-            Tree::Node(node) => names_something(node),
-            _ => false,
-        }
-    }
-    matches!(node.kind, "ColumnRef" | "SubLink")
-        || node.fields.iter().any(|(_, field)| in_tree(field))
 }
 
 /// So many rows of nothing that has a name.

@@ -250,16 +250,10 @@ impl<'a, 't> Reader<'a, 't> {
 
 /// The relation that a statement writes to, by its name there.
 fn written<'t>(node: &'t Node) -> Vec<Source<'t>> {
-    let Some(relation) = node.child("relation") else {
-        return Vec::new();
-    };
-    let alias = relation
-        .child("alias")
-        .map_or("", |alias| alias.text("aliasname"));
-    vec![Source::target(match alias {
-        "" => relation.text("relname"),
-        alias => alias,
-    })]
+    let relation = node.child("relation").into_iter();
+    relation
+        .map(|relation| Source::target(relation.goes_by()))
+        .collect()
 }
 
 /// The text of COPY spells control characters and backslashes in another way.

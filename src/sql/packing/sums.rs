@@ -276,29 +276,15 @@ pub(super) fn is_truth(node: &Node) -> bool {
 
 /// The column references in an expression.
 pub(super) fn collect<'t>(node: &'t Node, found: &mut Vec<&'t Node>) {
-    fn of<'t>(tree: &'t Tree, found: &mut Vec<&'t Node>) {
-        match tree {
-            Tree::List(items) => items.iter().for_each(|item| of(item, found)),
-            Tree::Node(node) => collect(node, found),
-            _ => {}
-        }
-    }
     match node.kind {
         "ColumnRef" => found.push(node),
-        _ => node.fields.iter().for_each(|(_, field)| of(field, found)),
+        _ => node.each(&mut |inner| collect(inner, found)),
     }
 }
 
 fn functions<'t>(node: &'t Node, found: &mut Vec<&'t Node>) {
-    fn of<'t>(tree: &'t Tree, found: &mut Vec<&'t Node>) {
-        match tree {
-            Tree::List(items) => items.iter().for_each(|item| of(item, found)),
-            Tree::Node(node) => functions(node, found),
-            _ => {}
-        }
-    }
     if node.kind == "FuncCall" {
         found.push(node);
     }
-    node.fields.iter().for_each(|(_, field)| of(field, found));
+    node.each(&mut |inner| functions(inner, found));
 }

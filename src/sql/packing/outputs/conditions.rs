@@ -246,7 +246,8 @@ fn is_bare(tree: &Tree) -> bool {
     }
 }
 
-fn uncast(node: &Node) -> &Node {
+/// What is cast, to whatever type.
+pub(super) fn uncast(node: &Node) -> &Node {
     match node.child("arg").filter(|_| node.kind == "TypeCast") {
         Some(inner) => uncast(inner),
         None => node,

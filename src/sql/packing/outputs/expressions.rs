@@ -226,7 +226,6 @@ impl<'t> Reader<'_, 't> {
             }
             Call::Other if collects => Anything,
             Call::Number if collects => self.figure(node, inner),
-            Call::Plain if collects && divides(node) => self.figure(node, inner),
             // One of them, as it is, or what stands there for none. Which row's it is is not known any more.
             Call::Shown | Call::Another => match inner {
                 Element(_) => Element(Arc::from("")),
@@ -241,7 +240,7 @@ impl<'t> Reader<'_, 't> {
         match (inner, self.summed(node)) {
             (Own | Number | Quotient | Scaled, Some(Number)) => match () {
                 () if self.scales(node) => Scaled,
-                () if calls::name(node) == "avg" || divides(node) => Quotient,
+                () if calls::divides(node) => Quotient,
                 () => Number,
             },
             (Own | Number | Quotient | Scaled, Some(summed)) => summed,
@@ -434,24 +433,6 @@ fn takes_rows(call: &Node) -> bool {
         calls::name(call),
         "array_to_json" | "json_strip_nulls" | "jsonb_strip_nulls"
     )
-}
-
-/// Aggregates that divide, or take a root.
-fn divides(call: &Node) -> bool {
-    let name = calls::name(call);
-    let of_two = ["covar_", "regr_"]
-        .iter()
-        .any(|family| name.starts_with(family));
-    let of_one = [
-        "stddev",
-        "variance",
-        "var_pop",
-        "var_samp",
-        "stddev_pop",
-        "stddev_samp",
-        "corr",
-    ];
-    (of_two && name != "regr_count") || of_one.contains(&name)
 }
 
 /// What is cast to text, or written as text.

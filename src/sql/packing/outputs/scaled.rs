@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::super::levels::{Level, Origin};
 use super::super::sums::is_truth;
 use super::Reader;
+use super::conditions::uncast;
 use crate::sql::tree::{Node, Tree};
 
 /// Expressions that one sum is followed through.
@@ -102,13 +103,6 @@ impl Terms {
     }
 }
 
-fn uncast(node: &Node) -> &Node {
-    match node.child("arg").filter(|_| node.kind == "TypeCast") {
-        Some(inner) => uncast(inner),
-        None => node,
-    }
-}
-
 /// How long a constant is, at least: nothing, a digit, or more.
 fn digits(node: &Node) -> Option<u8> {
     let constant = uncast(node);
@@ -127,13 +121,8 @@ fn digits(node: &Node) -> Option<u8> {
 
 /// Whether something is multiplied in an expression.
 pub(super) fn multiplies(tree: &Tree) -> bool {
-    match tree {
-        Tree::List(items) => items.iter().any(multiplies),
-        Tree::Node(node) => {
-            let names = node.names("name").unwrap_or_default();
-            (node.kind == "AExpr" && matches!(names.last(), Some(&("*" | "/" | "^"))))
-                || node.fields.iter().any(|(_, field)| multiplies(field))
-        }
-        _ => false,
-    }
+    tree.anywhere(&|node| {
+        let names = node.names("name").unwrap_or_default();
+        node.kind == "AExpr" && matches!(names.last(), Some(&("*" | "/" | "^")))
+    })
 }
