@@ -74,6 +74,12 @@ pub fn takes_back_a_part(effects: &[Effect]) -> bool {
     effects.any(|effect| matches!(effect, Effect::RollbackTo(_)))
 }
 
+/// Whether which settings are set is known by the parameters of a Bind.
+pub fn names_settings(effects: &[Effect]) -> bool {
+    let mut effects = effects.iter();
+    effects.any(|effect| matches!(effect, Effect::NamesSetting { .. }))
+}
+
 impl Effect {
     /// Of a `TransactionStmt`.
     pub fn of_transaction(node: &Node) -> Option<Self> {

@@ -8,7 +8,7 @@ use crate::sql::columns::Columns;
 use crate::sql::companion::Companion;
 use crate::sql::packing::Packed;
 
-pub use super::effect::{Effect, SettingText, takes_back_a_part};
+pub use super::effect::{Effect, SettingText, names_settings, takes_back_a_part};
 
 /// What a session knows about itself when a statement is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

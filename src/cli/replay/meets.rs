@@ -8,10 +8,14 @@ use crate::cli::bench::{Bench, gathered, refusal};
 use crate::policy::{Caller, Certificate, ExportRule, PolicySet, Regime, RolePolicy, RoleRule};
 use crate::session::asker::names_nothing;
 use crate::sql::lex::{self, Kind};
-use crate::sql::plan::{Plan, Reason, SessionFacts};
+use crate::sql::plan::{Plan, Reason, SessionFacts, names_settings};
 
 /// People whose facts are kept at a time.
 const MAX_FACTS: usize = 10_000;
+
+/// Why nobody can tell what `set_config` would meet.
+const UNNAMED: &str = "which setting it sets is not on record";
+
 /// Ends a text that was too long to be recorded whole.
 const CUT: char = '…';
 
@@ -267,20 +271,24 @@ impl<'a> Judge<'a> {
 
     fn told(&self, plan: &Plan, entry: &Entry, role: &RolePolicy) -> Fate {
         let was_refused = entry.verdict.as_deref() == Some("refuse");
+        let mut statements = plan.statements.iter();
+        let names_later = statements.any(|plan| names_settings(&plan.effects));
         match refusal(plan) {
+            // Where there was a name on record, there is a parameter now, which nobody will bind.
+            None if names_later => Fate::Untold(UNNAMED),
             Some(refusal) if refusal.reason == Reason::Syntax && !was_refused => {
                 Fate::Untold("without its literals it cannot be read")
             }
             Some(refusal) if refusal.reason == Reason::Undefined && !was_refused => Fate::Untold(
                 "it names what the catalog does not know: something temporary, dropped since, or on another search_path",
             ),
-            // Which setting it was is not on record: a name that is not literal is refused, and did not run.
+            // A name that is not literal is refused, and did not run.
             Some(refusal)
                 if refusal.reason == Reason::Setting
                     && !was_refused
                     && entry.text.as_deref().is_some_and(sets) =>
             {
-                Fate::Untold("which setting it sets is not on record")
+                Fate::Untold(UNNAMED)
             }
             Some(refusal) => Fate::Refused {
                 reason: refusal.reason.label(),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::io::AsyncWrite;
 
 use super::ToServer;
-use super::named_settings::names_settings;
 use super::refusals::{
     among_others_refusal, doubtful_refusal, granted_refusal, setting_refusal, unknown_refusal,
     unlike_refusal, unnamed_setting_refusal, unsettled_explain,
@@ -18,7 +17,7 @@ use crate::session::ledger::{AsSent, Ledger};
 use crate::session::messages::Name;
 use crate::session::settings;
 use crate::session::statements::{Source, Statement, declares, prepares};
-use crate::sql::plan::{Effect, Refusal, StatementPlan};
+use crate::sql::plan::{Effect, Refusal, StatementPlan, names_settings};
 
 /// What is done with a statement that runs another one by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

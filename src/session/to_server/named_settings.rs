@@ -3,7 +3,7 @@ use super::ToServer;
 use crate::session::host::Host;
 use crate::session::messages;
 use crate::session::statements::Statement;
-use crate::sql::plan::{Effect, Refusal, SettingText};
+use crate::sql::plan::{Effect, Refusal, SettingText, names_settings};
 use crate::sql::{refuse, system};
 use crate::wire::frame::Header;
 
@@ -49,12 +49,6 @@ impl<H: Host> ToServer<'_, H> {
         });
         Some(objection)
     }
-}
-
-/// Whether which settings it sets is known by the parameters of a Bind.
-pub(super) fn names_settings(effects: &[Effect]) -> bool {
-    let mut effects = effects.iter();
-    effects.any(|effect| matches!(effect, Effect::NamesSetting { .. }))
 }
 
 /// A text that reads the same in every encoding, in capital letters or not.
