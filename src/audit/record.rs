@@ -1,5 +1,6 @@
 //! One audit record: what is written about a statement, a login, a refusal.
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -339,6 +340,42 @@ pub fn rfc3339(time: SystemTime) -> String {
     text
 }
 
+/// Digits of a time behind its whole seconds: `.000001Z`.
+const FRACTION: usize = ".000000Z".len();
+/// Seconds from 1970 to the first year of five digits.
+const YEAR_10000: u64 = 253_402_300_800;
+
+thread_local! {
+    /// The second that this thread wrote last, and the text of it. Most records are of the same second as the one before.
+    static SECOND: RefCell<(u64, Vec<u8>)> = const { RefCell::new((0, Vec::new())) };
+}
+
+/// Appends what [`rfc3339`] gives.
+fn put_rfc3339(out: &mut Vec<u8>, time: SystemTime) {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let Some(since) = since.ok().filter(|since| since.as_secs() < YEAR_10000) else {
+        out.extend_from_slice(rfc3339(time).as_bytes());
+        return;
+    };
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != since.as_secs() || text.is_empty() {
+            text.clear();
+            text.extend_from_slice(rfc3339(time).as_bytes());
+            *second = since.as_secs();
+        }
+        let Some((seconds, fraction)) = text.split_last_chunk_mut::<FRACTION>() else {
+            return;
+        };
+        let mut left = since.subsec_micros();
+        for digit in fraction.iter_mut().rev().skip(1).take(6) {
+            *digit = b'0' + u8::try_from(left % 10).unwrap_or_default();
+            left /= 10;
+        }
+        out.extend_from_slice(seconds);
+        out.extend_from_slice(fraction);
+    });
+}
+
 fn in_rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*time))
 }
@@ -404,6 +441,35 @@ mod tests {
             json(&record),
             r#"{"schema_version":1,"time":"2026-11-22T07:21:36.000001Z","event":"statement","duration":0.0015}"#
         );
+    }
+
+    #[test]
+    fn a_time_is_written_alike_whatever_was_written_before() {
+        let at = |seconds, nanos| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+        let times = [
+            at(0, 0),
+            at(0, 999_999_999),
+            at(1_795_332_096, 1_234),
+            at(1_795_332_096, 120_000_000),
+            at(1_795_332_095, 7_000),
+            at(YEAR_10000 - 1, 5_000),
+            at(YEAR_10000, 5_000),
+            // The epoch stands for it, with nothing behind its seconds.
+            at(1 << 38, 5_000),
+            at(1 << 38, 6_000),
+            at(1_795_332_096, 999_999_000),
+            SystemTime::UNIX_EPOCH - Duration::from_micros(1),
+        ];
+        for (first, second) in times
+            .iter()
+            .flat_map(|one| times.map(|other| (*one, other)))
+        {
+            let mut out = Vec::new();
+            put_rfc3339(&mut out, first);
+            put_rfc3339(&mut out, second);
+            let expected = rfc3339(first) + &rfc3339(second);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
     }
 
     #[test]

@@ -58,6 +58,7 @@ use crate::export::Desk;
 use crate::export::notify::Notifier;
 use crate::policy::{Asking, Caller};
 use crate::session::assignment::Basis;
+use crate::session::cores::Cores;
 use crate::session::drain::Leaving;
 use crate::session::listener::{self, Listeners, Phase, Places};
 use crate::session::login::{LoginGate, RoleMatch, SessionIds};
@@ -134,6 +135,8 @@ struct Running {
     background: JoinSet<()>,
     /// Raises alarms until the end.
     detection: Option<Detection>,
+    /// Sessions that were cut off go with it, last of all.
+    _cores: Arc<Cores>,
 }
 
 impl Running {
@@ -322,7 +325,8 @@ impl Running {
             journal: journal.clone(),
             draining: drain,
         };
-        let listeners = Listeners::new(door, metrics, places);
+        let cores = Arc::new(Cores::start().map_err(CliError::environment)?);
+        let listeners = Listeners::new(door, metrics, places, Arc::clone(&cores));
         let sessions = tokio::spawn(listeners.run(sockets, watching));
         background.spawn(directory::keep(Arc::clone(&proxy)));
         background.spawn(catalogs::watch(Arc::clone(&proxy), Arc::clone(&readiness)));
@@ -367,6 +371,7 @@ impl Running {
             reload,
             background,
             detection,
+            _cores: cores,
         })
     }
 

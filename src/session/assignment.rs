@@ -115,6 +115,14 @@ impl Assignment {
         Arc::clone(&self.seen.load().asker.values)
     }
 
+    /// As [`Assignment::holds`], where nothing but another policy can change it; `None`: time or a directory may.
+    pub fn holds_under(&self, policy: &ArcSwap<PolicySet>) -> Option<bool> {
+        let seen = self.seen.load();
+        let known = &seen.basis.policy;
+        let timeless = seen.until.is_none() && known.directory.is_none();
+        (timeless && Arc::ptr_eq(known, &policy.load())).then_some(seen.holds)
+    }
+
     /// Whether the user is seen as the session was begun.
     pub fn holds(&self, basis: &Basis) -> bool {
         self.look(basis).holds

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin::Metrics;
 use crate::admin::metrics::Connection;
+use crate::session::cores::Cores;
 
 /// Connections that the kernel holds until they are accepted; PostgreSQL's own is twice its `max_connections`.
 pub const BACKLOG: u32 = 1024;
@@ -76,6 +77,7 @@ pub struct Listeners<S> {
     metrics: Arc<Metrics>,
     sessions: Places,
     turned_away: Arc<Semaphore>,
+    cores: Arc<Cores>,
 }
 
 /// The places of sessions, whose number may change while they are taken.
@@ -129,8 +131,9 @@ impl Drop for Place {
 }
 
 impl<S: Service> Listeners<S> {
-    pub fn new(service: S, metrics: Arc<Metrics>, sessions: Places) -> Self {
+    pub fn new(service: S, metrics: Arc<Metrics>, sessions: Places, cores: Arc<Cores>) -> Self {
         Listeners {
+            cores,
             service,
             metrics,
             sessions,
@@ -192,23 +195,40 @@ impl<S: Service> Listeners<S> {
         if let Some(place) = self.sessions.take() {
             self.metrics.connection(Connection::Accepted);
             let (service, phase) = (self.service.clone(), phase.clone());
-            spawn_with(place, async move { service.serve(tcp, peer, phase).await });
+            self.spawn_with(place, tcp, move |tcp| async move {
+                service.serve(tcp, peer, phase).await
+            });
             return;
         }
         self.metrics.connection(Connection::TooMany);
         if let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() {
             let service = self.service.clone();
-            spawn_with(permit, async move { service.turn_away(tcp, peer).await });
+            self.spawn_with(permit, tcp, move |tcp| async move {
+                service.turn_away(tcp, peer).await
+            });
         }
     }
-}
 
-/// What was taken goes back when the task is over, by a panic too.
-fn spawn_with(taken: impl Send + 'static, task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(async move {
-        let _taken = taken;
-        task.await;
-    });
+    /// What was taken goes back when the task is over, by a panic too.
+    fn spawn_with<F>(
+        &self,
+        taken: impl Send + 'static,
+        tcp: TcpStream,
+        task: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let served = self.cores.serve(tcp, |tcp| {
+            let task = task(tcp);
+            async move {
+                let _taken = taken;
+                task.await;
+            }
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "a connection cannot be served");
+        }
+    }
 }
 
 /// The client was gone before it was accepted: nothing to wait for.
@@ -267,8 +287,10 @@ mod tests {
             .map(|socket| socket.local_addr().expect("an address"))
             .collect();
         let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let cores = Arc::new(Cores::start().expect("threads"));
         let ended = tokio::spawn(
-            Listeners::new(Greeter, metrics, Places::new(max_sessions)).run(sockets, watching),
+            Listeners::new(Greeter, metrics, Places::new(max_sessions), cores)
+                .run(sockets, watching),
         );
         Running {
             addresses,

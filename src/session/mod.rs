@@ -23,6 +23,7 @@ pub mod assignment;
 pub mod burst;
 pub mod charset;
 pub mod claim;
+pub mod cores;
 pub mod counter;
 pub mod denial;
 pub mod describe;

@@ -64,7 +64,9 @@ impl Host for SessionHost {
     }
 
     fn holds(&self) -> bool {
-        self.assignment.holds(&self.proxy.basis())
+        let proxy = &self.proxy;
+        let unchanged = self.assignment.holds_under(&proxy.policy);
+        unchanged.unwrap_or_else(|| self.assignment.holds(&proxy.basis()))
     }
 
     async fn dismissed(&self) {

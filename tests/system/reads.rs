@@ -91,6 +91,9 @@ fn comparable(frames: Vec<Frame>, columns_alone: bool) -> Vec<Vec<u8>> {
     kept.iter().map(Frame::bytes).collect()
 }
 
+/// How often a program's statement is answered otherwise before that is a difference.
+const TRIES: usize = 3;
+
 #[test]
 fn programs_get_what_a_direct_session_gets() {
     let (server, pgveil) = start("");
@@ -109,14 +112,24 @@ fn programs_get_what_a_direct_session_gets() {
         }
         count += 1;
         for extended in [false, true] {
-            let got = answer(&mut through, &sql, extended);
-            let expected = answer(&mut direct, &sql, extended);
-            if let Some(error) = error(&expected) {
-                failures.push(format!("{sql}\n    a direct session gets {error}"));
-            }
-            let shown = error(&got).unwrap_or_else(|| rows(&got).join("\n        "));
-            if comparable(got, columns_alone) != comparable(expected, columns_alone) {
-                failures.push(format!("{sql}\n    {shown}"));
+            // Numbers that the server counts may have changed in between: they do not each time.
+            let differences: Vec<String> = (0..TRIES)
+                .map_while(|_| {
+                    let got = answer(&mut through, &sql, extended);
+                    let expected = answer(&mut direct, &sql, extended);
+                    if let Some(error) = error(&expected) {
+                        return Some(format!("a direct session gets {error}"));
+                    }
+                    let shown = error(&got).unwrap_or_else(|| rows(&got).join("\n        "));
+                    let same =
+                        comparable(got, columns_alone) == comparable(expected, columns_alone);
+                    (!same).then_some(shown)
+                })
+                .collect();
+            if let [.., last] = &*differences
+                && differences.len() == TRIES
+            {
+                failures.push(format!("{sql}\n    {last}"));
             }
         }
     }

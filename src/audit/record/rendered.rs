@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{
-    Event, ExportRecord, Record, TraceRecord, VerdictRecord, WouldRecord, list, rfc3339, seconds,
-    shared,
+    Event, ExportRecord, Record, TraceRecord, VerdictRecord, WouldRecord, list, put_rfc3339,
+    seconds, shared,
 };
 use crate::audit::sealed::Sealed;
 
@@ -87,6 +87,14 @@ fn put<T: Serialize + ?Sized>(
 ) -> Result<(), serde_json::Error> {
     out.extend_from_slice(before);
     serde_json::to_writer(out, value)
+}
+
+/// Appends a word of pgveil's own, which has nothing to escape.
+fn put_label(out: &mut Vec<u8>, before: &[u8], label: &'static str) {
+    out.extend_from_slice(before);
+    out.push(b'"');
+    out.extend_from_slice(label.as_bytes());
+    out.push(b'"');
 }
 
 /// What is not known before a statement ends, in the order of [`Record`].
@@ -210,8 +218,8 @@ impl Record {
         }
         put(out, b"{\"schema_version\":", schema_version)?;
         out.extend_from_slice(b",\"time\":\"");
-        out.extend_from_slice(rfc3339(*time).as_bytes());
-        put(out, b"\",\"event\":", event.label())?;
+        put_rfc3339(out, *time);
+        put_label(out, b"\",\"event\":", event.label());
         put(out, b",\"session\":", session)?;
         put(out, b",\"sequence\":", sequence)?;
         out.extend_from_slice(&rendered.session);
@@ -243,7 +251,7 @@ impl Record {
             bytes,
             duration,
         ) {
-            put(out, b",\"verdict\":", verdict.label())?;
+            put_label(out, b",\"verdict\":", verdict.label());
             put(out, b",\"policy_version\":", &**policy_version)?;
             put(out, b",\"rows\":", rows)?;
             put(out, b",\"bytes\":", bytes)?;
