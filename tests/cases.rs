@@ -356,7 +356,7 @@ fn elsewhere(
 fn short(sql: &str) -> &str {
     for (part, name) in [
         ("NULL::", "null"),
-        ("\"translate\"", "email"),
+        ("\"ltrim\"", "email"),
         ("\"repeat\"", "show"),
         ("\"mod\"", "number"),
     ] {

@@ -23,6 +23,10 @@ const FIRST_READ: usize = 16 * 1024;
 /// A buffer that grew past this for one long statement is given back.
 const KEPT_BUFFER: usize = 4 * READ_BUFFER;
 
+/// Reads without a wait between them after which the other sessions of the thread are let in: half a MiB, which takes about
+/// a millisecond to look through.
+const IN_A_ROW: u32 = 8;
+
 /// What becomes of the bytes of a frame that have not been read yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
@@ -46,6 +50,8 @@ pub struct Burst {
     reads_much: bool,
     /// What of the last frame is missing in what was written.
     cut: usize,
+    /// Large reads since anybody was waited for.
+    in_a_row: u32,
 }
 
 impl Burst {
@@ -60,6 +66,7 @@ impl Burst {
             rest: Rest::Forward(0),
             reads_much: false,
             cut: 0,
+            in_a_row: 0,
         }
     }
 
@@ -68,6 +75,14 @@ impl Burst {
     /// As long as nothing comes it holds no buffer: what comes first is read onto the stack, and into a buffer of its own
     /// only where more was waiting than fits there.
     pub async fn fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> io::Result<usize> {
+        self.in_a_row = match self.reads_much {
+            true => self.in_a_row + 1,
+            false => 0,
+        };
+        if self.in_a_row > IN_A_ROW {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
         let count = poll_fn(|context| match self.reads_much {
             true => self.read_much(reader, context),
             false => self.read_first(reader, context),
@@ -315,6 +330,32 @@ mod tests {
         for piece in 1..=input.len() {
             assert_eq!(relay(&input, piece).await, expected, "piece {piece}");
         }
+    }
+
+    /// Somebody who always has more to say does not keep the thread for themselves.
+    #[tokio::test]
+    async fn an_endless_stream_lets_others_in() {
+        let mut burst = Burst::new(Side::Server, BytesMut::new());
+        let mut endless = tokio::io::repeat(0);
+        let turns = std::cell::Cell::new(0);
+        let others = async {
+            loop {
+                turns.set(turns.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        };
+        let reading = async {
+            for _ in 0..100 * IN_A_ROW {
+                burst.fill(&mut endless).await.unwrap();
+                burst.abandon();
+            }
+        };
+        tokio::select! {
+            biased;
+            () = reading => {}
+            () = others => unreachable!("it never ends"),
+        }
+        assert!((80..=101).contains(&turns.get()), "{}", turns.get());
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ fn hostile() -> String {
         ("repeat(text, int)", "text"),
         ("reverse(text)", "text"),
         ("strpos(text, text)", "int"),
-        ("translate(text, text, text)", "text"),
+        ("ltrim(text, text)", "text"),
         ("mod(numeric, numeric)", "numeric"),
         ("trim_scale(numeric)", "numeric"),
         ("date_trunc(text, timestamp)", "timestamp"),

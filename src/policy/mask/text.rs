@@ -1,6 +1,6 @@
 //! Masks of text: `show` and `email`.
 //!
-//! Only functions without a view on collations take part (`length`, `left`, `right`, `reverse`, `repeat`, `translate`,
+//! Only functions without a view on collations take part (`length`, `left`, `right`, `reverse`, `repeat`, `ltrim`,
 //! `||`), save `strpos`, which raises under nondeterministic collations before PostgreSQL 18 and therefore gets
 //! collation "C". An explicit collation does not pass through an integer, so the column keeps its own.
 use super::column_type::ColumnType;
@@ -12,7 +12,7 @@ const MAX_STARS: u32 = 1_000_000;
 const MAX_EMAIL: u32 = 1_000;
 /// What follows the `@` is a domain if it consists of these, ...
 const DOMAIN: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-/// ... and anything is left of it without these. `wechat@13812345678` is no address, and in `a@b.de 13812345678` more than
+/// ... and not of these alone. `wechat@13812345678` is no address, and in `a@b.de 13812345678` more than
 /// one is written.
 const NO_DOMAIN: &str = "0123456789.-_";
 
@@ -52,19 +52,18 @@ pub fn email(column: &str, data_type: &ColumnType, first: u16) -> String {
     let at = call("strpos", &[&reversed, &typed("@", "text")]);
     let local = format!("({})", operator(&length, "-", &at));
     let domain = call("right", &[&text, &operator(&at, "-", "1")]);
-    let without = |letters: &str| {
-        let rest = call(
-            "translate",
-            &[&domain, &typed(letters, "text"), &typed("", "text")],
-        );
+    // From the first that is none of the letters; `translate`, which would take them out everywhere, costs three times as
+    // much (oracle_compat.c: a call for each letter of its list).
+    let behind = |letters: &str| {
+        let rest = call("ltrim", &[&domain, &typed(letters, "text")]);
         call("length", &[&rest])
     };
     let address = [
         operator(&length, "<=", &MAX_EMAIL.to_string()),
         operator(&at, ">", "1"),
         operator(&local, ">", "0"),
-        operator(&without(DOMAIN), "=", "0"),
-        operator(&without(NO_DOMAIN), ">", "0"),
+        operator(&behind(DOMAIN), "=", "0"),
+        operator(&behind(NO_DOMAIN), ">", "0"),
     ];
     let hidden = typed("***@", "text");
     let shown = match first {
