@@ -1,22 +1,19 @@
 //! How many rows of the same relation stand side by side in a row of the result: it is named several times, a window
 //! function brings another row's value, or an aggregate shows a row that others of its kind do not.
-use std::collections::{BTreeSet, HashMap};
+mod shows;
+
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use self::shows::Shows;
 use super::calls::{self, Call};
-use super::choices::{Choices, Group, is_named};
+use super::choices::{Choices, Group};
 use super::levels::Level;
 use super::{Facts, MOST};
 use crate::sql::tree::{Node, Tree};
 
 /// How often relations stand in a row, by name.
 type Counts = HashMap<String, u32>;
-
-/// So many sums that only some rows go into count as a row.
-const CONDITIONAL: u32 = 4;
-
-/// `FRAMEOPTION_NONDEFAULT` (parsenodes.h): the window has a frame of its own.
-const OWN_FRAME: i64 = 1;
 
 /// How many rows a write looks at for a row that it writes, in values and conditions alike, besides the one that is there.
 pub(super) fn around(write: &Node, facts: Facts<'_>) -> u32 {
@@ -46,116 +43,9 @@ pub(super) fn side_by_side(statement: &Tree, facts: Facts<'_>) -> u32 {
     most.saturating_mul(factor)
 }
 
-/// What the outputs of one query show beside a row of their own.
-#[derive(Default)]
-struct Shows {
-    /// Aggregates that show one row, over a column of a relation: `max` and `min` of two columns can be those of the same
-    /// rows.
-    columns: HashMap<String, BTreeSet<String>>,
-    /// ... over anything else.
-    shown: u32,
-    /// Values that window functions bring from other rows.
-    others: u32,
-    /// Sums of some rows only, which may be one.
-    conditional: u32,
-    /// What those of the conditions make of a row, by which candidates are chosen.
-    conditions: u32,
-    /// FROM has subqueries or functions: their columns are made.
-    made: bool,
-    group: Group,
-    /// What may be shown by aggregates of a query around, as PostgreSQL has it where their columns are of that one.
-    of_others: Option<Box<Shows>>,
-}
-
-impl Shows {
-    /// `chosen`: so many rows the conditions of an aggregate can choose.
-    fn call(&mut self, node: &Node, chosen: u32) {
-        let window = node.child("over");
-        let call = calls::call(node);
-        let argument = node.list("args").first().and_then(Tree::node);
-        match call {
-            Call::Another if window.is_some() => self.others += 1,
-            Call::Shown if window.is_some() => self.others += 1,
-            Call::Number if window.is_some_and(has_frame) => self.others += 1,
-            // In a frame of one row a count is a truth about it.
-            Call::Plain if calls::counts(node) && window.is_some_and(has_frame) => self.others += 1,
-            // By counts and figures alone.
-            _ if chosen > 0 => self.shown = self.shown.saturating_add(chosen),
-            Call::Number if window.is_some() => self.conditional += 1,
-            Call::Shown => match argument.filter(|argument| self.is_column(node, argument)) {
-                Some(column) => {
-                    let name = column.names("fields").unwrap_or_default().join(".");
-                    let of = self.columns.entry(name).or_default();
-                    of.insert(calls::name(node).to_owned());
-                }
-                None => self.shown += 1,
-            },
-            Call::Number if !argument.is_some_and(|argument| self.is_column(node, argument)) => {
-                self.conditional += scaled_arms(node).max(1);
-            }
-            _ => {}
-        }
-    }
-
-    fn is_column(&self, call: &Node, argument: &Node) -> bool {
-        let whole = ["agg_filter", "agg_within_group"];
-        argument.kind == "ColumnRef"
-            && !self.made
-            && whole.iter().all(|field| call.get(field).is_none())
-    }
-
-    /// What aggregates of the query around show, of which it is known here alone.
-    fn of_others(&mut self) -> &mut Shows {
-        let made = self.made;
-        let others = self.of_others.get_or_insert_with(Box::default);
-        others.made = made;
-        others
-    }
-
-    fn add(&mut self, more: Shows) {
-        for (name, calls) in more.columns {
-            self.columns.entry(name).or_default().extend(calls);
-        }
-        self.shown = self.shown.saturating_add(more.shown);
-        self.others = self.others.saturating_add(more.others);
-        self.conditional = self.conditional.saturating_add(more.conditional);
-        self.conditions = self.conditions.max(more.conditions);
-        if let Some(others) = more.of_others {
-            self.add(*others);
-        }
-    }
-
-    fn factor(mut self) -> u32 {
-        if let Some(others) = self.of_others.take() {
-            self.add(*others);
-        }
-        let columns = self.columns.values().map(BTreeSet::len).max().unwrap_or(0);
-        let columns = u32::try_from(columns).unwrap_or(MOST);
-        let shown = columns
-            .saturating_add(self.shown)
-            .saturating_add(self.conditional / CONDITIONAL);
-        let outputs = shown.max(1).saturating_add(self.others);
-        outputs.max(self.conditions).min(MOST)
-    }
-}
-
-/// Arms of CASE that move what they add to another place of a sum, which may be taken apart again.
-fn scaled_arms(node: &Node) -> u32 {
-    let plain = ["ColumnRef", "AConst", "ParamRef", "CaseExpr"];
-    let is_scaled = |result: &Node| !plain.contains(&result.kind);
-    let own = node.kind == "CaseWhen" && node.child("result").is_some_and(is_scaled);
-    let mut arms = u32::from(own);
-    node.each(&mut |inner| arms = arms.saturating_add(scaled_arms(inner)));
-    arms
-}
-
-/// A window that is not the one a running total has; what a name stands for is not looked up.
-fn has_frame(window: &Node) -> bool {
-    window.int("frame_options") & OWN_FRAME != 0 || is_named(window)
-}
-
 struct Seen<'a, 't> {
     facts: Facts<'a>,
+    choices: Choices<'a>,
     /// What the common table expressions in scope hold, the innermost last.
     common: Vec<(String, Counts)>,
     shows: Shows,
@@ -168,6 +58,7 @@ impl<'a, 't> Seen<'a, 't> {
     fn new(facts: Facts<'a>) -> Self {
         Seen {
             facts,
+            choices: Choices::new(facts),
             common: Vec::new(),
             shows: Shows::default(),
             level: Level::outermost(),
@@ -261,7 +152,9 @@ impl<'a, 't> Seen<'a, 't> {
         let chosen = match calls::gathers(node) {
             true => 0,
             false if is_aggregate(node) => {
-                Choices::new(self.facts).chosen(node, &self.level, group, self.windows)
+                self.choices
+                    .anew()
+                    .chosen(node, &self.level, group, self.windows)
             }
             false => 0,
         };
@@ -323,7 +216,10 @@ impl<'a, 't> Seen<'a, 't> {
             && plain
             && select.child("where_clause").is_none_or(|condition| {
                 let level = self.level.inside(select);
-                !Choices::new(self.facts).chooses(condition, &level, &Group::default())
+                !self
+                    .choices
+                    .anew()
+                    .chooses(condition, &level, &Group::default())
             })
     }
 
@@ -350,11 +246,7 @@ impl<'a, 't> Seen<'a, 't> {
     fn select(&mut self, node: &'t Node) -> Counts {
         let made = node.list("from_clause").iter().any(|item| self.makes(item));
         let level = self.level.inside(node);
-        let shows = Shows {
-            made,
-            group: Choices::new(self.facts).group(node, &level),
-            ..Shows::default()
-        };
+        let shows = Shows::of(made, self.choices.anew().group(node, &level));
         let shows_around = std::mem::replace(&mut self.shows, shows);
         let level_around = std::mem::replace(&mut self.level, level);
         let windows = std::mem::replace(&mut self.windows, node.list("window_clause"));
@@ -416,11 +308,7 @@ impl<'a, 't> Seen<'a, 't> {
     /// What the conditions of a query look at.
     fn conditions(&mut self, node: &'t Node) -> Counts {
         // What they show is not shown beside a row, but by it.
-        let shows = Shows {
-            made: self.shows.made,
-            group: self.shows.group.clone(),
-            ..Shows::default()
-        };
+        let shows = Shows::of(self.shows.made, self.shows.group.clone());
         let shows = std::mem::replace(&mut self.shows, shows);
         let mut counts = Counts::new();
         for field in ["where_clause", "having_clause"] {

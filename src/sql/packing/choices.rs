@@ -3,10 +3,13 @@
 //!
 //! A condition can where it names a column that, with those that the query groups by, makes a key. Conditions on other
 //! columns, as months and states, give figures of many.
+mod ties;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use self::ties::{Other, Ties, address, of_value};
 use super::Facts;
 use super::calls::{self, Call};
 use super::levels::{Level, Origin, Way};
@@ -25,6 +28,10 @@ struct Named {
     relations: BTreeMap<Place, OfRelation>,
     /// A place in an order, or something of which nobody knows where it is from.
     a_row: bool,
+    /// A subquery, whose value may be anything.
+    asks: bool,
+    /// Values of what does not count.
+    others: BTreeSet<Other>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -42,6 +49,7 @@ impl Named {
 
     fn add(&mut self, other: &Named) {
         self.a_row |= other.a_row;
+        self.asks |= other.asks;
         for (at, of) in &other.relations {
             let own = self.relations.entry(*at).or_default();
             own.keys.clone_from(&of.keys);
@@ -62,6 +70,7 @@ pub(super) struct Group {
 pub(super) struct Choices<'a> {
     facts: Facts<'a>,
     left: Cell<u32>,
+    ties: Ties,
 }
 
 impl<'a> Choices<'a> {
@@ -69,7 +78,14 @@ impl<'a> Choices<'a> {
         Choices {
             facts,
             left: Cell::new(MOST_STEPS),
+            ties: Ties::default(),
         }
+    }
+
+    /// For another call, which may take as many steps.
+    pub fn anew(&self) -> &Self {
+        self.left.set(MOST_STEPS);
+        self
     }
 
     pub fn group<'t>(&self, query: &'t Node, level: &Rc<Level<'t>>) -> Group {
@@ -94,11 +110,13 @@ impl<'a> Choices<'a> {
                 None => expressions.push(item),
             }
             for expression in expressions {
-                let named = self.named(expression, level);
                 if self.is_stored(expression, level) {
-                    group.plain.add(&named);
+                    // What is held against a column need not be equal to it.
+                    let ties = self.ties.leave_out(true);
+                    group.plain.add(&self.named(expression, level));
+                    self.ties.leave_out(ties);
                 }
-                group.named.add(&named);
+                group.named.add(&self.named(expression, level));
             }
         }
         group
@@ -283,7 +301,9 @@ impl<'a> Choices<'a> {
                 && !key.iter().all(|column| group.plain.has(at, column))
         };
         let mut relations = named.relations.iter();
-        named.a_row || relations.any(|(at, of)| of.keys.iter().any(|key| makes(*at, key)))
+        named.a_row
+            || named.asks
+            || relations.any(|(at, of)| of.keys.iter().any(|key| makes(*at, key)))
     }
 
     /// Whether there is a row at all, by a column of it. By anything else it is a truth about the row.
@@ -323,27 +343,38 @@ impl<'a> Choices<'a> {
         }
         match node.kind {
             "ColumnRef" => {
-                for origin in self.origins(node, level) {
-                    match origin {
-                        Origin::Stored(relation, column, way) => {
-                            self.stored((relation, way), column, found);
-                        }
-                        Origin::Made(value, inside) => self.collect(value, &inside, found),
-                        Origin::Function(function, inside)
-                            if opens_stored(function, &inside, self.facts) =>
-                        {
-                            self.fields(function, &inside, found);
-                        }
-                        // Numbers of its own that rows are held against.
-                        Origin::Function(..) | Origin::Unknown => found.a_row = true,
-                    }
-                }
+                let mut own = Named::default();
+                self.come_from(self.origins(node, level), &mut own);
+                self.tied(level, &mut own);
+                found.others.append(&mut own.others);
+                found.add(&own);
             }
             _ if self.asks_for_rows(node, level) => {}
             // A place in an order; or a value from elsewhere.
             "FuncCall" if node.get("over").is_some() => found.a_row = true,
-            "SubLink" => found.a_row = true,
+            "SubLink" => found.asks = true,
             _ => self.fields(node, level, found),
+        }
+    }
+
+    fn come_from(&self, origins: Vec<Origin<'_>>, found: &mut Named) {
+        for origin in origins {
+            match origin {
+                Origin::Stored(relation, column, way) => {
+                    self.stored((relation, way), column, found);
+                }
+                Origin::Made(value, inside) => {
+                    found.others.insert(of_value(value));
+                    self.collect(value, &inside, found);
+                }
+                Origin::Function(function, inside)
+                    if opens_stored(function, &inside, self.facts) =>
+                {
+                    self.fields(function, &inside, found);
+                }
+                // Numbers of its own that rows are held against.
+                Origin::Function(..) | Origin::Unknown => found.a_row = true,
+            }
         }
     }
 
@@ -365,6 +396,8 @@ impl<'a> Choices<'a> {
     fn stored(&self, (relation, way): (&Node, Way), column: Option<&str>, found: &mut Named) {
         const PLACES: [&str; 5] = ["ctid", "xmin", "xmax", "cmin", "cmax"];
         if !(self.facts.counted)(relation) {
+            let column = column.unwrap_or_default().to_owned();
+            found.others.insert((address(relation), way, column));
             return;
         }
         let keys = (self.facts.keys)(relation);

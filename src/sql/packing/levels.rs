@@ -1,8 +1,11 @@
 //! Where a column's value comes from: a relation, or an expression further inside the statement. Followed when it is asked
 //! for, through subqueries and common table expressions.
+mod from;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
+use self::from::{add, is_scalar};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
@@ -49,6 +52,8 @@ pub(super) struct Level<'t> {
     outer: Option<Rc<Level<'t>>>,
     depth: usize,
     way: Way,
+    /// Whose names they are.
+    query: Option<&'t Node>,
     left: Rc<Cell<u32>>,
 }
 
@@ -120,6 +125,7 @@ impl<'t> Level<'t> {
             outer: None,
             depth: 0,
             way: 0,
+            query: None,
             left: Rc::new(Cell::new(MOST_LOOKUPS)),
         })
     }
@@ -187,12 +193,25 @@ impl<'t> Level<'t> {
             outer,
             depth: self.depth + 1,
             way,
+            query: Some(query),
             left: Rc::clone(&self.left),
         })
     }
 
     fn seen(&self) -> impl Iterator<Item = (usize, &Source<'t>)> {
         self.sources.iter().take(self.seen).enumerate()
+    }
+
+    /// The query whose names they are, and the way to it.
+    pub fn query(&self) -> Option<(&'t Node, Way)> {
+        Some((self.query?, self.way))
+    }
+
+    /// Where columns of that name in this query's FROM may come from.
+    pub fn columns_named(self: &Rc<Self>, name: &'t str, has: Has<'_>) -> Vec<Origin<'t>> {
+        let mut found = Vec::new();
+        self.in_this(None, Some(name), has, &mut found);
+        found
     }
 
     /// Where the value of a column reference may come from.
@@ -421,104 +440,6 @@ enum Which<'t> {
     Named(&'t str),
     At(usize),
     All,
-}
-
-/// What an item of FROM offers, in the order in which what is lateral sees it.
-fn add<'t>(sources: &mut Vec<Source<'t>>, item: &'t Tree, commons: &Commons<'t>) {
-    let Some(node) = item.node() else {
-        return;
-    };
-    let alias = node.child("alias");
-    let names = alias.map_or(Vec::new(), |alias| {
-        let names = alias.list("colnames").iter();
-        names.filter_map(Tree::string).collect()
-    });
-    let alias = alias.map_or("", |alias| alias.text("aliasname"));
-    let (own_name, from) = match node.kind {
-        "RangeVar" => {
-            let name = node.text("relname");
-            let known = common(commons, |known, _| known == name);
-            match known.filter(|_| node.text("schemaname").is_empty()) {
-                Some((query, place)) => (name, From::Common(query, place, node)),
-                None => (name, From::Relation(node)),
-            }
-        }
-        "RangeSubselect" => match node.child("subquery") {
-            Some(query) => ("", From::Query(query, node.flag("lateral"))),
-            None => return,
-        },
-        "RangeTableSample" => {
-            if let Some(relation) = node.get("relation") {
-                add(sources, relation, commons);
-            }
-            return;
-        }
-        "JoinExpr" => return join(sources, node, commons),
-        _ => ("", From::Function(node)),
-    };
-    sources.push(Source {
-        alias: if alias.is_empty() { own_name } else { alias },
-        names,
-        from,
-        qualified: false,
-    });
-}
-
-/// The alias of a join hides those of its sides; that of its USING stands beside them.
-fn join<'t>(sources: &mut Vec<Source<'t>>, node: &'t Node, commons: &Commons<'t>) {
-    let first = sources.len();
-    for side in ["larg", "rarg"] {
-        if let Some(side) = node.get(side) {
-            add(sources, side, commons);
-        }
-    }
-    for (field, qualified) in [("alias", false), ("join_using_alias", true)] {
-        let Some(alias) = node.child(field) else {
-            continue;
-        };
-        // Subqueries of the sides are asked for by their place.
-        sources
-            .iter_mut()
-            .skip(first)
-            .filter(|_| !qualified)
-            .for_each(|side| {
-                side.alias = "";
-                side.qualified = true;
-            });
-        sources.push(Source {
-            alias: alias.text("aliasname"),
-            names: Vec::new(),
-            from: From::Unknown,
-            qualified,
-        });
-    }
-}
-
-/// Functions in FROM that give one column.
-fn is_scalar(from: &Node) -> bool {
-    fn calls<'t>(tree: &'t Tree, found: &mut Vec<&'t Node>) {
-        match tree {
-            Tree::List(items) => items.iter().for_each(|item| calls(item, found)),
-            Tree::Node(node) if node.kind == "FuncCall" => found.push(node),
-            Tree::Node(node) if node.kind == "List" => {
-                calls(node.get("items").unwrap_or(&Tree::Nothing), found)
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    calls(from.get("functions").unwrap_or(&Tree::Nothing), &mut found);
-    match found.as_slice() {
-        [call] => {
-            let name = call.list("funcname").last().and_then(Tree::string);
-            match name {
-                Some("generate_series") => true,
-                Some("unnest") => call.list("args").len() == 1,
-                _ => false,
-            }
-        }
-        _ => false,
-    }
 }
 
 fn named(target: &Node) -> Option<&str> {

@@ -304,3 +304,53 @@ fn what_gathered_values_choose_is_them_wherever_they_are_named() {
         [Own, Own]
     );
 }
+
+#[test]
+fn what_is_held_against_a_key_stands_for_it() {
+    let two = |of: &str, from: &str| {
+        let text = format!(
+            "SELECT count(*) FILTER (WHERE {of} = 1 AND t.n > 5), count(*) FILTER (WHERE {of} = 2 AND t.n > 5) FROM {from}"
+        );
+        (packs(&text).side_by_side, text)
+    };
+    for (of, from, rows) in [
+        ("p.n", "t JOIN plain p ON p.n = t.id", 2),
+        ("p.n", "t, plain p WHERE t.owner = 3 AND p.n - t.id = 0", 2),
+        ("p.id", "t JOIN plain p USING (id)", 2),
+        (
+            "z.k",
+            "t JOIN plain p ON p.n = t.id JOIN (SELECT v AS k FROM plain) z ON z.k = p.n",
+            2,
+        ),
+        ("v.k", "t JOIN (VALUES (1), (2)) v(k) ON v.k = t.id", 2),
+        (
+            "z.k",
+            "t JOIN (SELECT generate_series(1, 9) k) z ON z.k = t.id",
+            2,
+        ),
+        (
+            "k",
+            "t, LATERAL generate_series(1, 9 + 0 * t.n) k WHERE k = t.id",
+            2,
+        ),
+        // Names of stages, items of an order.
+        ("p.n", "t JOIN plain p ON p.id = t.stage", 1),
+        ("p.w", "t JOIN plain p ON p.n = t.id", 1),
+        (
+            "v.k",
+            "t JOIN (VALUES (1, 'open'), (2, 'won')) v(k, state) ON v.state = t.state",
+            1,
+        ),
+        (
+            "p.n",
+            "t JOIN plain p ON p.n = (SELECT max(v) FROM plain)",
+            1,
+        ),
+    ] {
+        let (found, text) = two(of, from);
+        assert_eq!(found, rows, "{text}");
+    }
+    let text = "SELECT p.n, count(*) FILTER (WHERE t.id = 1 AND t.n > 5), count(*) FILTER (WHERE t.id = 2 AND t.n > 5) \
+                FROM t JOIN plain p ON p.n < t.id GROUP BY p.n";
+    assert_eq!(packs(text).side_by_side, 2);
+}
