@@ -16,6 +16,7 @@ mod full_disk;
 mod grants;
 mod held;
 mod kills;
+mod mentioned;
 mod packed;
 mod portions;
 mod race;

@@ -1,22 +1,19 @@
 //! How many rows of the same relation stand side by side in a row of the result: it is named several times, a window
 //! function brings another row's value, or an aggregate shows a row that others of its kind do not.
-use std::collections::{BTreeSet, HashMap};
+mod shows;
+
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use self::shows::Shows;
 use super::calls::{self, Call};
 use super::choices::{Choices, Group};
 use super::levels::Level;
-use super::{Facts, MOST, mentioned_in};
+use super::{Facts, MOST};
 use crate::sql::tree::{Node, Tree};
 
 /// How often relations stand in a row, by name.
 type Counts = HashMap<String, u32>;
-
-/// So many sums that only some rows go into count as a row.
-const CONDITIONAL: u32 = 4;
-
-/// `FRAMEOPTION_NONDEFAULT` (parsenodes.h): the window has a frame of its own.
-const OWN_FRAME: i64 = 1;
 
 /// How many rows a write looks at for a row that it writes, in values and conditions alike, besides the one that is there.
 pub(super) fn around(write: &Node, facts: Facts<'_>) -> u32 {
@@ -26,131 +23,82 @@ pub(super) fn around(write: &Node, facts: Facts<'_>) -> u32 {
     }
     seen.level = seen.level.inside(write);
     let mut counts = seen.fields(write, &["with_clause", "relation", "returning_clause"]);
-    for item in write.list("from_clause") {
-        seen.join_conditions(item, &mut counts);
-    }
+    seen.joins(write, &mut counts);
     let sum = counts
         .values()
         .fold(0, |sum: u32, count| sum.saturating_add(*count));
-    sum.saturating_mul(seen.shows.factor()).min(MOST)
+    match (sum, seen.shows.factor()) {
+        // Figures alone.
+        (0, factor) => factor - 1,
+        (sum, factor) => sum.saturating_mul(factor).min(MOST),
+    }
 }
 
 pub(super) fn side_by_side(statement: &Tree, facts: Facts<'_>) -> u32 {
     let mut seen = Seen::new(facts);
     let counts = seen.tree(statement);
     let factor = seen.shows.factor();
-    let most = counts.values().copied().max().unwrap_or(0);
+    // Figures of protected rows alone are a row at least.
+    let most = counts.values().copied().max().unwrap_or(0).max(1);
     most.saturating_mul(factor)
-}
-
-/// What the outputs of one query show beside a row of their own.
-#[derive(Default)]
-struct Shows {
-    /// Aggregates that show one row, over a column of a relation: `max` and `min` of two columns can be those of the same
-    /// rows.
-    columns: HashMap<String, BTreeSet<String>>,
-    /// ... over anything else.
-    shown: u32,
-    /// Values that window functions bring from other rows.
-    others: u32,
-    /// Sums of some rows only, which may be one.
-    conditional: u32,
-    /// Of those that are shown, what conditions have chosen.
-    chosen: u32,
-    /// FROM has subqueries or functions: their columns are made.
-    made: bool,
-    group: Group,
-}
-
-impl Shows {
-    /// `chosen`: so many rows the conditions of an aggregate can choose.
-    fn call(&mut self, node: &Node, chosen: u32) {
-        let window = node.child("over");
-        let call = calls::call(node);
-        let argument = node.list("args").first().and_then(Tree::node);
-        self.chosen = self.chosen.saturating_add(chosen);
-        match call {
-            Call::Another if window.is_some() => self.others += 1,
-            Call::Shown if window.is_some() => self.others += 1,
-            Call::Number if window.is_some_and(has_frame) => self.others += 1,
-            // In a frame of one row a count is a truth about it.
-            Call::Plain if calls::counts(node) && window.is_some_and(has_frame) => self.others += 1,
-            // By counts and figures alone.
-            _ if chosen > 0 => self.shown = self.shown.saturating_add(chosen),
-            Call::Number if window.is_some() => self.conditional += 1,
-            Call::Shown => match argument.filter(|argument| self.is_column(node, argument)) {
-                Some(column) => {
-                    let name = column.names("fields").unwrap_or_default().join(".");
-                    let of = self.columns.entry(name).or_default();
-                    of.insert(calls::name(node).to_owned());
-                }
-                None => self.shown += 1,
-            },
-            Call::Number if !argument.is_some_and(|argument| self.is_column(node, argument)) => {
-                self.conditional += scaled_arms(node).max(1);
-            }
-            _ => {}
-        }
-    }
-
-    fn is_column(&self, call: &Node, argument: &Node) -> bool {
-        let whole = ["agg_filter", "agg_within_group"];
-        argument.kind == "ColumnRef"
-            && !self.made
-            && whole.iter().all(|field| call.get(field).is_none())
-    }
-
-    fn factor(&self) -> u32 {
-        let columns = self.columns.values().map(BTreeSet::len).max().unwrap_or(0);
-        let columns = u32::try_from(columns).unwrap_or(MOST);
-        let shown = columns
-            .saturating_add(self.shown)
-            .saturating_add(self.conditional / CONDITIONAL);
-        shown.max(1).saturating_add(self.others).min(MOST)
-    }
-}
-
-/// Arms of CASE that move what they add to another place of a sum, which may be taken apart again.
-fn scaled_arms(node: &Node) -> u32 {
-    let plain = ["ColumnRef", "AConst", "ParamRef", "CaseExpr"];
-    let is_scaled = |result: &Node| !plain.contains(&result.kind);
-    let own = node.kind == "CaseWhen" && node.child("result").is_some_and(is_scaled);
-    let mut arms = u32::from(own);
-    node.each(&mut |inner| arms = arms.saturating_add(scaled_arms(inner)));
-    arms
-}
-
-/// A window that is not the one a running total has; what a name stands for is not looked up.
-fn has_frame(window: &Node) -> bool {
-    window.int("frame_options") & OWN_FRAME != 0
-        || !window.text("name").is_empty()
-        || !window.text("refname").is_empty()
 }
 
 struct Seen<'a, 't> {
     facts: Facts<'a>,
+    choices: Choices<'a>,
     /// What the common table expressions in scope hold, the innermost last.
     common: Vec<(String, Counts)>,
     shows: Shows,
     level: Rc<Level<'t>>,
+    /// Windows that the query names.
+    windows: &'t [Tree],
 }
 
 impl<'a, 't> Seen<'a, 't> {
     fn new(facts: Facts<'a>) -> Self {
         Seen {
             facts,
+            choices: Choices::new(facts),
             common: Vec::new(),
             shows: Shows::default(),
             level: Level::outermost(),
+            windows: &[],
         }
     }
 
+    /// With RECURSIVE each sees all of them: of those that come later a row may hold as many as stand anywhere in the
+    /// clause, and its own rows are those of one relation, whatever its name.
     fn with_clause(&mut self, with: &'t Node) {
-        for expression in with.list("ctes").iter().filter_map(Tree::node) {
-            let counts = self.fields(expression, &[]);
+        let expressions = || with.list("ctes").iter().filter_map(Tree::node);
+        let recursive = with.flag("recursive");
+        if recursive {
+            let mut later = self.mentioned(with);
+            let own = |name: &str| expressions().any(|it| name == by_name("", it.text("ctename")));
+            later.retain(|name, _| !own(name));
+            let later = expressions().map(|it| (it.text("ctename").to_owned(), later.clone()));
+            self.common.extend(later);
+        }
+        for expression in expressions() {
             let name = expression.text("ctename").to_owned();
+            if recursive {
+                self.common.push((name.clone(), unknown()));
+            }
+            let counts = self.fields(expression, &[]);
+            if recursive {
+                self.common.pop();
+            }
             self.common.push((name, counts));
         }
+    }
+
+    /// All that count of what is named in it.
+    fn mentioned(&self, node: &'t Node) -> Counts {
+        let mut counts = Counts::new();
+        if node.kind == "RangeVar" {
+            counts = self.relation(node);
+        }
+        node.each(&mut |inner| add(&mut counts, self.mentioned(inner)));
+        counts
     }
 
     fn tree(&mut self, tree: &'t Tree) -> Counts {
@@ -173,27 +121,63 @@ impl<'a, 't> Seen<'a, 't> {
             // `SET (a, b) = (SELECT ...)`: the query stands with each of them.
             "MultiAssignRef" if node.int("colno") > 1 => Counts::new(),
             "SelectStmt" if self.counts_alone(node) => {
-                self.shows.conditional += 1;
+                self.shows.of_others().conditional += 1;
                 Counts::new()
             }
             "SelectStmt" => self.select(node),
             "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => {
                 let level = self.level.inside(node);
                 let level = std::mem::replace(&mut self.level, level);
-                let counts = self.fields(node, &[]);
+                let before = self.common.len();
+                if let Some(with) = node.child("with_clause") {
+                    self.with_clause(with);
+                }
+                let mut counts = self.fields(node, &["with_clause"]);
+                self.joins(node, &mut counts);
+                self.common.truncate(before);
                 self.level = level;
                 counts
             }
             "FuncCall" => {
-                let chosen = match calls::counts(node) || calls::call(node) == Call::Number {
-                    true => Choices::new(self.facts).chosen(node, &self.level, &self.shows.group),
-                    false => 0,
-                };
-                self.shows.call(node, chosen);
+                self.call(node);
                 self.fields(node, &[])
             }
             _ => self.fields(node, &[]),
         }
+    }
+
+    /// What an aggregate or window function shows. One that gathers is told by what it gives.
+    fn call(&mut self, node: &'t Node) {
+        let group = &self.shows.group;
+        let chosen = match calls::gathers(node) {
+            true => 0,
+            false if is_aggregate(node) => {
+                self.choices
+                    .anew()
+                    .chosen(node, &self.level, group, self.windows)
+            }
+            false => 0,
+        };
+        let shows = match chosen == 0 && self.is_own(node) {
+            true => &mut self.shows,
+            false => self.shows.of_others(),
+        };
+        shows.call(node, chosen);
+    }
+
+    /// An aggregate of the query that it stands in: of those whose columns its arguments name, the innermost one's.
+    fn is_own(&self, call: &'t Node) -> bool {
+        let named = ["args", "agg_filter", "agg_order"];
+        let mut columns = Vec::new();
+        for field in named.iter().filter_map(|field| call.get(field)) {
+            field.each(&mut |node| own_columns(node, &mut columns));
+        }
+        let asks = || call.anywhere(&|node| node.kind == "SelectStmt");
+        call.get("over").is_some()
+            || (columns.is_empty() && !asks())
+            || columns
+                .into_iter()
+                .any(|column| self.level.has_own(column, self.facts.columns))
     }
 
     /// A query that counts rows and shows none, as the one that says how many pages there are: of all of them, or of those that
@@ -220,29 +204,41 @@ impl<'a, 't> Seen<'a, 't> {
                     .iter()
                     .all(|field| call.get(field).is_none())
         });
-        let plain = |tree: &Tree| tree.node().is_some_and(|node| node.kind == "RangeVar");
+        // Over several relations it is a sum; rows of a common table expression were chosen there.
+        let plain = match select.list("from_clause") {
+            [Tree::Node(from)] => from.kind == "RangeVar" && self.common_of(from).is_none(),
+            _ => false,
+        };
         counts
             && NOT
                 .iter()
                 .all(|field| select.child(field).is_none() && select.list(field).is_empty())
-            && select.list("from_clause").iter().all(plain)
+            && plain
             && select.child("where_clause").is_none_or(|condition| {
                 let level = self.level.inside(select);
-                !Choices::new(self.facts).chooses(condition, &level, &Group::default())
+                !self
+                    .choices
+                    .anew()
+                    .chooses(condition, &level, &Group::default())
             })
     }
 
+    /// What is known of the common table expression of that name.
+    fn common_of(&self, node: &Node) -> Option<&Counts> {
+        let mut common = self.common.iter().rev();
+        let found = common.find(|(known, _)| known == node.text("relname"))?;
+        node.text("schemaname").is_empty().then_some(&found.1)
+    }
+
     fn relation(&self, node: &Node) -> Counts {
-        let name = node.text("relname");
-        if node.text("schemaname").is_empty()
-            && let Some((_, counts)) = self.common.iter().rev().find(|(known, _)| known == name)
-        {
-            return counts.clone();
+        match self.common_of(node) {
+            Some(counts) => counts.clone(),
+            None if (self.facts.counted)(node) => {
+                let name = by_name(node.text("schemaname"), node.text("relname"));
+                Counts::from([(name, 1)])
+            }
+            None => Counts::new(),
         }
-        if !(self.facts.counted)(node) {
-            return Counts::new();
-        }
-        Counts::from([(format!("{}.{name}", node.text("schemaname")), 1)])
     }
 
     /// The arms of a set operation give rows one after the other. Conditions show no row, but where a query brings something
@@ -250,13 +246,10 @@ impl<'a, 't> Seen<'a, 't> {
     fn select(&mut self, node: &'t Node) -> Counts {
         let made = node.list("from_clause").iter().any(|item| self.makes(item));
         let level = self.level.inside(node);
-        let shows = Shows {
-            made,
-            group: Choices::new(self.facts).group(node, &level),
-            ..Shows::default()
-        };
+        let shows = Shows::of(made, self.choices.anew().group(node, &level));
         let shows_around = std::mem::replace(&mut self.shows, shows);
         let level_around = std::mem::replace(&mut self.level, level);
+        let windows = std::mem::replace(&mut self.windows, node.list("window_clause"));
         let before = self.common.len();
         if let Some(with) = node.child("with_clause") {
             self.with_clause(with);
@@ -274,20 +267,19 @@ impl<'a, 't> Seen<'a, 't> {
             "having_clause",
         ];
         add(&mut counts, self.fields(node, &skipped));
-        if node
-            .list("from_clause")
-            .iter()
-            .any(|item| self.brings(item))
-        {
+        let from = node.list("from_clause");
+        if !from.iter().all(|item| self.counts_itself(item)) || from.is_empty() {
             most_of(&mut counts, self.conditions(node));
         }
         self.common.truncate(before);
         self.level = level_around;
-        let shows = std::mem::replace(&mut self.shows, shows_around);
-        // An aggregate over columns of the query around is that one's.
-        if counts.is_empty() {
-            self.shows.shown = self.shows.shown.saturating_add(shows.chosen);
-            self.shows.chosen = self.shows.chosen.saturating_add(shows.chosen);
+        self.windows = windows;
+        let mut shows = std::mem::replace(&mut self.shows, shows_around);
+        // Nothing is beside it here: it is shown beside what is around.
+        if counts.is_empty()
+            && let Some(others) = shows.of_others.take()
+        {
+            self.shows.of_others().add(*others);
         }
         let factor = shows.factor();
         for count in counts.values_mut() {
@@ -296,42 +288,56 @@ impl<'a, 't> Seen<'a, 't> {
         counts
     }
 
-    /// Whether what stands in FROM may be a list of candidates: rows that are not counted.
-    fn brings(&self, tree: &Tree) -> bool {
+    /// Rows of what stands in FROM count, each as itself. All else may be a list of candidates, whatever it mentions.
+    fn counts_itself(&self, tree: &Tree) -> bool {
         let Some(node) = tree.node() else {
             return false;
         };
         match node.kind {
-            "RangeVar" => {
-                let mut common = self.common.iter().rev();
-                let common = common.find(|(known, _)| known == node.text("relname"));
-                match common.filter(|_| node.text("schemaname").is_empty()) {
-                    Some((_, counts)) => counts.is_empty(),
-                    None => !(self.facts.counted)(node),
-                }
-            }
+            "RangeVar" => self.common_of(node).is_none() && (self.facts.counted)(node),
+            "RangeTableSample" => node
+                .get("relation")
+                .is_some_and(|relation| self.counts_itself(relation)),
             "JoinExpr" => ["larg", "rarg"]
                 .iter()
-                .any(|side| node.get(side).is_some_and(|side| self.brings(side))),
-            _ => !mentioned_in(node, self.facts.counted),
+                .all(|side| node.get(side).is_some_and(|side| self.counts_itself(side))),
+            _ => false,
         }
     }
 
     /// What the conditions of a query look at.
     fn conditions(&mut self, node: &'t Node) -> Counts {
-        // What they show is not shown beside a row.
-        let shows = std::mem::take(&mut self.shows);
+        // What they show is not shown beside a row, but by it.
+        let shows = Shows::of(self.shows.made, self.shows.group.clone());
+        let shows = std::mem::replace(&mut self.shows, shows);
         let mut counts = Counts::new();
         for field in ["where_clause", "having_clause"] {
             if let Some(condition) = node.get(field) {
                 add(&mut counts, self.tree(condition));
             }
         }
-        for item in node.list("from_clause") {
-            self.join_conditions(item, &mut counts);
+        self.joins(node, &mut counts);
+        let mut shown = std::mem::replace(&mut self.shows, shows);
+        if let Some(others) = shown.of_others.take() {
+            self.shows.of_others().add(*others);
         }
-        self.shows = shows;
+        self.shows.conditions = self.shows.conditions.max(shown.factor());
         counts
+    }
+
+    /// Conditions of joins in a query, or a write.
+    fn joins(&mut self, node: &'t Node, counts: &mut Counts) {
+        for field in ["from_clause", "using_clause", "source_relation"] {
+            if let Some(items) = node.get(field) {
+                let items = match items {
+                    Tree::List(items) => items.as_slice(),
+                    one => std::slice::from_ref(one),
+                };
+                for item in items {
+                    self.join_conditions(item, counts);
+                }
+            }
+        }
     }
 
     fn join_conditions(&mut self, tree: &'t Tree, counts: &mut Counts) {
@@ -380,6 +386,39 @@ impl<'a, 't> Seen<'a, 't> {
         }
         sum
     }
+}
+
+/// Columns that are named in an expression, but not in its subqueries.
+fn own_columns<'t>(node: &'t Node, found: &mut Vec<&'t Node>) {
+    match node.kind {
+        "ColumnRef" => found.push(node),
+        "SelectStmt" => {}
+        _ => node.each(&mut |inner| own_columns(inner, found)),
+    }
+}
+
+fn by_name(schema: &str, relation: &str) -> String {
+    format!("{schema}.{relation}")
+}
+
+/// A row of something that is not known yet: its own turns' in a recursive query.
+fn unknown() -> Counts {
+    Counts::from([("?".to_owned(), 1)])
+}
+
+/// A call that is one of an aggregate or window function, as far as can be told.
+fn is_aggregate(node: &Node) -> bool {
+    let only = [
+        "over",
+        "agg_filter",
+        "agg_order",
+        "agg_within_group",
+        "agg_distinct",
+        "agg_star",
+    ];
+    calls::counts(node)
+        || !matches!(calls::call(node), Call::Plain | Call::Document)
+        || only.iter().any(|field| node.get(field).is_some())
 }
 
 fn add(sum: &mut Counts, more: Counts) {

@@ -3,26 +3,35 @@
 //!
 //! A condition can where it names a column that, with those that the query groups by, makes a key. Conditions on other
 //! columns, as months and states, give figures of many.
+mod ties;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use self::ties::{Other, Ties, address, of_value};
 use super::Facts;
-use super::calls;
-use super::levels::{Level, Origin};
-use super::sums::{NULLIF, is_truth};
+use super::calls::{self, Call};
+use super::levels::{Level, Origin, Way};
+use super::sums::{NULLIF, is_truth, opens_stored};
 use crate::sql::tree::{Node, Tree};
 
 /// Expressions that one aggregate is followed through.
 const MOST_STEPS: u32 = 4096;
 
+type Place = (i32, Way);
+
 /// What an expression names that can tell rows apart.
 #[derive(Debug, Clone, Default)]
 struct Named {
-    /// By where the relation stands in the statement.
-    relations: BTreeMap<i32, OfRelation>,
+    /// By where the relation stands in the statement, and the way to it.
+    relations: BTreeMap<Place, OfRelation>,
     /// A place in an order, or something of which nobody knows where it is from.
     a_row: bool,
+    /// A subquery, whose value may be anything.
+    asks: bool,
+    /// Values of what does not count.
+    others: BTreeSet<Other>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -33,13 +42,14 @@ struct OfRelation {
 }
 
 impl Named {
-    fn has(&self, relation: i32, column: &str) -> bool {
+    fn has(&self, relation: Place, column: &str) -> bool {
         let of = self.relations.get(&relation);
         of.is_some_and(|of| of.columns.contains(column))
     }
 
     fn add(&mut self, other: &Named) {
         self.a_row |= other.a_row;
+        self.asks |= other.asks;
         for (at, of) in &other.relations {
             let own = self.relations.entry(*at).or_default();
             own.keys.clone_from(&of.keys);
@@ -60,6 +70,7 @@ pub(super) struct Group {
 pub(super) struct Choices<'a> {
     facts: Facts<'a>,
     left: Cell<u32>,
+    ties: Ties,
 }
 
 impl<'a> Choices<'a> {
@@ -67,7 +78,14 @@ impl<'a> Choices<'a> {
         Choices {
             facts,
             left: Cell::new(MOST_STEPS),
+            ties: Ties::default(),
         }
+    }
+
+    /// For another call, which may take as many steps.
+    pub fn anew(&self) -> &Self {
+        self.left.set(MOST_STEPS);
+        self
     }
 
     pub fn group<'t>(&self, query: &'t Node, level: &Rc<Level<'t>>) -> Group {
@@ -92,11 +110,13 @@ impl<'a> Choices<'a> {
                 None => expressions.push(item),
             }
             for expression in expressions {
-                let named = self.named(expression, level);
                 if self.is_stored(expression, level) {
-                    group.plain.add(&named);
+                    // What is held against a column need not be equal to it.
+                    let ties = self.ties.leave_out(true);
+                    group.plain.add(&self.named(expression, level));
+                    self.ties.leave_out(ties);
                 }
-                group.named.add(&named);
+                group.named.add(&self.named(expression, level));
             }
         }
         group
@@ -106,22 +126,60 @@ impl<'a> Choices<'a> {
     fn is_stored<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) -> bool {
         node.kind == "ColumnRef"
             && self.step()
-            && level.origins(node).into_iter().all(|origin| match origin {
-                Origin::Stored(_, column) => column.is_some(),
-                Origin::Made(value, inside) => self.is_stored(value, &inside),
-                Origin::Function(..) | Origin::Unknown => false,
-            })
+            && self
+                .origins(node, level)
+                .into_iter()
+                .all(|origin| match origin {
+                    Origin::Stored(_, column, _) => column.is_some(),
+                    Origin::Made(value, inside) => self.is_stored(value, &inside),
+                    Origin::Function(..) | Origin::Unknown => false,
+                })
     }
 
-    /// How many rows of their own the figure of an aggregate may be made of, by its conditions.
-    pub fn chosen<'t>(&self, call: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> u32 {
+    fn origins<'t>(&self, column: &'t Node, level: &Rc<Level<'t>>) -> Vec<Origin<'t>> {
+        level.origins(column, self.facts.columns)
+    }
+
+    /// How many rows of their own the figure of an aggregate or window function may be made of, by its conditions.
+    /// `windows`: those that the query names.
+    pub fn chosen<'t>(
+        &self,
+        call: &'t Node,
+        level: &Rc<Level<'t>>,
+        group: &Group,
+        windows: &'t [Tree],
+    ) -> u32 {
+        // A window has rows of all groups.
+        let all = Group::default();
+        let group = if call.get("over").is_some() {
+            &all
+        } else {
+            group
+        };
         let filter = call.child("agg_filter");
         let filtered = filter.is_some_and(|filter| self.chooses(filter, level, group));
         let arguments = call.get("args").unwrap_or(&Tree::Nothing);
-        let arms = self.arms_of(arguments, level, group);
-        let mut values = call.list("args").iter().filter_map(Tree::node);
-        let counted = calls::counts(call) && values.any(|value| self.tells(value, level, group));
-        arms.max(u32::from(filtered || counted))
+        let mut arms = self.arms_of(arguments, level, group);
+        let mut values: Vec<&Node> = call.list("args").iter().filter_map(Tree::node).collect();
+        // Which place a row has in an order, or which rows are before it, are truths about it.
+        let within = call
+            .get("agg_order")
+            .filter(|_| call.flag("agg_within_group"));
+        let orders = within.into_iter().chain(window_orders(call, windows));
+        for order in orders {
+            arms = arms.saturating_add(self.arms_of(order, level, group));
+            values.extend(
+                order
+                    .list()
+                    .iter()
+                    .filter_map(Tree::node)
+                    .filter_map(sorted_by),
+            );
+        }
+        let told = values
+            .into_iter()
+            .any(|value| self.tells(value, level, group));
+        arms.max(u32::from(filtered || told))
     }
 
     fn arms_of<'t>(&self, tree: &'t Tree, level: &Rc<Level<'t>>, group: &Group) -> u32 {
@@ -167,15 +225,15 @@ impl<'a> Choices<'a> {
             }
             "ColumnRef" => {
                 let mut most = 0;
-                for origin in level.origins(node) {
+                for origin in self.origins(node, level) {
                     if let Origin::Made(value, inside) = origin {
                         most = most.max(self.arms(value, &inside, group));
                     }
                 }
                 most
             }
-            // What it reads has conditions of its own.
-            "SubLink" => 0,
+            // Its conditions choose among what is there already.
+            "SubLink" => 1,
             // These leave out of a sum what does not fit.
             "MinMaxExpr" => self
                 .inside(node, level, group)
@@ -199,7 +257,20 @@ impl<'a> Choices<'a> {
                 .is_some_and(|node| self.tells(node, level, group))
         };
         match value.kind {
-            "ColumnRef" | "AConst" | "ParamRef" => false,
+            "AConst" | "ParamRef" => false,
+            "ColumnRef" => {
+                let mut origins = self.origins(value, level).into_iter();
+                self.step()
+                    && origins.any(|origin| match origin {
+                        Origin::Stored(..) => false,
+                        Origin::Made(value, inside) => self.tells(value, &inside, group),
+                        // Whether it has given something.
+                        Origin::Function(..) => false,
+                        Origin::Unknown => true,
+                    })
+            }
+            // What is counted there has conditions of its own.
+            "FuncCall" if is_figure(value) => false,
             "CaseExpr" => any(value.list("args")) || of("defresult"),
             // Its condition is an arm.
             "CaseWhen" => of("result"),
@@ -218,12 +289,11 @@ impl<'a> Choices<'a> {
 
     /// Whether a condition can choose one row within a group.
     pub fn chooses<'t>(&self, condition: &'t Node, level: &Rc<Level<'t>>, group: &Group) -> bool {
-        // Whether there is a row at all.
-        if condition.kind == "NullTest" {
+        if self.asks_for_rows(condition, level) {
             return false;
         }
         let named = self.named(condition, level);
-        let makes = |at: i32, key: &Vec<String>| {
+        let makes = |at: Place, key: &Vec<String>| {
             key.iter().any(|column| named.has(at, column))
                 && key
                     .iter()
@@ -231,7 +301,32 @@ impl<'a> Choices<'a> {
                 && !key.iter().all(|column| group.plain.has(at, column))
         };
         let mut relations = named.relations.iter();
-        named.a_row || relations.any(|(at, of)| of.keys.iter().any(|key| makes(*at, key)))
+        named.a_row
+            || named.asks
+            || relations.any(|(at, of)| of.keys.iter().any(|key| makes(*at, key)))
+    }
+
+    /// Whether there is a row at all, by a column of it. By anything else it is a truth about the row.
+    fn asks_for_rows<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) -> bool {
+        let of = node.child("arg").filter(|_| node.kind == "NullTest");
+        of.is_some_and(|of| self.is_as_it_was(of, level))
+    }
+
+    /// A column as it is stored, or a whole row, or a constant that stands beside them.
+    fn is_as_it_was<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) -> bool {
+        match node.kind {
+            "AConst" => true,
+            "ColumnRef" => {
+                let mut origins = self.origins(node, level).into_iter();
+                self.step()
+                    && origins.all(|origin| match origin {
+                        Origin::Stored(..) => true,
+                        Origin::Made(value, inside) => self.is_as_it_was(value, &inside),
+                        Origin::Function(..) | Origin::Unknown => false,
+                    })
+            }
+            _ => false,
+        }
     }
 
     /// Columns of keys that an expression names.
@@ -248,23 +343,38 @@ impl<'a> Choices<'a> {
         }
         match node.kind {
             "ColumnRef" => {
-                for origin in level.origins(node) {
-                    match origin {
-                        Origin::Stored(relation, column) => self.stored(relation, column, found),
-                        Origin::Made(value, inside) => self.collect(value, &inside, found),
-                        // Numbers of its own that rows are held against.
-                        Origin::Function(function, _) if !names_columns(function) => {
-                            found.a_row = true;
-                        }
-                        Origin::Function(function, inside) => self.fields(function, &inside, found),
-                        Origin::Unknown => found.a_row = true,
-                    }
-                }
+                let mut own = Named::default();
+                self.come_from(self.origins(node, level), &mut own);
+                self.tied(level, &mut own);
+                found.others.append(&mut own.others);
+                found.add(&own);
             }
+            _ if self.asks_for_rows(node, level) => {}
             // A place in an order; or a value from elsewhere.
             "FuncCall" if node.get("over").is_some() => found.a_row = true,
-            "SubLink" => found.a_row = true,
+            "SubLink" => found.asks = true,
             _ => self.fields(node, level, found),
+        }
+    }
+
+    fn come_from(&self, origins: Vec<Origin<'_>>, found: &mut Named) {
+        for origin in origins {
+            match origin {
+                Origin::Stored(relation, column, way) => {
+                    self.stored((relation, way), column, found);
+                }
+                Origin::Made(value, inside) => {
+                    found.others.insert(of_value(value));
+                    self.collect(value, &inside, found);
+                }
+                Origin::Function(function, inside)
+                    if opens_stored(function, &inside, self.facts) =>
+                {
+                    self.fields(function, &inside, found);
+                }
+                // Numbers of its own that rows are held against.
+                Origin::Function(..) | Origin::Unknown => found.a_row = true,
+            }
         }
     }
 
@@ -283,9 +393,11 @@ impl<'a> Choices<'a> {
             .for_each(|(_, field)| of(self, field, level, found));
     }
 
-    fn stored(&self, relation: &Node, column: Option<&str>, found: &mut Named) {
+    fn stored(&self, (relation, way): (&Node, Way), column: Option<&str>, found: &mut Named) {
         const PLACES: [&str; 5] = ["ctid", "xmin", "xmax", "cmin", "cmax"];
         if !(self.facts.counted)(relation) {
+            let column = column.unwrap_or_default().to_owned();
+            found.others.insert((address(relation), way, column));
             return;
         }
         let keys = (self.facts.keys)(relation);
@@ -300,7 +412,7 @@ impl<'a> Choices<'a> {
             // The whole row.
             None => keys.iter().flatten().cloned().collect(),
         };
-        let of = found.relations.entry(relation.location).or_default();
+        let of = found.relations.entry((relation.location, way)).or_default();
         of.columns.extend(columns);
         of.keys = keys;
     }
@@ -316,6 +428,35 @@ impl<'a> Choices<'a> {
     }
 }
 
-fn names_columns(node: &Node) -> bool {
-    node.anywhere(&|node| node.kind == "ColumnRef")
+/// By what the window of a call is divided and sorted. Which of the query's windows it names is not looked up.
+fn window_orders<'t>(call: &'t Node, windows: &'t [Tree]) -> impl Iterator<Item = &'t Tree> {
+    let own = call.child("over");
+    let named = own.is_some_and(is_named);
+    let others = windows.iter().filter_map(Tree::node).filter(move |_| named);
+    let all = own.into_iter().chain(others);
+    all.flat_map(|window| {
+        let orders = ["partition_clause", "order_clause"];
+        orders.into_iter().filter_map(|clause| window.get(clause))
+    })
+}
+
+/// The window has a name, or is made of one that has.
+pub(super) fn is_named(window: &Node) -> bool {
+    ["name", "refname"]
+        .iter()
+        .any(|name| !window.text(name).is_empty())
+}
+
+/// What is sorted or divided by.
+fn sorted_by(item: &Node) -> Option<&Node> {
+    match item.kind {
+        "SortBy" => item.child("node"),
+        _ => Some(item),
+    }
+}
+
+/// A count or figure of rows that no window gives.
+fn is_figure(call: &Node) -> bool {
+    let figures = calls::counts(call) || calls::call(call) == Call::Number;
+    figures && call.get("over").is_none() && call.get("agg_filter").is_none()
 }

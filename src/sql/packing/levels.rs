@@ -1,8 +1,11 @@
 //! Where a column's value comes from: a relation, or an expression further inside the statement. Followed when it is asked
 //! for, through subqueries and common table expressions.
+mod from;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
+use self::from::{add, is_scalar};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
@@ -32,6 +35,12 @@ type Commons<'t> = Option<(Rc<Clause<'t>>, usize)>;
 /// What a query stands in: which common table expressions it sees, and whose columns.
 type Place<'t> = (Commons<'t>, Option<Rc<Level<'t>>>);
 
+/// By which references to common table expressions a row was reached: two references are two rows.
+pub(super) type Way = u64;
+
+/// Whether a relation may have a column of that name.
+pub(super) type Has<'f> = &'f dyn Fn(&Node, &str) -> bool;
+
 /// What a query's FROM offers.
 #[derive(Clone)]
 pub(super) struct Level<'t> {
@@ -42,6 +51,9 @@ pub(super) struct Level<'t> {
     /// What is seen beyond, where a name is none of these.
     outer: Option<Rc<Level<'t>>>,
     depth: usize,
+    way: Way,
+    /// Whose names they are.
+    query: Option<&'t Node>,
     left: Rc<Cell<u32>>,
 }
 
@@ -58,7 +70,8 @@ enum From<'t> {
     Relation(&'t Node),
     /// A subquery, and whether it sees what stands before it.
     Query(&'t Node, bool),
-    Common(&'t Node, Place<'t>),
+    /// A common table expression, where it stands, and the reference to it.
+    Common(&'t Node, Place<'t>, &'t Node),
     Function(&'t Node),
     /// Columns under names that they have not had before.
     Unknown,
@@ -66,8 +79,8 @@ enum From<'t> {
 
 /// Where the value of a column may come from.
 pub(super) enum Origin<'t> {
-    /// The column of a relation, which its `RangeVar` says; `None`: any or all of them.
-    Stored(&'t Node, Option<&'t str>),
+    /// The column of a relation, which its `RangeVar` says, and the way to it; `None`: any or all of them.
+    Stored(&'t Node, Option<&'t str>, Way),
     /// This expression, among these names.
     Made(&'t Node, Rc<Level<'t>>),
     /// A function's result.
@@ -111,6 +124,8 @@ impl<'t> Level<'t> {
             commons: None,
             outer: None,
             depth: 0,
+            way: 0,
+            query: None,
             left: Rc::new(Cell::new(MOST_LOOKUPS)),
         })
     }
@@ -125,7 +140,7 @@ impl<'t> Level<'t> {
                 None => (self.commons.clone(), Some(Rc::clone(self))),
             },
         };
-        self.at(query, place)
+        self.at(query, place, self.way)
     }
 
     /// What the subquery in FROM stands in that is the source of that index.
@@ -145,7 +160,7 @@ impl<'t> Level<'t> {
     }
 
     /// The names of a query that stands there.
-    fn at(&self, query: &'t Node, (mut commons, outer): Place<'t>) -> Rc<Self> {
+    fn at(&self, query: &'t Node, (mut commons, outer): Place<'t>, way: Way) -> Rc<Self> {
         if let Some(with) = query.child("with_clause") {
             let own = with.list("ctes").iter().filter_map(Tree::node);
             let own =
@@ -177,6 +192,8 @@ impl<'t> Level<'t> {
             commons,
             outer,
             depth: self.depth + 1,
+            way,
+            query: Some(query),
             left: Rc::clone(&self.left),
         })
     }
@@ -185,8 +202,20 @@ impl<'t> Level<'t> {
         self.sources.iter().take(self.seen).enumerate()
     }
 
+    /// The query whose names they are, and the way to it.
+    pub fn query(&self) -> Option<(&'t Node, Way)> {
+        Some((self.query?, self.way))
+    }
+
+    /// Where columns of that name in this query's FROM may come from.
+    pub fn columns_named(self: &Rc<Self>, name: &'t str, has: Has<'_>) -> Vec<Origin<'t>> {
+        let mut found = Vec::new();
+        self.in_this(None, Some(name), has, &mut found);
+        found
+    }
+
     /// Where the value of a column reference may come from.
-    pub fn origins(self: &Rc<Self>, column: &'t Node) -> Vec<Origin<'t>> {
+    pub fn origins(self: &Rc<Self>, column: &'t Node, has: Has<'_>) -> Vec<Origin<'t>> {
         let fields = column.list("fields");
         let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
         let (alias, name) = match names.as_slice() {
@@ -196,11 +225,24 @@ impl<'t> Level<'t> {
             _ => (None, None),
         };
         let mut found = Vec::new();
-        self.look(alias, name, &mut found);
+        self.look(alias, name, has, &mut found);
         if found.is_empty() {
             found.push(Origin::Unknown);
         }
         found
+    }
+
+    /// Whether a column of that name in an expression here is of this query for sure.
+    pub fn has_own(self: &Rc<Self>, column: &'t Node, has: Has<'_>) -> bool {
+        let fields = column.list("fields");
+        let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
+        match names.as_slice() {
+            [alias] if naming::is_star(column) => self.seen().any(|(_, own)| own.alias == *alias),
+            [alias, _] => self.seen().any(|(_, own)| own.alias == *alias),
+            [name] => self.in_this(None, Some(*name), has, &mut Vec::new()),
+            // The relation of a schema may be one around.
+            _ => false,
+        }
     }
 
     /// In this query, and in those around it as long as what was found may not have a column of that name.
@@ -208,37 +250,64 @@ impl<'t> Level<'t> {
         self: &Rc<Self>,
         alias: Option<&'t str>,
         name: Option<&'t str>,
+        has: Has<'_>,
         found: &mut Vec<Origin<'t>>,
     ) {
         let before = found.len();
-        let mut has = false;
+        let sure = self.in_this(alias, name, has, found);
+        if let Some(outer) = self
+            .outer
+            .as_ref()
+            .filter(|_| !sure || found.len() == before)
+        {
+            outer.look(alias, name, has, found);
+        }
+    }
+
+    /// Finds it in this query; whether it is there for sure.
+    fn in_this(
+        self: &Rc<Self>,
+        alias: Option<&'t str>,
+        name: Option<&'t str>,
+        has: Has<'_>,
+        found: &mut Vec<Origin<'t>>,
+    ) -> bool {
+        let before = found.len();
+        let mut sure = name.is_none();
         for (at, source) in self.seen() {
             match (alias, name) {
                 (Some(alias), _) if source.alias != alias => {}
                 (None, Some(_)) if source.qualified => {}
-                // A column of a query around comes before a whole row of that name.
-                (None, Some(name)) if source.alias == name => self.of_source(at, None, found),
+                (None, Some(name)) if is_without(source, name, has) => {
+                    // A column of a query around comes before a whole row of that name.
+                    if source.alias == name {
+                        self.of_source(at, None, has, found);
+                    }
+                }
                 _ => {
                     let own = found.len();
-                    self.of_source(at, name, found);
+                    self.of_source(at, name, has, found);
+                    // Or the whole row by its name.
+                    if alias.is_none() && name == Some(source.alias) {
+                        self.of_source(at, None, has, found);
+                    }
+                    let stored =
+                        matches!(source.from, From::Relation(_)) && source.names.is_empty();
                     let mut own = found.iter().skip(own);
-                    has |= own.any(|origin| matches!(origin, Origin::Made(..)));
+                    sure |= own.any(|origin| stored || matches!(origin, Origin::Made(..)));
                 }
             }
         }
-        let sure = has || name.is_none() || (alias.is_some() && found.len() > before);
-        let own = found.len();
-        if let Some(outer) = self.outer.as_ref().filter(|_| !sure || own == before) {
-            outer.look(alias, name, found);
-        }
-        // A relation is taken to have the column rather than one further out.
-        if own > before {
-            let beyond = found.split_off(own).into_iter();
-            found.extend(beyond.filter(|origin| !matches!(origin, Origin::Stored(..))));
-        }
+        sure || (alias.is_some() && found.len() > before)
     }
 
-    fn of_source(self: &Rc<Self>, at: usize, name: Option<&'t str>, found: &mut Vec<Origin<'t>>) {
+    fn of_source(
+        self: &Rc<Self>,
+        at: usize,
+        name: Option<&'t str>,
+        has: Has<'_>,
+        found: &mut Vec<Origin<'t>>,
+    ) {
         let Some(source) = self.sources.get(at) else {
             return;
         };
@@ -251,9 +320,9 @@ impl<'t> Level<'t> {
         match &source.from {
             // Which column a new name stands for is not known here.
             From::Relation(relation) if source.names.is_empty() => {
-                found.push(Origin::Stored(relation, name))
+                found.push(Origin::Stored(relation, name, self.way));
             }
-            From::Relation(relation) => found.push(Origin::Stored(relation, None)),
+            From::Relation(relation) => found.push(Origin::Stored(relation, None, self.way)),
             From::Function(function) => {
                 // Their only column has the name that the alias gives.
                 let named = name.is_none() || position.is_some() || !is_scalar(function);
@@ -261,8 +330,14 @@ impl<'t> Level<'t> {
             }
             From::Unknown => found.push(Origin::Unknown),
             _ if self.depth > MAX_DEPTH => found.push(Origin::Unknown),
-            From::Query(query, _) => self.column(query, self.place_of(at), which, found),
-            From::Common(query, place) => self.column(query, place.clone(), which, found),
+            From::Query(query, _) => {
+                let level = (self.place_of(at), self.way);
+                self.column(query, level, which, has, found);
+            }
+            From::Common(query, place, reference) => {
+                let level = (place.clone(), further(self.way, reference));
+                self.column(query, level, which, has, found);
+            }
         }
     }
 
@@ -270,8 +345,9 @@ impl<'t> Level<'t> {
     fn column(
         &self,
         query: &'t Node,
-        place: Place<'t>,
+        (place, way): (Place<'t>, Way),
         which: Which<'t>,
+        has: Has<'_>,
         found: &mut Vec<Origin<'t>>,
     ) {
         let left = self.left.get();
@@ -281,7 +357,7 @@ impl<'t> Level<'t> {
         }
         self.left.set(left - 1);
         if let (Some(left), Some(right)) = (query.child("larg"), query.child("rarg")) {
-            let level = self.at(query, place);
+            let level = self.at(query, place, way);
             // The first one gives the names.
             let which = match which {
                 Which::Named(name) => position(left, name).map_or(Which::All, Which::At),
@@ -291,12 +367,12 @@ impl<'t> Level<'t> {
                 let place = (level.commons.clone(), Some(Rc::clone(&level)));
                 match level.depth > MAX_DEPTH {
                     true => found.push(Origin::Unknown),
-                    false => level.column(arm, place, which, found),
+                    false => level.column(arm, (place, way), which, has, found),
                 }
             }
             return;
         }
-        let level = self.at(query, place);
+        let level = self.at(query, place, way);
         let targets: Vec<&Node> = query
             .list("target_list")
             .iter()
@@ -323,7 +399,7 @@ impl<'t> Level<'t> {
             };
             match (is_it, star, which) {
                 (true, false, _) => found.push(Origin::Made(value, Rc::clone(&level))),
-                (true, true, _) => found.extend(level.origins(value)),
+                (true, true, _) => found.extend(level.origins(value, has)),
                 _ => {}
             }
         }
@@ -338,10 +414,24 @@ impl<'t> Level<'t> {
                     .seen()
                     .filter(|(_, source)| of.map_or(!source.qualified, |of| of == source.alias))
                 {
-                    level.of_source(at, Some(name), found);
+                    level.of_source(at, Some(name), has, found);
                 }
             }
         }
+    }
+}
+
+/// The way by one reference more.
+fn further(way: Way, reference: &Node) -> Way {
+    let place = u64::from(reference.location.unsigned_abs());
+    way.wrapping_mul(0x100_0000_01b3).wrapping_add(place + 1)
+}
+
+/// A relation that has no column of that name, or something whose own name it is: which may be a column as well.
+fn is_without(source: &Source<'_>, name: &str, has: Has<'_>) -> bool {
+    match &source.from {
+        From::Relation(relation) if source.names.is_empty() => !has(relation, name),
+        _ => source.alias == name,
     }
 }
 
@@ -350,104 +440,6 @@ enum Which<'t> {
     Named(&'t str),
     At(usize),
     All,
-}
-
-/// What an item of FROM offers, in the order in which what is lateral sees it.
-fn add<'t>(sources: &mut Vec<Source<'t>>, item: &'t Tree, commons: &Commons<'t>) {
-    let Some(node) = item.node() else {
-        return;
-    };
-    let alias = node.child("alias");
-    let names = alias.map_or(Vec::new(), |alias| {
-        let names = alias.list("colnames").iter();
-        names.filter_map(Tree::string).collect()
-    });
-    let alias = alias.map_or("", |alias| alias.text("aliasname"));
-    let (own_name, from) = match node.kind {
-        "RangeVar" => {
-            let name = node.text("relname");
-            let known = common(commons, |known, _| known == name);
-            match known.filter(|_| node.text("schemaname").is_empty()) {
-                Some((query, place)) => (name, From::Common(query, place)),
-                None => (name, From::Relation(node)),
-            }
-        }
-        "RangeSubselect" => match node.child("subquery") {
-            Some(query) => ("", From::Query(query, node.flag("lateral"))),
-            None => return,
-        },
-        "RangeTableSample" => {
-            if let Some(relation) = node.get("relation") {
-                add(sources, relation, commons);
-            }
-            return;
-        }
-        "JoinExpr" => return join(sources, node, commons),
-        _ => ("", From::Function(node)),
-    };
-    sources.push(Source {
-        alias: if alias.is_empty() { own_name } else { alias },
-        names,
-        from,
-        qualified: false,
-    });
-}
-
-/// The alias of a join hides those of its sides; that of its USING stands beside them.
-fn join<'t>(sources: &mut Vec<Source<'t>>, node: &'t Node, commons: &Commons<'t>) {
-    let first = sources.len();
-    for side in ["larg", "rarg"] {
-        if let Some(side) = node.get(side) {
-            add(sources, side, commons);
-        }
-    }
-    for (field, qualified) in [("alias", false), ("join_using_alias", true)] {
-        let Some(alias) = node.child(field) else {
-            continue;
-        };
-        // Subqueries of the sides are asked for by their place.
-        sources
-            .iter_mut()
-            .skip(first)
-            .filter(|_| !qualified)
-            .for_each(|side| {
-                side.alias = "";
-                side.qualified = true;
-            });
-        sources.push(Source {
-            alias: alias.text("aliasname"),
-            names: Vec::new(),
-            from: From::Unknown,
-            qualified,
-        });
-    }
-}
-
-/// Functions in FROM that give one column.
-fn is_scalar(from: &Node) -> bool {
-    fn calls<'t>(tree: &'t Tree, found: &mut Vec<&'t Node>) {
-        match tree {
-            Tree::List(items) => items.iter().for_each(|item| calls(item, found)),
-            Tree::Node(node) if node.kind == "FuncCall" => found.push(node),
-            Tree::Node(node) if node.kind == "List" => {
-                calls(node.get("items").unwrap_or(&Tree::Nothing), found)
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    calls(from.get("functions").unwrap_or(&Tree::Nothing), &mut found);
-    match found.as_slice() {
-        [call] => {
-            let name = call.list("funcname").last().and_then(Tree::string);
-            match name {
-                Some("generate_series") => true,
-                Some("unnest") => call.list("args").len() == 1,
-                _ => false,
-            }
-        }
-        _ => false,
-    }
 }
 
 fn named(target: &Node) -> Option<&str> {

@@ -10,6 +10,7 @@ mod queries;
 mod recursion;
 mod scaled;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use self::columns::Outputs;
@@ -22,6 +23,20 @@ use Holding::{Joined, Own, Separated};
 /// The first and the last version whose names unnamed columns may have. What they call differently has no known name.
 const VERSIONS: [u32; 2] = [130_000, 180_000];
 
+/// Whose rows something in FROM gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Of relations that count, each as itself.
+    Counted,
+    /// Of one relation or function that does not count: a row is one candidate.
+    One,
+    /// Anything that may have been put together.
+    Made,
+}
+
+/// No level of the scope: nothing gathered was looked at.
+const NO_LEVEL: usize = usize::MAX;
+
 /// Something in FROM.
 #[derive(Debug, Clone)]
 struct Source<'t> {
@@ -29,6 +44,7 @@ struct Source<'t> {
     outputs: Outputs,
     /// Its rows count, or may.
     counted: bool,
+    given: Given,
     /// The relation, where its columns have their own names.
     stored: Option<&'t Node>,
     /// The alias of `JOIN ... USING (...) AS j`: no name without it is one of these.
@@ -37,11 +53,12 @@ struct Source<'t> {
 
 impl Source<'_> {
     /// What the statement writes to, or a name for its rows.
-    fn target(alias: &str) -> Self {
+    fn target(alias: &str, given: Given) -> Self {
         Source {
             alias: alias.to_owned(),
             outputs: Outputs::all(Own),
             counted: true,
+            given,
             stored: None,
             qualified: false,
         }
@@ -53,6 +70,7 @@ struct Common {
     name: String,
     outputs: Outputs,
     counted: bool,
+    given: Given,
 }
 
 /// The names that expressions see, the innermost query last.
@@ -74,8 +92,16 @@ pub(super) struct Reader<'a, 't> {
     top: bool,
     /// The row that the query gives goes into a document as it is.
     in_document: bool,
-    /// The query that was read last is chosen by gathered values.
-    looked: bool,
+    /// The outermost level of the scope whose gathered values have chosen rows of the query that was read last.
+    looked: usize,
+    /// ... rows of what its FROM and WITH offer.
+    looked_before: usize,
+    /// The outermost level of the scope that gathered values were found in.
+    met: Cell<usize>,
+    /// Whose rows the query gives that was read last.
+    given: Given,
+    /// A window that the query names is divided or sorted by gathered values.
+    windows_look: bool,
     /// So many lists of candidates were met.
     candidates: u32,
     /// What is read is stored.
@@ -94,7 +120,11 @@ impl<'a, 't> Reader<'a, 't> {
             outside: false,
             top: false,
             in_document: false,
-            looked: false,
+            looked: NO_LEVEL,
+            looked_before: NO_LEVEL,
+            met: Cell::new(NO_LEVEL),
+            given: Given::Made,
+            windows_look: false,
             candidates: 0,
             storing: false,
         }
@@ -144,8 +174,8 @@ impl<'a, 't> Reader<'a, 't> {
                 }),
             "InsertStmt" => {
                 self.with_clause(node);
-                let mut sources = written(node);
-                sources.push(Source::target("excluded"));
+                let mut sources = self.written(node);
+                sources.push(Source::target("excluded", Given::Counted));
                 self.scope.push(sources);
                 let updates = node
                     .child("on_conflict_clause")
@@ -160,8 +190,9 @@ impl<'a, 't> Reader<'a, 't> {
                 self.with_clause(node);
                 self.counts |= mentioned_in(node, self.facts.counted);
                 let mut sources = self.sources(node.list("from_clause"));
-                sources.extend(written(node));
+                sources.extend(self.written(node));
                 self.scope.push(sources);
+                self.choose_candidates(node);
                 let assigned = self.assigned(node.list("target_list"));
                 self.scope.pop();
                 many(assigned)
@@ -172,8 +203,9 @@ impl<'a, 't> Reader<'a, 't> {
                 let mut sources = node.get("source_relation").map_or(Vec::new(), |source| {
                     self.sources(std::slice::from_ref(source))
                 });
-                sources.extend(written(node));
+                sources.extend(self.written(node));
                 self.scope.push(sources);
+                self.choose_candidates(node);
                 let clauses = node
                     .list("merge_when_clauses")
                     .iter()
@@ -188,6 +220,20 @@ impl<'a, 't> Reader<'a, 't> {
             }
             _ => false,
         }
+    }
+
+    /// The relation that a statement writes to, by its name there.
+    fn written(&self, node: &Node) -> Vec<Source<'t>> {
+        let relation = node.child("relation").into_iter();
+        relation
+            .map(|relation| {
+                let given = match (self.facts.counted)(relation) {
+                    true => Given::Counted,
+                    false => Given::One,
+                };
+                Source::target(relation.goes_by(), given)
+            })
+            .collect()
     }
 
     fn assigned(&mut self, targets: &'t [Tree]) -> Outputs {
@@ -219,17 +265,19 @@ impl<'a, 't> Reader<'a, 't> {
         let common = self.common.len();
         let level = self.level.inside(node);
         let level = std::mem::replace(&mut self.level, level);
+        let before = std::mem::replace(&mut self.looked_before, NO_LEVEL);
         self.with_clause(node);
         let around = self.counts;
         self.counts |= mentioned_in(node, self.facts.counted);
-        let mut sources = written(node);
+        let mut sources = self.written(node);
+        let given = sources.first().map_or(Given::Made, |target| target.given);
         let options = returning.list("options").iter().filter_map(Tree::node);
         let options = options.map(|option| option.text("value"));
         sources.extend(
             ["old", "new"]
                 .into_iter()
                 .chain(options)
-                .map(Source::target),
+                .map(|name| Source::target(name, given)),
         );
         for field in ["from_clause", "using_clause", "source_relation"] {
             match node.get(field) {
@@ -239,21 +287,22 @@ impl<'a, 't> Reader<'a, 't> {
             }
         }
         self.scope.push(sources);
-        let outputs = self.targets(returning.list("exprs"), true);
+        self.looked = self.choose_candidates(node);
+        let looked = self.looked;
+        let targets = returning.list("exprs");
+        let mut outputs = self.targets(targets, true);
+        if looked != NO_LEVEL {
+            outputs = self.all_chosen(outputs, targets);
+        }
+        self.looked = looked;
+        self.looked_before = before;
+        self.given = given;
         self.level = level;
         self.scope.pop();
         self.counts = around;
         self.common.truncate(common);
         outputs
     }
-}
-
-/// The relation that a statement writes to, by its name there.
-fn written<'t>(node: &'t Node) -> Vec<Source<'t>> {
-    let relation = node.child("relation").into_iter();
-    relation
-        .map(|relation| Source::target(relation.goes_by()))
-        .collect()
 }
 
 /// The text of COPY spells control characters and backslashes in another way.

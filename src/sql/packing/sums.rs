@@ -6,12 +6,27 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::calls;
-use super::levels::{Level, Origin};
+use super::levels::{Level, Origin, Way};
 use super::{Facts, is_in_key};
 use crate::sql::tree::{Node, Tree};
 
 /// Longest factor that a number is multiplied by without others being meant to find room beside it.
 const LONGEST_FACTOR: usize = 4;
+
+/// Functions that give elements of arrays and documents.
+const OPENING: [&str; 11] = [
+    "unnest",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "json_array_elements",
+    "json_array_elements_text",
+    "jsonb_to_recordset",
+    "json_to_recordset",
+    "jsonb_each",
+    "jsonb_each_text",
+    "json_each",
+    "json_each_text",
+];
 
 /// Expressions that one sum is followed through.
 const MOST_STEPS: u32 = 4096;
@@ -57,11 +72,13 @@ impl<'a> Sums<'a> {
         match node.kind {
             "ColumnRef" => {
                 let mut worst = Summed::Own;
-                for origin in level.origins(node) {
+                for origin in level.origins(node, self.facts.columns) {
                     worst = worst.max(match origin {
                         Origin::Stored(..) => Summed::Own,
                         Origin::Made(value, level) => self.summed(value, &level)?,
-                        Origin::Function(function, level) => self.of_function(function, &level)?,
+                        Origin::Function(function, level) => {
+                            opens_stored(function, &level, self.facts).then_some(Summed::Own)?
+                        }
                         Origin::Unknown => return None,
                     });
                 }
@@ -166,58 +183,45 @@ impl<'a> Sums<'a> {
         sides
             .into_iter()
             .for_each(|side| collect(side, &mut columns));
-        let mut first: Option<&Node> = None;
+        let mut first: Option<(i32, Way)> = None;
         let mut result = Summed::Own;
         for column in columns {
-            for origin in level.origins(column) {
-                let Origin::Stored(relation, Some(name)) = origin else {
+            for origin in level.origins(column, self.facts.columns) {
+                let Origin::Stored(relation, Some(name), way) = origin else {
                     return None;
                 };
                 if is_in_key(self.facts, relation, name) {
                     return None;
                 }
-                if first.is_some_and(|first| first.location != relation.location) {
+                let row = (relation.location, way);
+                if first.is_some_and(|first| first != row) {
                     result = Summed::Mixed;
                 }
-                first = Some(relation);
+                first = Some(row);
             }
         }
         Some(result)
     }
+}
 
-    /// What a function in FROM makes of a stored column: elements of an array or a document.
-    fn of_function<'t>(&self, from: &'t Node, level: &Rc<Level<'t>>) -> Option<Summed> {
-        let mut columns = Vec::new();
-        collect(from, &mut columns);
-        let mut called = Vec::new();
-        functions(from, &mut called);
-        let opens = |call: &&Node| {
-            matches!(
-                calls::name(call),
-                "unnest"
-                    | "jsonb_array_elements"
-                    | "jsonb_array_elements_text"
-                    | "json_array_elements"
-                    | "json_array_elements_text"
-                    | "jsonb_to_recordset"
-                    | "json_to_recordset"
-                    | "jsonb_each"
-                    | "jsonb_each_text"
-                    | "json_each"
-                    | "json_each_text"
-            ) && call
+/// Whether a function in FROM gives what stands in a stored column: elements of an array or a document.
+pub(super) fn opens_stored<'t>(from: &'t Node, level: &Rc<Level<'t>>, facts: Facts<'_>) -> bool {
+    let mut columns = Vec::new();
+    collect(from, &mut columns);
+    let mut called = Vec::new();
+    functions(from, &mut called);
+    let opens = |call: &&Node| {
+        OPENING.contains(&calls::name(call))
+            && call
                 .list("args")
                 .iter()
                 .all(|argument| argument.node().is_some_and(is_path))
-        };
-        let stored = |column: &'t Node| {
-            let mut origins = level.origins(column).into_iter();
-            origins.all(|origin| matches!(origin, Origin::Stored(_, Some(_))))
-        };
-        let known =
-            !called.is_empty() && called.iter().all(opens) && columns.into_iter().all(stored);
-        known.then_some(Summed::Own)
-    }
+    };
+    let stored = |column: &'t Node| {
+        let mut origins = level.origins(column, facts.columns).into_iter();
+        origins.all(|origin| matches!(origin, Origin::Stored(_, Some(_), _)))
+    };
+    !called.is_empty() && called.iter().all(opens) && columns.into_iter().all(stored)
 }
 
 /// A column, or a field of one that is a document.

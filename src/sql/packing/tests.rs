@@ -6,6 +6,7 @@ use Holding::{Anything, Array, Element, Joined, Number, Own, Product, Quotient, 
 
 mod candidates;
 mod conditions;
+mod mentioned;
 mod stored;
 mod unfollowed;
 

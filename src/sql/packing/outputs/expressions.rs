@@ -4,10 +4,10 @@ use std::sync::Arc;
 use super::super::calls::{self, Call};
 use super::super::sums::{Summed, Sums};
 use super::super::{Holding, mentioned_in};
-use super::Reader;
 use super::elements::key;
 use super::forms::{self, Made, array, chosen, document, either, is_figure, truth};
 use super::scaled::multiplies;
+use super::{NO_LEVEL, Reader};
 use crate::sql::tree::{Node, Tree};
 
 use Holding::{
@@ -19,6 +19,7 @@ const EXPR_SUBLINK: i64 = 5;
 const ARRAY_SUBLINK: i64 = 7;
 const XMLELEMENT: i64 = 2;
 const OPERATOR: i64 = 1;
+const ANY: i64 = 2;
 const NULLIF: i64 = 6;
 
 impl<'t> Reader<'_, 't> {
@@ -77,12 +78,11 @@ impl<'t> Reader<'_, 't> {
                     let tested = node.child("testexpr");
                     let tested = tested.map_or(Own, |tested| self.expression(tested));
                     let query = node.child("subselect");
-                    self.looked = false;
+                    self.looked = NO_LEVEL;
                     let given = query.map_or(Own, |query| self.query(query).worst());
-                    let by = if self.looked {
-                        Element(Arc::from(""))
-                    } else {
-                        Own
+                    let by = match self.looked {
+                        NO_LEVEL => Own,
+                        _ => Element(Arc::from("")),
                     };
                     truth(either(either(tested, given), by))
                 }
@@ -140,8 +140,10 @@ impl<'t> Reader<'_, 't> {
         let mut by = node
             .child("arg")
             .map_or(Own, |value| truth(self.expression(value)));
+        // Where it says more than whether there is a list, it is a truth.
+        let shown = if whens.len() == 1 { &results[..] } else { &[] };
         for condition in whens.iter().filter_map(|when| when.child("expr")) {
-            by = either(by, self.condition(condition, &results));
+            by = either(by, self.condition(condition, shown));
         }
         chosen(all, by)
     }
@@ -167,11 +169,18 @@ impl<'t> Reader<'_, 't> {
     }
 
     fn call(&mut self, node: &'t Node) -> Holding {
-        let holding = self.called(node);
-        self.filtered(node, holding)
+        let by = self.call_conditions(node);
+        let holding = self.called(node, &by);
+        match by {
+            // What is gathered has an element for each that was chosen.
+            by if node.get("agg_filter").is_some() => chosen(holding, by),
+            by if holding == Own || is_figure(&holding) => chosen(holding, by),
+            _ => holding,
+        }
     }
 
-    fn called(&mut self, node: &'t Node) -> Holding {
+    /// `by`: what has chosen the rows that it is of.
+    fn called(&mut self, node: &'t Node, by: &Holding) -> Holding {
         let call = calls::call(node);
         let documents = matches!(call, Call::Document | Call::Elements | Call::Members);
         let mut arguments: Vec<Holding> = Vec::new();
@@ -192,7 +201,7 @@ impl<'t> Reader<'_, 't> {
         if node.flag("agg_within_group") {
             arguments.push(self.of(node.get("agg_order").unwrap_or(&Tree::Nothing)));
         }
-        let inner = arguments.iter().cloned().fold(Own, either);
+        let inner = arguments.iter().cloned().fold(by.clone(), either);
         // A row as a document is a row.
         let collects = self.counts && (!is_one_row(&inner) || !self.of_uncounted(node));
         match call {
@@ -231,7 +240,11 @@ impl<'t> Reader<'_, 't> {
                 Element(_) => Element(Arc::from("")),
                 inner => inner,
             },
-            _ => forms::kept(calls::name(node), node, &arguments),
+            _ => {
+                let of = node.list("args").first().and_then(Tree::node);
+                let whole = of.is_some_and(|of| self.is_whole(of));
+                forms::kept(calls::name(node), node, &arguments, whole)
+            }
         }
     }
 
@@ -270,12 +283,19 @@ impl<'t> Reader<'_, 't> {
         let inner = [node.child("lexpr"), node.child("rexpr")].map(|side| {
             side.map_or(Own, |side| match side.kind {
                 "AConst" => Own,
+                // `id = ANY (ARRAY(SELECT ...))` asks what `id IN (SELECT ...)` does.
+                "SubLink"
+                    if node.int("kind") == ANY && side.int("sub_link_type") == ARRAY_SUBLINK =>
+                {
+                    let query = side.child("subselect");
+                    query.map_or(Own, |query| self.query(query).worst())
+                }
                 _ => self.expression(side),
             })
         });
         let [left, right] = inner;
         match (node.int("kind"), operator) {
-            (NULLIF, _) => return left,
+            (NULLIF, _) => return chosen(left, truth(right)),
             (kind, operator) if kind != OPERATOR || TRUTHS.contains(&operator) => {
                 return truth(either(left, right));
             }

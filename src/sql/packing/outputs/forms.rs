@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::super::calls;
 use super::super::{Holding, Separators};
-use super::conditions::is_whole;
 use crate::sql::tree::{Node, Tree};
 
 use Holding::{
@@ -222,7 +221,8 @@ fn constant(tree: &Tree) -> Option<Cow<'_, str>> {
 }
 
 /// What a function leaves of its arguments' forms that gathers nothing itself.
-pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
+/// `whole`: the first one is all rows of a stored column.
+pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding], whole: bool) -> Holding {
     let arguments = || arguments.iter().cloned();
     let first = || arguments().next().unwrap_or(Own);
     let others = || arguments().skip(1).fold(Own, either);
@@ -277,8 +277,7 @@ pub(super) fn kept(name: &str, node: &Node, arguments: &[Holding]) -> Holding {
         "array_length" | "cardinality" | "json_array_length" | "jsonb_array_length"
             if matches!(first(), Array | Document { .. }) && others() == Own =>
         {
-            let of = node.list("args").first().and_then(Tree::node);
-            match of.is_some_and(is_whole) {
+            match whole {
                 true => Own,
                 false => Element(Arc::from("")),
             }

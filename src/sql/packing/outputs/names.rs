@@ -10,7 +10,7 @@ use Holding::{Anything, Element, Own};
 /// A column reference: the relation before the point, and the column; `None`: all of them.
 type Name<'n> = (Option<&'n str>, Option<&'n str>);
 
-fn name_of(node: &Node) -> Name<'_> {
+pub(super) fn name_of(node: &Node) -> Name<'_> {
     let names: Vec<&str> = node
         .list("fields")
         .iter()
@@ -29,7 +29,10 @@ impl<'t> Reader<'_, 't> {
     pub(super) fn column(&self, node: &Node, inside: bool) -> Holding {
         match self.found(node, &self.scope, inside) {
             Some(found) => found,
-            None if self.reaches() => Anything,
+            None if self.reaches() => {
+                self.met.set(0);
+                Anything
+            }
             None => Own,
         }
     }
@@ -54,13 +57,16 @@ impl<'t> Reader<'_, 't> {
     ) -> Option<Holding> {
         let name = name_of(node);
         let mut all: Option<Holding> = None;
-        for level in scope.iter().rev() {
+        for (at, level) in scope.iter().enumerate().rev() {
             let mut sure = false;
             for source in level {
                 let Some((holding, has)) = self.in_source(name, source, inside) else {
                     continue;
                 };
                 sure |= has;
+                if holding != Own {
+                    self.met.set(self.met.get().min(at));
+                }
                 all = Some(match all {
                     Some(all) => either(all, holding),
                     None => holding,
@@ -74,7 +80,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     /// What it holds if it is of this source, and whether it is for sure.
-    fn in_source(
+    pub(super) fn in_source(
         &self,
         name: Name<'_>,
         source: &Source<'t>,

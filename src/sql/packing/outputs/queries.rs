@@ -1,10 +1,10 @@
 //! Queries: what their targets hold, by what their FROM and WITH offer.
 use super::super::{Holding, mentioned_in};
 use super::columns::{Outputs, arms};
-use super::conditions::all_chosen;
+use super::conditions::{all_of_them, keeps_rows};
 use super::expressions::as_text;
 use super::forms::either;
-use super::{Common, Reader, Source, VERSIONS};
+use super::{Common, Given, NO_LEVEL, Reader, Source, VERSIONS};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
@@ -28,23 +28,33 @@ impl<'t> Reader<'_, 't> {
         let outside = std::mem::replace(&mut self.outside, around);
         let level = self.level.inside(node);
         let level = std::mem::replace(&mut self.level, level);
+        let before = std::mem::replace(&mut self.looked_before, NO_LEVEL);
+        let windows = std::mem::take(&mut self.windows_look);
         self.with_clause(node);
         let names = mentioned_in(node, self.facts.counted);
         let chosen = std::mem::replace(&mut self.chosen, names);
         self.counts |= names;
-        let mut looks = false;
+        let (mut looks, mut given) = (self.looked_before, Given::Made);
         let outputs = match (node.child("larg"), node.child("rarg")) {
             (Some(left), Some(right)) => {
                 let left = self.query(left);
-                looks |= self.looked;
+                looks = looks.min(self.looked);
+                given = self.given;
                 let right = self.query(right);
-                looks |= self.looked;
-                self.scope.push(Vec::new());
-                let chosen = self.is_chosen(node);
-                self.scope.pop();
-                looks |= chosen;
+                looks = looks.min(self.looked);
+                if given != self.given {
+                    given = Given::Made;
+                }
                 let both = arms(left, right);
-                if chosen { all_chosen(both) } else { both }
+                self.scope.push(Vec::new());
+                let chosen = self.union_looks(node, &both);
+                self.scope.pop();
+                looks = looks.min(chosen);
+                if chosen == NO_LEVEL {
+                    both
+                } else {
+                    all_of_them(both)
+                }
             }
             _ if !node.list("values_lists").is_empty() => {
                 let rows = node.list("values_lists").iter();
@@ -59,25 +69,29 @@ impl<'t> Reader<'_, 't> {
             }
             _ => {
                 let sources = self.sources(node.list("from_clause"));
-                let counted = sources.iter().any(|source| source.counted);
-                self.scope.push(sources);
-                looks = self.is_chosen(node);
-                if looks {
-                    self.mark_candidates();
-                }
                 let targets = node.list("target_list");
-                let outputs = match only_column(targets).filter(|_| in_document) {
+                let counted = sources.iter().all(|source| source.given == Given::Counted);
+                if counted && !sources.is_empty() && targets.iter().all(keeps_rows) {
+                    given = Given::Counted;
+                }
+                self.scope.push(sources);
+                looks = looks.min(self.choose_candidates(node));
+                let mut outputs = match only_column(targets).filter(|_| in_document) {
                     Some(row) => Outputs::all(self.column(row, true)),
                     None => self.targets(targets, top),
                 };
-                self.scope.pop();
-                match looks && !counted {
-                    true => all_chosen(outputs),
-                    false => outputs,
+                looks = looks.min(self.sorts_look(node, &outputs));
+                if looks != NO_LEVEL {
+                    outputs = self.all_chosen(outputs, targets);
                 }
+                self.scope.pop();
+                outputs
             }
         };
         self.looked = looks;
+        self.looked_before = before;
+        self.windows_look = windows;
+        self.given = given;
         self.level = level;
         self.chosen = chosen;
         self.counts = around;
@@ -161,11 +175,12 @@ impl<'t> Reader<'_, 't> {
         let name = alias.map_or("", |alias| alias.text("aliasname"));
         let names = alias.map_or(&[][..], |alias| alias.list("colnames"));
         let counted = self.reads_counted(node);
-        let source = |name: &str, outputs: Outputs| {
+        let source = |name: &str, outputs: Outputs, given: Given| {
             vec![Source {
                 alias: name.to_owned(),
                 outputs: outputs.renamed(names),
                 counted,
+                given,
                 stored: None,
                 qualified: false,
             }]
@@ -181,11 +196,12 @@ impl<'t> Reader<'_, 't> {
                     .rev()
                     .find(|common| plain && common.name == relation);
                 match known {
-                    Some(common) => source(own, common.outputs.clone()),
+                    Some(common) => source(own, common.outputs.clone(), common.given),
                     None => vec![Source {
                         alias: own.to_owned(),
                         outputs: Outputs::all(Own),
                         counted,
+                        given: if counted { Given::Counted } else { Given::One },
                         stored: names.is_empty().then_some(node),
                         qualified: false,
                     }],
@@ -202,10 +218,11 @@ impl<'t> Reader<'_, 't> {
                 let outputs = node
                     .child("subquery")
                     .map_or_else(Outputs::default, |query| self.query(query));
+                self.notice_looks();
                 self.counts = here;
                 self.scope.pop();
                 self.scope.push(beside);
-                source(name, outputs)
+                source(name, outputs, self.given)
             }
             "RangeTableSample" => node
                 .child("relation")
@@ -224,6 +241,12 @@ impl<'t> Reader<'_, 't> {
                 if let Some(level) = self.scope.last_mut() {
                     level.truncate(before);
                 }
+                let all_counted = sides.iter().all(|side| side.given == Given::Counted);
+                let given = if all_counted {
+                    Given::Counted
+                } else {
+                    Given::Made
+                };
                 let merged = node.child("join_using_alias");
                 if let Some(alias) = merged.map(|alias| alias.text("aliasname")) {
                     let worst = sides.iter().map(|side| side.outputs.worst());
@@ -231,6 +254,7 @@ impl<'t> Reader<'_, 't> {
                         alias: alias.to_owned(),
                         outputs: Outputs::all(worst.fold(Own, either)),
                         counted,
+                        given,
                         stored: None,
                         qualified: true,
                     });
@@ -242,20 +266,34 @@ impl<'t> Reader<'_, 't> {
                             .iter()
                             .map(|side| side.outputs.worst())
                             .fold(Own, either);
-                        source(name, Outputs::all(worst))
+                        source(name, Outputs::all(worst), given)
                     }
                 }
             }
             _ => {
+                let met = self.met.replace(NO_LEVEL);
                 let gathered = node.fields.iter().any(|(_, field)| self.of(field) != Own);
+                // Values that stand beside it count there.
+                let looked = self.met.replace(self.met.get().min(met));
+                if gathered && looked < self.scope.len().saturating_sub(1) {
+                    self.looked_before = self.looked_before.min(looked);
+                }
                 let holding = if gathered { Anything } else { Own };
                 let name = if name.is_empty() {
                     of_function(node)
                 } else {
                     name
                 };
-                source(name, Outputs::all(holding))
+                source(name, Outputs::all(holding), Given::One)
             }
+        }
+    }
+
+    /// The query that was read last stands in FROM or WITH: what has chosen its rows from further out has a say in whatever
+    /// is made of them.
+    fn notice_looks(&mut self) {
+        if self.looked < self.scope.len() {
+            self.looked_before = self.looked_before.min(self.looked);
         }
     }
 
@@ -271,6 +309,7 @@ impl<'t> Reader<'_, 't> {
                     name: common.text("ctename").to_owned(),
                     outputs: Outputs::all(Anything),
                     counted: true,
+                    given: Given::Made,
                 });
             }
         }
@@ -287,6 +326,8 @@ impl<'t> Reader<'_, 't> {
                 "SelectStmt" => self.query(query).renamed(names),
                 _ => self.write(query).renamed(names),
             };
+            self.notice_looks();
+            let given = self.given;
             // Lists of the rows that led to one.
             let search = common.child("search_clause");
             let cycle = common.child("cycle_clause");
@@ -302,6 +343,7 @@ impl<'t> Reader<'_, 't> {
                 name,
                 outputs,
                 counted,
+                given,
             });
         }
     }

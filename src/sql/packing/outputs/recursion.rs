@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::super::{Holding, mentioned_in};
 use super::columns::Outputs;
-use super::forms::either;
-use super::{Common, Reader};
+use super::forms::{chosen, either};
+use super::{Common, Given, Reader};
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
@@ -16,10 +16,12 @@ impl<'t> Reader<'_, 't> {
     pub(super) fn recursion(&mut self, name: &str, query: &'t Node, names: &'t [Tree]) -> Outputs {
         let common = self.common.len();
         self.with_clause(query);
+        let level = self.scope.len();
         let first = query
             .child("larg")
             .map_or_else(Outputs::default, |arm| self.query(arm));
         let mut outputs = first.renamed(names);
+        let (mut looked, given) = (self.looked, self.given);
         let Some(turn) = query.child("rarg") else {
             return outputs;
         };
@@ -33,6 +35,7 @@ impl<'t> Reader<'_, 't> {
             && !targets.iter().any(|target| naming::is_star(target));
         if !told {
             self.common.truncate(common);
+            self.given = Given::Made;
             let gathers = mentioned_in(query, self.facts.counted);
             return Outputs::all(if gathers { Anything } else { Own });
         }
@@ -53,8 +56,13 @@ impl<'t> Reader<'_, 't> {
             name: name.to_owned(),
             outputs: gathered,
             counted: self.reads_counted(query),
+            given,
         });
         let others = self.query(turn);
+        looked = looked.min(self.looked);
+        if given != self.given {
+            self.given = Given::Made;
+        }
         self.common.truncate(common);
         let moves = |target: &Node| match (target.names("fields").as_deref(), alias) {
             (Some([column]), Some(_)) => own.iter().any(|own| own == column),
@@ -83,15 +91,18 @@ impl<'t> Reader<'_, 't> {
         for ((column, target), (_, other)) in
             outputs.columns.iter_mut().zip(targets).zip(others.columns)
         {
-            if stays(&column.0, target) {
-                continue;
-            }
             let turned = match moves(target) {
+                _ if stays(&column.0, target) => Own,
                 true => moved.clone(),
                 false => other,
             };
             column.1 = either(column.1.clone(), turned);
+            // How many turns there are is chosen by values from outside.
+            if looked < level {
+                column.1 = chosen(std::mem::take(&mut column.1), Element(Arc::from("")));
+            }
         }
+        self.looked = looked;
         outputs
     }
 }

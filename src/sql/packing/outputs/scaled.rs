@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::super::levels::{Level, Origin};
+use super::super::levels::{Has, Level, Origin};
 use super::super::sums::is_truth;
 use super::Reader;
 use super::conditions::uncast;
@@ -34,21 +34,22 @@ impl<'t> Reader<'_, 't> {
             factors: Cell::new(0),
             products: Cell::new(false),
         };
-        terms.of(call.get("args").unwrap_or(&Tree::Nothing), &self.level);
+        let arguments = call.get("args").unwrap_or(&Tree::Nothing);
+        terms.of(arguments, &self.level, self.facts.columns);
         terms.products.get() || (terms.factors.get() > 0 && terms.terms.get() > 0)
     }
 }
 
 impl Terms {
-    fn of<'t>(&self, tree: &'t Tree, level: &Rc<Level<'t>>) {
+    fn of<'t>(&self, tree: &'t Tree, level: &Rc<Level<'t>>, has: Has<'_>) {
         match tree {
-            Tree::List(items) => items.iter().for_each(|item| self.of(item, level)),
-            Tree::Node(node) => self.node(node, level),
+            Tree::List(items) => items.iter().for_each(|item| self.of(item, level, has)),
+            Tree::Node(node) => self.node(node, level, has),
             _ => {}
         }
     }
 
-    fn node<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) {
+    fn node<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, has: Has<'_>) {
         let Some(left) = self.left.get().checked_sub(1) else {
             self.products.set(true);
             return;
@@ -58,9 +59,9 @@ impl Terms {
         match (node.kind, names.last()) {
             _ if is_truth(node) => return,
             ("ColumnRef", _) => {
-                for origin in level.origins(node) {
+                for origin in level.origins(node, has) {
                     match origin {
-                        Origin::Made(value, inside) => self.node(value, &inside),
+                        Origin::Made(value, inside) => self.node(value, &inside, has),
                         Origin::Unknown => self.products.set(true),
                         Origin::Stored(..) | Origin::Function(..) => {}
                     }
@@ -77,7 +78,7 @@ impl Terms {
                     if digits(result).is_some_and(|digits| digits > 1) {
                         self.factors.set(self.factors.get() + 1);
                     }
-                    self.node(result, level);
+                    self.node(result, level, has);
                 }
                 return;
             }
@@ -98,7 +99,7 @@ impl Terms {
             _ => {}
         }
         for (_, field) in &node.fields {
-            self.of(field, level);
+            self.of(field, level, has);
         }
     }
 }
