@@ -13,7 +13,7 @@ use self::ties::{Other, Ties, address, of_value};
 use super::Facts;
 use super::calls::{self, Call};
 use super::levels::{Level, Origin, Way};
-use super::sums::{NULLIF, is_truth, opens_stored};
+use super::sums::{NULLIF, Sums, is_truth, opens_stored};
 use crate::sql::tree::{Node, Tree};
 
 /// Expressions that one aggregate is followed through.
@@ -160,7 +160,13 @@ impl<'a> Choices<'a> {
         let filtered = filter.is_some_and(|filter| self.chooses(filter, level, group));
         let arguments = call.get("args").unwrap_or(&Tree::Nothing);
         let mut arms = self.arms_of(arguments, level, group);
-        let mut values: Vec<&Node> = call.list("args").iter().filter_map(Tree::node).collect();
+        // What is added up as it is has no conditions but its arms.
+        let sums = Sums::new(self.facts);
+        let adds = |value: &'t Node| {
+            calls::call(call) == Call::Number && sums.summed(value, level).is_some()
+        };
+        let values = call.list("args").iter().filter_map(Tree::node);
+        let mut values: Vec<&Node> = values.filter(|value| !adds(value)).collect();
         // Which place a row has in an order, or which rows are before it, are truths about it.
         let within = call
             .get("agg_order")
