@@ -159,6 +159,14 @@ mod tests {
         let _ = tcp.read(&mut [0]).await;
     }
 
+    /// How many each thread has.
+    fn connections(cores: &Cores) -> Vec<usize> {
+        let cores = cores.cores.iter();
+        cores
+            .map(|core| core.connections.load(Ordering::Relaxed))
+            .collect()
+    }
+
     async fn connect(cores: &Cores, listener: &TcpListener, served: &Served) -> TcpStream {
         let address = listener.local_addr().expect("an address");
         let mut client = TcpStream::connect(address).await.expect("connected");
@@ -201,24 +209,13 @@ mod tests {
         for number in [4, 2, 0] {
             clients.remove(number);
         }
-        while cores
-            .cores
-            .iter()
-            .map(|core| core.connections.load(Ordering::Relaxed))
-            .sum::<usize>()
-            > 3
-        {
+        while connections(&cores).iter().sum::<usize>() > 3 {
             tokio::task::yield_now().await;
         }
         for _ in 0..3 {
             clients.push(connect(&cores, &listener, &served).await);
         }
-        let counts: Vec<usize> = cores
-            .cores
-            .iter()
-            .map(|core| core.connections.load(Ordering::Relaxed))
-            .collect();
-        assert_eq!(counts, [3, 3]);
+        assert_eq!(connections(&cores), [3, 3]);
     }
 
     /// What a session leaves in its `Drop` is there when the threads have gone.

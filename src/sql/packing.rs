@@ -186,6 +186,9 @@ impl Packed {
     }
 }
 
+/// Fields of queries and writes in which their FROM stands, also where it is called USING.
+const FROM: [&str; 3] = ["from_clause", "using_clause", "source_relation"];
+
 /// More than this is as much as there is to say; keeps products of nested queries small.
 const MOST: u32 = 100_000;
 

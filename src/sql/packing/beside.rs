@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use self::shows::Shows;
-use super::calls::{self, Call};
+use super::calls;
 use super::choices::{Choices, Group};
 use super::levels::Level;
-use super::{Facts, MOST};
+use super::{FROM, Facts, MOST};
 use crate::sql::tree::{Node, Tree};
 
 /// How often relations stand in a row, by name.
@@ -151,7 +151,7 @@ impl<'a, 't> Seen<'a, 't> {
         let group = &self.shows.group;
         let chosen = match calls::gathers(node) {
             true => 0,
-            false if is_aggregate(node) => {
+            false if calls::is_aggregate(node) => {
                 self.choices
                     .anew()
                     .chosen(node, &self.level, group, self.windows)
@@ -327,30 +327,20 @@ impl<'a, 't> Seen<'a, 't> {
 
     /// Conditions of joins in a query, or a write.
     fn joins(&mut self, node: &'t Node, counts: &mut Counts) {
-        for field in ["from_clause", "using_clause", "source_relation"] {
-            if let Some(items) = node.get(field) {
-                let items = match items {
-                    Tree::List(items) => items.as_slice(),
-                    one => std::slice::from_ref(one),
-                };
-                for item in items {
-                    self.join_conditions(item, counts);
-                }
-            }
+        for items in FROM.iter().filter_map(|field| node.get(field)) {
+            items.each(&mut |item| self.join_conditions(item, counts));
         }
     }
 
-    fn join_conditions(&mut self, tree: &'t Tree, counts: &mut Counts) {
-        let Some(join) = tree.node().filter(|node| node.kind == "JoinExpr") else {
+    fn join_conditions(&mut self, item: &'t Node, counts: &mut Counts) {
+        if item.kind != "JoinExpr" {
             return;
-        };
-        if let Some(condition) = join.get("quals") {
+        }
+        if let Some(condition) = item.get("quals") {
             add(counts, self.tree(condition));
         }
-        for side in ["larg", "rarg"] {
-            if let Some(side) = join.get(side) {
-                self.join_conditions(side, counts);
-            }
+        for side in ["larg", "rarg"].iter().filter_map(|side| item.child(side)) {
+            self.join_conditions(side, counts);
         }
     }
 
@@ -404,21 +394,6 @@ fn by_name(schema: &str, relation: &str) -> String {
 /// A row of something that is not known yet: its own turns' in a recursive query.
 fn unknown() -> Counts {
     Counts::from([("?".to_owned(), 1)])
-}
-
-/// A call that is one of an aggregate or window function, as far as can be told.
-fn is_aggregate(node: &Node) -> bool {
-    let only = [
-        "over",
-        "agg_filter",
-        "agg_order",
-        "agg_within_group",
-        "agg_distinct",
-        "agg_star",
-    ];
-    calls::counts(node)
-        || !matches!(calls::call(node), Call::Plain | Call::Document)
-        || only.iter().any(|field| node.get(field).is_some())
 }
 
 fn add(sum: &mut Counts, more: Counts) {

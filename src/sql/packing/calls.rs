@@ -121,15 +121,36 @@ fn is_statistic(node: &Node) -> bool {
     counts(node) || PLACES.contains(&name(node)) || FIGURES.contains(&name(node))
 }
 
+/// Clauses that only an aggregate has.
+const CLAUSES: [&str; 4] = [
+    "agg_order",
+    "agg_filter",
+    "agg_within_group",
+    "agg_distinct",
+];
+
+fn has_any(node: &Node, fields: &[&str]) -> bool {
+    fields.iter().any(|field| node.get(field).is_some())
+}
+
 /// A call that only an aggregate can be, but for those.
 fn aggregates(node: &Node) -> bool {
-    let only = [
-        "agg_order",
-        "agg_filter",
-        "agg_within_group",
-        "agg_distinct",
-    ];
-    only.iter().any(|field| node.get(field).is_some()) && !is_statistic(node)
+    has_any(node, &CLAUSES) && !is_statistic(node)
+}
+
+/// A call that is one of an aggregate or window function, as far as can be told.
+pub(super) fn is_aggregate(node: &Node) -> bool {
+    counts(node)
+        || !matches!(call(node), Call::Plain | Call::Document)
+        || has_any(node, &CLAUSES)
+        || has_any(node, &["over", "agg_star"])
+}
+
+/// The window has a name, or is made of one that has.
+pub(super) fn is_named(window: &Node) -> bool {
+    ["name", "refname"]
+        .iter()
+        .any(|name| !window.text(name).is_empty())
 }
 
 fn is_number(tree: &Tree) -> bool {

@@ -385,18 +385,7 @@ impl<'a> Choices<'a> {
     }
 
     fn fields<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, found: &mut Named) {
-        fn of<'t>(choices: &Choices<'_>, tree: &'t Tree, level: &Rc<Level<'t>>, found: &mut Named) {
-            match tree {
-                Tree::List(items) => items
-                    .iter()
-                    .for_each(|item| of(choices, item, level, found)),
-                Tree::Node(node) => choices.collect(node, level, found),
-                _ => {}
-            }
-        }
-        node.fields
-            .iter()
-            .for_each(|(_, field)| of(self, field, level, found));
+        node.each(&mut |inner| self.collect(inner, level, found));
     }
 
     fn stored(&self, (relation, way): (&Node, Way), column: Option<&str>, found: &mut Named) {
@@ -437,20 +426,13 @@ impl<'a> Choices<'a> {
 /// By what the window of a call is divided and sorted. Which of the query's windows it names is not looked up.
 fn window_orders<'t>(call: &'t Node, windows: &'t [Tree]) -> impl Iterator<Item = &'t Tree> {
     let own = call.child("over");
-    let named = own.is_some_and(is_named);
+    let named = own.is_some_and(calls::is_named);
     let others = windows.iter().filter_map(Tree::node).filter(move |_| named);
     let all = own.into_iter().chain(others);
     all.flat_map(|window| {
         let orders = ["partition_clause", "order_clause"];
         orders.into_iter().filter_map(|clause| window.get(clause))
     })
-}
-
-/// The window has a name, or is made of one that has.
-pub(super) fn is_named(window: &Node) -> bool {
-    ["name", "refname"]
-        .iter()
-        .any(|name| !window.text(name).is_empty())
 }
 
 /// What is sorted or divided by.

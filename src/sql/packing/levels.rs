@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use self::from::{add, is_scalar};
+use super::FROM;
 use crate::sql::naming;
 use crate::sql::tree::{Node, Tree};
 
@@ -175,16 +176,9 @@ impl<'t> Level<'t> {
             commons = Some((Rc::new(clause), so_many));
         }
         let mut sources = Vec::new();
-        for field in ["relation", "from_clause", "using_clause", "source_relation"] {
-            match query.get(field) {
-                Some(Tree::List(items)) => {
-                    items
-                        .iter()
-                        .for_each(|item| add(&mut sources, item, &commons));
-                }
-                Some(item) => add(&mut sources, item, &commons),
-                None => {}
-            }
+        let fields = ["relation"].iter().chain(&FROM);
+        for items in fields.filter_map(|field| query.get(field)) {
+            items.each(&mut |item| add(&mut sources, item, &commons));
         }
         Rc::new(Level {
             seen: sources.len(),
@@ -216,9 +210,7 @@ impl<'t> Level<'t> {
 
     /// Where the value of a column reference may come from.
     pub fn origins(self: &Rc<Self>, column: &'t Node, has: Has<'_>) -> Vec<Origin<'t>> {
-        let fields = column.list("fields");
-        let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
-        let (alias, name) = match names.as_slice() {
+        let (alias, name) = match names(column).as_slice() {
             [alias] if naming::is_star(column) => (Some(*alias), None),
             [name] => (None, Some(*name)),
             [.., alias, name] if !naming::is_star(column) => (Some(*alias), Some(*name)),
@@ -234,9 +226,7 @@ impl<'t> Level<'t> {
 
     /// Whether a column of that name in an expression here is of this query for sure.
     pub fn has_own(self: &Rc<Self>, column: &'t Node, has: Has<'_>) -> bool {
-        let fields = column.list("fields");
-        let names: Vec<&str> = fields.iter().filter_map(Tree::string).collect();
-        match names.as_slice() {
+        match names(column).as_slice() {
             [alias] if naming::is_star(column) => self.seen().any(|(_, own)| own.alias == *alias),
             [alias, _] => self.seen().any(|(_, own)| own.alias == *alias),
             [name] => self.in_this(None, Some(*name), has, &mut Vec::new()),
@@ -419,6 +409,12 @@ impl<'t> Level<'t> {
             }
         }
     }
+}
+
+/// The names of a column reference; a star is none.
+pub(super) fn names(column: &Node) -> Vec<&str> {
+    let fields = column.list("fields").iter();
+    fields.filter_map(Tree::string).collect()
 }
 
 /// The way by one reference more.

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use self::columns::Outputs;
 use super::levels::Level;
-use super::{Columns, Facts, Holding, mentioned_in};
+use super::{Columns, FROM, Facts, Holding, mentioned_in};
 use crate::sql::tree::{Node, Tree};
 
 use Holding::{Joined, Own, Separated};
@@ -279,7 +279,7 @@ impl<'a, 't> Reader<'a, 't> {
                 .chain(options)
                 .map(|name| Source::target(name, given)),
         );
-        for field in ["from_clause", "using_clause", "source_relation"] {
+        for field in FROM {
             match node.get(field) {
                 Some(Tree::List(items)) => sources.extend(self.sources(items)),
                 Some(one) => sources.extend(self.sources(std::slice::from_ref(one))),
@@ -287,8 +287,7 @@ impl<'a, 't> Reader<'a, 't> {
             }
         }
         self.scope.push(sources);
-        self.looked = self.choose_candidates(node);
-        let looked = self.looked;
+        let looked = self.choose_candidates(node);
         let targets = returning.list("exprs");
         let mut outputs = self.targets(targets, true);
         if looked != NO_LEVEL {

@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::super::MOST;
 use super::super::calls::{self, Call};
-use super::super::choices::{Group, is_named};
+use super::super::choices::Group;
 use crate::sql::tree::{Node, Tree};
 
 /// `FRAMEOPTION_NONDEFAULT` (parsenodes.h): the window has a frame of its own.
@@ -125,5 +125,5 @@ fn scaled_arms(node: &Node) -> u32 {
 
 /// A window that is not the one a running total has; what a name stands for is not looked up.
 fn has_frame(window: &Node) -> bool {
-    window.int("frame_options") & OWN_FRAME != 0 || is_named(window)
+    window.int("frame_options") & OWN_FRAME != 0 || calls::is_named(window)
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::super::FROM;
 use super::super::levels::{Level, Way};
 use super::{Choices, Named};
 use crate::sql::tree::{Node, Tree};
@@ -80,10 +81,8 @@ impl Choices<'_> {
         if let Some(condition) = query.get("where_clause") {
             self.conjuncts(condition, level, &mut all);
         }
-        for field in ["from_clause", "using_clause", "source_relation"] {
-            if let Some(items) = query.get(field) {
-                self.joins(items, level, &mut all);
-            }
+        for items in FROM.iter().filter_map(|field| query.get(field)) {
+            self.joins(items, level, &mut all);
         }
         self.left.set(left);
         let held = Rc::new(all);

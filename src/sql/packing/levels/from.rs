@@ -3,10 +3,7 @@ use super::{Commons, From, Source, common};
 use crate::sql::tree::{Node, Tree};
 
 /// What an item of FROM offers, in the order in which what is lateral sees it.
-pub(super) fn add<'t>(sources: &mut Vec<Source<'t>>, item: &'t Tree, commons: &Commons<'t>) {
-    let Some(node) = item.node() else {
-        return;
-    };
+pub(super) fn add<'t>(sources: &mut Vec<Source<'t>>, node: &'t Node, commons: &Commons<'t>) {
     let alias = node.child("alias");
     let names = alias.map_or(Vec::new(), |alias| {
         let names = alias.list("colnames").iter();
@@ -27,7 +24,7 @@ pub(super) fn add<'t>(sources: &mut Vec<Source<'t>>, item: &'t Tree, commons: &C
             None => return,
         },
         "RangeTableSample" => {
-            if let Some(relation) = node.get("relation") {
+            if let Some(relation) = node.child("relation") {
                 add(sources, relation, commons);
             }
             return;
@@ -46,10 +43,8 @@ pub(super) fn add<'t>(sources: &mut Vec<Source<'t>>, item: &'t Tree, commons: &C
 /// The alias of a join hides those of its sides; that of its USING stands beside them.
 fn join<'t>(sources: &mut Vec<Source<'t>>, node: &'t Node, commons: &Commons<'t>) {
     let first = sources.len();
-    for side in ["larg", "rarg"] {
-        if let Some(side) = node.get(side) {
-            add(sources, side, commons);
-        }
+    for side in ["larg", "rarg"].iter().filter_map(|side| node.child(side)) {
+        add(sources, side, commons);
     }
     for (field, qualified) in [("alias", false), ("join_using_alias", true)] {
         let Some(alias) = node.child(field) else {

@@ -3,11 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::Holding;
 use super::super::calls::{self, Call};
-use super::super::choices::is_named;
 use super::super::levels::{Has, Level, Origin};
 use super::super::sums::collect;
+use super::super::{FROM, Holding};
 use super::columns::Outputs;
 use super::forms::{chosen, either, truth};
 use super::names::name_of;
@@ -27,8 +26,6 @@ const CLAUSES: [&str; 5] = [
 ];
 /// Those that sort and divide them.
 const ORDERS: [&str; 3] = ["group_clause", "distinct_clause", "sort_clause"];
-/// What stands in FROM.
-const FROM: [&str; 3] = ["from_clause", "using_clause", "source_relation"];
 
 impl<'t> Reader<'_, 't> {
     /// Where gathered values choose rows of a query or write, whose FROM is the innermost scope, candidates are those
@@ -203,7 +200,7 @@ impl<'t> Reader<'_, 't> {
         }
         if let Some(window) = node.child("over") {
             looked = looked.min(self.window_looks(window));
-            if self.windows_look && is_named(window) {
+            if self.windows_look && calls::is_named(window) {
                 looked = 0;
             }
         }

@@ -1,5 +1,5 @@
 //! Names: what the columns hold that they stand for. A name that nothing is found under stands for anything.
-use super::super::{Holding, mentioned_in};
+use super::super::{Holding, levels, mentioned_in};
 use super::forms::either;
 use super::{Reader, Source};
 use crate::sql::naming;
@@ -11,12 +11,7 @@ use Holding::{Anything, Element, Own};
 type Name<'n> = (Option<&'n str>, Option<&'n str>);
 
 pub(super) fn name_of(node: &Node) -> Name<'_> {
-    let names: Vec<&str> = node
-        .list("fields")
-        .iter()
-        .filter_map(Tree::string)
-        .collect();
-    match names.as_slice() {
+    match levels::names(node).as_slice() {
         [relation] if naming::is_star(node) => (Some(*relation), None),
         [name] => (None, Some(*name)),
         [.., relation, name] => (Some(*relation), Some(*name)),

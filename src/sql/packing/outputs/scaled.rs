@@ -12,7 +12,8 @@ use crate::sql::tree::{Node, Tree};
 /// Expressions that one sum is followed through.
 const MOST_STEPS: u32 = 4096;
 
-struct Terms {
+struct Terms<'f> {
+    has: Has<'f>,
     left: Cell<u32>,
     /// Values that are added to others.
     terms: Cell<u32>,
@@ -29,27 +30,20 @@ impl<'t> Reader<'_, 't> {
             return false;
         }
         let terms = Terms {
+            has: self.facts.columns,
             left: Cell::new(MOST_STEPS),
             terms: Cell::new(0),
             factors: Cell::new(0),
             products: Cell::new(false),
         };
         let arguments = call.get("args").unwrap_or(&Tree::Nothing);
-        terms.of(arguments, &self.level, self.facts.columns);
+        arguments.each(&mut |argument| terms.node(argument, &self.level));
         terms.products.get() || (terms.factors.get() > 0 && terms.terms.get() > 0)
     }
 }
 
-impl Terms {
-    fn of<'t>(&self, tree: &'t Tree, level: &Rc<Level<'t>>, has: Has<'_>) {
-        match tree {
-            Tree::List(items) => items.iter().for_each(|item| self.of(item, level, has)),
-            Tree::Node(node) => self.node(node, level, has),
-            _ => {}
-        }
-    }
-
-    fn node<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>, has: Has<'_>) {
+impl Terms<'_> {
+    fn node<'t>(&self, node: &'t Node, level: &Rc<Level<'t>>) {
         let Some(left) = self.left.get().checked_sub(1) else {
             self.products.set(true);
             return;
@@ -59,9 +53,9 @@ impl Terms {
         match (node.kind, names.last()) {
             _ if is_truth(node) => return,
             ("ColumnRef", _) => {
-                for origin in level.origins(node, has) {
+                for origin in level.origins(node, self.has) {
                     match origin {
-                        Origin::Made(value, inside) => self.node(value, &inside, has),
+                        Origin::Made(value, inside) => self.node(value, &inside),
                         Origin::Unknown => self.products.set(true),
                         Origin::Stored(..) | Origin::Function(..) => {}
                     }
@@ -78,7 +72,7 @@ impl Terms {
                     if digits(result).is_some_and(|digits| digits > 1) {
                         self.factors.set(self.factors.get() + 1);
                     }
-                    self.node(result, level, has);
+                    self.node(result, level);
                 }
                 return;
             }
@@ -98,9 +92,7 @@ impl Terms {
             }
             _ => {}
         }
-        for (_, field) in &node.fields {
-            self.of(field, level, has);
-        }
+        node.each(&mut |inner| self.node(inner, level));
     }
 }
 
