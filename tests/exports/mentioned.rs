@@ -104,9 +104,10 @@ fn ways() -> Vec<(&'static str, Vec<String>)> {
         (
             "candidates put together in one subquery",
             vec![format!(
-                "SELECT {} FROM (SELECT {} FROM {}) c, {gathered}, plain r WHERE r.id <= 30 AND {}",
-                each(6, |at| code(&format!("a{at}"))),
+                "SELECT {} FROM (SELECT {}, {} FROM {}) c, {gathered}, plain r WHERE r.id <= 30 AND {}",
+                each(6, |at| format!("b{at}")),
                 each(6, |at| format!("p{at}.n a{at}")),
+                each(6, |at| format!("{} b{at}", code(&format!("p{at}.n")))),
                 candidates(6),
                 between(6, " AND ", |at| format!("a{at} = x[r.id * 6 + {at}]"))
             )],
@@ -135,7 +136,10 @@ fn ways() -> Vec<(&'static str, Vec<String>)> {
             "names of one expression in a write",
             in_transaction(format!(
                 "WITH b AS (SELECT id, code FROM contacts), {} UPDATE contacts SET note = note WHERE id = 1 RETURNING {}",
-                each(200, |at| format!("m{at} AS (SELECT * FROM b)")),
+                each(200, |at| match at {
+                    1 => "m1 AS (SELECT * FROM b)".to_owned(),
+                    _ => format!("m{at} AS (SELECT * FROM m{})", at - 1),
+                }),
                 each(200, |at| format!(
                     "(SELECT code FROM m{at} WHERE id = {at})"
                 ))
@@ -163,11 +167,11 @@ fn ways() -> Vec<(&'static str, Vec<String>)> {
             "what is stored of candidates",
             vec![
                 format!(
-                    "INSERT INTO sink SELECT concat({}) FROM (SELECT {} FROM {}) c, {gathered}, plain r WHERE r.id <= 30 AND {}",
-                    each(6, |at| code(&format!("a{at}"))),
-                    each(6, |at| format!("p{at}.n a{at}")),
+                    "INSERT INTO sink SELECT concat({}) FROM {} WHERE ({}) IN (SELECT {} FROM {gathered}, generate_series(1, 30) r)",
+                    each(6, |at| code(&format!("p{at}.n"))),
                     candidates(6),
-                    between(6, " AND ", |at| format!("a{at} = x[r.id * 6 + {at}]"))
+                    each(6, |at| format!("p{at}.n")),
+                    each(6, |at| format!("x[r * 6 + {at}]"))
                 ),
                 "SELECT v FROM sink".to_owned(),
             ],
